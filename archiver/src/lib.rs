@@ -1,0 +1,6 @@
+//! The archiver: pulls mail from gateways into archive instances, and finds it there.
+
+pub mod archive;
+pub mod intake;
+pub mod profiles;
+pub mod sources;

@@ -1,0 +1,202 @@
+//! The machine's own file system.
+
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{self, IoSlice, Write};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustix::fs::{FallocateFlags, FlockOperation};
+
+use super::{Disk, DiskFile, DiskLock};
+
+/// The machine's own file system.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct RealDisk;
+
+#[expect(clippy::disallowed_methods, reason = "this is the door")]
+impl Disk for RealDisk {
+    fn create(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)?;
+        Ok(Arc::new(RealFile(file)))
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        Ok(Arc::new(RealFile(OpenOptions::new().read(true).write(true).open(path)?)))
+    }
+
+    fn open_read(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        Ok(Arc::new(RealFile(File::open(path)?)))
+    }
+
+    fn files(&self, dir: &Path) -> io::Result<Vec<PathBuf>> {
+        entries(dir, |kind| kind.is_file())
+    }
+
+    fn dirs(&self, dir: &Path) -> io::Result<Vec<PathBuf>> {
+        entries(dir, |kind| kind.is_dir())
+    }
+
+    fn exists(&self, path: &Path) -> io::Result<bool> {
+        path.try_exists()
+    }
+
+    fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
+        if dir.is_dir() {
+            return Ok(());
+        }
+        let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty());
+        if let Some(parent) = parent {
+            self.create_dir_all(parent)?;
+        }
+        match DirBuilder::new().mode(0o700).create(dir) {
+            Ok(()) => parent.map_or(Ok(()), |parent| self.sync_dir(parent)),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && dir.is_dir() => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        std::fs::remove_file(path)
+    }
+
+    fn remove_dir_all(&self, dir: &Path) -> io::Result<()> {
+        std::fs::remove_dir_all(dir)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        std::fs::rename(from, to)
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        File::open(dir)?.sync_all()
+    }
+
+    fn free_bytes(&self, path: &Path) -> io::Result<u64> {
+        let stat = rustix::fs::statvfs(path)?;
+        Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+
+    fn lock(&self, path: &Path, note: &str) -> io::Result<Option<DiskLock>> {
+        let mut file =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
+        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        }
+        file.set_len(0)?;
+        file.write_all(note.as_bytes())?;
+        Ok(Some(DiskLock { _file: file }))
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is the door")]
+fn entries(dir: &Path, wanted: impl Fn(std::fs::FileType) -> bool) -> io::Result<Vec<PathBuf>> {
+    let listing = match std::fs::read_dir(dir) {
+        Ok(listing) => listing,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let mut found = Vec::new();
+    for entry in listing {
+        let entry = entry?;
+        if wanted(entry.file_type()?) {
+            found.push(entry.path());
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+#[derive(Debug)]
+struct RealFile(File);
+
+impl DiskFile for RealFile {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.0.metadata()?.len())
+    }
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        loop {
+            match self.0.read_at(buffer, offset) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                other => return other,
+            }
+        }
+    }
+
+    fn write_all_at(&self, buffers: &[&[u8]], mut offset: u64) -> io::Result<()> {
+        // Linux takes at most 1,024 slices in one call (IOV_MAX).
+        for group in buffers.chunks(1024) {
+            let mut slices: Vec<IoSlice<'_>> = group.iter().map(|bytes| IoSlice::new(bytes)).collect();
+            let mut rest = &mut slices[..];
+            IoSlice::advance_slices(&mut rest, 0);
+            while !rest.is_empty() {
+                match rustix::io::pwritev(&self.0, rest, offset) {
+                    Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                    Ok(written) => {
+                        offset += written as u64;
+                        IoSlice::advance_slices(&mut rest, written);
+                    }
+                    Err(rustix::io::Errno::INTR) => {}
+                    Err(error) => return Err(error.into()),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.0.set_len(len)
+    }
+
+    fn allocate(&self, len: u64) -> io::Result<()> {
+        match rustix::fs::fallocate(&self.0, FallocateFlags::empty(), 0, len) {
+            // Some file systems cannot reserve; a sparse file then serves as well, only slower.
+            Err(rustix::io::Errno::OPNOTSUPP) => self.0.set_len(len),
+            other => Ok(other?),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slices_are_written_one_behind_the_other() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = RealDisk.create(&dir.path().join("f")).unwrap();
+        let many: Vec<&[u8]> = (0..3000).map(|i| if i % 2 == 0 { &b"ab"[..] } else { &b""[..] }).collect();
+        file.write_all_at(&many, 3).unwrap();
+        assert_eq!(file.len().unwrap(), 3 + 3000);
+        let mut tail = [0; 4];
+        file.read_exact_at(&mut tail, 2999).unwrap();
+        assert_eq!(&tail, b"abab");
+    }
+
+    #[test]
+    fn a_lock_is_held_once_and_ends_with_its_value() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        let held = RealDisk.lock(&path, "first").unwrap().expect("free");
+        assert!(RealDisk.lock(&path, "second").unwrap().is_none());
+        drop(held);
+        assert!(RealDisk.lock(&path, "third").unwrap().is_some());
+    }
+
+    #[test]
+    fn a_missing_directory_lists_as_empty_and_long_files_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(RealDisk.files(&dir.path().join("none")).unwrap().is_empty());
+        let path = dir.path().join("long");
+        RealDisk.create(&path).unwrap().write_all_at(&[b"0123456789"], 0).unwrap();
+        assert_eq!(RealDisk.read(&path, 9).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
+        assert_eq!(RealDisk.read(&path, 10).unwrap(), b"0123456789");
+    }
+}

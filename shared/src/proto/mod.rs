@@ -1,0 +1,5 @@
+//! Protocols and formats: bytes to values and values to bytes. No sockets, no clock, no files.
+
+pub mod mime;
+pub mod pop3;
+pub mod smtp;
