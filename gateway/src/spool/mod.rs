@@ -1,1 +1,271 @@
-//! spool
+//! The spool: where sealed mail waits, durably, until an archiver has pulled it.
+//!
+//! Everything a crash can interrupt is behind the [`Spool`] trait; [`SegmentSpool`] is its one implementation.
+//!
+//! # On disk (integers big-endian)
+//!
+//! ```text
+//! spool/segments/<16 hex digits>.seg     records of all mailboxes, in order of arrival; append-only
+//! spool/large/<message id>-<mailbox>.msg one sealed message above 256 KiB each
+//!
+//! segment = segment header, record*
+//!
+//! segment header, 32 bytes
+//!   0   8  magic "PSTNSEG1"
+//!   8   8  number of this segment (as in its name)
+//!  16   8  octets of the segment before this one that count; what lies behind them was never acknowledged
+//!  24   4  zero
+//!  28   4  CRC-32C of bytes 0..28
+//!
+//! record = record header, body
+//!
+//! record header, 68 bytes
+//!   0   4  magic "PSR1"
+//!   4   1  kind: 1 message, 2 reference to a large file, 3 tombstone (4 is reserved for marking proxied mail committed)
+//!   5   1  flags, zero (bit 0 is reserved for copies prepared by the proxy and not yet committed)
+//!   6   2  zero
+//!   8   8  mailbox id
+//!  16  16  message id
+//!  32   8  time of arrival, milliseconds since 1970
+//!  40   8  octets that serving the message takes
+//!  48   8  octets of the sealed message: of the body (kind 1), of the large file's message (kind 2), 0 (kind 3)
+//!  56   4  octets of its sealed trailer
+//!  60   4  CRC-32C of the body; 0 when there is none
+//!  64   4  CRC-32C of bytes 0..64
+//!
+//! body = the sealed message (kind 1), nothing (kinds 2 and 3); see `postern_shared::crypto::seal`
+//!
+//! large file = the sealed message, then a record header of kind 2: the same 68 bytes as in the segment
+//! ```
+//!
+//! Promises
+//! - [`Spool::append`] resolves to `Ok` only when every record of the batch, and every large file it refers to, would
+//!   survive a power cut. After an error none of them is served, now or after a restart.
+//! - One sync serves all batches that wait for it (group commit), whatever their mailboxes.
+//! - A torn tail is cut at start. Damage inside a segment costs only the records it touches; it is reported with file
+//!   and offset, and what lies behind it is served.
+//! - A plain copy of the directory taken at any moment restores to everything acknowledged before the copy began:
+//!   nothing is removed before a grace period has passed, records are found by scanning, double ids are folded,
+//!   a reference whose file is missing is reported and left out, a whole large file without reference is adopted.
+//! - No key is here: whoever reads the disk learns mailbox, time and size.
+//!
+//! Not here: sealing (`intake`), who may read (`pop3_server`), which mailboxes exist (`mailbox`).
+
+mod catalog;
+mod large;
+mod layout;
+mod reader;
+mod recover;
+mod segment;
+mod sweep;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+use std::future::Future;
+use std::io;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use postern_shared::clock::UnixMillis;
+use postern_shared::crypto::seal::Sealed;
+use postern_shared::id::{MailboxId, MessageId};
+
+pub use large::LargeFile;
+pub use reader::SealedBody;
+pub use segment::SegmentSpool;
+
+/// Content above this many octets streams to a file of its own instead of waiting in memory.
+pub const INLINE_BYTES_MAX: usize = 256 * 1024;
+
+/// How a spool behaves; the defaults suit a server.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// A segment that has reached this size is closed and a new one begun.
+    pub segment_bytes: u64,
+    /// Free bytes below which nothing is accepted any more.
+    pub reserve_bytes: u64,
+    /// How long dead files stay, for those who are just copying the directory.
+    pub grace: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            segment_bytes: 64 * 1024 * 1024,
+            reserve_bytes: 64 * 1024 * 1024,
+            grace: Duration::from_secs(3600),
+        }
+    }
+}
+
+/// Durable storage of sealed messages.
+pub trait Spool: std::fmt::Debug + Send + Sync + 'static {
+    /// A file for a message too long to wait in memory. Dropped without being appended, it is removed.
+    fn large_file(&self, mailbox: MailboxId, message: MessageId) -> Result<LargeFile, SpoolError>;
+    /// Stores the batch as one: all of it or nothing.
+    fn append(&self, batch: Vec<NewRecord>) -> Receipt;
+    /// Deletes those messages for good; ids that are not there are passed over.
+    fn delete(&self, mailbox: MailboxId, messages: &[MessageId]) -> Receipt;
+    /// What waits in a mailbox, in order of arrival.
+    fn entries(&self, mailbox: MailboxId) -> Vec<Entry>;
+    /// How much waits in a mailbox.
+    fn usage(&self, mailbox: MailboxId) -> Usage;
+    /// A message's sealed bytes.
+    fn open(&self, mailbox: MailboxId, message: MessageId) -> Result<SealedBody, SpoolError>;
+    /// Removes what is dead past its grace period and compacts what is sparse. Blocks; call it now and then.
+    fn sweep(&self) -> Result<Swept, SpoolError>;
+    /// What was found damaged since the start.
+    fn damage(&self) -> Vec<Damage>;
+}
+
+/// A sealed message to be stored.
+#[derive(Debug)]
+pub struct NewRecord {
+    /// Whose it is.
+    pub mailbox: MailboxId,
+    /// Which it is.
+    pub message: MessageId,
+    /// When it arrived.
+    pub received: UnixMillis,
+    /// Its lengths.
+    pub sealed: Sealed,
+    /// Its bytes.
+    pub body: NewBody,
+}
+
+/// The bytes of a message to be stored.
+#[derive(Debug)]
+pub enum NewBody {
+    /// In memory.
+    Inline(Vec<u8>),
+    /// Already in a file of its own.
+    Large(LargeFile),
+}
+
+/// A message that waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Entry {
+    /// Which it is; also its POP3 unique-id.
+    pub message: MessageId,
+    /// Octets that serving it takes.
+    pub served_bytes: u64,
+    /// When it arrived.
+    pub received: UnixMillis,
+}
+
+/// How much waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Usage {
+    /// Messages.
+    pub messages: u64,
+    /// Octets that serving all of them takes.
+    pub served_bytes: u64,
+    /// When the oldest arrived.
+    pub oldest: Option<UnixMillis>,
+}
+
+/// What a sweep did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Swept {
+    /// Files removed.
+    pub files_removed: u64,
+    /// Messages moved out of sparse segments.
+    pub messages_moved: u64,
+}
+
+/// A place in the spool that could not be understood.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Damage {
+    /// The file.
+    pub path: PathBuf,
+    /// The first octet concerned.
+    pub offset: u64,
+    /// What is wrong there.
+    pub what: String,
+}
+
+impl std::fmt::Display for Damage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} at byte {}: {}", self.path.display(), self.offset, self.what)
+    }
+}
+
+/// The step of a commit that failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// Creating a file.
+    Create,
+    /// Writing.
+    Write,
+    /// Making it durable.
+    Sync,
+    /// Reading back.
+    Read,
+    /// Listing or removing files.
+    Sweep,
+}
+
+/// Why the spool could not do what it was asked for.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum SpoolError {
+    /// The file system is as good as full.
+    #[error("spool has {free_bytes} bytes free, message needs {needed_bytes}")]
+    Full {
+        /// What is free beyond the reserve.
+        free_bytes: u64,
+        /// What was asked for.
+        needed_bytes: u64,
+    },
+    /// The disk failed.
+    #[error("{step:?} failed on {path}: {source}")]
+    Io {
+        /// What was tried.
+        step: Step,
+        /// On which file.
+        path: PathBuf,
+        /// What the system said.
+        source: Arc<io::Error>,
+    },
+    /// There is no such message.
+    #[error("message {message} is not in mailbox {mailbox}")]
+    Gone {
+        /// The mailbox asked.
+        mailbox: MailboxId,
+        /// The message asked for.
+        message: MessageId,
+    },
+    /// The spool is shutting down.
+    #[error("the spool is closed")]
+    Closed,
+}
+
+impl SpoolError {
+    fn io(step: Step, path: &std::path::Path) -> impl FnOnce(io::Error) -> Self + use<> {
+        let path = path.to_path_buf();
+        move |source| Self::Io { step, path, source: Arc::new(source) }
+    }
+}
+
+/// Resolves when what was asked for is on disk, or is certain not to be.
+#[derive(Debug)]
+pub struct Receipt(tokio::sync::oneshot::Receiver<Result<(), SpoolError>>);
+
+impl Receipt {
+    /// Waits without a runtime, for programs that have none.
+    pub fn wait(self) -> Result<(), SpoolError> {
+        self.0.blocking_recv().unwrap_or(Err(SpoolError::Closed))
+    }
+}
+
+impl Future for Receipt {
+    type Output = Result<(), SpoolError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.0).poll(cx).map(|sent| sent.unwrap_or(Err(SpoolError::Closed)))
+    }
+}

@@ -26,7 +26,7 @@
 //!   content chunks  counter 0, 1, …; last = 0; 65,536 bytes of content each, the final one 1 to 65,536
 //!   trailer chunk   the counter that follows; last = 1
 //!
-//! trailer, plaintext
+//! trailer, plaintext (at most 4 MiB)
 //!   0     8  content length
 //!   8    32  SHA-256 of the content
 //!  40     4  length of the trace header fields
@@ -44,5 +44,76 @@ pub const CHUNK_BYTES: usize = 64 * 1024;
 /// The longest trailer that is written or read; bounds memory.
 pub const TRAILER_BYTES_MAX: usize = 4 * 1024 * 1024;
 
-const SEALED_CHUNK_BYTES: usize = CHUNK_BYTES + super::aead::TAG_BYTES;
 const TRAILER_FIXED_BYTES: usize = 44;
+
+mod header;
+mod open;
+mod write;
+
+pub use header::{BadHeader, Header};
+pub use open::{Expected, OpenError, Opener, Part, ReadSealed};
+pub use write::{Recipients, SealError, Sealed, Sealer};
+
+/// What is sealed behind the content; see the format above.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trailer {
+    /// Octets of content.
+    pub content_bytes: u64,
+    /// SHA-256 of the content.
+    pub content_sha256: super::digest::Digest,
+    /// Trace header fields, CRLF after each; served before the content.
+    pub trace_fields: Vec<u8>,
+    /// The SMTP envelope, JSON; never served.
+    pub envelope: Vec<u8>,
+}
+
+impl Trailer {
+    fn to_bytes(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(TRAILER_FIXED_BYTES + self.trace_fields.len() + self.envelope.len());
+        out.extend_from_slice(&self.content_bytes.to_be_bytes());
+        out.extend_from_slice(&self.content_sha256.0);
+        out.extend_from_slice(&u32::try_from(self.trace_fields.len()).unwrap_or(u32::MAX).to_be_bytes());
+        out.extend_from_slice(&self.trace_fields);
+        out.extend_from_slice(&self.envelope);
+        out
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (content_bytes, rest) = bytes.split_first_chunk()?;
+        let (content_sha256, rest) = rest.split_first_chunk()?;
+        let (trace_len, rest) = rest.split_first_chunk()?;
+        let (trace_fields, envelope) = rest.split_at_checked(u32::from_be_bytes(*trace_len) as usize)?;
+        Some(Self {
+            content_bytes: u64::from_be_bytes(*content_bytes),
+            content_sha256: super::digest::Digest(*content_sha256),
+            trace_fields: trace_fields.to_vec(),
+            envelope: envelope.to_vec(),
+        })
+    }
+
+    /// Octets that are served: the trace fields and the content.
+    pub fn served_bytes(&self) -> u64 {
+        self.trace_fields.len() as u64 + self.content_bytes
+    }
+}
+
+/// Content chunks that `content_bytes` of content take.
+fn content_chunks(content_bytes: u64) -> u64 {
+    content_bytes.div_ceil(CHUNK_BYTES as u64)
+}
+
+/// Octets that `content_bytes` of content take when sealed, trailer apart.
+fn sealed_content_bytes(content_bytes: u64) -> u64 {
+    content_bytes + content_chunks(content_bytes) * super::aead::TAG_BYTES as u64
+}
+
+fn nonce(prefix: [u8; 7], counter: u32, last: bool) -> [u8; super::aead::NONCE_BYTES] {
+    let mut nonce = [0; super::aead::NONCE_BYTES];
+    nonce[..7].copy_from_slice(&prefix);
+    nonce[7..11].copy_from_slice(&counter.to_be_bytes());
+    nonce[11] = u8::from(last);
+    nonce
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,301 @@
+//! All mailboxes, in memory and on disk.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use postern_shared::clock::Clock;
+use postern_shared::crypto::keys::{LockedPrivateKey, PrivateKey, PublicKey};
+use postern_shared::crypto::password::{Argon2Cost, BadCost};
+use postern_shared::crypto::seal::Recipients;
+use postern_shared::disk::{Disk, write_atomic};
+use postern_shared::id::MailboxId;
+use secrecy::SecretString;
+
+use super::record::Record;
+use super::{Edit, Mailbox, MailboxError, Status};
+
+const FILE_BYTES_MAX: u64 = 64 * 1024;
+const NAME_CHARS_MAX: usize = 100;
+const DESCRIPTION_CHARS_MAX: usize = 1000;
+
+/// All mailboxes of a gateway.
+#[derive(Debug)]
+pub struct Registry {
+    disk: Arc<dyn Disk>,
+    clock: Arc<dyn Clock>,
+    dir: PathBuf,
+    domain: String,
+    cost: Argon2Cost,
+    mailboxes: RwLock<BTreeMap<MailboxId, Kept>>,
+}
+
+#[derive(Debug)]
+enum Kept {
+    Usable { record: Box<Record>, receiving: Arc<()> },
+    Damaged { reason: String },
+}
+
+/// A message on its way into a mailbox: as long as this lives, the mailbox's keys stay.
+#[derive(Debug, Clone)]
+pub struct Receiving {
+    recipients: Recipients,
+    _receiving: Arc<()>,
+}
+
+impl Receiving {
+    /// Whom to seal to.
+    pub fn recipients(&self) -> &Recipients {
+        &self.recipients
+    }
+}
+
+impl Registry {
+    /// Reads all mailboxes in `dir`, which is created when missing. A file that cannot be read is logged and kept.
+    pub fn open(
+        disk: Arc<dyn Disk>,
+        clock: Arc<dyn Clock>,
+        dir: &Path,
+        domain: &str,
+        cost: Argon2Cost,
+    ) -> Result<Self, MailboxError> {
+        let io = |source| MailboxError::Io { path: dir.into(), source };
+        disk.create_dir_all(dir).map_err(io)?;
+        let mut mailboxes = BTreeMap::new();
+        for path in disk.files(dir).map_err(io)? {
+            let Some(id) = id_of(&path) else { continue };
+            mailboxes.insert(id, read(&*disk, &path, id));
+        }
+        let (dir, domain) = (dir.to_path_buf(), domain.to_ascii_lowercase());
+        Ok(Self { disk, clock, dir, domain, cost, mailboxes: RwLock::new(mailboxes) })
+    }
+
+    /// The domain of all addresses, lower case.
+    pub fn domain(&self) -> &str {
+        &self.domain
+    }
+
+    /// Creates a mailbox; its password is returned here and kept nowhere.
+    pub fn create(
+        &self,
+        name: &str,
+        description: &str,
+        recovery: Option<PublicKey>,
+    ) -> Result<(Mailbox, SecretString), MailboxError> {
+        let texts = (checked_name(name)?, checked_description(description)?);
+        let (record, password) = Record::create(texts, recovery, self.clock.wall(), self.cost)
+            .map_err(|error| self.bad_cost(error))?;
+        let shown = record.shown(&self.domain);
+        let mut mailboxes = self.write_lock();
+        self.store(&record)?;
+        mailboxes.insert(record.id, Kept::Usable { record: Box::new(record), receiving: Arc::default() });
+        Ok((shown, password))
+    }
+
+    /// All mailboxes that can be used, by id.
+    pub fn list(&self) -> Vec<Mailbox> {
+        let mailboxes = self.read_lock();
+        let usable = mailboxes.values().filter_map(|kept| match kept {
+            Kept::Usable { record, .. } => Some(record.shown(&self.domain)),
+            Kept::Damaged { .. } => None,
+        });
+        usable.collect()
+    }
+
+    /// All mailboxes whose file cannot be read, with the reason.
+    pub fn damaged(&self) -> Vec<MailboxError> {
+        let mailboxes = self.read_lock();
+        mailboxes.iter().filter_map(|(id, kept)| self.usable(*id, kept).err()).collect()
+    }
+
+    /// One mailbox.
+    pub fn show(&self, id: MailboxId) -> Result<Mailbox, MailboxError> {
+        self.with(id, |record, _| Ok(record.shown(&self.domain)))
+    }
+
+    /// Whether a mailbox takes mail. One whose file is damaged does not, for now.
+    pub fn status(&self, id: MailboxId) -> Option<Status> {
+        match self.read_lock().get(&id)? {
+            Kept::Usable { record, .. } => Some(record.status),
+            Kept::Damaged { .. } => Some(Status::Suspended),
+        }
+    }
+
+    /// Announces a message for a mailbox.
+    pub fn receive(&self, id: MailboxId) -> Result<Receiving, MailboxError> {
+        self.with(id, |record, receiving| {
+            Ok(Receiving { recipients: record.recipients.clone(), _receiving: Arc::clone(receiving) })
+        })
+    }
+
+    /// Changes name, description or status.
+    pub fn edit(&self, id: MailboxId, edit: Edit) -> Result<Mailbox, MailboxError> {
+        let mut mailboxes = self.write_lock();
+        let mut record = self.usable(id, mailboxes.get(&id).ok_or(MailboxError::Unknown(id))?)?.0.clone();
+        if let Some(name) = edit.name {
+            record.name = checked_name(&name)?;
+        }
+        if let Some(description) = edit.description {
+            record.description = checked_description(&description)?;
+        }
+        record.status = edit.status.unwrap_or(record.status);
+        self.replace(&mut mailboxes, record)
+    }
+
+    /// Gives a suspended, empty mailbox a new key pair and password. `waiting` tells how many messages it holds.
+    pub fn reset_password(
+        &self,
+        id: MailboxId,
+        waiting: impl FnOnce() -> u64,
+    ) -> Result<(Mailbox, SecretString), MailboxError> {
+        let mut mailboxes = self.write_lock();
+        let (record, receiving) = self.usable(id, mailboxes.get(&id).ok_or(MailboxError::Unknown(id))?)?;
+        check_idle(record, receiving, waiting)?;
+        let (record, password) =
+            record.with_new_keys(self.clock.wall(), self.cost).map_err(|error| self.bad_cost(error))?;
+        Ok((self.replace(&mut mailboxes, record)?, password))
+    }
+
+    /// Deletes a suspended, empty mailbox for good. `waiting` tells how many messages it holds.
+    pub fn delete(&self, id: MailboxId, waiting: impl FnOnce() -> u64) -> Result<(), MailboxError> {
+        let mut mailboxes = self.write_lock();
+        let (record, receiving) = self.usable(id, mailboxes.get(&id).ok_or(MailboxError::Unknown(id))?)?;
+        check_idle(record, receiving, waiting)?;
+        let path = self.path(id);
+        let removed = self.disk.remove(&path).and_then(|()| self.disk.sync_dir(&self.dir));
+        removed.map_err(|source| MailboxError::Io { path, source })?;
+        mailboxes.remove(&id);
+        Ok(())
+    }
+
+    /// The private key of the mailbox that `user` names (its id or address, in any case), when the password is right.
+    /// Costs the same time when there is no such mailbox. Blocks for Argon2id.
+    pub fn unlock(&self, user: &str, password: &SecretString) -> Option<(MailboxId, PrivateKey)> {
+        let found = self.id_of_user(user).and_then(|id| match self.read_lock().get(&id) {
+            Some(Kept::Usable { record, .. }) => Some(record.clone()),
+            _ => None,
+        });
+        let Some(record) = found else {
+            LockedPrivateKey::unlock_nobody(password);
+            return None;
+        };
+        record.unlock(password).map(|key| (record.id, key))
+    }
+
+    fn id_of_user(&self, user: &str) -> Option<MailboxId> {
+        let local = match user.split_once('@') {
+            Some((local, domain)) if domain.eq_ignore_ascii_case(&self.domain) => local,
+            Some(_) => return None,
+            None => user,
+        };
+        local.parse().ok()
+    }
+
+    fn with<R>(
+        &self,
+        id: MailboxId,
+        read: impl FnOnce(&Record, &Arc<()>) -> Result<R, MailboxError>,
+    ) -> Result<R, MailboxError> {
+        let mailboxes = self.read_lock();
+        let (record, receiving) = self.usable(id, mailboxes.get(&id).ok_or(MailboxError::Unknown(id))?)?;
+        read(record, receiving)
+    }
+
+    fn usable<'k>(&self, id: MailboxId, kept: &'k Kept) -> Result<(&'k Record, &'k Arc<()>), MailboxError> {
+        match kept {
+            Kept::Usable { record, receiving } => Ok((record, receiving)),
+            Kept::Damaged { reason } => {
+                Err(MailboxError::Damaged { id, path: self.path(id), reason: reason.clone() })
+            }
+        }
+    }
+
+    fn replace(
+        &self,
+        mailboxes: &mut BTreeMap<MailboxId, Kept>,
+        new: Record,
+    ) -> Result<Mailbox, MailboxError> {
+        self.store(&new)?;
+        let shown = new.shown(&self.domain);
+        if let Some(Kept::Usable { record, .. }) = mailboxes.get_mut(&new.id) {
+            **record = new;
+        }
+        Ok(shown)
+    }
+
+    fn store(&self, record: &Record) -> Result<(), MailboxError> {
+        let path = self.path(record.id);
+        let stored = record
+            .to_json()
+            .map_err(std::io::Error::from)
+            .and_then(|json| write_atomic(&*self.disk, &path, &json));
+        stored.map_err(|source| MailboxError::Io { path, source })
+    }
+
+    fn path(&self, id: MailboxId) -> PathBuf {
+        self.dir.join(format!("{id}.json"))
+    }
+
+    fn bad_cost(&self, error: BadCost) -> MailboxError {
+        MailboxError::Io { path: self.dir.clone(), source: std::io::Error::other(error) }
+    }
+
+    fn read_lock(&self) -> RwLockReadGuard<'_, BTreeMap<MailboxId, Kept>> {
+        // A change is made in memory only after it was stored, in one step, so a poisoned map is still right.
+        self.mailboxes.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write_lock(&self) -> RwLockWriteGuard<'_, BTreeMap<MailboxId, Kept>> {
+        self.mailboxes.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn id_of(path: &Path) -> Option<MailboxId> {
+    path.file_name()?.to_str()?.strip_suffix(".json")?.parse().ok()
+}
+
+fn read(disk: &dyn Disk, path: &Path, id: MailboxId) -> Kept {
+    let bytes = disk.read(path, FILE_BYTES_MAX).map_err(|error| error.to_string());
+    match bytes.and_then(|bytes| Record::from_json(&bytes, id)) {
+        Ok(record) => Kept::Usable { record: Box::new(record), receiving: Arc::default() },
+        Err(reason) => {
+            tracing::error!(path = %path.display(), reason, "a mailbox cannot be used; mail for it is refused for now");
+            Kept::Damaged { reason }
+        }
+    }
+}
+
+fn check_idle(
+    record: &Record,
+    receiving: &Arc<()>,
+    waiting: impl FnOnce() -> u64,
+) -> Result<(), MailboxError> {
+    if record.status != Status::Suspended {
+        return Err(MailboxError::NotSuspended(record.id));
+    }
+    // First whether one is arriving, then what has arrived: the other way round one could slip through between.
+    if Arc::strong_count(receiving) > 1 {
+        return Err(MailboxError::Receiving(record.id));
+    }
+    match waiting() {
+        0 => Ok(()),
+        messages => Err(MailboxError::NotEmpty { id: record.id, messages }),
+    }
+}
+
+fn checked_name(name: &str) -> Result<String, MailboxError> {
+    checked("name", name, 1, NAME_CHARS_MAX)
+}
+
+fn checked_description(description: &str) -> Result<String, MailboxError> {
+    checked("description", description, 0, DESCRIPTION_CHARS_MAX)
+}
+
+fn checked(what: &'static str, text: &str, min: usize, max: usize) -> Result<String, MailboxError> {
+    let text = text.trim();
+    let chars = text.chars().count();
+    if chars < min || chars > max || text.chars().any(char::is_control) {
+        return Err(MailboxError::BadText { what, min, max });
+    }
+    Ok(text.to_owned())
+}

@@ -1,0 +1,101 @@
+//! Messages in files of their own: streamed to disk while they arrive.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use postern_shared::clock::UnixMillis;
+use postern_shared::crypto::seal::Sealed;
+use postern_shared::disk::{Disk, DiskFile};
+use postern_shared::id::{MailboxId, MessageId};
+
+use super::layout::{Kind, RecordHeader};
+use super::{SpoolError, Step};
+
+/// A large file being written. Unless its record is committed, dropping it removes the file.
+#[derive(Debug)]
+pub struct LargeFile {
+    disk: Arc<dyn Disk>,
+    file: Arc<dyn DiskFile>,
+    path: PathBuf,
+    bytes: u64,
+    finished: bool,
+    kept: bool,
+}
+
+impl LargeFile {
+    pub(super) fn create(
+        disk: &Arc<dyn Disk>,
+        dir: &Path,
+        mailbox: MailboxId,
+        message: MessageId,
+    ) -> Result<Self, SpoolError> {
+        let path = path(dir, mailbox, message);
+        let file = disk.create(&path).map_err(SpoolError::io(Step::Create, &path))?;
+        Ok(Self { disk: Arc::clone(disk), file, path, bytes: 0, finished: false, kept: false })
+    }
+
+    /// Appends sealed bytes. Blocks for the disk.
+    pub fn write(&mut self, sealed: &[u8]) -> Result<(), SpoolError> {
+        self.file.write_all_at(&[sealed], self.bytes).map_err(SpoolError::io(Step::Write, &self.path))?;
+        self.bytes += sealed.len() as u64;
+        Ok(())
+    }
+
+    /// Writes what identifies the message and makes the file durable; must come before its record is appended.
+    /// Blocks for the disk.
+    pub fn finish(
+        &mut self,
+        mailbox: MailboxId,
+        message: MessageId,
+        received: UnixMillis,
+        sealed: Sealed,
+    ) -> Result<(), SpoolError> {
+        let header = self.header(mailbox, message, received, sealed);
+        self.file
+            .write_all_at(&[&header.to_bytes()], self.bytes)
+            .map_err(SpoolError::io(Step::Write, &self.path))?;
+        self.file.sync_data().map_err(SpoolError::io(Step::Sync, &self.path))?;
+        let dir = self.path.parent().unwrap_or(&self.path);
+        self.disk.sync_dir(dir).map_err(SpoolError::io(Step::Sync, dir))?;
+        self.finished = true;
+        Ok(())
+    }
+
+    pub(super) fn header(
+        &self,
+        mailbox: MailboxId,
+        message: MessageId,
+        received: UnixMillis,
+        sealed: Sealed,
+    ) -> RecordHeader {
+        RecordHeader::stored(Kind::Large, (mailbox, message), received, sealed, self.bytes, 0)
+    }
+
+    pub(super) fn is_finished(&self) -> bool {
+        self.finished
+    }
+
+    pub(super) fn keep(mut self) {
+        self.kept = true;
+    }
+}
+
+impl Drop for LargeFile {
+    fn drop(&mut self) {
+        if !self.kept
+            && let Err(error) = self.disk.remove(&self.path)
+        {
+            tracing::warn!(path = %self.path.display(), %error, "cannot remove an abandoned file");
+        }
+    }
+}
+
+pub(super) fn path(dir: &Path, mailbox: MailboxId, message: MessageId) -> PathBuf {
+    dir.join(format!("{message}-{mailbox}.msg"))
+}
+
+/// The message a large file's name speaks of.
+pub(super) fn parse_name(path: &Path) -> Option<(MailboxId, MessageId)> {
+    let (message, mailbox) = path.file_name()?.to_str()?.strip_suffix(".msg")?.split_once('-')?;
+    Some((mailbox.parse().ok()?, message.parse().ok()?))
+}

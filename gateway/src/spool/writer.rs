@@ -1,0 +1,310 @@
+//! The one thread that writes: group commit into the current segment.
+//!
+//! Whatever is waiting when it comes round is written as one piece, synced once, entered into the catalog, and only
+//! then acknowledged. After a failed write or sync the bytes behind the last good sync are worthless: they are cut
+//! off, and a new segment is begun whose header says where the old one ends, so that they stay worthless even when
+//! the cut itself does not reach the disk.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, mpsc};
+
+use postern_shared::disk::DiskFile;
+use postern_shared::id::{MailboxId, MessageId};
+use tokio::sync::oneshot;
+
+use super::catalog::{Grave, Located, Place, Segment};
+use super::layout::{Kind, RECORD_HEADER_BYTES, RecordHeader, SEGMENT_HEADER_BYTES, SegmentHeader};
+use super::segment::Inner;
+use super::{NewBody, NewRecord, SpoolError, Step, large};
+
+type Done = oneshot::Sender<Result<(), SpoolError>>;
+
+/// A group is closed when it has this much, so that a waiter's delay stays bounded.
+const GROUP_BYTES_MAX: u64 = 16 * 1024 * 1024;
+const GROUP_JOBS_MAX: usize = 1024;
+
+#[derive(Debug)]
+pub(super) enum Job {
+    Append { batch: Vec<NewRecord>, done: Done },
+    Delete { mailbox: MailboxId, messages: Vec<MessageId>, done: Done },
+    Move { moves: Vec<Move>, done: Done },
+}
+
+/// A record to be copied out of a sparse segment as it stands.
+#[derive(Debug)]
+pub(super) struct Move {
+    pub(super) header: RecordHeader,
+    pub(super) body: Vec<u8>,
+    /// Where it was found; moved only if it is still served from there.
+    pub(super) from: Place,
+}
+
+/// What the scan found at the end of the last segment.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct End {
+    /// The greatest segment number in use; 0 when there is none.
+    pub(super) segment: u64,
+    /// Octets of it that count.
+    pub(super) bytes: u64,
+}
+
+#[derive(Debug)]
+struct Current {
+    number: u64,
+    file: Arc<dyn DiskFile>,
+    path: PathBuf,
+    /// Octets that are durable.
+    bytes: u64,
+}
+
+#[derive(Debug)]
+pub(super) struct Writer {
+    inner: Arc<Inner>,
+    end: End,
+    /// `None` until the first record is written, and after a fault.
+    current: Option<Current>,
+}
+
+/// One record of a group, ready to be written.
+struct Ready {
+    header: RecordHeader,
+    body: Vec<u8>,
+}
+
+/// Jobs that are committed together.
+#[derive(Default)]
+struct Group {
+    records: Vec<Ready>,
+    waiters: Vec<Done>,
+    files: Vec<super::LargeFile>,
+    bytes: u64,
+    /// Deletions must work on a full disk, else it could never be emptied.
+    only_deletes: bool,
+}
+
+impl Writer {
+    pub(super) fn new(inner: Arc<Inner>, end: End) -> Self {
+        Self { inner, end, current: None }
+    }
+
+    pub(super) fn run(&mut self, queue: &mpsc::Receiver<Job>) {
+        let mut left_over = None;
+        while let Some(first) = left_over.take().or_else(|| queue.recv().ok()) {
+            if let Job::Move { moves, done } = first {
+                self.commit(self.still_served(moves), done);
+                continue;
+            }
+            let mut group = Group { only_deletes: true, ..Group::default() };
+            group.take(first, &self.inner);
+            while group.bytes < GROUP_BYTES_MAX && group.waiters.len() < GROUP_JOBS_MAX {
+                match queue.try_recv() {
+                    // Whether a record still has to move is known only when all before it is committed.
+                    Ok(job @ Job::Move { .. }) => {
+                        left_over = Some(job);
+                        break;
+                    }
+                    Ok(job) => group.take(job, &self.inner),
+                    Err(_) => break,
+                }
+            }
+            self.commit_group(group);
+        }
+    }
+
+    fn still_served(&self, moves: Vec<Move>) -> Group {
+        let catalog = self.inner.catalog();
+        let served = moves.into_iter().filter(|moved| {
+            let header = &moved.header;
+            header.kind == Kind::Tombstone
+                || catalog
+                    .located(header.mailbox, header.message)
+                    .is_some_and(|at| at.place == Some(moved.from))
+        });
+        let records: Vec<Ready> =
+            served.map(|moved| Ready { header: moved.header, body: moved.body }).collect();
+        let bytes = records.iter().map(|record| record.header.record_bytes()).sum();
+        Group { records, bytes, ..Group::default() }
+    }
+
+    fn commit(&mut self, mut group: Group, done: Done) {
+        group.waiters.push(done);
+        self.commit_group(group);
+    }
+
+    fn commit_group(&mut self, group: Group) {
+        let Group { records, waiters, files, bytes, only_deletes } = group;
+        let space = if only_deletes { Ok(()) } else { self.inner.check_space(bytes) };
+        let result = space.and_then(|()| self.write(&records, bytes));
+        if let Err(error) = &result {
+            tracing::error!(%error, "nothing of this group is acknowledged");
+        } else {
+            files.into_iter().for_each(super::LargeFile::keep);
+        }
+        for waiter in waiters {
+            // A waiter that went away no longer wants to know.
+            let _ = waiter.send(result.clone());
+        }
+    }
+
+    fn write(&mut self, records: &[Ready], bytes: u64) -> Result<(), SpoolError> {
+        if records.is_empty() {
+            return Ok(());
+        }
+        let current = self.current(bytes)?;
+        let start = current.bytes;
+        let headers: Vec<[u8; RECORD_HEADER_BYTES]> =
+            records.iter().map(|record| record.header.to_bytes()).collect();
+        let mut slices = Vec::with_capacity(2 * records.len());
+        for (header, record) in headers.iter().zip(records) {
+            slices.push(&header[..]);
+            slices.push(&record.body);
+        }
+        let written =
+            current.file.write_all_at(&slices, start).map_err(SpoolError::io(Step::Write, &current.path));
+        let synced = written
+            .and_then(|()| current.file.sync_data().map_err(SpoolError::io(Step::Sync, &current.path)));
+        if let Err(error) = synced {
+            self.abandon_current();
+            return Err(error);
+        }
+        current.bytes += bytes;
+        let number = current.number;
+        self.publish(records, number, start);
+        Ok(())
+    }
+
+    /// The segment to write `bytes` to: the current one, or a new one when that is full or none is open.
+    fn current(&mut self, bytes: u64) -> Result<&mut Current, SpoolError> {
+        let full = |current: &Current| {
+            current.bytes > SEGMENT_HEADER_BYTES as u64
+                && current.bytes + bytes > self.inner.settings.segment_bytes
+        };
+        if let Some(current) = self.current.take_if(|current| full(current)) {
+            self.end = End { segment: current.number, bytes: current.bytes };
+        }
+        if self.current.is_none() {
+            self.current = Some(self.begin_segment()?);
+        }
+        self.current.as_mut().ok_or(SpoolError::Closed)
+    }
+
+    fn begin_segment(&mut self) -> Result<Current, SpoolError> {
+        let number = self.end.segment + 1;
+        let path = self.inner.segment_path(number);
+        let header = SegmentHeader { number, previous_bytes: self.end.bytes };
+        let disk = &self.inner.disk;
+        let file = match disk.create(&path) {
+            // What an earlier attempt that failed could not remove; nothing in it was ever acknowledged.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                disk.open(&path).and_then(|file| file.set_len(0).map(|()| file))
+            }
+            created => created,
+        };
+        let durable = file.and_then(|file| {
+            file.write_all_at(&[&header.to_bytes()], 0)?;
+            file.sync_data()?;
+            disk.sync_dir(&self.inner.segments_dir)?;
+            Ok(file)
+        });
+        let file = durable.map_err(SpoolError::io(Step::Create, &path))?;
+        let bytes = SEGMENT_HEADER_BYTES as u64;
+        let segment = Segment {
+            file: Arc::clone(&file),
+            path: path.clone(),
+            bytes,
+            live_bytes: 0,
+            tombstones: 0,
+            retired: None,
+        };
+        self.inner.catalog().segments.insert(number, segment);
+        Ok(Current { number, file, path, bytes })
+    }
+
+    /// Leaves the current segment as it was after the last good sync, and never writes to it again.
+    fn abandon_current(&mut self) {
+        let Some(current) = self.current.take() else { return };
+        if current.bytes == SEGMENT_HEADER_BYTES as u64 {
+            // Nothing in it counts: the next attempt makes it anew.
+            self.inner.catalog().segments.remove(&current.number);
+            return;
+        }
+        self.end = End { segment: current.number, bytes: current.bytes };
+        if let Err(error) = current.file.set_len(current.bytes).and_then(|()| current.file.sync_data()) {
+            tracing::error!(path = %current.path.display(), %error, "cannot cut off what was not acknowledged");
+        }
+        match self.begin_segment() {
+            Ok(next) => self.current = Some(next),
+            Err(error) => tracing::error!(%error, "cannot begin a new segment; the next message tries again"),
+        }
+    }
+
+    fn publish(&self, records: &[Ready], segment: u64, mut offset: u64) {
+        let now = self.inner.clock.moment();
+        let mut catalog = self.inner.catalog();
+        for Ready { header, .. } in records {
+            let place = Place { segment, offset };
+            offset += header.record_bytes();
+            match header.kind {
+                Kind::Message | Kind::Large => {
+                    catalog.insert(header.mailbox, header.message, Located::new(header, Some(place)));
+                }
+                Kind::Tombstone => {
+                    let removed = catalog.remove(header.mailbox, header.message);
+                    if removed.is_some_and(|located| located.large) {
+                        let path = large::path(&self.inner.large_dir, header.mailbox, header.message);
+                        catalog.graves.push(Grave { since: now, path });
+                    }
+                    if let Some(segment) = catalog.segments.get_mut(&segment) {
+                        segment.tombstones += 1;
+                    }
+                }
+            }
+        }
+        if let Some(segment) = catalog.segments.get_mut(&segment) {
+            segment.bytes = offset;
+        }
+    }
+}
+
+impl Group {
+    fn take(&mut self, job: Job, inner: &Inner) {
+        match job {
+            Job::Append { batch, done } => {
+                self.only_deletes = false;
+                batch.into_iter().for_each(|record| self.add(record));
+                self.waiters.push(done);
+            }
+            Job::Delete { mailbox, messages, done } => {
+                let now = inner.clock.wall();
+                let catalog = inner.catalog();
+                for message in messages.into_iter().filter(|id| catalog.located(mailbox, *id).is_some()) {
+                    self.push(RecordHeader::tombstone(mailbox, message, now), Vec::new());
+                }
+                self.waiters.push(done);
+            }
+            Job::Move { .. } => debug_assert!(false, "moves are committed alone"),
+        }
+    }
+
+    fn add(&mut self, record: NewRecord) {
+        let NewRecord { mailbox, message, received, sealed, body } = record;
+        match body {
+            NewBody::Inline(body) => {
+                let (bytes, crc) = (body.len() as u64, crc32c::crc32c(&body));
+                let header =
+                    RecordHeader::stored(Kind::Message, (mailbox, message), received, sealed, bytes, crc);
+                self.push(header, body);
+            }
+            NewBody::Large(file) => {
+                self.push(file.header(mailbox, message, received, sealed), Vec::new());
+                self.files.push(file);
+            }
+        }
+    }
+
+    fn push(&mut self, header: RecordHeader, body: Vec<u8>) {
+        self.bytes += header.record_bytes();
+        self.records.push(Ready { header, body });
+    }
+}

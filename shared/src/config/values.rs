@@ -1,0 +1,94 @@
+//! Values that settings are made of.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use serde::Deserialize;
+use serde::de::Error;
+
+/// Addresses to listen on: one string or a list of them; empty means off. `:25` stands for `0.0.0.0:25`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ListenAddresses(pub Vec<SocketAddr>);
+
+impl<'de> Deserialize<'de> for ListenAddresses {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged, expecting = "expected an address like \"0.0.0.0:25\" or a list of them")]
+        enum Raw {
+            One(String),
+            Many(Vec<String>),
+        }
+        let texts = match Raw::deserialize(deserializer)? {
+            Raw::One(text) => {
+                text.split(',').map(|part| part.trim().to_owned()).filter(|part| !part.is_empty()).collect()
+            }
+            Raw::Many(texts) => texts,
+        };
+        texts
+            .iter()
+            .map(|text| parse_address(text).map_err(D::Error::custom))
+            .collect::<Result<_, _>>()
+            .map(Self)
+    }
+}
+
+fn parse_address(text: &str) -> Result<SocketAddr, String> {
+    let parsed = match text.strip_prefix(':') {
+        Some(port) => port.parse().ok().map(|port| SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port)),
+        None => text.parse().ok(),
+    };
+    parsed.ok_or_else(|| format!("{text:?} is not an address and port like 0.0.0.0:25 or [::]:25"))
+}
+
+/// A size in bytes: a number, or text with a unit: `"200 MiB"`, `"64 KiB"`, `"1 GiB"`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ByteSize(pub u64);
+
+impl<'de> Deserialize<'de> for ByteSize {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged, expecting = "expected a size like \"200 MiB\"")]
+        enum Raw {
+            Number(u64),
+            Text(String),
+        }
+        match Raw::deserialize(deserializer)? {
+            Raw::Number(bytes) => Ok(Self(bytes)),
+            Raw::Text(text) => parse_size(&text).map(Self).map_err(D::Error::custom),
+        }
+    }
+}
+
+fn parse_size(text: &str) -> Result<u64, String> {
+    let wrong = || format!("{text:?} is not a size like \"200 MiB\", \"64 KiB\" or a number of bytes");
+    let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
+    let factor = match text[digits.len()..].trim() {
+        "" | "B" => 1,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => return Err(wrong()),
+    };
+    digits.parse::<u64>().ok().and_then(|number| number.checked_mul(factor)).ok_or_else(wrong)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_read_in_every_spelling() {
+        assert_eq!(parse_address(":465").unwrap(), "0.0.0.0:465".parse().unwrap());
+        assert_eq!(parse_address("[::1]:25").unwrap(), "[::1]:25".parse().unwrap());
+        assert!(parse_address("smtp").is_err());
+        assert!(parse_address(":99999").is_err());
+    }
+
+    #[test]
+    fn sizes_carry_their_unit() {
+        assert_eq!(parse_size("200 MiB"), Ok(200 << 20));
+        assert_eq!(parse_size("7"), Ok(7));
+        for wrong in ["", "MiB", "1 MB", "1.5 GiB", "99999999999 GiB", "-1"] {
+            assert!(parse_size(wrong).is_err(), "{wrong}");
+        }
+    }
+}
