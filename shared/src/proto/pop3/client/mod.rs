@@ -151,6 +151,13 @@ impl Client {
         self.request(Request::Quit);
     }
 
+    /// Takes back every [`Client::retrieve`] that was not sent yet; how many. Those sent are still answered.
+    pub fn cancel_retrieves(&mut self) -> usize {
+        let before = self.pending.len();
+        self.pending.retain(|request| !matches!(request, Request::Retr(_)));
+        before - self.pending.len()
+    }
+
     /// What must be sent to the server now. May hold the password: wiped when dropped.
     pub fn take_output(&mut self) -> Zeroizing<Vec<u8>> {
         std::mem::take(&mut self.output)

@@ -178,6 +178,17 @@ fn without_pipelining_one_command_is_under_way() {
 }
 
 #[test]
+fn messages_not_asked_for_yet_can_be_cancelled() {
+    let mut client = logged_in();
+    (0..5).for_each(|index| client.retrieve(MessageNumber::from_index(index).unwrap()));
+    client.delete(MessageNumber::from_index(0).unwrap());
+    assert_eq!(client.cancel_retrieves(), 2, "the window is three");
+    let (events, said) = feed(&mut client, "-ERR\r\n-ERR\r\n-ERR\r\n+OK\r\n", 100).unwrap();
+    assert_eq!(said, "RETR 1\r\nRETR 2\r\nRETR 3\r\nDELE 1\r\n");
+    assert_eq!(events.len(), 4);
+}
+
+#[test]
 fn nonsense_ends_the_session_with_a_name() {
     let endless = format!("+OK\r\n+OK\r\n{}", "X\r\n".repeat(300));
     let long = format!("+OK {}", "x".repeat(600));
