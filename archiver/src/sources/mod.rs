@@ -1,1 +1,125 @@
-//! sources
+//! Where mail comes from. A source is opened for one run, tells what waits, hands it over, and is told what is safe.
+//!
+//! | file | what |
+//! |---|---|
+//! | [`dial`] | from a host name to a TLS connection, each step with its deadline and its own error |
+//! | [`gateway`] | a Postern gateway, over POP3 |
+//! | [`error`] | what can go wrong, in words an operator can act on |
+//!
+//! A run, whatever the source:
+//!
+//! 1. open it (`GatewaySource::connect`), then [`Source::list`] what waits after the cursor that the last run left;
+//! 2. [`Source::request`] what is wanted, then [`Source::next`] until `None`;
+//! 3. archive each message; when the archive's commit is on disk, and not before, [`Source::acknowledge`] it;
+//! 4. [`Source::finish`]: only what this returns as deleted is gone at the source.
+//!
+//! A source that empties itself (POP3, a gateway) has no cursor: what is acknowledged is deleted. One that keeps its
+//! mail (IMAP, EWS) returns the cursor behind what was acknowledged without a gap, and the next run begins there.
+//! Either way a run that dies is repeated from what was acknowledged: a message can come twice, never be lost.
+//!
+//! Promises
+//! - Nothing is deleted that was not acknowledged.
+//! - No credential leaves before TLS is up with a certificate that the profile trusts.
+//! - Memory: one message at a time, up to a bound; what is longer is passed over with a word, and stays at the source.
+//! - No server can hold a run for ever: every wait has a deadline.
+//!
+//! Not here: unwrapping and storing (`intake`, `archive`), when to run (`profiles`).
+
+pub mod dial;
+pub mod error;
+pub mod gateway;
+
+use std::fmt;
+use std::future::Future;
+
+use serde::{Deserialize, Serialize};
+
+pub use error::SourceError;
+
+/// What names a message at its source, across runs: a POP3 unique-id; later `UIDVALIDITY/UID`, an EWS item id.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ItemId(pub String);
+
+impl fmt::Display for ItemId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// How far a source that keeps its mail was read; opaque to everybody else.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Cursor(pub String);
+
+/// A message that waits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Waiting {
+    /// Which.
+    pub id: ItemId,
+    /// Its size in octets, as the source claims.
+    pub octets: u64,
+}
+
+/// What came of a message asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fetched {
+    /// Which.
+    pub id: ItemId,
+    /// Its octets, exactly as the source has them; or why there are none.
+    pub content: Result<Vec<u8>, NotFetched>,
+}
+
+/// Why the source goes on without this message. It stays where it is.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotFetched {
+    /// The source will not or cannot hand it over.
+    #[error("the source refuses it: {0}")]
+    Refused(String),
+    /// It is longer than a message may be here.
+    #[error("it has {octets} octets or more, at most {octets_max} are taken")]
+    TooLong {
+        /// Octets it has at least.
+        octets: u64,
+        /// The bound.
+        octets_max: u64,
+    },
+}
+
+/// How a run ended at the source.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Finished {
+    /// What the source confirmed as deleted.
+    pub deleted: Vec<ItemId>,
+    /// What was acknowledged and yet not deleted, and why.
+    pub kept: Vec<(ItemId, String)>,
+    /// Where the next run begins, for a source that keeps its mail.
+    pub cursor: Option<Cursor>,
+}
+
+/// A source, opened for one run. After an error it must not be used any more; nothing was deleted then.
+pub trait Source: Send {
+    /// What waits behind `after`, oldest first; everything when there is no cursor or the source has none.
+    fn list(
+        &mut self,
+        after: Option<&Cursor>,
+    ) -> impl Future<Output = Result<Vec<Waiting>, SourceError>> + Send;
+
+    /// Asks for messages that [`Source::list`] named; does not wait. They come in this order.
+    ///
+    /// # Errors
+    /// [`SourceError::NotListed`] when one was not listed.
+    fn request(&mut self, wanted: &[ItemId]) -> Result<(), SourceError>;
+
+    /// The next message asked for; `None` when there is no further one.
+    fn next(&mut self) -> impl Future<Output = Result<Option<Fetched>, SourceError>> + Send;
+
+    /// These are safe in the archive and may go; does not wait. Takes effect at [`Source::finish`].
+    ///
+    /// # Errors
+    /// [`SourceError::NotListed`] when one was not listed.
+    fn acknowledge(&mut self, safe: &[ItemId]) -> Result<(), SourceError>;
+
+    /// Ends the run: what was acknowledged is deleted, or the cursor moved behind it.
+    fn finish(self) -> impl Future<Output = Result<Finished, SourceError>> + Send;
+}

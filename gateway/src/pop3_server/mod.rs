@@ -1,1 +1,44 @@
-//! pop3_server
+//! Serving mail over POP3: a locked view of one mailbox, handed out message by message, and deleted only when the
+//! client says QUIT.
+//!
+//! | file | what |
+//! |---|---|
+//! | [`maildrop`] | what this room needs from others (accounts, messages), the exclusive lock, the snapshot |
+//! | [`session`] | the protocol, pure: lines in, actions out |
+//! | [`driver`] | does the actions: TLS, logins, streaming, deadlines |
+//!
+//! | command | standard | supported |
+//! |---|---|---|
+//! | USER PASS STAT LIST RETR DELE NOOP RSET QUIT TOP UIDL | RFC 1939 | yes |
+//! | APOP | RFC 1939 §7 | no: MD5, needs the password in clear on the server, and binds to the greeting |
+//! | CAPA, response codes, pipelining | RFC 2449 | yes |
+//! | EXPIRE NEVER | RFC 2449 §6.7 | yes: only the client's DELE deletes |
+//! | LOGIN-DELAY | RFC 2449 §6.5 | no: an archiver may come as often as it likes |
+//! | STLS | RFC 2595 §4 | yes; on the `pop3s` listener TLS is there from the start (RFC 8314) |
+//! | `[SYS/TEMP]` `[SYS/PERM]` `[AUTH]` | RFC 3206 | yes |
+//! | AUTH PLAIN | RFC 5034, 4616 | yes; other mechanisms no: a password must open the mailbox's key |
+//! | UTF8 | RFC 6856 §2 | yes; messages are served byte for byte in either mode, see below |
+//! | LANG | RFC 6856 §3 | no: texts are English |
+//!
+//! RFC 6856 §2.1 would have messages with UTF-8 header fields downgraded (RFC 6857) for clients that did not say UTF8.
+//! This is an archive's gateway: what it received is evidence, its size was announced and its hash stands in the trace
+//! header, so it never changes a byte, in either mode.
+//!
+//! Promises
+//! - No credential is accepted, and no way to send one announced, before TLS is up. What was sent in clear behind
+//!   STLS is dropped (RFC 2595 §4).
+//! - One session at a time holds a maildrop; another gets `[IN-USE]`. The lock ends with the session, however it ends.
+//! - Message numbers, sizes and unique-ids do not change within a session; unique-ids never change.
+//! - Sizes equal, to the octet, what RETR sends before byte-stuffing.
+//! - DELE deletes at QUIT only, and QUIT says `+OK` only once that is on disk. A connection that drops deletes nothing.
+//! - A response that began and cannot be completed is never given an end: the connection is closed instead, so that no
+//!   client takes half a message for a whole one.
+//! - The private key lives in memory for the session only, and is wiped after it.
+//! - Memory per session is bounded, whatever the size of messages and lists.
+//!
+//! Not here: passwords and keys at rest (`mailbox`), sealed messages (`spool`), accepting connections (`listen`).
+
+pub mod maildrop;
+pub mod session;
+#[cfg(test)]
+mod tests;

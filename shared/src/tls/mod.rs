@@ -5,4 +5,5 @@
 //!
 //! Not here: sockets (each program's own rooms), ACME and reloading.
 
+pub mod client;
 pub mod server;

@@ -1,0 +1,392 @@
+//! The protocol as a pure machine: lines and reports in, actions out.
+//!
+//! Call [`Session::greet`] once, then [`Session::handle`] for every event, and do the actions in their order before the
+//! next event. [`Action::StartTls`], [`Action::Authenticate`] and [`Action::Delete`] must be answered by their event
+//! before any further line.
+
+use postern_shared::id::{MailboxId, MessageId};
+use postern_shared::proto::pop3::sasl_plain::PlainCredentials;
+use postern_shared::proto::pop3::{Capability, Command, CommandError, MessageNumber, Reply, ResponseCode};
+
+use super::maildrop::{DeleteError, Entry, LoginError, Maildrop};
+
+/// Logins that may fail before the connection is closed.
+pub const LOGIN_FAILURES_MAX: u32 = 3;
+/// Lines that may be no usable command before somebody has logged in: an HTTP client talks itself out quickly.
+pub const BAD_LINES_MAX: u32 = 10;
+
+/// What happened.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// A line came, here without its CRLF.
+    Line(&'a [u8]),
+    /// A line came that was longer than any may be; it was skipped.
+    LineTooLong,
+    /// The handshake that [`Action::StartTls`] asked for succeeded.
+    TlsEstablished,
+    /// What came of [`Action::Authenticate`].
+    Login(Result<Maildrop, LoginRefusal>),
+    /// What came of [`Action::Delete`].
+    Deleted(Result<(), DeleteError>),
+}
+
+/// Why a login opened no maildrop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum LoginRefusal {
+    /// It was not let in.
+    #[error(transparent)]
+    Denied(#[from] LoginError),
+    /// Another session holds the maildrop.
+    #[error("another session holds the maildrop")]
+    InUse,
+}
+
+impl LoginRefusal {
+    fn reply(self) -> Reply {
+        match self {
+            Self::Denied(LoginError::WrongPassword) => {
+                Reply::err("Wrong user name or password").with(ResponseCode::Auth)
+            }
+            Self::Denied(LoginError::Temporary) => {
+                Reply::err("Login is not possible now").with(ResponseCode::SysTemp)
+            }
+            Self::InUse => Reply::err("Another session holds this maildrop").with(ResponseCode::InUse),
+        }
+    }
+}
+
+/// What must happen next.
+#[derive(Debug)]
+pub enum Action {
+    /// Send these octets.
+    Send(Vec<u8>),
+    /// Send a list, by [`Session::write_list`].
+    SendList(List),
+    /// Send a message: `+OK` and content, or the reason why not.
+    SendMessage {
+        /// Which.
+        entry: Entry,
+        /// Only its header and so many lines of its body.
+        body_lines: Option<u32>,
+    },
+    /// Send everything, drop every octet already received, shake hands. Report [`Event::TlsEstablished`].
+    StartTls,
+    /// Find out who it is, and lock the maildrop. Report [`Event::Login`].
+    Authenticate(PlainCredentials),
+    /// Let the time pass that a failed login costs.
+    Pause,
+    /// Delete these. Report [`Event::Deleted`].
+    Delete(MailboxId, Vec<MessageId>),
+    /// Send everything and close.
+    Close,
+}
+
+/// Where the writing of a list stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct List {
+    what: Listed,
+    next: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Listed {
+    Sizes,
+    UniqueIds,
+}
+
+impl Listed {
+    fn line(self, number: MessageNumber, entry: &Entry) -> String {
+        match self {
+            Self::Sizes => format!("{number} {}", entry.served_bytes),
+            Self::UniqueIds => format!("{number} {}", entry.id),
+        }
+    }
+}
+
+/// RFC 1939 §3; each state owns what only it needs.
+#[derive(Debug)]
+enum State {
+    Authorization(Authorization),
+    Transaction(Maildrop),
+    /// Deleting; the lock is held until that is done.
+    Update(Maildrop),
+    Closed,
+}
+
+#[derive(Debug, Default)]
+struct Authorization {
+    user: Option<String>,
+    /// The next line is a SASL response.
+    sasl: bool,
+}
+
+/// One client's session.
+#[derive(Debug)]
+pub struct Session {
+    state: State,
+    tls: bool,
+    utf8: bool,
+    login_failures: u32,
+    bad_lines: u32,
+}
+
+impl Session {
+    /// A session that begins; `tls` says whether TLS is already up.
+    pub fn new(tls: bool) -> Self {
+        let state = State::Authorization(Authorization::default());
+        Self { state, tls, utf8: false, login_failures: 0, bad_lines: 0 }
+    }
+
+    /// The greeting. Without a timestamp, so nobody tries APOP.
+    pub fn greet(&self, actions: &mut Vec<Action>) {
+        reply(&Reply::ok("Postern ready"), actions);
+    }
+
+    /// The maildrop, once somebody has logged in.
+    pub fn maildrop(&self) -> Option<&Maildrop> {
+        match &self.state {
+            State::Transaction(maildrop) | State::Update(maildrop) => Some(maildrop),
+            State::Authorization(_) | State::Closed => None,
+        }
+    }
+
+    /// Takes in what happened; appends what must be done.
+    pub fn handle(&mut self, event: Event<'_>, actions: &mut Vec<Action>) {
+        match event {
+            Event::Line(line) => self.line(line, actions),
+            Event::LineTooLong => {
+                if let State::Authorization(authorization) = &mut self.state {
+                    authorization.sasl = false;
+                }
+                self.bad_line(&CommandError::TooLong.to_string(), actions);
+            }
+            Event::TlsEstablished => {
+                // What was said in clear is forgotten (RFC 2595 §4).
+                *self = Self { bad_lines: self.bad_lines, ..Self::new(true) };
+            }
+            Event::Login(outcome) => self.login_done(outcome, actions),
+            Event::Deleted(outcome) => {
+                self.state = State::Closed;
+                let answer = match outcome {
+                    Ok(()) => Reply::ok("Bye"),
+                    Err(_) => Reply::err("Messages marked were not deleted").with(ResponseCode::SysTemp),
+                };
+                reply(&answer, actions);
+                actions.push(Action::Close);
+            }
+        }
+    }
+
+    /// Appends lines of `list` until `out` holds at least `octets`; `true` when the list, with its end, is complete.
+    pub fn write_list(&self, list: &mut List, octets: usize, out: &mut Vec<u8>) -> bool {
+        if let Some(maildrop) = self.maildrop() {
+            for (number, entry) in maildrop.listed(list.next) {
+                if out.len() >= octets {
+                    list.next = number.index();
+                    return false;
+                }
+                out.extend_from_slice(list.what.line(number, &entry).as_bytes());
+                out.extend_from_slice(b"\r\n");
+            }
+        }
+        out.extend_from_slice(b".\r\n");
+        true
+    }
+
+    fn line(&mut self, line: &[u8], actions: &mut Vec<Action>) {
+        if let State::Authorization(authorization) = &mut self.state
+            && std::mem::take(&mut authorization.sasl)
+        {
+            return self.sasl_response(line, actions);
+        }
+        match Command::parse(line, self.utf8) {
+            Ok(command) => self.command(command, actions),
+            Err(error) => self.bad_line(&error.to_string(), actions),
+        }
+    }
+
+    fn command(&mut self, command: Command, actions: &mut Vec<Action>) {
+        match (&mut self.state, command) {
+            (_, Command::Capa) => actions.push(Action::Send(self.capabilities())),
+            (State::Authorization(_), command) => self.authorization(command, actions),
+            (State::Transaction(_), Command::Quit) => self.update(actions),
+            (State::Transaction(maildrop), command) => transaction(maildrop, &command, actions),
+            // Nothing is read any more once QUIT was.
+            (State::Update(_) | State::Closed, _) => {}
+        }
+    }
+
+    fn authorization(&mut self, command: Command, actions: &mut Vec<Action>) {
+        let State::Authorization(authorization) = &mut self.state else { return };
+        match command {
+            Command::Quit => {
+                self.state = State::Closed;
+                reply(&Reply::ok("Bye"), actions);
+                actions.push(Action::Close);
+            }
+            Command::Stls if self.tls => reply(&Reply::err("TLS is already active"), actions),
+            Command::Stls => {
+                reply(&Reply::ok("Begin TLS negotiation"), actions);
+                actions.push(Action::StartTls);
+            }
+            Command::Utf8 => {
+                self.utf8 = true;
+                reply(&Reply::ok("UTF-8 mode"), actions);
+            }
+            Command::User(_)
+            | Command::Pass(_)
+            | Command::AuthList
+            | Command::AuthPlain { .. }
+            | Command::AuthOther
+                if !self.tls =>
+            {
+                authorization.user = None;
+                self.bad_line("Use STLS first: no credentials are taken in clear", actions);
+            }
+            // Whether the name exists is not told before the password is there.
+            Command::User(name) => {
+                authorization.user = Some(name);
+                reply(&Reply::ok("Send PASS"), actions);
+            }
+            Command::Pass(password) => match authorization.user.take() {
+                Some(user) => actions.push(Action::Authenticate(PlainCredentials { user, password })),
+                None => self.bad_line("Send USER first", actions),
+            },
+            Command::AuthList => {
+                actions.push(Action::Send(b"+OK Mechanisms follow\r\nPLAIN\r\n.\r\n".to_vec()));
+            }
+            Command::AuthPlain { initial: Some(response) } => {
+                self.sasl_response(secrecy::ExposeSecret::expose_secret(&response).as_bytes(), actions);
+            }
+            Command::AuthPlain { initial: None } => {
+                authorization.sasl = true;
+                actions.push(Action::Send(b"+ \r\n".to_vec()));
+            }
+            Command::AuthOther => self.bad_line("Only AUTH PLAIN is offered", actions),
+            _ => self.bad_line("Log in first", actions),
+        }
+    }
+
+    fn sasl_response(&mut self, line: &[u8], actions: &mut Vec<Action>) {
+        let response = std::str::from_utf8(line).unwrap_or("*");
+        if response == "*" {
+            return self.bad_line("AUTH cancelled", actions);
+        }
+        match PlainCredentials::decode(response) {
+            Ok(credentials) => actions.push(Action::Authenticate(credentials)),
+            Err(error) => self.bad_line(&error.to_string(), actions),
+        }
+    }
+
+    fn login_done(&mut self, outcome: Result<Maildrop, LoginRefusal>, actions: &mut Vec<Action>) {
+        match outcome {
+            Ok(maildrop) => {
+                let (count, octets) = maildrop.totals();
+                reply(&Reply::ok(format!("Maildrop has {count} messages, {octets} octets")), actions);
+                self.state = State::Transaction(maildrop);
+            }
+            Err(refusal) => {
+                self.login_failures += 1;
+                actions.push(Action::Pause);
+                reply(&refusal.reply(), actions);
+                if self.login_failures >= LOGIN_FAILURES_MAX {
+                    self.close(actions);
+                }
+            }
+        }
+    }
+
+    fn update(&mut self, actions: &mut Vec<Action>) {
+        let State::Transaction(maildrop) = std::mem::replace(&mut self.state, State::Closed) else { return };
+        let marked = maildrop.marked();
+        if marked.is_empty() {
+            reply(&Reply::ok("Bye"), actions);
+            actions.push(Action::Close);
+        } else {
+            actions.push(Action::Delete(maildrop.mailbox(), marked));
+            self.state = State::Update(maildrop);
+        }
+    }
+
+    fn bad_line(&mut self, why: &str, actions: &mut Vec<Action>) {
+        reply(&Reply::err(why.to_owned()), actions);
+        if matches!(self.state, State::Authorization(_)) {
+            self.bad_lines += 1;
+            if self.bad_lines >= BAD_LINES_MAX {
+                self.close(actions);
+            }
+        }
+    }
+
+    fn close(&mut self, actions: &mut Vec<Action>) {
+        self.state = State::Closed;
+        actions.push(Action::Close);
+    }
+
+    fn capabilities(&self) -> Vec<u8> {
+        let mut list = vec![Capability::Top, Capability::Uidl];
+        if self.tls {
+            list.extend([Capability::User, Capability::SaslPlain]);
+        } else {
+            list.push(Capability::Stls);
+        }
+        list.extend([
+            Capability::Pipelining,
+            Capability::RespCodes,
+            Capability::AuthRespCode,
+            Capability::Utf8,
+            Capability::ExpireNever,
+            Capability::Implementation("Postern"),
+        ]);
+        let lines: String = list.iter().map(|capability| format!("{capability}\r\n")).collect();
+        format!("+OK Capabilities follow\r\n{lines}.\r\n").into_bytes()
+    }
+}
+
+fn transaction(maildrop: &mut Maildrop, command: &Command, actions: &mut Vec<Action>) {
+    let no_such = || Reply::err("No such message");
+    let one = |maildrop: &Maildrop, number: MessageNumber, what: Listed| {
+        maildrop.message(number).map_or_else(no_such, |entry| Reply::ok(what.line(number, &entry)))
+    };
+    let answer = match *command {
+        Command::Stat => {
+            let (count, octets) = maildrop.totals();
+            Reply::ok(format!("{count} {octets}"))
+        }
+        Command::List(None) => return list(maildrop, Listed::Sizes, actions),
+        Command::Uidl(None) => return list(maildrop, Listed::UniqueIds, actions),
+        Command::List(Some(number)) => one(maildrop, number, Listed::Sizes),
+        Command::Uidl(Some(number)) => one(maildrop, number, Listed::UniqueIds),
+        Command::Retr(number) => match maildrop.message(number) {
+            Some(entry) => return actions.push(Action::SendMessage { entry, body_lines: None }),
+            None => no_such(),
+        },
+        Command::Top { number, body_lines } => match maildrop.message(number) {
+            Some(entry) => {
+                return actions.push(Action::SendMessage { entry, body_lines: Some(body_lines) });
+            }
+            None => no_such(),
+        },
+        Command::Dele(number) if maildrop.mark(number) => Reply::ok(format!("Message {number} marked")),
+        Command::Dele(_) => no_such(),
+        Command::Noop => Reply::ok(""),
+        Command::Rset => {
+            maildrop.unmark_all();
+            Reply::ok("No message is marked")
+        }
+        _ => Reply::err("Not after login"),
+    };
+    reply(&answer, actions);
+}
+
+fn list(maildrop: &Maildrop, what: Listed, actions: &mut Vec<Action>) {
+    let (count, _) = maildrop.totals();
+    reply(&Reply::ok(format!("{count} messages")), actions);
+    actions.push(Action::SendList(List { what, next: 0 }));
+}
+
+fn reply(reply: &Reply, actions: &mut Vec<Action>) {
+    let mut line = Vec::new();
+    reply.write(&mut line);
+    actions.push(Action::Send(line));
+}

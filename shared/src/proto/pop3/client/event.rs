@@ -1,0 +1,52 @@
+//! What a session is made of, and what happens in it.
+
+use super::Listed;
+use crate::proto::pop3::sasl_plain::PlainCredentials;
+use crate::proto::pop3::{MessageNumber, Reply};
+
+/// How TLS begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TlsStart {
+    /// Before the first byte of POP3 (port 995, RFC 8314).
+    Implicit,
+    /// By STLS after the greeting (port 110, RFC 2595 §4).
+    Stls,
+}
+
+/// What a session is made of.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// How TLS begins.
+    pub tls: TlsStart,
+    /// Who logs in.
+    pub credentials: PlainCredentials,
+    /// Commands under way at once, when the server announces PIPELINING; at least 1.
+    pub window: usize,
+    /// Messages a maildrop may list.
+    pub messages_max: usize,
+}
+
+/// What happened.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Event<'a> {
+    /// The server is ready for a TLS handshake. Drop what was read and not yet received.
+    StartTls,
+    /// The maildrop is open.
+    LoggedIn,
+    /// All its messages, by number.
+    Listed(Vec<Listed>),
+    /// The content of a message asked for begins.
+    MessageBegins(MessageNumber),
+    /// The next piece of its content.
+    Content(&'a [u8]),
+    /// Its content is complete.
+    MessageEnds(MessageNumber),
+    /// The server cannot give that message.
+    MessageRefused(MessageNumber, Reply),
+    /// The message is marked for deletion.
+    Deleted(MessageNumber),
+    /// The server will not delete that message.
+    DeleteRefused(MessageNumber, Reply),
+    /// The server confirmed QUIT: what was marked is deleted, and the session is over.
+    Bye,
+}

@@ -1,0 +1,78 @@
+//! UIDL and LIST, put together.
+
+use super::ClientError;
+use crate::proto::pop3::number::decimal_u64;
+use crate::proto::pop3::reply::printable;
+use crate::proto::pop3::{MessageNumber, UidlToken};
+
+/// A message in the maildrop.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// Its number in this session.
+    pub number: MessageNumber,
+    /// Its unique-id.
+    pub uidl: UidlToken,
+    /// Its size in octets, as the server claims.
+    pub octets: u64,
+}
+
+/// The two lists while they come in.
+#[derive(Debug, Default)]
+pub(super) struct Listing {
+    unique_ids: Vec<(MessageNumber, UidlToken)>,
+    sizes: Vec<(MessageNumber, u64)>,
+}
+
+impl Listing {
+    /// One line of the UIDL response.
+    pub(super) fn unique_id(&mut self, line: &[u8], messages_max: usize) -> Result<(), ClientError> {
+        let entry =
+            two_words(line).and_then(|(number, uidl)| Some((number.parse().ok()?, uidl.parse().ok()?)));
+        push(&mut self.unique_ids, entry, line, messages_max)
+    }
+
+    /// One line of the LIST response.
+    pub(super) fn size(&mut self, line: &[u8], messages_max: usize) -> Result<(), ClientError> {
+        let entry =
+            two_words(line).and_then(|(number, octets)| Some((number.parse().ok()?, decimal_u64(octets)?)));
+        push(&mut self.sizes, entry, line, messages_max)
+    }
+
+    /// Every message that both lists name; they must name the same ones, each once.
+    pub(super) fn finish(mut self) -> Result<Vec<Listed>, ClientError> {
+        self.unique_ids.sort_by_key(|&(number, _)| number);
+        self.sizes.sort_by_key(|&(number, _)| number);
+        if !self.unique_ids.is_sorted_by(|a, b| a.0 < b.0) {
+            return Err(ClientError::Listing("a message number twice".into()));
+        }
+        let numbers = |left: &(MessageNumber, _), right: &(MessageNumber, u64)| left.0 == right.0;
+        if self.unique_ids.len() != self.sizes.len()
+            || !self.unique_ids.iter().zip(&self.sizes).all(|(left, right)| numbers(left, right))
+        {
+            return Err(ClientError::Listing("UIDL and LIST name different messages".into()));
+        }
+        let mut by_uidl: Vec<&UidlToken> = self.unique_ids.iter().map(|(_, uidl)| uidl).collect();
+        by_uidl.sort();
+        if let Some(twice) = by_uidl.windows(2).find(|pair| pair[0] == pair[1]) {
+            return Err(ClientError::Listing(format!("the unique-id {} twice", twice[0])));
+        }
+        let sizes = self.sizes.into_iter().map(|(_, octets)| octets);
+        let listed = |((number, uidl), octets)| Listed { number, uidl, octets };
+        Ok(self.unique_ids.into_iter().zip(sizes).map(listed).collect())
+    }
+}
+
+fn push<T>(list: &mut Vec<T>, entry: Option<T>, line: &[u8], messages_max: usize) -> Result<(), ClientError> {
+    let entry = entry.ok_or_else(|| ClientError::Listing(format!("the line {:?}", printable(line))))?;
+    if list.len() == messages_max {
+        return Err(ClientError::TooManyMessages { messages_max });
+    }
+    list.push(entry);
+    Ok(())
+}
+
+/// The first two words; more may follow (RFC 1939 §5, LIST).
+fn two_words(line: &[u8]) -> Option<(&str, &str)> {
+    let mut words = std::str::from_utf8(line).ok()?.split_ascii_whitespace();
+    Some((words.next()?, words.next()?))
+}

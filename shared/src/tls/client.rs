@@ -1,0 +1,302 @@
+//! Whom a client trusts.
+//!
+//! Whatever the trust, the handshake's signature is verified: the server proves that it holds the key of the
+//! certificate it shows. A certificate that is not trusted is refused with its fingerprint ([`NotTrusted`]), so that an
+//! operator who has compared it with the server's own can pin it.
+
+use std::fmt;
+use std::io;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, OtherError, RootCertStore, SignatureScheme,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::crypto::digest::{Digest, sha256};
+use crate::crypto::equal_constant_time;
+
+/// Which certificates are accepted. Written `system`, `any`, or `sha256:` and 64 hexadecimal digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum Trust {
+    /// What the machine's certificate authorities vouch for, by name (RFC 9525).
+    System,
+    /// Any. Whoever sits on the line can read along; only for tests and for closed networks.
+    Any,
+    /// Only the certificate with this SHA-256 (DER), whatever its names and dates.
+    Pinned(Digest),
+}
+
+/// The text names no trust.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is none of: system, any, sha256:<64 hexadecimal digits>")]
+pub struct BadTrust(String);
+
+impl FromStr for Trust {
+    type Err = BadTrust;
+
+    /// Colons between the digits, as `openssl x509 -fingerprint` prints them, are passed over.
+    fn from_str(text: &str) -> Result<Self, BadTrust> {
+        let bad = || BadTrust(text.chars().take(100).collect());
+        match text {
+            "system" => Ok(Self::System),
+            "any" => Ok(Self::Any),
+            _ => {
+                let digits = text.strip_prefix("sha256:").ok_or_else(bad)?.replace(':', "");
+                digits.parse().map(Self::Pinned).map_err(|_| bad())
+            }
+        }
+    }
+}
+
+impl fmt::Display for Trust {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::System => f.write_str("system"),
+            Self::Any => f.write_str("any"),
+            Self::Pinned(digest) => write!(f, "sha256:{digest}"),
+        }
+    }
+}
+
+impl TryFrom<String> for Trust {
+    type Error = BadTrust;
+
+    fn try_from(text: String) -> Result<Self, BadTrust> {
+        text.parse()
+    }
+}
+
+impl From<Trust> for String {
+    fn from(trust: Trust) -> Self {
+        trust.to_string()
+    }
+}
+
+/// Why no connection can be made with this trust.
+#[derive(Debug, thiserror::Error)]
+pub enum TrustError {
+    /// The machine has no certificate authorities.
+    #[error("this machine trusts no certificate authority (is ca-certificates installed?){0}")]
+    NoAuthorities(String),
+    /// rustls refuses the configuration.
+    #[error("TLS cannot be configured: {0}")]
+    Rustls(String),
+}
+
+/// A server's certificate is not trusted. Found in a failed handshake's error by [`not_trusted`].
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("the certificate is not trusted ({reason}); it is {presented}", presented = Trust::Pinned(*.presented))]
+pub struct NotTrusted {
+    /// SHA-256 of the certificate the server showed.
+    pub presented: Digest,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+/// The [`NotTrusted`] behind a failed handshake, if that was why.
+pub fn not_trusted(error: &io::Error) -> Option<&NotTrusted> {
+    let rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(found))) =
+        error.get_ref()?.downcast_ref::<rustls::Error>()?
+    else {
+        return None;
+    };
+    found.downcast_ref()
+}
+
+/// What a client connects with: TLS 1.3 or 1.2, no client certificate. Reads the machine's authorities for
+/// [`Trust::System`].
+pub fn client_config(trust: Trust) -> Result<Arc<ClientConfig>, TrustError> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let rustls = |error: rustls::Error| TrustError::Rustls(error.to_string());
+    let verifier = match trust {
+        Trust::System => Verifier { judge: Judge::System(system(&provider)?), provider: provider.clone() },
+        Trust::Any => Verifier { judge: Judge::Any, provider: provider.clone() },
+        Trust::Pinned(digest) => Verifier { judge: Judge::Pinned(digest), provider: provider.clone() },
+    };
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(rustls)?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier))
+        .with_no_client_auth();
+    Ok(Arc::new(config))
+}
+
+fn system(provider: &Arc<CryptoProvider>) -> Result<Arc<WebPkiServerVerifier>, TrustError> {
+    let found = rustls_native_certs::load_native_certs();
+    let mut roots = RootCertStore::empty();
+    // A store may hold odd certificates that nobody uses: the others still serve.
+    roots.add_parsable_certificates(found.certs);
+    if roots.is_empty() {
+        let first = found.errors.first().map(|error| format!(": {error}")).unwrap_or_default();
+        return Err(TrustError::NoAuthorities(first));
+    }
+    WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider))
+        .build()
+        .map_err(|error| TrustError::Rustls(error.to_string()))
+}
+
+#[derive(Debug)]
+enum Judge {
+    System(Arc<WebPkiServerVerifier>),
+    Any,
+    Pinned(Digest),
+}
+
+#[derive(Debug)]
+struct Verifier {
+    judge: Judge,
+    provider: Arc<CryptoProvider>,
+}
+
+impl ServerCertVerifier for Verifier {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let presented = sha256(end_entity);
+        let reason = match &self.judge {
+            Judge::Any => return Ok(ServerCertVerified::assertion()),
+            Judge::Pinned(pin) if equal_constant_time(&pin.0, &presented.0) => {
+                return Ok(ServerCertVerified::assertion());
+            }
+            Judge::Pinned(_) => "it is not the pinned one".to_owned(),
+            Judge::System(webpki) => {
+                match webpki.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now) {
+                    Ok(verified) => return Ok(verified),
+                    Err(rustls::Error::InvalidCertificate(error)) => error.to_string(),
+                    Err(error) => error.to_string(),
+                }
+            }
+        };
+        let refusal = NotTrusted { presented, reason };
+        Err(rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(refusal)))))
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustls::sign::{CertifiedKey, SingleCertAndKey};
+    use rustls::{ServerConfig, version};
+    use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+    use super::*;
+
+    #[test]
+    fn trusts_are_read_and_written() {
+        let pin = format!("sha256:{}", "ab".repeat(32));
+        for text in ["system", "any", &pin] {
+            assert_eq!(text.parse::<Trust>().unwrap().to_string(), text);
+        }
+        let openssl = format!("sha256:{}", ["AB"; 32].join(":"));
+        assert_eq!(openssl.parse::<Trust>().unwrap().to_string(), pin);
+        for text in ["", "all", "System", "sha256:", "sha256:abcd", &"ab".repeat(32), "md5:00"] {
+            assert!(text.parse::<Trust>().is_err(), "{text}");
+        }
+    }
+
+    fn certified() -> (CertifiedKey, CertifiedKey) {
+        let make = || {
+            let key = rcgen::KeyPair::generate().unwrap();
+            let params = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+            let certificate = params.self_signed(&key).unwrap();
+            let private = rustls::pki_types::PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+            let signer = rustls::crypto::aws_lc_rs::sign::any_supported_type(&private).unwrap();
+            CertifiedKey::new(vec![certificate.der().clone()], signer)
+        };
+        (make(), make())
+    }
+
+    /// A handshake with a server that shows the certificate of `shown` and signs with the key of `signer`.
+    async fn handshake(
+        trust: Trust,
+        shown: &CertifiedKey,
+        signer: &CertifiedKey,
+        version: &'static rustls::SupportedProtocolVersion,
+    ) -> io::Result<()> {
+        let key = CertifiedKey::new(shown.cert.clone(), Arc::clone(&signer.key));
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let server = ServerConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[version])
+            .unwrap()
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::new(SingleCertAndKey::from(key)));
+        let (near, far) = tokio::io::duplex(16 * 1024);
+        let accepting = tokio::spawn(TlsAcceptor::from(Arc::new(server)).accept(far));
+        let name = ServerName::try_from("localhost").unwrap();
+        let connected = TlsConnector::from(client_config(trust).unwrap()).connect(name, near).await;
+        let result = connected.map(drop);
+        // The server's view only matters in that it must not hang.
+        let _ = accepting.await.unwrap();
+        result
+    }
+
+    #[tokio::test]
+    async fn a_pin_lets_in_its_certificate_only() {
+        let (one, other) = certified();
+        let pin = Trust::Pinned(sha256(&one.cert[0]));
+        for version in [&version::TLS12, &version::TLS13] {
+            handshake(pin, &one, &one, version).await.unwrap();
+            let error = handshake(pin, &other, &other, version).await.unwrap_err();
+            let refusal = not_trusted(&error).expect("a refusal with a fingerprint");
+            assert_eq!(refusal.presented, sha256(&other.cert[0]));
+            assert!(refusal.to_string().ends_with(&format!("it is sha256:{}", refusal.presented)));
+        }
+    }
+
+    #[tokio::test]
+    async fn any_takes_any_certificate_but_no_wrong_signature() {
+        let (one, other) = certified();
+        for version in [&version::TLS12, &version::TLS13] {
+            handshake(Trust::Any, &one, &one, version).await.unwrap();
+            for trust in [Trust::Any, Trust::Pinned(sha256(&one.cert[0]))] {
+                let error = handshake(trust, &one, &other, version).await.unwrap_err();
+                assert!(not_trusted(&error).is_none(), "{error}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn the_system_does_not_know_a_self_signed_certificate() {
+        if let Err(TrustError::NoAuthorities(_)) = client_config(Trust::System) {
+            println!("skipped: this machine has no certificate authorities");
+            return;
+        }
+        let (one, _) = certified();
+        let error = handshake(Trust::System, &one, &one, &version::TLS13).await.unwrap_err();
+        assert_eq!(not_trusted(&error).expect("a refusal").presented, sha256(&one.cert[0]));
+    }
+}
