@@ -2,6 +2,10 @@
 //!
 //! `ARCHITECTURE.md` shows the flow; each room's header says what it promises.
 
+pub mod app;
+pub mod cli;
+pub mod command;
+pub mod daemon;
 pub mod intake;
 pub mod listen;
 pub mod mailbox;

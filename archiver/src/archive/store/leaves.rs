@@ -1,0 +1,79 @@
+//! The log's leaves: one hash for each message, in order, so that later heads can prove that nothing was altered or
+//! left out.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use postern_shared::clock::UnixMillis;
+use postern_shared::crypto::digest::{Digest, Sha256};
+use postern_shared::disk::{Disk, DiskFile};
+use postern_shared::id::MessageId;
+
+use super::StoreError;
+
+const LEAF_BYTES: u64 = 32;
+
+#[derive(Debug)]
+pub(in crate::archive) struct Leaves {
+    path: PathBuf,
+    file: Arc<dyn DiskFile>,
+    count: u64,
+}
+
+impl Leaves {
+    pub(in crate::archive) fn open(disk: &dyn Disk, dir: &std::path::Path) -> Result<Self, StoreError> {
+        let path = dir.join("leaves");
+        disk.create_dir_all(dir).map_err(StoreError::io(dir))?;
+        let file = if disk.exists(&path).map_err(StoreError::io(&path))? {
+            disk.open(&path)
+        } else {
+            disk.create(&path).and_then(|file| disk.sync_dir(dir).map(|()| file))
+        };
+        let file = file.map_err(StoreError::io(&path))?;
+        let count = file.len().map_err(StoreError::io(&path))? / LEAF_BYTES;
+        Ok(Self { path, file, count })
+    }
+
+    pub(in crate::archive) fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// Writes leaves from number `first` on, over whatever an interrupted commit left there, and syncs.
+    pub(in crate::archive) fn write(&mut self, first: u64, leaves: &[Digest]) -> Result<(), StoreError> {
+        if leaves.is_empty() {
+            return Ok(());
+        }
+        let bytes: Vec<u8> = leaves.iter().flat_map(|leaf| leaf.0).collect();
+        let written = self.file.write_all_at(&[&bytes], first * LEAF_BYTES).and_then(|()| self.file.sync_data());
+        written.map_err(StoreError::io(&self.path))?;
+        self.count = self.count.max(first + leaves.len() as u64);
+        Ok(())
+    }
+
+    /// Cuts what lies behind the first `count` leaves.
+    pub(in crate::archive) fn cut(&mut self, count: u64) -> Result<(), StoreError> {
+        let cut = self.file.set_len(count * LEAF_BYTES).and_then(|()| self.file.sync_data());
+        cut.map_err(StoreError::io(&self.path))?;
+        self.count = count;
+        Ok(())
+    }
+}
+
+/// The leaf hash of a message; see the room's header.
+pub(in crate::archive) fn leaf(
+    message: MessageId,
+    archived: UnixMillis,
+    content: Digest,
+    envelope: Digest,
+    source: Digest,
+) -> Digest {
+    let mut hash = Sha256::new();
+    hash.update(&[0]);
+    hash.update(b"postern leaf v1");
+    hash.update(&message.to_bytes());
+    hash.update(&archived.0.to_be_bytes());
+    hash.update(&content.0);
+    hash.update(&envelope.0);
+    hash.update(&source.0);
+    hash.finish()
+}

@@ -1,0 +1,110 @@
+//! The archiver's settings: `archiver.toml`, overridden by `POSTERN_ARCHIVER__…` variables, checked.
+//!
+//! `config/archiver.toml` shows every key with its default and what it means.
+
+use std::path::{Path, PathBuf};
+
+use postern_shared::config::{ByteSize, ConfigError, ListenAddresses, load};
+use postern_shared::disk::Disk;
+use postern_shared::telemetry::Level;
+use serde::Deserialize;
+
+/// Prefix of the environment variables that override the file.
+pub const ENVIRONMENT_PREFIX: &str = "POSTERN_ARCHIVER__";
+/// The file that is read when none is named and it exists.
+pub const DEFAULT_FILE: &str = "/etc/postern/archiver.toml";
+
+/// Checked settings.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where everything is stored.
+    pub data_dir: PathBuf,
+    /// How much is logged.
+    pub log_level: Level,
+    /// The longest message pulled, in octets.
+    pub message_bytes_max: u64,
+    /// Keys in the file that this version knows of and does not act on yet.
+    pub without_effect: Vec<&'static str>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Raw {
+    data_dir: Option<PathBuf>,
+    log_level: Option<Level>,
+    limits: RawLimits,
+    listen: RawListen,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawLimits {
+    max_message_size: Option<ByteSize>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawListen {
+    api: Option<ListenAddresses>,
+    console: Option<ListenAddresses>,
+    web: Option<ListenAddresses>,
+    imap: Option<ListenAddresses>,
+    imaps: Option<ListenAddresses>,
+}
+
+impl Settings {
+    /// Reads `file`; when none is named, [`DEFAULT_FILE`] if it exists.
+    pub fn load(
+        disk: &dyn Disk,
+        file: Option<&Path>,
+        environment: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, ConfigError> {
+        let default = Path::new(DEFAULT_FILE);
+        let file = file.or_else(|| disk.exists(default).unwrap_or(false).then_some(default));
+        let raw: Raw = load(disk, file, ENVIRONMENT_PREFIX, environment)?;
+        let listen = &raw.listen;
+        let listeners = [
+            ("listen.api", &listen.api),
+            ("listen.console", &listen.console),
+            ("listen.web", &listen.web),
+            ("listen.imap", &listen.imap),
+            ("listen.imaps", &listen.imaps),
+        ];
+        let set = |addresses: &Option<ListenAddresses>| addresses.as_ref().is_some_and(|listen| !listen.0.is_empty());
+        Ok(Self {
+            data_dir: raw.data_dir.unwrap_or_else(|| "/var/lib/postern/archiver".into()),
+            log_level: raw.log_level.unwrap_or_default(),
+            message_bytes_max: raw.limits.max_message_size.map_or(256 * 1024 * 1024, |size| size.0),
+            without_effect: listeners.into_iter().filter(|(_, listen)| set(listen)).map(|(key, _)| key).collect(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use postern_shared::disk::{RealDisk, write_atomic};
+
+    use super::*;
+
+    fn load_text(text: &str) -> Result<Settings, ConfigError> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("archiver.toml");
+        write_atomic(&RealDisk, &path, text.as_bytes()).unwrap();
+        Settings::load(&RealDisk, Some(&path), [])
+    }
+
+    #[test]
+    fn the_example_shows_the_defaults() {
+        let example = include_str!("../../config/archiver.toml");
+        let explicit: Vec<&str> = example.lines().map(|line| line.strip_prefix("#= ").unwrap_or(line)).collect();
+        let explicit = load_text(&explicit.join("\n")).unwrap();
+        assert_eq!(format!("{explicit:?}"), format!("{:?}", load_text("").unwrap()));
+    }
+
+    #[test]
+    fn mistakes_are_named_and_later_keys_are_told() {
+        let error = load_text("data_dri = '/x'").unwrap_err().to_string();
+        assert!(error.contains("line 1, key \"data_dri\""), "{error}");
+        assert_eq!(load_text("[listen]\nweb = ':8462'").unwrap().without_effect, ["listen.web"]);
+    }
+}

@@ -1,0 +1,172 @@
+//! What may stand on the command line.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use postern_shared::id::MailboxId;
+
+use crate::mailbox::Status;
+
+/// Receives journal mail over SMTP, seals it to its mailbox, and serves it to archivers over POP3.
+///
+/// Start with `postern-gateway init`, then `postern-gateway mailbox create --name journal`, then `postern-gateway
+/// serve`. Every command works whether or not the daemon runs.
+#[derive(Debug, Parser)]
+#[command(name = "postern-gateway", version, propagate_version = true)]
+pub struct Args {
+    /// The configuration file [default: /etc/postern/gateway.toml, if it exists].
+    ///
+    /// Environment variables override it: POSTERN_GATEWAY__LISTEN__SMTP=127.0.0.1:2525.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Print results as JSON.
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// What to do.
+    #[command(subcommand)]
+    pub task: Task,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Task {
+    /// Run the daemon until SIGTERM or Ctrl-C.
+    Serve,
+    /// Prepare a machine: write the configuration file named by --config if it does not exist, create the data
+    /// directory and the self-signed certificate.
+    Init {
+        /// The domain of all mailbox addresses, for a new configuration file.
+        #[arg(long, value_name = "DOMAIN")]
+        email_domain: Option<String>,
+    },
+    /// Check the configuration and the certificate without starting anything.
+    CheckConfig,
+    /// Show what the gateway is and holds.
+    Status,
+    /// Look for trouble: disk space, certificate, listeners, damaged files. Fails when it finds any.
+    Doctor,
+    /// Create, show, change and delete mailboxes.
+    Mailbox {
+        /// What to do.
+        #[command(subcommand)]
+        action: MailboxAction,
+    },
+    /// The certificate that all listeners show.
+    Certificate {
+        /// What to do.
+        #[command(subcommand)]
+        action: CertificateAction,
+    },
+    /// Recovery keys: kept offline, they open the mail of mailboxes created with them when a password is lost.
+    RecoveryKey {
+        /// What to do.
+        #[command(subcommand)]
+        action: RecoveryKeyAction,
+    },
+}
+
+/// What to do with mailboxes.
+#[derive(Debug, Subcommand)]
+pub enum MailboxAction {
+    /// Create a mailbox. Its password is shown once and stored nowhere.
+    Create {
+        /// What to call it.
+        #[arg(long)]
+        name: String,
+        /// What it is for.
+        #[arg(long, default_value = "")]
+        description: String,
+        /// A file with a recovery public key, as `recovery-key generate` writes it.
+        #[arg(long, value_name = "FILE")]
+        recovery_key: Option<PathBuf>,
+    },
+    /// List all mailboxes.
+    List,
+    /// Show one mailbox.
+    Show {
+        /// The mailbox's id (mbx-…).
+        id: MailboxId,
+    },
+    /// Change name, description or status.
+    Edit {
+        /// The mailbox's id (mbx-…).
+        id: MailboxId,
+        /// The new name.
+        #[arg(long)]
+        name: Option<String>,
+        /// The new description.
+        #[arg(long)]
+        description: Option<String>,
+        /// active: takes mail; suspended: refuses it for now, what waits can still be pulled.
+        #[arg(long)]
+        status: Option<StatusArg>,
+    },
+    /// Give a suspended, empty mailbox a new key pair and password.
+    ResetPassword {
+        /// The mailbox's id (mbx-…).
+        id: MailboxId,
+    },
+    /// Delete a suspended, empty mailbox for good.
+    Delete {
+        /// The mailbox's id (mbx-…).
+        id: MailboxId,
+    },
+    /// Write the mail of a mailbox whose password is lost to files, with the private recovery key. The daemon must
+    /// not run.
+    Recover {
+        /// The mailbox's id (mbx-…).
+        id: MailboxId,
+        /// The file with the private recovery key.
+        #[arg(long, value_name = "FILE")]
+        key: PathBuf,
+        /// A directory for the messages, one .eml file each.
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
+    },
+}
+
+/// What to do with the certificate.
+#[derive(Debug, Subcommand)]
+pub enum CertificateAction {
+    /// Show its fingerprint, which archivers can pin, and when it expires.
+    Show,
+}
+
+/// What to do with recovery keys.
+#[derive(Debug, Subcommand)]
+pub enum RecoveryKeyAction {
+    /// Make a key pair: FILE gets the private key, FILE.pub the public one. Keep FILE offline.
+    Generate {
+        /// Where to write.
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
+}
+
+/// A status on the command line.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum StatusArg {
+    /// Takes mail.
+    Active,
+    /// Refuses mail for now.
+    Suspended,
+}
+
+impl From<StatusArg> for Status {
+    fn from(arg: StatusArg) -> Self {
+        match arg {
+            StatusArg::Active => Self::Active,
+            StatusArg::Suspended => Self::Suspended,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        <Args as clap::CommandFactory>::command().debug_assert();
+    }
+}

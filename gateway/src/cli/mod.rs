@@ -1,0 +1,114 @@
+//! The command line: arguments to commands, answers to text.
+//!
+//! Results go to standard output, everything else to standard error. Exit codes: 0 done, 1 failed, 2 wrong usage.
+
+mod args;
+mod doctor;
+mod output;
+mod recovery;
+mod setup;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, anyhow};
+use clap::Parser;
+use postern_shared::clock::{Clock, SystemClock};
+use postern_shared::control::{CallError, call};
+use postern_shared::disk::{Disk, RealDisk};
+use postern_shared::telemetry::start_log;
+use serde_json::Value;
+
+pub use args::Args;
+pub(crate) use setup::identity;
+use args::{CertificateAction, MailboxAction, Task};
+
+use crate::app::{Core, StartError};
+use crate::command::{Command, execute};
+use crate::mailbox::Edit;
+use crate::settings::Settings;
+
+/// Reads the arguments (wrong ones end the process with 2) and does what they say.
+pub fn run() -> Result<()> {
+    let args = Args::parse();
+    if let Task::Init { email_domain } = &args.task {
+        return setup::init(&args, email_domain.as_deref());
+    }
+    if let Task::RecoveryKey { action } = &args.task {
+        return recovery::run(action, args.json);
+    }
+    let settings = Settings::load(&RealDisk, args.config.as_deref(), std::env::vars())?;
+    match args.task {
+        Task::Serve => serve(settings),
+        Task::CheckConfig => setup::check_config(&settings, args.json),
+        Task::Doctor => doctor::run(&settings, args.json),
+        Task::Status => command(settings, &Command::Status, args.json, output::status),
+        Task::Mailbox { action } => mailbox(settings, action, args.json),
+        Task::Certificate { action: CertificateAction::Show } => setup::show_certificate(&settings, args.json),
+        Task::Init { .. } | Task::RecoveryKey { .. } => Ok(()),
+    }
+}
+
+fn serve(settings: Settings) -> Result<()> {
+    start_log(settings.log_level);
+    for key in &settings.without_effect {
+        tracing::warn!(key, "this setting has no effect in this version");
+    }
+    let core = Core::open(Arc::new(RealDisk), Arc::new(SystemClock::new()), settings)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;
+    runtime.block_on(crate::daemon::run(Arc::new(core)))
+}
+
+fn mailbox(settings: Settings, action: MailboxAction, json: bool) -> Result<()> {
+    let show: fn(&Value) -> String = match &action {
+        MailboxAction::Create { .. } | MailboxAction::ResetPassword { .. } => output::password,
+        MailboxAction::List => output::mailboxes,
+        MailboxAction::Delete { .. } => output::deleted,
+        MailboxAction::Show { .. } | MailboxAction::Edit { .. } => output::mailbox,
+        MailboxAction::Recover { id, key, out } => return recovery::recover(settings, *id, key, out, json),
+    };
+    let command_ = match action {
+        MailboxAction::Create { name, description, recovery_key } => Command::MailboxCreate {
+            name,
+            description,
+            recovery_key: recovery_key.map(|path| recovery::read_public_key(&path)).transpose()?,
+        },
+        MailboxAction::Show { id } => Command::MailboxShow { id },
+        MailboxAction::Edit { id, name, description, status } => {
+            Command::MailboxEdit { id, edit: Edit { name, description, status: status.map(Into::into) } }
+        }
+        MailboxAction::ResetPassword { id } => Command::MailboxResetPassword { id },
+        MailboxAction::Delete { id } => Command::MailboxDelete { id },
+        MailboxAction::List | MailboxAction::Recover { .. } => Command::MailboxList,
+    };
+    command(settings, &command_, json, show)
+}
+
+fn command(settings: Settings, command: &Command, json: bool, show: fn(&Value) -> String) -> Result<()> {
+    let answer = answer(settings, command)?;
+    println!("{}", if json { answer.to_string() } else { show(&answer) });
+    Ok(())
+}
+
+/// How long a command waits for another one, or for a daemon that is just starting or ending.
+const PATIENCE: Duration = Duration::from_secs(10);
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Lets the daemon answer when one runs; else opens the data directory for the moment and answers here.
+fn answer(settings: Settings, command: &Command) -> Result<Value> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+    let start = clock.moment();
+    loop {
+        match call(&settings.data_dir, command, |_| ()) {
+            Ok(answer) => return Ok(answer),
+            Err(CallError::NotRunning) => {}
+            Err(error) => return Err(error.into()),
+        }
+        match Core::open(Arc::clone(&disk), Arc::clone(&clock), settings.clone()) {
+            Ok(core) => return execute(&Arc::new(core), command.clone()).map_err(|message| anyhow!(message)),
+            Err(StartError::InUse { .. }) if clock.moment().since(start) < PATIENCE => std::thread::sleep(PAUSE),
+            Err(error) => return Err(error.into()),
+        }
+    }
+}

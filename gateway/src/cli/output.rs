@@ -1,0 +1,101 @@
+//! Answers as text for people.
+
+use std::fmt::Write as _;
+
+use serde_json::Value;
+
+fn text(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Null => "-".into(),
+        other => other.to_string(),
+    }
+}
+
+/// The named members of an object, one a line, aligned.
+fn members(value: &Value, keys: &[&str]) -> String {
+    let width = keys.iter().map(|key| key.len()).max().unwrap_or(0);
+    let lines = keys.iter().map(|key| format!("{key:width$}  {}", text(&value[*key])));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+const MAILBOX: [&str; 9] =
+    ["id", "address", "name", "description", "status", "messages", "bytes", "oldest", "recovery"];
+
+pub(super) fn mailbox(value: &Value) -> String {
+    members(value, &MAILBOX)
+}
+
+pub(super) fn password(value: &Value) -> String {
+    eprintln!(
+        "The password is shown this once and stored nowhere. It is the only key to the mail in this mailbox:\n\
+         give it to the archiver and keep a copy in a safe place now."
+    );
+    members(value, &["id", "address", "password"])
+}
+
+pub(super) fn deleted(value: &Value) -> String {
+    format!("mailbox {} is deleted", text(&value["id"]))
+}
+
+pub(super) fn mailboxes(value: &Value) -> String {
+    let rows: Vec<[String; 6]> = value
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|row| ["id", "name", "status", "messages", "bytes", "oldest"].map(|key| text(&row[key])))
+        .collect();
+    if rows.is_empty() {
+        return "no mailboxes; create one with: postern-gateway mailbox create --name journal".into();
+    }
+    table(&["ID", "NAME", "STATUS", "MESSAGES", "BYTES", "OLDEST"].map(str::to_owned), &rows)
+}
+
+fn table<const N: usize>(head: &[String; N], rows: &[[String; N]]) -> String {
+    let width = |column: usize| {
+        rows.iter().chain([head]).map(|row| row[column].chars().count()).max().unwrap_or(0)
+    };
+    let widths: [usize; N] = std::array::from_fn(width);
+    let mut out = String::new();
+    for row in [head].into_iter().chain(rows) {
+        for (cell, width) in row.iter().zip(widths) {
+            // Writing to a String cannot fail.
+            let _ = write!(out, "{cell:width$}  ");
+        }
+        out.truncate(out.trim_end().len());
+        out.push('\n');
+    }
+    out.truncate(out.trim_end().len());
+    out
+}
+
+pub(super) fn status(value: &Value) -> String {
+    let mut out = members(
+        value,
+        &["version", "running", "data_dir", "email_domain", "mailboxes", "messages", "bytes", "free_bytes"],
+    );
+    for (listener, addresses) in value["listening"].as_object().into_iter().flatten() {
+        let addresses: Vec<String> = addresses.as_array().into_iter().flatten().map(text).collect();
+        let _ = write!(out, "\n{listener:12}  {}", addresses.join(" "));
+    }
+    for damage in value["damage"].as_array().into_iter().flatten() {
+        let _ = write!(out, "\ndamaged: {}", text(damage));
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_table_is_aligned_and_an_empty_one_says_what_to_do() {
+        let rows = json!([{ "id": "mbx-1", "name": "a", "status": "active", "messages": 3, "bytes": 4, "oldest": null }]);
+        let shown = mailboxes(&rows);
+        let lines: Vec<&str> = shown.lines().collect();
+        assert_eq!(lines[0].find("NAME"), lines[1].find('a'));
+        assert!(mailboxes(&json!([])).contains("mailbox create"));
+    }
+}

@@ -1,0 +1,129 @@
+//! What an operator can ask of a gateway, with or without a running daemon.
+//!
+//! A [`Command`] travels as JSON over the control socket when a daemon runs, and is executed on the spot when none
+//! does; [`execute`] is the same code either way.
+
+use std::sync::Arc;
+
+use postern_shared::crypto::keys::PublicKey;
+use postern_shared::id::MailboxId;
+use secrecy::ExposeSecret;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::app::Core;
+use crate::mailbox::{Edit, Mailbox, MailboxError};
+
+/// A command.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Command {
+    /// What the gateway is and holds.
+    Status,
+    /// Creates a mailbox.
+    MailboxCreate {
+        /// What to call it.
+        name: String,
+        /// What to say of it.
+        description: String,
+        /// A recovery public key, hexadecimal.
+        recovery_key: Option<String>,
+    },
+    /// All mailboxes.
+    MailboxList,
+    /// One mailbox.
+    MailboxShow {
+        /// Which.
+        id: MailboxId,
+    },
+    /// Changes a mailbox.
+    MailboxEdit {
+        /// Which.
+        id: MailboxId,
+        /// What to change.
+        edit: Edit,
+    },
+    /// Gives a suspended, empty mailbox a new password.
+    MailboxResetPassword {
+        /// Which.
+        id: MailboxId,
+    },
+    /// Deletes a suspended, empty mailbox.
+    MailboxDelete {
+        /// Which.
+        id: MailboxId,
+    },
+}
+
+/// Does what `command` says. Blocks: for the disk, and for Argon2id when a password is made.
+///
+/// The answer is what `--json` prints. The error is for whoever asked.
+pub fn execute(core: &Arc<Core>, command: Command) -> Result<Value, String> {
+    run(core, command).map_err(|error| error.to_string())
+}
+
+#[derive(Debug, thiserror::Error)]
+enum CommandError {
+    #[error(transparent)]
+    Mailbox(#[from] MailboxError),
+    #[error("the recovery key is not a public key as `recovery-key generate` prints it")]
+    BadRecoveryKey,
+}
+
+fn run(core: &Arc<Core>, command: Command) -> Result<Value, CommandError> {
+    let registry = &core.registry;
+    let waiting = |id| move || core.spool.usage(id).messages;
+    match command {
+        Command::Status => Ok(core.status()),
+        Command::MailboxCreate { name, description, recovery_key } => {
+            let recovery = recovery_key.map(|text| parse_public_key(&text)).transpose()?;
+            let (mailbox, password) = registry.create(&name, &description, recovery)?;
+            tracing::info!(mailbox = %mailbox.id, "mailbox created");
+            Ok(with_password(core, &mailbox, password.expose_secret()))
+        }
+        Command::MailboxList => Ok(registry.list().iter().map(|mailbox| shown(core, mailbox)).collect()),
+        Command::MailboxShow { id } => Ok(shown(core, &registry.show(id)?)),
+        Command::MailboxEdit { id, edit } => {
+            let mailbox = registry.edit(id, edit)?;
+            tracing::info!(mailbox = %id, status = ?mailbox.status, "mailbox edited");
+            Ok(shown(core, &mailbox))
+        }
+        Command::MailboxResetPassword { id } => {
+            let (mailbox, password) = registry.reset_password(id, waiting(id))?;
+            tracing::info!(mailbox = %id, "mailbox password reset");
+            Ok(with_password(core, &mailbox, password.expose_secret()))
+        }
+        Command::MailboxDelete { id } => {
+            registry.delete(id, waiting(id))?;
+            tracing::info!(mailbox = %id, "mailbox deleted");
+            Ok(json!({ "id": id, "deleted": true }))
+        }
+    }
+}
+
+fn parse_public_key(text: &str) -> Result<PublicKey, CommandError> {
+    let bytes = hex::decode(text.trim()).map_err(|_| CommandError::BadRecoveryKey)?;
+    PublicKey::from_bytes(&bytes).map_err(|_| CommandError::BadRecoveryKey)
+}
+
+fn with_password(core: &Core, mailbox: &Mailbox, password: &str) -> Value {
+    let mut value = shown(core, mailbox);
+    value["password"] = password.into();
+    value
+}
+
+fn shown(core: &Core, mailbox: &Mailbox) -> Value {
+    let usage = core.spool.usage(mailbox.id);
+    json!({
+        "id": mailbox.id,
+        "address": mailbox.address,
+        "name": mailbox.name,
+        "description": mailbox.description,
+        "status": mailbox.status,
+        "keyed": mailbox.keyed.rfc3339(),
+        "recovery": mailbox.recovery,
+        "messages": usage.messages,
+        "bytes": usage.served_bytes,
+        "oldest": usage.oldest.map(postern_shared::clock::UnixMillis::rfc3339),
+    })
+}

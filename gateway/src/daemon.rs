@@ -1,0 +1,156 @@
+//! The running gateway: listeners, control socket, sweep, orderly shutdown.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use postern_shared::control::{self, Context, Handler};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::app::Core;
+use crate::cli::identity;
+use crate::command::{Command, execute};
+use crate::intake::SealingIntake;
+use crate::listen::{self, Door, Limits};
+use crate::pop3_server::Pop3Server;
+use crate::smtp_receiver::{SessionSettings, SmtpServer};
+
+const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
+const SMTP_REFUSAL: &[u8] = b"421 4.7.0 Too many connections, try again later\r\n";
+const POP3_REFUSAL: &[u8] = b"-ERR [SYS/TEMP] Too many connections, try again later\r\n";
+
+/// One entry of `[listen]`.
+struct Listener {
+    name: &'static str,
+    socket: TcpListener,
+    implicit_tls: bool,
+    pop3: bool,
+}
+
+/// Serves until SIGTERM or SIGINT; a second one ends the process at once.
+pub async fn run(core: Arc<Core>) -> Result<()> {
+    let identity = identity(&core.settings, &*core.disk, &*core.clock)?;
+    let tls = identity.server_config().context("the certificate cannot be used")?;
+    // All ports or none: a gateway that takes mail and cannot hand it out would only look healthy.
+    let listeners = open_all(&core)?;
+    let (stop, stopped) = watch::channel(false);
+    let mut rooms = JoinSet::new();
+    let mut addresses: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for listener in listeners {
+        let address = listener.socket.local_addr()?;
+        tracing::info!(listener = listener.name, %address, "listening");
+        addresses.entry(listener.name).or_default().push(address.to_string());
+        let limits = Limits::new(core.settings.sessions_max, core.settings.sessions_per_address_max);
+        let refusal = if listener.pop3 { POP3_REFUSAL } else { SMTP_REFUSAL };
+        let (tls, shutdown) = (Arc::clone(&tls), stopped.clone());
+        let door = Door { tls, implicit_tls: listener.implicit_tls, limits, refusal, shutdown };
+        if listener.pop3 {
+            rooms.spawn(listen::serve(listener.socket, door, pop3_server(&core)));
+        } else {
+            rooms.spawn(listen::serve(listener.socket, door, smtp_server(&core)));
+        }
+    }
+    // Commands see a running daemon only once all of it runs.
+    let _ = core.listening.set(json!(addresses));
+    let commands = tokio::spawn(serve_commands(Arc::clone(&core), stopped.clone()));
+    rooms.spawn(sweep_now_and_then(Arc::clone(&core), stopped));
+    tracing::info!(fingerprint = %format!("sha256:{}", identity.fingerprint()), "serving");
+
+    wait_for_signal().await?;
+    tracing::info!("shutting down; sessions end after their current step");
+    stop.send_replace(true);
+    while rooms.join_next().await.is_some() {}
+    commands.await?.context("the control socket")?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+fn open_all(core: &Core) -> Result<Vec<Listener>> {
+    let listen = &core.settings.listen;
+    let doors = [
+        ("smtp", &listen.smtp, false, false),
+        ("smtps", &listen.smtps, true, false),
+        ("submission", &listen.submission, false, false),
+        ("pop3", &listen.pop3, false, true),
+        ("pop3s", &listen.pop3s, true, true),
+    ];
+    let mut open = Vec::new();
+    for (name, addresses, implicit_tls, pop3) in doors {
+        for address in &addresses.0 {
+            open.push(Listener { name, socket: listen::bind(name, *address)?, implicit_tls, pop3 });
+        }
+    }
+    Ok(open)
+}
+
+fn smtp_server(core: &Core) -> SmtpServer<SealingIntake> {
+    let settings = SessionSettings {
+        host_name: core.settings.host_name.clone(),
+        domain: core.registry.domain().to_owned(),
+        mailboxes: core.registry.clone(),
+        message_bytes_max: core.settings.message_bytes_max,
+    };
+    let intake = SealingIntake::new(
+        Arc::clone(&core.registry),
+        Arc::clone(&core.spool),
+        Arc::clone(&core.clock),
+        Arc::clone(&core.ids),
+        core.settings.host_name.clone(),
+    );
+    SmtpServer::new(Arc::new(settings), intake)
+}
+
+async fn serve_commands(core: Arc<Core>, stopped: watch::Receiver<bool>) -> std::io::Result<()> {
+    let data_dir = core.settings.data_dir.clone();
+    control::serve(&data_dir, Arc::new(Commands(core)), stopped).await
+}
+
+struct Commands(Arc<Core>);
+
+impl Handler for Commands {
+    type Command = Command;
+
+    async fn handle(&self, command: Command, _context: Context) -> Result<Value, String> {
+        let core = Arc::clone(&self.0);
+        let done = tokio::task::spawn_blocking(move || execute(&core, command)).await;
+        done.unwrap_or_else(|error| Err(format!("the command failed inside: {error}")))
+    }
+}
+
+async fn sweep_now_and_then(core: Arc<Core>, mut stopped: watch::Receiver<bool>) {
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(SWEEP_INTERVAL) => {}
+            _ = stopped.wait_for(|stop| *stop) => return,
+        }
+        let spool = Arc::clone(&core.spool);
+        match tokio::task::spawn_blocking(move || spool.sweep()).await {
+            Ok(Ok(swept)) if swept != crate::spool::Swept::default() => tracing::info!(?swept, "spool swept"),
+            Ok(Err(error)) => tracing::error!(%error, "cannot give back space in the spool"),
+            _ => {}
+        }
+    }
+}
+
+async fn wait_for_signal() -> Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::warn!("stopped at once; what was acknowledged is on disk");
+        std::process::exit(1);
+    });
+    Ok(())
+}

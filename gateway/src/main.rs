@@ -1,0 +1,13 @@
+//! `postern-gateway`: arguments in, exit code out.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    match postern_gateway::cli::run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("postern-gateway: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
