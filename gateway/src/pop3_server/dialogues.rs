@@ -357,3 +357,45 @@ async fn an_aborted_session_frees_the_maildrop() {
         drop(stream);
     }
 }
+
+/// Goal: content that cannot be completed never gets an end, so no client takes it for a whole message.
+#[tokio::test]
+async fn a_message_damaged_in_the_middle_ends_the_connection() {
+    let mut stage = Stage::new("message damaged in the middle\n");
+    for step in [
+        "connect pop3s",
+        "S: +OK Postern ready",
+        "C: AUTH PLAIN AG1ieC0wMDAwMDAwMDAwMDAwMDBhAG9wZW4gc2VzYW1l",
+        "C: RETR 1",
+        "C: DELE 1",
+        "C: QUIT",
+        "S: +OK Maildrop has 1 messages, 180000 octets",
+        "S: +OK 180000 octets",
+    ] {
+        stage.step(step).await;
+    }
+    let Client { mut stream, served, .. } = stage.clients.remove("the client").unwrap();
+    let mut rest = Vec::new();
+    let _ = tokio::io::AsyncReadExt::read_to_end(&mut stream, &mut rest).await;
+    served.await.unwrap();
+    assert!(rest.starts_with(b"filling\r\nfilling\r\n") && rest.len() < 180_000, "{} octets", rest.len());
+    assert!(!rest.windows(3).any(|three| three == b".\r\n"), "no end is given");
+    stage.step("left: 1").await;
+}
+
+/// Goal: a failed login costs its pause before it is answered.
+#[tokio::test]
+async fn a_failed_login_waits() {
+    let pause = Duration::from_millis(30);
+    let mut stage = Stage::new("");
+    let settings = Settings { failure_pause: pause, ..Settings::default() };
+    stage.server = Arc::new(Pop3Server::new(Arc::new(OneAccount), Arc::clone(&stage.mailbox), settings));
+    for step in ["connect pop3s", "S: +OK Postern ready", "C: USER x", "S: +OK Send PASS"] {
+        stage.step(step).await;
+    }
+    let clock = SystemClock::new();
+    for step in ["C: PASS y", "S: -ERR [AUTH] Wrong user name or password"] {
+        stage.step(step).await;
+    }
+    assert!(clock.moment().since(postern_shared::clock::Moment::default()) >= pause);
+}
