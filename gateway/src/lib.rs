@@ -1,8 +1,11 @@
 //! The gateway: journal mail in over SMTP, sealed into per-mailbox spools, out over POP3.
+//!
+//! `ARCHITECTURE.md` shows the flow; each room's header says what it promises.
 
 pub mod intake;
 pub mod listen;
 pub mod mailbox;
 pub mod pop3_server;
+pub mod settings;
 pub mod smtp_receiver;
 pub mod spool;

@@ -1,1 +1,23 @@
+//! What the workspace's tests, the demo and the benchmarks share: the two programs as processes, small clients, and
+//! foreign programs on free loopback ports.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`program`] | the gateway's and the archiver's binaries: run a command, keep a daemon |
+//! | [`smtp`], [`pop3`] | clients of a few lines, blocking, over plain TCP or TLS |
+//! | [`foreign`] | Postfix, and how to skip a test aloud when a program or the corpus is missing |
+//! | [`messages`] | messages and journal reports for demo and tests |
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "tests look at the machine as it is; the doors to time and files are for the programs"
+)]
+
+pub mod foreign;
+pub mod messages;
+pub mod pop3;
+pub mod program;
+pub mod smtp;
+mod wire;
+
+pub use wire::{Security, Wire};

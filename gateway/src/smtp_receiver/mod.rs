@@ -1,1 +1,39 @@
-//! smtp_receiver
+//! The receiving side of SMTP: from a peer's octets to one message in the spool.
+//!
+//! [`Session`] touches no socket, no file and no clock; it only answers "what must happen next?". `driver` does it and
+//! reports back. `policy` judges recipients.
+//!
+//! Promises
+//! - `250` after the end of data follows only [`Event::Stored`], raised once every copy is on disk. A crash before that
+//!   makes the peer retry: a duplicate is possible, a loss is not.
+//! - Mail is taken for our own mailboxes only. There is no relaying, whoever asks.
+//! - Our own faults are told as 4xx; 5xx says what will be as wrong tomorrow: an unknown mailbox, another domain, a
+//!   message over the limit.
+//! - What arrives in clear behind STARTTLS is dropped (RFC 3207 §4.2).
+//!
+//! | what | source | supported |
+//! |---|---|---|
+//! | EHLO HELO MAIL RCPT DATA RSET NOOP QUIT | RFC 5321 | yes |
+//! | VRFY EXPN HELP | RFC 5321 §3.5 | answered without telling anything (252, 502, 214) |
+//! | PIPELINING | RFC 2920 | yes |
+//! | SIZE | RFC 1870 | yes |
+//! | 8BITMIME | RFC 6152 | yes: content is never changed |
+//! | SMTPUTF8 | RFC 6531 | yes |
+//! | CHUNKING | RFC 3030 | yes |
+//! | BINARYMIME | RFC 3030 | no: POP3 could not carry it |
+//! | ENHANCEDSTATUSCODES | RFC 2034 | yes |
+//! | STARTTLS | RFC 3207 | yes |
+//! | AUTH | RFC 4954 | no: nobody logs in to deliver to a mailbox |
+//! | DSN | RFC 3461 | no: nothing is ever sent on or bounced |
+//! | a `postmaster` mailbox | RFC 5321 §4.5.1 | no: this host is an MX for sealed mailboxes; its operator is not reached through it |
+//!
+//! Not here: sealing (`intake`), TLS and limits (`listen`), dialling upstream (later: `proxy`).
+
+mod driver;
+mod policy;
+mod session;
+mod transaction;
+
+pub use driver::SmtpServer;
+pub use policy::{MailboxStatus, Mailboxes};
+pub use session::{Action, Event, Session, SessionSettings};

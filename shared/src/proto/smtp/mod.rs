@@ -1,1 +1,19 @@
-//! smtp
+//! SMTP (RFC 5321) as values: what a receiving server reads and what it answers.
+//!
+//! | file | what | source |
+//! |---|---|---|
+//! | [`reply`] | replies with enhanced status codes | RFC 5321 §4.2, RFC 3463 |
+//! | [`command`] | command lines and their parameters | RFC 5321 §4.1, 1870, 3030, 3207, 6152, 6531 |
+//! | [`path`] | reverse-paths and forward-paths | RFC 5321 §4.1.2, RFC 6531 §3.3 |
+//! | [`content`] | mail data: end of data, dots, line ends | RFC 5321 §4.5.2, RFC 3030 |
+//!
+//! Strict where leniency would let two servers understand one stream differently (line ends, end of data, NUL),
+//! lenient where nothing depends on it (case, spaces at a line's end, source routes).
+
+pub mod command;
+pub mod content;
+pub mod path;
+pub mod reply;
+
+#[cfg(test)]
+mod tests;

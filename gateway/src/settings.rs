@@ -1,0 +1,324 @@
+//! The gateway's settings: `gateway.toml`, overridden by `POSTERN_GATEWAY__…` variables, checked.
+//!
+//! `config/gateway.toml` shows every key with its default and what it means.
+
+use std::path::{Path, PathBuf};
+
+use postern_shared::config::{ByteSize, ConfigError, ListenAddresses, load};
+use postern_shared::disk::Disk;
+use postern_shared::telemetry::Level;
+use serde::Deserialize;
+
+/// Prefix of the environment variables that override the file.
+pub const ENVIRONMENT_PREFIX: &str = "POSTERN_GATEWAY__";
+/// The file that is read when none is named and it exists.
+pub const DEFAULT_FILE: &str = "/etc/postern/gateway.toml";
+
+/// Checked settings.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The domain of all mailbox addresses.
+    pub email_domain: String,
+    /// The name in greetings, `Received` fields and the self-signed certificate.
+    pub host_name: String,
+    /// Where everything is stored.
+    pub data_dir: PathBuf,
+    /// How much is logged.
+    pub log_level: Level,
+    /// Where to listen.
+    pub listen: Listen,
+    /// What to serve TLS with.
+    pub tls: Tls,
+    /// The longest message accepted, in octets of content.
+    pub message_bytes_max: u64,
+    /// Sessions at once, per listener.
+    pub sessions_max: usize,
+    /// Sessions at once from one address, per listener.
+    pub sessions_per_address_max: usize,
+    /// Keys in the file that this version knows of and does not act on yet.
+    pub without_effect: Vec<&'static str>,
+}
+
+/// Where to listen; an empty list means off.
+#[derive(Debug, Clone)]
+pub struct Listen {
+    /// SMTP with STARTTLS.
+    pub smtp: ListenAddresses,
+    /// SMTP with implicit TLS.
+    pub smtps: ListenAddresses,
+    /// Message submission with STARTTLS.
+    pub submission: ListenAddresses,
+    /// POP3 with STLS.
+    pub pop3: ListenAddresses,
+    /// POP3 with implicit TLS.
+    pub pop3s: ListenAddresses,
+}
+
+/// What to serve TLS with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Tls {
+    /// A certificate made at first start.
+    SelfSigned,
+    /// PEM files.
+    Files {
+        /// The chain, leaf first.
+        certificate: PathBuf,
+        /// The private key.
+        key: PathBuf,
+    },
+}
+
+/// Why the settings cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// File or environment.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A value that only the whole can judge.
+    #[error("{}key {key:?}: {message}", File(file))]
+    Value {
+        /// The file, when there is one.
+        file: Option<PathBuf>,
+        /// The key.
+        key: &'static str,
+        /// What is wrong.
+        message: String,
+    },
+}
+
+struct File<'f>(&'f Option<PathBuf>);
+
+impl std::fmt::Display for File<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.as_ref().map_or(Ok(()), |file| write!(f, "{}, ", file.display()))
+    }
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Raw {
+    email_domain: Option<String>,
+    host_name: Option<String>,
+    data_dir: Option<PathBuf>,
+    log_level: Option<Level>,
+    listen: RawListen,
+    tls: RawTls,
+    limits: RawLimits,
+    acme: Option<toml::Table>,
+    proxy: Option<toml::Table>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawListen {
+    smtp: Option<ListenAddresses>,
+    smtps: Option<ListenAddresses>,
+    submission: Option<ListenAddresses>,
+    pop3: Option<ListenAddresses>,
+    pop3s: Option<ListenAddresses>,
+    console: Option<ListenAddresses>,
+    http01: Option<ListenAddresses>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawTls {
+    mode: RawTlsMode,
+    certificate: Option<PathBuf>,
+    key: Option<PathBuf>,
+}
+
+#[derive(Debug, Default, Clone, Copy, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum RawTlsMode {
+    #[default]
+    SelfSigned,
+    Files,
+    Pkcs12,
+    Acme,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawLimits {
+    max_message_size: Option<ByteSize>,
+    sessions: Option<usize>,
+    sessions_per_address: Option<usize>,
+}
+
+impl Settings {
+    /// Reads `file`; when none is named, [`DEFAULT_FILE`] if it exists.
+    pub fn load(
+        disk: &dyn Disk,
+        file: Option<&Path>,
+        environment: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, SettingsError> {
+        let default = Path::new(DEFAULT_FILE);
+        let file = file.or_else(|| disk.exists(default).unwrap_or(false).then_some(default));
+        let raw: Raw = load(disk, file, ENVIRONMENT_PREFIX, environment)?;
+        raw.check().map_err(|(key, message)| SettingsError::Value {
+            file: file.map(Into::into),
+            key,
+            message,
+        })
+    }
+}
+
+type Wrong = (&'static str, String);
+
+impl Raw {
+    fn check(self) -> Result<Settings, Wrong> {
+        let host_name = match self.host_name {
+            Some(name) => checked_domain("host_name", &name)?,
+            None => machine_name(),
+        };
+        let email_domain = match self.email_domain {
+            Some(domain) => checked_domain("email_domain", &domain)?,
+            None => host_name.clone(),
+        };
+        let without_effect = [
+            ("listen.console", self.listen.console.is_some_and(|listen| !listen.0.is_empty())),
+            ("listen.http01", self.listen.http01.is_some_and(|listen| !listen.0.is_empty())),
+            ("acme", self.acme.is_some()),
+            ("proxy", self.proxy.is_some()),
+        ];
+        let on = |addresses: Option<ListenAddresses>, port: u16| {
+            addresses.unwrap_or_else(|| ListenAddresses(vec![([0, 0, 0, 0], port).into()]))
+        };
+        Ok(Settings {
+            email_domain,
+            host_name,
+            data_dir: self.data_dir.unwrap_or_else(|| "/var/lib/postern/gateway".into()),
+            log_level: self.log_level.unwrap_or_default(),
+            listen: Listen {
+                smtp: on(self.listen.smtp, 25),
+                smtps: on(self.listen.smtps, 465),
+                submission: on(self.listen.submission, 587),
+                pop3: on(self.listen.pop3, 110),
+                pop3s: on(self.listen.pop3s, 995),
+            },
+            tls: self.tls.check()?,
+            message_bytes_max: at_least(
+                "limits.max_message_size",
+                64 * 1024,
+                self.limits.max_message_size.map(|s| s.0),
+            )?
+            .unwrap_or(200 * 1024 * 1024),
+            sessions_max: at_least("limits.sessions", 1, self.limits.sessions)?.unwrap_or(2000),
+            sessions_per_address_max: at_least(
+                "limits.sessions_per_address",
+                1,
+                self.limits.sessions_per_address,
+            )?
+            .unwrap_or(1000),
+            without_effect: without_effect.into_iter().filter(|(_, set)| *set).map(|(key, _)| key).collect(),
+        })
+    }
+}
+
+impl RawTls {
+    fn check(self) -> Result<Tls, Wrong> {
+        match (self.mode, self.certificate, self.key) {
+            (RawTlsMode::SelfSigned, None, None) => Ok(Tls::SelfSigned),
+            (RawTlsMode::SelfSigned, ..) => {
+                Err(("tls.mode", "certificate and key are for mode = \"files\"".into()))
+            }
+            (RawTlsMode::Files, Some(certificate), Some(key)) => Ok(Tls::Files { certificate, key }),
+            (RawTlsMode::Files, ..) => Err(("tls.mode", "mode \"files\" needs certificate and key".into())),
+            (RawTlsMode::Pkcs12 | RawTlsMode::Acme, ..) => {
+                Err(("tls.mode", "this version knows \"self-signed\" and \"files\"".into()))
+            }
+        }
+    }
+}
+
+fn at_least<N: PartialOrd + std::fmt::Display>(
+    key: &'static str,
+    min: N,
+    value: Option<N>,
+) -> Result<Option<N>, Wrong> {
+    match value {
+        Some(value) if value < min => Err((key, format!("{value} is too small; {min} is the least"))),
+        value => Ok(value),
+    }
+}
+
+/// A host name that may stand in an address and a greeting: letters, digits, hyphens and dots (RFC 5321 §2.3.5).
+fn checked_domain(key: &'static str, text: &str) -> Result<String, Wrong> {
+    let label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    if text.len() > 253 || !text.split('.').all(label) {
+        return Err((key, format!("{text:?} is not a domain name like gateway.example.com")));
+    }
+    Ok(text.to_ascii_lowercase())
+}
+
+fn machine_name() -> String {
+    let name = rustix::system::uname();
+    let name = name.nodename().to_string_lossy().into_owned();
+    checked_domain("host_name", &name).unwrap_or_else(|_| "localhost".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use postern_shared::disk::{RealDisk, write_atomic};
+
+    use super::*;
+
+    fn load_text(text: &str, environment: &[(&str, &str)]) -> Result<Settings, SettingsError> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("gateway.toml");
+        write_atomic(&RealDisk, &path, text.as_bytes()).unwrap();
+        let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        Settings::load(&RealDisk, Some(&path), environment)
+    }
+
+    #[test]
+    fn the_example_shows_the_defaults() {
+        let example = include_str!("../../config/gateway.toml");
+        let shown = load_text(example, &[]).unwrap();
+        let uncommented: String = example
+            .lines()
+            .map(|line| line.strip_prefix("#= ").unwrap_or(line))
+            .collect::<Vec<_>>()
+            .join("\n");
+        let explicit = load_text(&uncommented, &[]).unwrap();
+        let default =
+            load_text("email_domain = 'gateway.example.com'\nhost_name = 'gateway.example.com'", &[])
+                .unwrap();
+        let same = |settings: &Settings| format!("{settings:?}").replace("\"files\"", "");
+        assert_eq!(same(&explicit), same(&default));
+        assert_eq!(shown.email_domain, "gateway.example.com");
+    }
+
+    #[test]
+    fn environment_and_file_go_together() {
+        let text = "email_domain = 'Mail.Example.com'\n[listen]\nsmtp = []";
+        let settings = load_text(text, &[("POSTERN_GATEWAY__LISTEN__POP3S", "127.0.0.1:1995")]).unwrap();
+        assert_eq!(settings.email_domain, "mail.example.com");
+        assert_eq!(settings.listen.smtp.0, []);
+        assert_eq!(settings.listen.pop3s.0, ["127.0.0.1:1995".parse().unwrap()]);
+    }
+
+    #[test]
+    fn bad_values_are_named() {
+        let error = |text: &str| load_text(text, &[]).unwrap_err().to_string();
+        assert!(error("email_domain = 'a b'").contains("key \"email_domain\""));
+        assert!(error("[tls]\nmode = 'files'").contains("needs certificate and key"));
+        assert!(error("[tls]\nmode = 'acme'").contains("this version knows"));
+        assert!(error("[limits]\nsessions = 0").contains("key \"limits.sessions\""));
+        assert!(error("[limits]\nmax_message_size = '1 KB'").contains("line 2"));
+        assert!(error("[listen]\nsmtp = ':25'\nbogus = 1").contains("line 3, key \"listen.bogus\""));
+    }
+
+    #[test]
+    fn keys_of_later_versions_are_told_apart_from_mistakes() {
+        let settings = load_text("[proxy]\nenabled = true\n[listen]\nconsole = ':8450'", &[]).unwrap();
+        assert_eq!(settings.without_effect, ["listen.console", "proxy"]);
+        assert!(load_text("[listen]\nconsole = []", &[]).unwrap().without_effect.is_empty());
+    }
+}

@@ -1,0 +1,435 @@
+//! The pure machine.
+
+use std::sync::Arc;
+
+use postern_shared::id::MessageId;
+use postern_shared::proto::mime::trace::Normalised;
+use postern_shared::proto::smtp::command::{Command, LINE_BYTES_MAX, MailParameters, parse};
+use postern_shared::proto::smtp::content::DataDecoder;
+use postern_shared::proto::smtp::path::Address;
+use postern_shared::proto::smtp::reply::Reply;
+
+use super::policy::{Mailboxes, judge};
+use super::transaction::{Body, Taken, Transaction, too_long};
+use crate::intake::{Envelope, IntakeError, Recipient};
+
+const RECIPIENTS_MAX: usize = 1000;
+/// Refused commands after which a peer is sent away; refused recipients count too, so that nobody tries out ids.
+const ERRORS_MAX: u32 = 20;
+
+/// What all sessions of a listener share.
+#[derive(Debug, Clone)]
+pub struct SessionSettings {
+    /// For the greeting.
+    pub host_name: String,
+    /// The domain of our mailboxes.
+    pub domain: String,
+    /// Which mailboxes there are.
+    pub mailboxes: Arc<dyn Mailboxes>,
+    /// The longest message, in octets of content.
+    pub message_bytes_max: u64,
+}
+
+/// What has happened.
+#[derive(Debug)]
+pub enum Event {
+    /// TLS is on; everything said before is forgotten.
+    TlsStarted,
+    /// The intake failed to take content.
+    Failed(IntakeError),
+    /// The intake is done: every copy is on disk, or none.
+    Stored(Result<Vec<MessageId>, IntakeError>),
+    /// Nothing came for too long.
+    Idle,
+    /// The daemon is stopping.
+    Shutdown,
+}
+
+/// What must happen next, in this order.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Send a reply. May wait for others to be sent with it.
+    Reply(Reply),
+    /// Begin a TLS handshake, dropping what was read; then report [`Event::TlsStarted`].
+    StartTls,
+    /// Announce a message to the intake. A failure is reported as [`Event::Failed`].
+    Begin(Envelope),
+    /// Hand content to the intake. A failure is reported as [`Event::Failed`].
+    Content(Vec<u8>),
+    /// Commit the message; then report [`Event::Stored`].
+    Commit(Normalised),
+    /// Drop the message.
+    Abort,
+    /// End the connection once all replies are sent.
+    Close,
+}
+
+/// One connection's state.
+///
+/// Call order: [`Session::greeting`] once; then [`Session::receive`] with whatever was read, until it takes nothing any
+/// more, doing all actions after each call; [`Session::handle`] for everything else. While [`Session::is_waiting`] for
+/// an event that it asked for, it takes no input.
+#[derive(Debug)]
+pub struct Session {
+    settings: Arc<SessionSettings>,
+    secured: bool,
+    can_start_tls: bool,
+    helo: Option<Helo>,
+    transaction: Option<Transaction>,
+    body: Option<Body>,
+    /// The line is too long; it is dropped up to its end.
+    skipping: bool,
+    waiting: bool,
+    closing: bool,
+    errors: u32,
+}
+
+#[derive(Debug, Clone)]
+struct Helo {
+    name: String,
+    extended: bool,
+}
+
+impl Session {
+    /// A session on a connection under TLS (`secured`) or in clear; there STARTTLS is offered.
+    pub fn new(settings: Arc<SessionSettings>, secured: bool) -> Self {
+        Self {
+            settings,
+            secured,
+            can_start_tls: !secured,
+            helo: None,
+            transaction: None,
+            body: None,
+            skipping: false,
+            waiting: false,
+            closing: false,
+            errors: 0,
+        }
+    }
+
+    /// What is said first.
+    pub fn greeting(&self) -> Reply {
+        Reply::new(220, "", format!("{} ESMTP Postern", self.settings.host_name))
+    }
+
+    /// Whether it waits for [`Event::TlsStarted`] or [`Event::Stored`].
+    pub fn is_waiting(&self) -> bool {
+        self.waiting
+    }
+
+    /// What the peer called itself, and the protocol it speaks (RFC 3848, RFC 6531 §3.7.1).
+    pub fn client(&self) -> (String, &'static str) {
+        let utf8 = self.transaction.as_ref().is_some_and(|transaction| transaction.smtputf8);
+        let (name, extended) = self.helo.as_ref().map_or(("", false), |helo| (&helo.name, helo.extended));
+        let protocol = match (extended, utf8, self.secured) {
+            (false, ..) => "SMTP",
+            (true, false, false) => "ESMTP",
+            (true, false, true) => "ESMTPS",
+            (true, true, false) => "UTF8SMTP",
+            (true, true, true) => "UTF8SMTPS",
+        };
+        (name.to_owned(), protocol)
+    }
+
+    /// Takes input; returns how many octets it took. 0 means: more is needed, or an action must be done first.
+    pub fn receive(&mut self, input: &[u8], actions: &mut Vec<Action>) -> usize {
+        if self.waiting || self.closing || input.is_empty() {
+            return 0;
+        }
+        match (self.body.take(), self.transaction.take()) {
+            (Some(body), Some(transaction)) => self.receive_content(body, transaction, input, actions),
+            (_, transaction) => {
+                self.transaction = transaction;
+                self.receive_line(input, actions)
+            }
+        }
+    }
+
+    /// Takes anything but input.
+    pub fn handle(&mut self, event: Event, actions: &mut Vec<Action>) {
+        match event {
+            Event::TlsStarted => {
+                (self.waiting, self.secured, self.can_start_tls) = (false, true, false);
+                (self.helo, self.transaction) = (None, None);
+            }
+            Event::Failed(error) => {
+                if let Some(transaction) = &mut self.transaction {
+                    transaction.begun = false;
+                    transaction.refused.get_or_insert_with(|| error.reply());
+                }
+            }
+            Event::Stored(result) => {
+                self.waiting = false;
+                actions.push(Action::Reply(match result {
+                    Ok(messages) => stored(&messages),
+                    Err(error) => error.reply(),
+                }));
+            }
+            Event::Idle => self.close(Reply::new(421, "4.4.2", "Nothing came for too long"), actions),
+            Event::Shutdown => self.close(Reply::new(421, "4.3.2", "Shutting down"), actions),
+        }
+    }
+
+    fn close(&mut self, reply: Reply, actions: &mut Vec<Action>) {
+        self.drop_transaction(actions);
+        actions.push(Action::Reply(reply));
+        actions.push(Action::Close);
+        self.closing = true;
+    }
+
+    fn drop_transaction(&mut self, actions: &mut Vec<Action>) {
+        if self.transaction.take().is_some_and(|transaction| transaction.begun) {
+            actions.push(Action::Abort);
+        }
+    }
+
+    fn receive_line(&mut self, input: &[u8], actions: &mut Vec<Action>) -> usize {
+        let end = memchr::memchr(b'\n', &input[..input.len().min(LINE_BYTES_MAX)]);
+        let Some(end) = end else {
+            if input.len() < LINE_BYTES_MAX {
+                // While skipping, nothing of the line is worth keeping.
+                return if self.skipping { input.len() } else { 0 };
+            }
+            self.skipping = true;
+            return LINE_BYTES_MAX;
+        };
+        let taken = end + 1;
+        if std::mem::take(&mut self.skipping) {
+            self.refuse(Reply::new(500, "5.5.2", "Line too long"), actions);
+            return taken;
+        }
+        match input[..end].strip_suffix(b"\r") {
+            None => self.refuse(Reply::new(500, "5.5.2", "A line ends in CRLF"), actions),
+            Some(line) => match parse(line) {
+                Ok(command) => self.command(command, actions),
+                Err(reply) => self.refuse(reply, actions),
+            },
+        }
+        taken
+    }
+
+    fn refuse(&mut self, reply: Reply, actions: &mut Vec<Action>) {
+        self.errors += 1;
+        if self.errors > ERRORS_MAX {
+            return self.close(Reply::new(421, "4.7.0", "Too many errors"), actions);
+        }
+        actions.push(Action::Reply(reply));
+    }
+
+    fn answer(&mut self, reply: Reply, actions: &mut Vec<Action>) {
+        if reply.is_refusal() { self.refuse(reply, actions) } else { actions.push(Action::Reply(reply)) }
+    }
+
+    fn command(&mut self, command: Command, actions: &mut Vec<Action>) {
+        let chunking = self.transaction.as_ref().is_some_and(|transaction| transaction.chunks.is_some());
+        let ends_chunking =
+            matches!(command, Command::Bdat { .. } | Command::Rset | Command::Quit | Command::Noop);
+        let greets = matches!(command, Command::Ehlo { .. } | Command::Helo { .. });
+        if chunking && !ends_chunking && !greets {
+            return self.refuse(Reply::new(503, "5.5.1", "BDAT or RSET must follow BDAT"), actions);
+        }
+        let reply = match command {
+            Command::Ehlo { name } => self.greet(Helo { name, extended: true }, actions),
+            Command::Helo { name } => self.greet(Helo { name, extended: false }, actions),
+            Command::Mail { from, parameters } => self.mail(from, parameters),
+            Command::Rcpt { to } => self.rcpt(&to),
+            Command::Data => return self.data(actions),
+            Command::Bdat { bytes, last } => return self.bdat(bytes, last, actions),
+            Command::Rset => {
+                self.drop_transaction(actions);
+                Reply::new(250, "2.0.0", "Ok")
+            }
+            Command::Noop => Reply::new(250, "2.0.0", "Ok"),
+            Command::Vrfy => Reply::new(252, "2.5.0", "Send some mail and see"),
+            Command::Expn => Reply::new(502, "5.5.1", "Not here"),
+            Command::Help => {
+                Reply::new(214, "2.0.0", "RFC 5321; this host takes journal mail for its own mailboxes")
+            }
+            Command::Auth => Reply::new(502, "5.5.1", "Nobody logs in here"),
+            Command::StartTls => return self.start_tls(actions),
+            Command::Quit => return self.close(Reply::new(221, "2.0.0", "Bye"), actions),
+        };
+        self.answer(reply, actions);
+    }
+
+    fn greet(&mut self, helo: Helo, actions: &mut Vec<Action>) -> Reply {
+        // RFC 5321 §4.1.4: EHLO resets as RSET does.
+        self.drop_transaction(actions);
+        let mut lines = vec![self.settings.host_name.clone()];
+        if helo.extended {
+            lines.extend(
+                ["PIPELINING", "8BITMIME", "SMTPUTF8", "CHUNKING", "ENHANCEDSTATUSCODES"].map(str::to_owned),
+            );
+            lines.push(format!("SIZE {}", self.settings.message_bytes_max));
+            if self.can_start_tls {
+                lines.push("STARTTLS".into());
+            }
+        }
+        self.helo = Some(helo);
+        Reply { code: 250, enhanced: "", lines }
+    }
+
+    fn mail(&mut self, from: Option<Address>, parameters: MailParameters) -> Reply {
+        if self.helo.is_none() {
+            return Reply::new(503, "5.5.1", "EHLO first");
+        }
+        if self.transaction.is_some() {
+            return Reply::new(503, "5.5.1", "A transaction is open; RSET ends it");
+        }
+        if parameters.size.is_some_and(|size| size > self.settings.message_bytes_max) {
+            return too_long();
+        }
+        let mail_from = from.map(|address| address.written).unwrap_or_default();
+        self.transaction =
+            Some(Transaction { mail_from, smtputf8: parameters.smtputf8, ..Transaction::default() });
+        Reply::new(250, "2.1.0", "Ok")
+    }
+
+    fn rcpt(&mut self, to: &Address) -> Reply {
+        let Some(transaction) = &mut self.transaction else {
+            return Reply::new(503, "5.5.1", "MAIL first");
+        };
+        if !to.written.is_ascii() && !transaction.smtputf8 {
+            return Reply::new(553, "5.6.7", "Only ASCII without SMTPUTF8");
+        }
+        if transaction.recipients.len() >= RECIPIENTS_MAX {
+            return Reply::new(452, "4.5.3", "Too many recipients; send to the rest in another transaction");
+        }
+        match judge(to, &self.settings.domain, &*self.settings.mailboxes) {
+            Ok(mailbox) => {
+                transaction.recipients.push(Recipient { mailbox, address: to.written.clone() });
+                Reply::new(250, "2.1.5", "Ok")
+            }
+            Err(refusal) => refusal,
+        }
+    }
+
+    fn start_tls(&mut self, actions: &mut Vec<Action>) {
+        if !self.can_start_tls {
+            return self.refuse(Reply::new(503, "5.5.1", "TLS is on already"), actions);
+        }
+        self.drop_transaction(actions);
+        actions.push(Action::Reply(Reply::new(220, "2.0.0", "Go ahead")));
+        actions.push(Action::StartTls);
+        self.waiting = true;
+    }
+
+    fn data(&mut self, actions: &mut Vec<Action>) {
+        let refusal = match &self.transaction {
+            None => Reply::new(503, "5.5.1", "MAIL first"),
+            Some(transaction) if transaction.recipients.is_empty() => {
+                Reply::new(554, "5.5.1", "No valid recipients")
+            }
+            Some(_) => {
+                actions.push(Action::Reply(Reply::new(354, "", "End data with <CR><LF>.<CR><LF>")));
+                self.begin(actions);
+                self.body = Some(Body::Data(DataDecoder::default()));
+                return;
+            }
+        };
+        self.refuse(refusal, actions);
+    }
+
+    fn begin(&mut self, actions: &mut Vec<Action>) {
+        if let Some(transaction) = &mut self.transaction
+            && !transaction.begun
+            && transaction.refused.is_none()
+        {
+            transaction.begun = true;
+            actions.push(Action::Begin(Envelope {
+                mail_from: transaction.mail_from.clone(),
+                recipients: transaction.recipients.clone(),
+            }));
+        }
+    }
+
+    /// The octets follow whatever we think of them, so even a refused chunk is taken to its end (RFC 3030 §2).
+    fn bdat(&mut self, bytes: u64, last: bool, actions: &mut Vec<Action>) {
+        let out_of_order =
+            self.transaction.as_ref().is_none_or(|transaction| transaction.recipients.is_empty());
+        let transaction = self.transaction.get_or_insert_default();
+        if out_of_order {
+            transaction
+                .refused
+                .get_or_insert_with(|| Reply::new(503, "5.5.1", "MAIL and a valid RCPT first"));
+        }
+        if transaction.content_bytes.saturating_add(bytes) > self.settings.message_bytes_max {
+            transaction.refused.get_or_insert_with(too_long);
+        }
+        transaction.chunks.get_or_insert_default();
+        self.begin(actions);
+        let body = Body::Chunk { left: bytes, last };
+        match self.transaction.take() {
+            Some(transaction) if bytes == 0 => self.end_of_part(&body, transaction, Vec::new(), actions),
+            transaction => (self.transaction, self.body) = (transaction, Some(body)),
+        }
+    }
+
+    fn receive_content(
+        &mut self,
+        mut body: Body,
+        mut transaction: Transaction,
+        input: &[u8],
+        actions: &mut Vec<Action>,
+    ) -> usize {
+        let mut content = Vec::with_capacity(input.len() + 2);
+        let taken = transaction.take(&mut body, input, &mut content);
+        transaction.count(content.len(), self.settings.message_bytes_max);
+        match taken {
+            Taken::More(octets) => {
+                hand_over(&mut transaction, content, actions);
+                (self.transaction, self.body) = (Some(transaction), Some(body));
+                octets
+            }
+            Taken::End(octets) => {
+                self.end_of_part(&body, transaction, content, actions);
+                octets
+            }
+        }
+    }
+
+    /// DATA is over, or one chunk is.
+    fn end_of_part(
+        &mut self,
+        body: &Body,
+        mut transaction: Transaction,
+        mut content: Vec<u8>,
+        actions: &mut Vec<Action>,
+    ) {
+        if matches!(body, Body::Chunk { last: false, .. }) {
+            hand_over(&mut transaction, content, actions);
+            return match transaction.refused {
+                // A refused chunk ends the transaction; chunks already on their way find none.
+                Some(refusal) => self.refuse(refusal, actions),
+                None => {
+                    self.transaction = Some(transaction);
+                    actions.push(Action::Reply(Reply::new(250, "2.0.0", "Chunk received")));
+                }
+            };
+        }
+        let normalised = transaction.finish(body, &mut content);
+        hand_over(&mut transaction, content, actions);
+        match transaction.refused {
+            Some(refusal) => self.refuse(refusal, actions),
+            None => {
+                actions.push(Action::Commit(normalised));
+                self.waiting = true;
+            }
+        }
+    }
+}
+
+fn hand_over(transaction: &mut Transaction, content: Vec<u8>, actions: &mut Vec<Action>) {
+    if transaction.refused.is_some() {
+        if std::mem::take(&mut transaction.begun) {
+            actions.push(Action::Abort);
+        }
+    } else if !content.is_empty() {
+        actions.push(Action::Content(content));
+    }
+}
+
+fn stored(messages: &[MessageId]) -> Reply {
+    let ids: Vec<String> = messages.iter().take(4).map(ToString::to_string).collect();
+    Reply::new(250, "2.0.0", format!("Ok: on disk as {}", ids.join(" ")))
+}

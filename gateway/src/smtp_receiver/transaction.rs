@@ -1,0 +1,82 @@
+//! One mail transaction: envelope, then content by DATA or BDAT.
+
+use postern_shared::proto::mime::trace::Normalised;
+use postern_shared::proto::smtp::content::{ChunkDecoder, DataDecoder, LineEnds, Progress};
+use postern_shared::proto::smtp::reply::Reply;
+
+use crate::intake::Recipient;
+
+/// From MAIL to the end of data.
+#[derive(Debug, Default)]
+pub(super) struct Transaction {
+    /// Empty for `<>`.
+    pub(super) mail_from: String,
+    pub(super) smtputf8: bool,
+    pub(super) recipients: Vec<Recipient>,
+    /// BDAT has begun: only BDAT may follow (RFC 3030 §2).
+    pub(super) chunks: Option<ChunkDecoder>,
+    /// The intake holds a message for this transaction.
+    pub(super) begun: bool,
+    /// What the whole content will be answered with, once it is certain to be refused.
+    pub(super) refused: Option<Reply>,
+    pub(super) content_bytes: u64,
+}
+
+/// Content coming in.
+#[derive(Debug)]
+pub(super) enum Body {
+    Data(DataDecoder),
+    Chunk { left: u64, last: bool },
+}
+
+/// What a piece of input was.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Taken {
+    /// That many octets were content, and more follows.
+    More(usize),
+    /// That many octets were content, and this part of it is over: DATA, or one chunk.
+    End(usize),
+}
+
+impl Transaction {
+    /// Decodes the next piece of input into `content`.
+    pub(super) fn take(&mut self, body: &mut Body, input: &[u8], content: &mut Vec<u8>) -> Taken {
+        match body {
+            Body::Data(decoder) => match decoder.decode(input, content) {
+                Progress::More => Taken::More(input.len()),
+                Progress::End(at) => Taken::End(at),
+            },
+            Body::Chunk { left, .. } => {
+                let here = usize::try_from(*left).unwrap_or(usize::MAX).min(input.len());
+                self.chunks.get_or_insert_default().decode(&input[..here], content);
+                *left -= here as u64;
+                if *left == 0 { Taken::End(here) } else { Taken::More(here) }
+            }
+        }
+    }
+
+    /// Ends the content; what had to be made whole in it.
+    pub(super) fn finish(&mut self, body: &Body, content: &mut Vec<u8>) -> Normalised {
+        let (LineEnds { bare_cr, bare_lf }, final_crlf_added) = match (body, &mut self.chunks) {
+            (Body::Data(decoder), _) => (decoder.line_ends(), false),
+            (Body::Chunk { .. }, Some(chunks)) => {
+                let added = chunks.finish(content);
+                (chunks.line_ends(), added)
+            }
+            (Body::Chunk { .. }, None) => (LineEnds::default(), false),
+        };
+        Normalised { bare_cr, bare_lf, final_crlf_added }
+    }
+
+    /// Counts content and refuses what is over the limit.
+    pub(super) fn count(&mut self, octets: usize, octets_max: u64) {
+        self.content_bytes = self.content_bytes.saturating_add(octets as u64);
+        if self.content_bytes > octets_max {
+            self.refused.get_or_insert_with(too_long);
+        }
+    }
+}
+
+pub(super) fn too_long() -> Reply {
+    Reply::new(552, "5.3.4", "Message is longer than this host takes")
+}
