@@ -1,1 +1,20 @@
-//! profiles
+//! Profiles: what is pulled from where, for whom.
+//!
+//! | file | what |
+//! |---|---|
+//! | [`profile`] | a TOML file as an operator writes it → [`Profile`], checked |
+//! | [`stored`] | profiles on disk, `profiles/<name>.json` in an instance's directory, passwords sealed |
+//!
+//! Promises
+//! - A profile that cannot be used is refused when it is read, naming file, line and key; nothing unknown is passed over.
+//! - A password is in clear nowhere on our disk: it is sealed under the instance key, together with where it is sent, so
+//!   that a profile file edited to name another server does not give it away.
+//! - A file is replaced whole or not at all.
+//!
+//! Not here: running a profile and scheduling it (jobs), the protocols (`sources`).
+
+pub mod profile;
+pub mod stored;
+
+pub use profile::{Assign, Profile, ProfileName, SourceProfile};
+pub use stored::{Profiles, StoreError, StoredProfile};

@@ -6,6 +6,7 @@
 //! | [`maildrop`] | what this room needs from others (accounts, messages), the exclusive lock, the snapshot |
 //! | [`session`] | the protocol, pure: lines in, actions out |
 //! | [`driver`] | does the actions: TLS, logins, streaming, deadlines |
+//! | `wire`, `sending` | a client's connection; a message on its way out |
 //!
 //! | command | standard | supported |
 //! |---|---|---|
@@ -38,7 +39,16 @@
 //!
 //! Not here: passwords and keys at rest (`mailbox`), sealed messages (`spool`), accepting connections (`listen`).
 
+pub mod driver;
 pub mod maildrop;
+mod sending;
 pub mod session;
+mod wire;
+
+pub use driver::{Pop3Server, Settings, TlsStart};
+pub use maildrop::{Accounts, Maildrops};
+
+#[cfg(test)]
+mod dialogues;
 #[cfg(test)]
 mod tests;

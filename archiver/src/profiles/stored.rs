@@ -1,0 +1,330 @@
+//! Profiles on disk: `<directory>/<name>.json`, one file each, replaced atomically.
+//!
+//! ```json
+//! {"version":1,"enabled":true,
+//!  "profile":{"name":"journal",
+//!    "source":{"type":"gateway","host":"gateway.example.com","port":995,"tls":"implicit","trust":"system",
+//!              "username":"mbx-dead1234beef5678"},
+//!    "assign":{"mode":"envelope"}},
+//!  "sealed_password":"<hex>"}
+//! ```
+//!
+//! `sealed_password` is AES-256-GCM under the instance key (`AeadKey::wrap`: nonce, ciphertext, tag); the associated data
+//! is `postern profile v1` followed by `profile` as compact JSON. So the password opens only for the very server, trust
+//! and user it was sealed for.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use postern_shared::crypto::aead::{AeadKey, NotAuthentic};
+use postern_shared::disk::{Disk, write_atomic};
+use postern_shared::proto::pop3::sasl_plain::PlainCredentials;
+use postern_shared::tls::client::Trust;
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize};
+
+use super::profile::{Assign, Profile, ProfileName, SourceProfile, Tls};
+use crate::sources::gateway;
+
+const VERSION: u32 = 1;
+const FILE_BYTES_MAX: u64 = 1024 * 1024;
+
+/// A profile as it lies on disk.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StoredProfile {
+    version: u32,
+    /// Whether the scheduler may run it.
+    pub enabled: bool,
+    profile: Open,
+    #[serde(with = "hex::serde")]
+    sealed_password: Vec<u8>,
+}
+
+/// Everything but the password.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Open {
+    name: ProfileName,
+    source: OpenSource,
+    assign: Assign,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "lowercase", deny_unknown_fields)]
+enum OpenSource {
+    Gateway { host: String, port: u16, tls: Tls, trust: Trust, username: String },
+}
+
+impl Profile {
+    /// The form in which it may be stored; enabled.
+    pub fn seal(&self, key: &AeadKey) -> StoredProfile {
+        let SourceProfile::Gateway(settings) = &self.source;
+        let open = Open {
+            name: self.name.clone(),
+            source: OpenSource::Gateway {
+                host: settings.host.clone(),
+                port: settings.port,
+                tls: settings.tls.into(),
+                trust: settings.trust,
+                username: settings.credentials.user.clone(),
+            },
+            assign: self.assign.clone(),
+        };
+        let password = settings.credentials.password.expose_secret().as_bytes();
+        let sealed_password = key.wrap(&open.associated_data(), password);
+        StoredProfile { version: VERSION, enabled: true, profile: open, sealed_password }
+    }
+}
+
+impl StoredProfile {
+    /// Its name.
+    pub fn name(&self) -> &ProfileName {
+        &self.profile.name
+    }
+
+    /// The profile, its password opened.
+    ///
+    /// # Errors
+    /// When `key` is another instance's, or the file was edited.
+    pub fn open(&self, key: &AeadKey) -> Result<Profile, NotAuthentic> {
+        let password = key.unwrap(&self.profile.associated_data(), &self.sealed_password)?;
+        let password = std::str::from_utf8(&password).map_err(|_| NotAuthentic)?;
+        let OpenSource::Gateway { host, port, tls, trust, username } = self.profile.source.clone();
+        let credentials = PlainCredentials { user: username, password: SecretString::from(password) };
+        let settings = gateway::Settings { host, port, tls: tls.into(), trust, credentials };
+        Ok(Profile {
+            name: self.profile.name.clone(),
+            source: SourceProfile::Gateway(settings),
+            assign: self.profile.assign.clone(),
+        })
+    }
+}
+
+impl Open {
+    fn associated_data(&self) -> Vec<u8> {
+        let mut data = b"postern profile v1".to_vec();
+        // Strings, numbers and enums: nothing of it can fail to become JSON.
+        data.extend(serde_json::to_vec(self).unwrap_or_default());
+        data
+    }
+}
+
+/// Why profiles cannot be stored or read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// There is none of that name.
+    #[error("there is no profile {0}; `profile list` shows all")]
+    Unknown(ProfileName),
+    /// A file holds something else.
+    #[error("{path} is not a stored profile: {reason}", path = .path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The disk failed.
+    #[error("{path}: {source}", path = .path.display())]
+    Io {
+        /// The file or directory.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// The profiles of an instance.
+#[derive(Debug, Clone)]
+pub struct Profiles {
+    disk: Arc<dyn Disk>,
+    dir: PathBuf,
+}
+
+impl Profiles {
+    /// Those in `dir`, which is created with the first one.
+    pub fn new(disk: Arc<dyn Disk>, dir: PathBuf) -> Self {
+        Self { disk, dir }
+    }
+
+    /// Stores `profile` durably, in place of the one of the same name.
+    pub fn put(&self, profile: &StoredProfile) -> Result<(), StoreError> {
+        let path = self.path(profile.name());
+        let io = |source| StoreError::Io { path: path.clone(), source };
+        let mut json = serde_json::to_vec_pretty(profile).map_err(|error| io(error.into()))?;
+        json.push(b'\n');
+        self.disk.create_dir_all(&self.dir).map_err(io)?;
+        write_atomic(&*self.disk, &path, &json).map_err(io)
+    }
+
+    /// The one called `name`.
+    pub fn show(&self, name: &ProfileName) -> Result<StoredProfile, StoreError> {
+        let path = self.path(name);
+        match self.read(path.clone()) {
+            Err(StoreError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                Err(StoreError::Unknown(name.clone()))
+            }
+            Ok(found) if found.name() != name => {
+                let reason = format!("it holds the profile {}", found.name());
+                Err(StoreError::Damaged { path, reason })
+            }
+            other => other,
+        }
+    }
+
+    /// All of them, by name; a file that cannot be read does not hide the others.
+    pub fn list(&self) -> Result<Vec<Result<StoredProfile, StoreError>>, StoreError> {
+        let files = self.disk.files(&self.dir);
+        let files = files.map_err(|source| StoreError::Io { path: self.dir.clone(), source })?;
+        // A temporary file that a crash left behind ends in `.tmp`.
+        let names = files.into_iter().filter(|path| path.extension().is_some_and(|end| end == "json"));
+        Ok(names.map(|path| self.read(path)).collect())
+    }
+
+    /// Deletes the one called `name`, durably.
+    pub fn delete(&self, name: &ProfileName) -> Result<(), StoreError> {
+        let path = self.path(name);
+        match self.disk.remove(&path).and_then(|()| self.disk.sync_dir(&self.dir)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(StoreError::Unknown(name.clone())),
+            other => other.map_err(|source| StoreError::Io { path, source }),
+        }
+    }
+
+    fn read(&self, path: PathBuf) -> Result<StoredProfile, StoreError> {
+        let bytes = self
+            .disk
+            .read(&path, FILE_BYTES_MAX)
+            .map_err(|source| StoreError::Io { path: path.clone(), source })?;
+        let found: StoredProfile = serde_json::from_slice(&bytes)
+            .map_err(|error| StoreError::Damaged { path: path.clone(), reason: error.to_string() })?;
+        if found.version != VERSION {
+            let reason = format!("it has version {}, this program knows {VERSION}", found.version);
+            return Err(StoreError::Damaged { path, reason });
+        }
+        Ok(found)
+    }
+
+    fn path(&self, name: &ProfileName) -> PathBuf {
+        self.dir.join(format!("{name}.json"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use postern_shared::disk::{Fault, FaultyDisk, RealDisk, Step};
+    use postern_shared::proto::pop3::client::TlsStart;
+
+    use super::*;
+
+    fn profile(name: &str) -> Profile {
+        Profile {
+            name: name.parse().unwrap(),
+            source: SourceProfile::Gateway(gateway::Settings {
+                host: "gateway.example.com".into(),
+                port: 995,
+                tls: TlsStart::Implicit,
+                trust: Trust::System,
+                credentials: PlainCredentials {
+                    user: "mbx-dead1234beef5678".into(),
+                    password: SecretString::from("geheim"),
+                },
+            }),
+            assign: Assign::User { user: "anna".into() },
+        }
+    }
+
+    fn key() -> AeadKey {
+        AeadKey::new(&[5; 32])
+    }
+
+    #[test]
+    fn what_is_stored_is_read_and_holds_no_password() {
+        let dir = tempfile::tempdir().unwrap();
+        let profiles = Profiles::new(Arc::new(RealDisk), dir.path().join("profiles"));
+        profiles.put(&profile("journal").seal(&key())).unwrap();
+        let mut other = profile("another").seal(&key());
+        other.enabled = false;
+        profiles.put(&other).unwrap();
+
+        let bytes = RealDisk.read(&dir.path().join("profiles/journal.json"), 10_000).unwrap();
+        assert!(!String::from_utf8(bytes).unwrap().contains("geheim"));
+        let found = profiles.show(&"journal".parse().unwrap()).unwrap().open(&key()).unwrap();
+        let SourceProfile::Gateway(settings) = &found.source;
+        assert_eq!(settings.credentials.password.expose_secret(), "geheim");
+        assert_eq!((settings.host.as_str(), found.assign), ("gateway.example.com", profile("x").assign));
+
+        let listed = profiles.list().unwrap();
+        let listed: Vec<_> = listed.iter().flatten().map(|one| (one.name().as_str(), one.enabled)).collect();
+        assert_eq!(listed, [("another", false), ("journal", true)]);
+        profiles.delete(&"another".parse().unwrap()).unwrap();
+        for gone in [
+            profiles.delete(&"another".parse().unwrap()),
+            profiles.show(&"another".parse().unwrap()).map(drop),
+        ] {
+            assert!(matches!(gone, Err(StoreError::Unknown(_))), "{gone:?}");
+        }
+    }
+
+    /// Goal: who edits the file cannot have the password sent elsewhere.
+    #[test]
+    fn the_password_opens_only_for_the_server_it_was_sealed_for() {
+        let json = serde_json::to_string(&profile("journal").seal(&key())).unwrap();
+        for (from, to) in [
+            ("gateway.example.com", "evil.example.com"),
+            ("995", "996"),
+            ("\"system\"", "\"any\""),
+            ("\"implicit\"", "\"starttls\""),
+            ("anna", "bob"),
+            ("journal", "diary"),
+        ] {
+            assert!(json.contains(from), "{from}");
+            let edited: StoredProfile = serde_json::from_str(&json.replace(from, to)).unwrap();
+            assert_eq!(edited.open(&key()).unwrap_err(), NotAuthentic, "{from} -> {to}");
+        }
+        let stored: StoredProfile = serde_json::from_str(&json).unwrap();
+        assert_eq!(stored.open(&AeadKey::new(&[6; 32])).unwrap_err(), NotAuthentic, "another instance's key");
+        assert!(stored.open(&key()).is_ok());
+    }
+
+    #[test]
+    fn damaged_files_are_named_and_hide_no_others() {
+        let dir = tempfile::tempdir().unwrap();
+        let profiles = Profiles::new(Arc::new(RealDisk), dir.path().into());
+        profiles.put(&profile("good").seal(&key())).unwrap();
+        let json = serde_json::to_string(&profile("good").seal(&key())).unwrap();
+        for (name, text) in [
+            ("cut.json", json[..40].to_owned()),
+            ("future.json", json.replace("\"version\":1", "\"version\":2")),
+            ("unknown.json", json.replace("\"enabled\"", "\"x\":1,\"enabled\"")),
+            ("left.json.1234.tmp", String::new()),
+        ] {
+            write_atomic(&RealDisk, &dir.path().join(name), text.as_bytes()).unwrap();
+        }
+        let listed = profiles.list().unwrap();
+        let faults: Vec<_> =
+            listed.iter().filter_map(|one| one.as_ref().err()).map(ToString::to_string).collect();
+        assert_eq!((listed.len(), faults.len()), (4, 3), "{faults:?}");
+        for (fault, name) in faults.iter().zip(["cut.json", "future.json", "unknown.json"]) {
+            assert!(fault.contains(name), "{fault}");
+        }
+        write_atomic(&RealDisk, &dir.path().join("renamed.json"), json.as_bytes()).unwrap();
+        let error = profiles.show(&"renamed".parse().unwrap()).unwrap_err();
+        assert!(error.to_string().contains("it holds the profile good"), "{error}");
+    }
+
+    #[test]
+    fn a_failing_disk_leaves_the_old_profile() {
+        let dir = tempfile::tempdir().unwrap();
+        Profiles::new(Arc::new(RealDisk), dir.path().into()).put(&profile("journal").seal(&key())).unwrap();
+        for step in [Step::Create, Step::Write, Step::Sync, Step::Rename] {
+            let disk = FaultyDisk::new(Arc::new(RealDisk), Fault::nth(step, 0, io::ErrorKind::StorageFull));
+            let profiles = Profiles::new(Arc::new(disk), dir.path().into());
+            let mut new = profile("journal").seal(&key());
+            new.enabled = false;
+            assert!(matches!(profiles.put(&new), Err(StoreError::Io { .. })), "{step:?}");
+            assert!(profiles.show(&"journal".parse().unwrap()).unwrap().enabled, "{step:?}");
+        }
+    }
+}
