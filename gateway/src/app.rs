@@ -91,8 +91,8 @@ impl Core {
     pub fn status(&self) -> Value {
         let mailboxes = self.registry.list();
         let usages: Vec<_> = mailboxes.iter().map(|mailbox| self.spool.usage(mailbox.id)).collect();
-        let damage: Vec<String> = self.spool.damage().iter().map(ToString::to_string).collect();
-        let damaged_mailboxes: Vec<String> = self.registry.damaged().iter().map(ToString::to_string).collect();
+        let mut damage: Vec<String> = self.spool.damage().iter().map(ToString::to_string).collect();
+        damage.extend(self.registry.damaged().iter().map(ToString::to_string));
         json!({
             "version": env!("CARGO_PKG_VERSION"),
             "running": self.listening.get().is_some(),
@@ -103,7 +103,7 @@ impl Core {
             "messages": usages.iter().map(|usage| usage.messages).sum::<u64>(),
             "bytes": usages.iter().map(|usage| usage.served_bytes).sum::<u64>(),
             "free_bytes": self.disk.free_bytes(&self.settings.data_dir).ok(),
-            "damage": [damage, damaged_mailboxes].concat(),
+            "damage": damage,
         })
     }
 }

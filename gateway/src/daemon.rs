@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use postern_shared::control::{self, Context, Handler};
+use postern_shared::shutdown::{Shutdown, switch};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::app::Core;
@@ -17,7 +17,8 @@ use crate::cli::identity;
 use crate::command::{Command, execute};
 use crate::intake::SealingIntake;
 use crate::listen::{self, Door, Limits};
-use crate::pop3_server::Pop3Server;
+use crate::mailbox::Registry;
+use crate::pop3_server::{self, Pop3Server, SpooledMaildrops};
 use crate::smtp_receiver::{SessionSettings, SmtpServer};
 
 const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
@@ -38,8 +39,10 @@ pub async fn run(core: Arc<Core>) -> Result<()> {
     let tls = identity.server_config().context("the certificate cannot be used")?;
     // All ports or none: a gateway that takes mail and cannot hand it out would only look healthy.
     let listeners = open_all(&core)?;
-    let (stop, stopped) = watch::channel(false);
+    let (stop, stopped) = switch();
     let mut rooms = JoinSet::new();
+    // One for all its listeners: a maildrop is locked whichever door its client came through.
+    let pop3 = Arc::new(pop3_server(&core));
     let mut addresses: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for listener in listeners {
         let address = listener.socket.local_addr()?;
@@ -50,7 +53,7 @@ pub async fn run(core: Arc<Core>) -> Result<()> {
         let (tls, shutdown) = (Arc::clone(&tls), stopped.clone());
         let door = Door { tls, implicit_tls: listener.implicit_tls, limits, refusal, shutdown };
         if listener.pop3 {
-            rooms.spawn(listen::serve(listener.socket, door, pop3_server(&core)));
+            rooms.spawn(listen::serve(listener.socket, door, Arc::clone(&pop3)));
         } else {
             rooms.spawn(listen::serve(listener.socket, door, smtp_server(&core)));
         }
@@ -63,7 +66,7 @@ pub async fn run(core: Arc<Core>) -> Result<()> {
 
     wait_for_signal().await?;
     tracing::info!("shutting down; sessions end after their current step");
-    stop.send_replace(true);
+    stop.turn();
     while rooms.join_next().await.is_some() {}
     commands.await?.context("the control socket")?;
     tracing::info!("stopped");
@@ -105,7 +108,12 @@ fn smtp_server(core: &Core) -> SmtpServer<SealingIntake> {
     SmtpServer::new(Arc::new(settings), intake)
 }
 
-async fn serve_commands(core: Arc<Core>, stopped: watch::Receiver<bool>) -> std::io::Result<()> {
+fn pop3_server(core: &Core) -> Pop3Server<Registry, SpooledMaildrops> {
+    let maildrops = SpooledMaildrops::new(Arc::clone(&core.spool));
+    Pop3Server::new(Arc::clone(&core.registry), Arc::new(maildrops), pop3_server::Settings::default())
+}
+
+async fn serve_commands(core: Arc<Core>, stopped: Shutdown) -> std::io::Result<()> {
     let data_dir = core.settings.data_dir.clone();
     control::serve(&data_dir, Arc::new(Commands(core)), stopped).await
 }
@@ -122,11 +130,11 @@ impl Handler for Commands {
     }
 }
 
-async fn sweep_now_and_then(core: Arc<Core>, mut stopped: watch::Receiver<bool>) {
+async fn sweep_now_and_then(core: Arc<Core>, mut stopped: Shutdown) {
     loop {
         tokio::select! {
             () = tokio::time::sleep(SWEEP_INTERVAL) => {}
-            _ = stopped.wait_for(|stop| *stop) => return,
+            () = stopped.requested() => return,
         }
         let spool = Arc::clone(&core.spool);
         match tokio::task::spawn_blocking(move || spool.sweep()).await {

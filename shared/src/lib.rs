@@ -10,6 +10,7 @@
 //! | [`config`] | raw settings, their checks, and where they come from |
 //! | [`control`] | the socket by which the command line reaches a running daemon |
 //! | [`telemetry`] | log lines and progress |
+//! | [`shutdown`] | telling everything that runs to end |
 
 pub mod clock;
 pub mod config;
@@ -18,5 +19,6 @@ pub mod crypto;
 pub mod disk;
 pub mod id;
 pub mod proto;
+pub mod shutdown;
 pub mod telemetry;
 pub mod tls;

@@ -20,7 +20,11 @@ pub struct Audit {
 
 impl Audit {
     pub(super) fn open(disk: &dyn Disk, clock: Arc<dyn Clock>, path: &Path) -> Result<Self, ArchiveError> {
-        let file = if disk.exists(path).map_err(ArchiveError::file(path))? { disk.open(path) } else { disk.create(path) };
+        let file = if disk.exists(path).map_err(ArchiveError::file(path))? {
+            disk.open(path)
+        } else {
+            disk.create(path)
+        };
         let file = file.map_err(ArchiveError::file(path))?;
         let end = file.len().map_err(ArchiveError::file(path))?;
         Ok(Self { clock, path: path.into(), file, end: Mutex::new(end) })

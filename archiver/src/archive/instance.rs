@@ -93,7 +93,12 @@ const FRESH_MAX: usize = 2000;
 
 impl Instance {
     /// Creates an instance in `dir`, which must not exist.
-    pub fn create(disk: &Arc<dyn Disk>, clock: &Arc<dyn Clock>, dir: &Path, id: &str) -> Result<InstanceInfo, ArchiveError> {
+    pub fn create(
+        disk: &Arc<dyn Disk>,
+        clock: &Arc<dyn Clock>,
+        dir: &Path,
+        id: &str,
+    ) -> Result<InstanceInfo, ArchiveError> {
         check_id(id)?;
         if disk.exists(&dir.join("instance.json")).map_err(ArchiveError::file(dir))? {
             return Err(ArchiveError::InstanceExists(id.into()));
@@ -176,12 +181,14 @@ impl Instance {
         for stored in &found {
             let change = match stored.kind {
                 Kind::Content | Kind::Evidence => continue,
-                Kind::Manifest => read_object(&writing.objects, stored.id, stored.place, damage)?.map(|bytes| {
-                    serde_json::from_slice(&bytes).map(|manifest: Manifest| {
-                        leaves.push(manifest.leaf);
-                        Change::Archived(manifest, stored.place)
+                Kind::Manifest => {
+                    read_object(&writing.objects, stored.id, stored.place, damage)?.map(|bytes| {
+                        serde_json::from_slice(&bytes).map(|manifest: Manifest| {
+                            leaves.push(manifest.leaf);
+                            Change::Archived(manifest, stored.place)
+                        })
                     })
-                }),
+                }
                 Kind::Addition => read_object(&writing.objects, stored.id, stored.place, damage)?
                     .map(|bytes| serde_json::from_slice(&bytes).map(Change::Added)),
             };
@@ -358,16 +365,20 @@ impl<'i> Plan<'i> {
     }
 
     fn object(&mut self, kind: Kind, bytes: &[u8]) -> Result<super::store::ObjectId, ArchiveError> {
-        let object = NewObject::seal(kind, bytes)
-            .map_err(|error| ArchiveError::File { path: self.instance.dir.clone(), reason: error.to_string() })?;
+        let object = NewObject::seal(kind, bytes).map_err(|error| ArchiveError::File {
+            path: self.instance.dir.clone(),
+            reason: error.to_string(),
+        })?;
         let id = object.id();
         self.objects.push(object);
         Ok(id)
     }
 
     fn change(&mut self, kind: Kind, json: &impl Serialize, change: Change) -> Result<(), ArchiveError> {
-        let json = serde_json::to_vec(json)
-            .map_err(|error| ArchiveError::File { path: self.instance.dir.clone(), reason: error.to_string() })?;
+        let json = serde_json::to_vec(json).map_err(|error| ArchiveError::File {
+            path: self.instance.dir.clone(),
+            reason: error.to_string(),
+        })?;
         self.object(kind, &json)?;
         self.changes.push((self.objects.len() - 1, change));
         Ok(())
@@ -384,7 +395,12 @@ impl<'i> Plan<'i> {
         Ok(StoredEvidence { hmac, parts })
     }
 
-    fn archive(&mut self, message: NewMessage, hmac: Digest, fold: Option<Digest>) -> Result<Outcome, ArchiveError> {
+    fn archive(
+        &mut self,
+        message: NewMessage,
+        hmac: Digest,
+        fold: Option<Digest>,
+    ) -> Result<Outcome, ArchiveError> {
         let archived = self.instance.clock.wall();
         let id = self.ids.next(archived);
         let object = self.object(Kind::Content, &message.content)?;
@@ -437,7 +453,12 @@ impl<'i> Plan<'i> {
     }
 
     /// Adds what this arrival knows and the message does not know yet.
-    fn fold(&mut self, message: NewMessage, id: MessageId, same_content: bool) -> Result<Outcome, ArchiveError> {
+    fn fold(
+        &mut self,
+        message: NewMessage,
+        id: MessageId,
+        same_content: bool,
+    ) -> Result<Outcome, ArchiveError> {
         let mut known = match self.known.remove(&id) {
             Some(known) => known,
             None => self.instance.catalog.known(id)?.unwrap_or_default(),
@@ -563,9 +584,9 @@ fn read_store_key(disk: &dyn Disk, path: &Path, master: &SecretBytes) -> Result<
     if info.format != FORMAT_VERSION {
         return Err(failed("its format is not known to this program"));
     }
-    let key = wrapping_key(master)
-        .unwrap(info.id.as_bytes(), &info.wrapped_key)
-        .map_err(|_| failed("the master key does not open it: it belongs to another instance, or is altered"))?;
+    let key = wrapping_key(master).unwrap(info.id.as_bytes(), &info.wrapped_key).map_err(|_| {
+        failed("the master key does not open it: it belongs to another instance, or is altered")
+    })?;
     let key: &[u8; 32] = key.as_slice().try_into().map_err(|_| failed("the store key has another length"))?;
     Ok(AeadKey::new(key))
 }

@@ -66,7 +66,9 @@ pub enum ArchiveError {
     #[error("there is an instance {0:?} already")]
     InstanceExists(String),
     /// Not an id.
-    #[error("{0:?} is no id: use 1 to 64 lower-case letters, digits, hyphens and dots, a letter or digit first")]
+    #[error(
+        "{0:?} is no id: use 1 to 64 lower-case letters, digits, hyphens and dots, a letter or digit first"
+    )]
     BadId(String),
     /// There is no such message.
     #[error("there is no message {0:?} in this instance")]
@@ -109,7 +111,9 @@ impl ArchiveError {
 /// Ids of instances, users and profiles: also names of files and archives.
 pub fn check_id(id: &str) -> Result<(), ArchiveError> {
     let good = (1..=64).contains(&id.len())
-        && id.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-._".contains(&byte))
+        && id
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-._".contains(&byte))
         && id.as_bytes()[0].is_ascii_alphanumeric();
     if good { Ok(()) } else { Err(ArchiveError::BadId(id.chars().take(64).collect())) }
 }

@@ -39,7 +39,8 @@ impl Instance {
             // A manifest's object id is in its header alone.
             objects.read_any(place)
         })?;
-        let manifest = serde_json::from_slice(&bytes).map_err(|error| ArchiveError::Index(error.to_string()))?;
+        let manifest =
+            serde_json::from_slice(&bytes).map_err(|error| ArchiveError::Index(error.to_string()))?;
         Ok((manifest, id))
     }
 
@@ -118,7 +119,8 @@ impl Instance {
                 super::IndexFields::default()
             }),
         };
-        let mut archives: Vec<String> = row.folders.iter().map(|placement| placement.archive.clone()).collect();
+        let mut archives: Vec<String> =
+            row.folders.iter().map(|placement| placement.archive.clone()).collect();
         archives.dedup();
         Ok(Some(super::index::Document { seq, archives, date: seconds(&row), fields }))
     }

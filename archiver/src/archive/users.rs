@@ -94,7 +94,8 @@ impl Users {
         next.enter(user.clone());
         let all: Vec<&User> = next.users.values().collect();
         let json = serde_json::to_vec_pretty(&all).map_err(std::io::Error::from);
-        json.and_then(|json| write_atomic(&*self.disk, &self.path, &json)).map_err(ArchiveError::file(&self.path))?;
+        json.and_then(|json| write_atomic(&*self.disk, &self.path, &json))
+            .map_err(ArchiveError::file(&self.path))?;
         *known = next;
         Ok(user)
     }

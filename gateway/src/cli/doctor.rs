@@ -43,15 +43,20 @@ pub(super) fn run(settings: &Settings, json: bool) -> Result<()> {
 
 fn print(findings: &[Finding], json: bool) {
     if json {
-        let rows = findings.iter().map(|finding| json!({ "check": finding.check, "trouble": finding.trouble }));
+        let rows =
+            findings.iter().map(|finding| json!({ "check": finding.check, "trouble": finding.trouble }));
         println!("{}", rows.collect::<Value>());
         return;
     }
     for Finding { check, trouble } in findings {
-        println!("{:8} {check}{}", if trouble.is_some() { "TROUBLE" } else { "ok" }, match trouble {
-            Some(trouble) => format!(": {trouble}"),
-            None => String::new(),
-        });
+        println!(
+            "{:8} {check}{}",
+            if trouble.is_some() { "TROUBLE" } else { "ok" },
+            match trouble {
+                Some(trouble) => format!(": {trouble}"),
+                None => String::new(),
+            }
+        );
     }
 }
 
@@ -81,7 +86,9 @@ fn listeners(settings: &Settings, status: &Value) -> Finding {
     let mut trouble = Vec::new();
     if let Some(listening) = status["listening"].as_object() {
         for address in listening.values().flat_map(|all| all.as_array().into_iter().flatten()) {
-            let Some(address) = address.as_str().and_then(|text| text.parse::<SocketAddr>().ok()) else { continue };
+            let Some(address) = address.as_str().and_then(|text| text.parse::<SocketAddr>().ok()) else {
+                continue;
+            };
             if let Err(error) = TcpStream::connect_timeout(&reachable(address), CONNECT_DEADLINE) {
                 trouble.push(format!("{address} does not answer: {error}"));
             }

@@ -20,8 +20,8 @@ use postern_shared::telemetry::start_log;
 use serde_json::Value;
 
 pub use args::Args;
-pub(crate) use setup::identity;
 use args::{CertificateAction, MailboxAction, Task};
+pub(crate) use setup::identity;
 
 use crate::app::{Core, StartError};
 use crate::command::{Command, execute};
@@ -44,7 +44,9 @@ pub fn run() -> Result<()> {
         Task::Doctor => doctor::run(&settings, args.json),
         Task::Status => command(settings, &Command::Status, args.json, output::status),
         Task::Mailbox { action } => mailbox(settings, action, args.json),
-        Task::Certificate { action: CertificateAction::Show } => setup::show_certificate(&settings, args.json),
+        Task::Certificate { action: CertificateAction::Show } => {
+            setup::show_certificate(&settings, args.json)
+        }
         Task::Init { .. } | Task::RecoveryKey { .. } => Ok(()),
     }
 }
@@ -55,7 +57,8 @@ fn serve(settings: Settings) -> Result<()> {
         tracing::warn!(key, "this setting has no effect in this version");
     }
     let core = Core::open(Arc::new(RealDisk), Arc::new(SystemClock::new()), settings)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;
     runtime.block_on(crate::daemon::run(Arc::new(core)))
 }
 
@@ -107,7 +110,9 @@ fn answer(settings: Settings, command: &Command) -> Result<Value> {
         }
         match Core::open(Arc::clone(&disk), Arc::clone(&clock), settings.clone()) {
             Ok(core) => return execute(&Arc::new(core), command.clone()).map_err(|message| anyhow!(message)),
-            Err(StartError::InUse { .. }) if clock.moment().since(start) < PATIENCE => std::thread::sleep(PAUSE),
+            Err(StartError::InUse { .. }) if clock.moment().since(start) < PATIENCE => {
+                std::thread::sleep(PAUSE)
+            }
             Err(error) => return Err(error.into()),
         }
     }

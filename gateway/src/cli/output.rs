@@ -52,9 +52,8 @@ pub(super) fn mailboxes(value: &Value) -> String {
 }
 
 fn table<const N: usize>(head: &[String; N], rows: &[[String; N]]) -> String {
-    let width = |column: usize| {
-        rows.iter().chain([head]).map(|row| row[column].chars().count()).max().unwrap_or(0)
-    };
+    let width =
+        |column: usize| rows.iter().chain([head]).map(|row| row[column].chars().count()).max().unwrap_or(0);
     let widths: [usize; N] = std::array::from_fn(width);
     let mut out = String::new();
     for row in [head].into_iter().chain(rows) {

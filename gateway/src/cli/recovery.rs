@@ -37,7 +37,9 @@ pub(super) fn run(action: &RecoveryKeyAction, json: bool) -> Result<()> {
         println!("{}", json!({ "private_key_file": file, "public_key_file": public_file }));
     } else {
         println!("private key  {}\npublic key   {}", file.display(), public_file.display());
-        eprintln!("Move the private key off this machine now: whoever has it can read every mailbox created with it.");
+        eprintln!(
+            "Move the private key off this machine now: whoever has it can read every mailbox created with it."
+        );
     }
     Ok(())
 }
@@ -47,7 +49,8 @@ fn write(path: &Path, bytes: &[u8]) -> Result<()> {
 }
 
 fn read(path: &Path) -> Result<Zeroizing<String>> {
-    let bytes = RealDisk.read(path, KEY_FILE_BYTES_MAX).with_context(|| format!("cannot read {}", path.display()))?;
+    let bytes =
+        RealDisk.read(path, KEY_FILE_BYTES_MAX).with_context(|| format!("cannot read {}", path.display()))?;
     let text = String::from_utf8(bytes).with_context(|| format!("{} is not text", path.display()))?;
     Ok(Zeroizing::new(text))
 }
@@ -57,7 +60,13 @@ pub(super) fn read_public_key(path: &Path) -> Result<String> {
 }
 
 /// Opens every message of a mailbox with the private recovery key and writes it to a file.
-pub(super) fn recover(settings: Settings, mailbox: MailboxId, key: &Path, out: &Path, json: bool) -> Result<()> {
+pub(super) fn recover(
+    settings: Settings,
+    mailbox: MailboxId,
+    key: &Path,
+    out: &Path,
+    json: bool,
+) -> Result<()> {
     let text = read(key)?;
     let mut seed = Zeroizing::new([0; 32]);
     hex::decode_to_slice(text.trim(), &mut *seed)

@@ -15,8 +15,10 @@ pub(super) fn init(args: &Args, email_domain: Option<&str>) -> Result<()> {
         && !RealDisk.exists(file)?
     {
         let example = include_str!("../../../config/gateway.toml");
-        let text = email_domain.map_or_else(|| example.into(), |domain| example.replace("gateway.example.com", domain));
-        write_atomic(&RealDisk, file, text.as_bytes()).with_context(|| format!("cannot write {}", file.display()))?;
+        let text = email_domain
+            .map_or_else(|| example.into(), |domain| example.replace("gateway.example.com", domain));
+        write_atomic(&RealDisk, file, text.as_bytes())
+            .with_context(|| format!("cannot write {}", file.display()))?;
         eprintln!("wrote {}", file.display());
     }
     let settings = Settings::load(&RealDisk, args.config.as_deref(), std::env::vars())?;

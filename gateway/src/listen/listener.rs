@@ -6,9 +6,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use postern_shared::shutdown::Shutdown;
 use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
@@ -67,12 +67,15 @@ pub struct Door {
     pub limits: Limits,
     /// What a connection beyond the limits is told, in clear doors only.
     pub refusal: &'static [u8],
-    /// Turns true at shutdown.
-    pub shutdown: watch::Receiver<bool>,
+    /// When to end.
+    pub shutdown: Shutdown,
 }
 
 /// A protocol.
 pub trait Server: Clone + Send + Sync + 'static {
+    /// Whether it does TLS handshakes itself, also the one of a door with implicit TLS.
+    const HANDSHAKES: bool = false;
+
     /// Serves one connection to its end.
     fn serve(&self, connection: Connection, door: Door) -> impl Future<Output = ()> + Send;
 }
@@ -93,8 +96,7 @@ pub async fn serve(listener: TcpListener, door: Door, server: impl Server) {
                 }
             },
             Some(ended) = sessions.join_next() => report(ended),
-            // An error means that the switch is gone, and with it whoever ran this.
-            _ = shutdown.wait_for(|stop| *stop) => break,
+            () = shutdown.requested() => break,
         }
     }
     drop(listener);
@@ -117,7 +119,7 @@ fn report(ended: Result<(), tokio::task::JoinError>) {
     }
 }
 
-async fn session(stream: TcpStream, peer: SocketAddr, door: Door, server: impl Server) {
+async fn session<S: Server>(stream: TcpStream, peer: SocketAddr, door: Door, server: S) {
     let mut connection = Connection::new(stream, peer);
     let Some(_place) = door.limits.take(peer.ip()) else {
         tracing::warn!(%peer, "too many sessions; refused");
@@ -127,7 +129,7 @@ async fn session(stream: TcpStream, peer: SocketAddr, door: Door, server: impl S
         }
         return;
     };
-    if door.implicit_tls {
+    if door.implicit_tls && !S::HANDSHAKES {
         connection = match connection.start_tls(Arc::clone(&door.tls)).await {
             Ok(connection) => connection,
             Err(error) => return tracing::info!(%peer, %error, "the TLS handshake failed"),

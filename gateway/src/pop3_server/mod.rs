@@ -43,10 +43,12 @@ pub mod driver;
 pub mod maildrop;
 mod sending;
 pub mod session;
+mod spooled;
 mod wire;
 
 pub use driver::{Pop3Server, Settings, TlsStart};
 pub use maildrop::{Accounts, Maildrops};
+pub use spooled::SpooledMaildrops;
 
 #[cfg(test)]
 mod dialogues;

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
+use postern_shared::shutdown::Shutdown;
 
 use super::session::{Action, Event, Session, SessionSettings};
 use crate::intake::{Incoming, Intake, IntakeError, Provenance};
@@ -94,7 +94,7 @@ impl<I: Intake> Driver<'_, I> {
     }
 
     /// Waits for octets; `None` when some came.
-    async fn next_input(&mut self, shutdown: &mut watch::Receiver<bool>) -> io::Result<Option<Input>> {
+    async fn next_input(&mut self, shutdown: &mut Shutdown) -> io::Result<Option<Input>> {
         let connection = self.connection.as_mut().ok_or_else(gone)?;
         connection.shrink();
         tokio::select! {
@@ -104,7 +104,7 @@ impl<I: Intake> Driver<'_, I> {
                 Err(error) if error.kind() == io::ErrorKind::TimedOut => Ok(Some(Input::Event(Event::Idle))),
                 Err(error) => Err(error),
             },
-            _ = shutdown.wait_for(|stop| *stop) => Ok(Some(Input::Event(Event::Shutdown))),
+            () = shutdown.requested() => Ok(Some(Input::Event(Event::Shutdown))),
         }
     }
 

@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::{Frame, LINE_BYTES_MAX, Request, socket_path};
+use crate::shutdown::Shutdown;
 use crate::telemetry::Progress;
 
 /// A program's commands.
@@ -63,11 +64,7 @@ impl Context {
 /// Answers commands in `data_dir` until `shutdown` says so; then waits for those in progress, cancelled.
 ///
 /// The caller holds the data directory's lock, so a socket found there is a dead one.
-pub async fn serve<H: Handler>(
-    data_dir: &Path,
-    handler: Arc<H>,
-    mut shutdown: watch::Receiver<bool>,
-) -> io::Result<()> {
+pub async fn serve<H: Handler>(data_dir: &Path, handler: Arc<H>, mut shutdown: Shutdown) -> io::Result<()> {
     let (path, _dir) = socket_path(data_dir)?;
     match rustix::fs::unlink(&path) {
         Err(error) if error != rustix::io::Errno::NOENT => return Err(error.into()),
@@ -85,7 +82,7 @@ pub async fn serve<H: Handler>(
                 Err(error) => tracing::warn!(%error, "cannot accept a control connection"),
             },
             Some(_) = sessions.join_next() => {}
-            () = stopped(&mut shutdown) => break,
+            () = shutdown.requested() => break,
         }
     }
     while sessions.join_next().await.is_some() {}
@@ -94,7 +91,7 @@ pub async fn serve<H: Handler>(
     Ok(())
 }
 
-async fn session<H: Handler>(stream: UnixStream, handler: Arc<H>, mut shutdown: watch::Receiver<bool>) {
+async fn session<H: Handler>(stream: UnixStream, handler: Arc<H>, mut shutdown: Shutdown) {
     let (reader, mut writer) = stream.into_split();
     let mut reader = BufReader::new(reader);
     let mut line = Vec::new();
@@ -119,15 +116,10 @@ async fn session<H: Handler>(stream: UnixStream, handler: Arc<H>, mut shutdown: 
             Some(progress) = told.recv() => send(&mut writer, &Frame::Progress(progress)).await,
             // The client has nothing more to say, so whatever comes is its end.
             _ = reader.read(&mut end), if may_cancel => { may_cancel = false; cancel.send_replace(true); }
-            () = stopped(&mut shutdown), if may_cancel => { may_cancel = false; cancel.send_replace(true); }
+            () = shutdown.requested(), if may_cancel => { may_cancel = false; cancel.send_replace(true); }
         }
     };
     send(&mut writer, &result.map_or_else(Frame::Failed, Frame::Done)).await;
-}
-
-/// Resolves when the daemon shuts down, or its switch is gone.
-async fn stopped(shutdown: &mut watch::Receiver<bool>) {
-    let _ = shutdown.wait_for(|stop| *stop).await;
 }
 
 async fn send(writer: &mut OwnedWriteHalf, frame: &impl Serialize) {

@@ -2,7 +2,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use tokio::sync::watch;
 
 use super::*;
 
@@ -30,7 +29,7 @@ impl Handler for Echo {
 }
 
 async fn in_daemon<R: Send + 'static>(dir: &Path, test: impl FnOnce(PathBuf) -> R + Send + 'static) -> R {
-    let (stop, stopped) = watch::channel(false);
+    let (stop, stopped) = crate::shutdown::switch();
     let daemon = tokio::spawn({
         let dir = dir.to_path_buf();
         async move { serve(&dir, Arc::new(Echo), stopped).await }
@@ -40,7 +39,7 @@ async fn in_daemon<R: Send + 'static>(dir: &Path, test: impl FnOnce(PathBuf) -> 
         tokio::task::yield_now().await;
     }
     let result = tokio::task::spawn_blocking(move || test(path)).await.unwrap();
-    stop.send_replace(true);
+    stop.turn();
     daemon.await.unwrap().unwrap();
     result
 }

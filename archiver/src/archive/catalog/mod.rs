@@ -73,7 +73,12 @@ pub(super) trait Catalog: std::fmt::Debug + Send + Sync {
     /// Packs are entered up to here.
     fn watermark(&self) -> Result<ReadOnlyFrom, CatalogError>;
     /// Enters objects and changes, and moves the watermark.
-    fn apply(&self, objects: &[Stored], changes: &[Change], watermark: ReadOnlyFrom) -> Result<(), CatalogError>;
+    fn apply(
+        &self,
+        objects: &[Stored],
+        changes: &[Change],
+        watermark: ReadOnlyFrom,
+    ) -> Result<(), CatalogError>;
     /// The message with these octets.
     fn by_content(&self, hmac: Digest) -> Result<Option<MessageId>, CatalogError>;
     /// The message with this fold key.

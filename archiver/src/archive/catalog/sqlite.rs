@@ -28,7 +28,8 @@ impl SqliteCatalog {
         let failed = |error: rusqlite::Error| failure(path, &error);
         let connection = Connection::open(path).map_err(failed)?;
         connection.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;").map_err(failed)?;
-        let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(failed)?;
+        let version: i64 =
+            connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(failed)?;
         match version {
             VERSION => {}
             0 => {
@@ -76,7 +77,12 @@ impl Catalog for SqliteCatalog {
         })
     }
 
-    fn apply(&self, objects: &[Stored], changes: &[Change], watermark: ReadOnlyFrom) -> Result<(), CatalogError> {
+    fn apply(
+        &self,
+        objects: &[Stored],
+        changes: &[Change],
+        watermark: ReadOnlyFrom,
+    ) -> Result<(), CatalogError> {
         let mut connection = self.lock();
         let mut run = || {
             let transaction = connection.transaction()?;
@@ -117,15 +123,16 @@ impl Catalog for SqliteCatalog {
 
     fn manifest(&self, id: MessageId) -> Result<Option<Place>, CatalogError> {
         self.with(|connection| {
-            let mut statement =
-                connection.prepare_cached("SELECT manifest_pack, manifest_offset FROM messages WHERE id = ?1")?;
+            let mut statement = connection
+                .prepare_cached("SELECT manifest_pack, manifest_offset FROM messages WHERE id = ?1")?;
             statement.query_row([id.to_string()], place).optional()
         })
     }
 
     fn object(&self, id: ObjectId) -> Result<Option<Place>, CatalogError> {
         self.with(|connection| {
-            let mut statement = connection.prepare_cached("SELECT pack, offset FROM objects WHERE id = ?1")?;
+            let mut statement =
+                connection.prepare_cached("SELECT pack, offset FROM objects WHERE id = ?1")?;
             statement.query_row([&id.0[..]], place).optional()
         })
     }
@@ -181,11 +188,17 @@ impl Catalog for SqliteCatalog {
                     |row| row.get(0).map(unsigned),
                 )
             };
-            let (messages, bytes) =
-                connection.query_row("SELECT count(*), coalesce(sum(bytes), 0) FROM messages", [], |row| {
-                    Ok((unsigned(row.get(0)?), unsigned(row.get(1)?)))
-                })?;
-            Ok(Counts { messages, bytes, unassigned: in_archive(UNASSIGNED)?, quarantined: in_archive(QUARANTINE)? })
+            let (messages, bytes) = connection.query_row(
+                "SELECT count(*), coalesce(sum(bytes), 0) FROM messages",
+                [],
+                |row| Ok((unsigned(row.get(0)?), unsigned(row.get(1)?))),
+            )?;
+            Ok(Counts {
+                messages,
+                bytes,
+                unassigned: in_archive(UNASSIGNED)?,
+                quarantined: in_archive(QUARANTINE)?,
+            })
         })
     }
 }
@@ -196,7 +209,11 @@ fn place(row: &rusqlite::Row<'_>) -> rusqlite::Result<Place> {
 
 fn parsed(text: String) -> rusqlite::Result<MessageId> {
     text.parse().map_err(|error| {
-        rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, Box::<postern_shared::id::BadId>::new(error))
+        rusqlite::Error::FromSqlConversionFailure(
+            0,
+            rusqlite::types::Type::Text,
+            Box::<postern_shared::id::BadId>::new(error),
+        )
     })
 }
 
@@ -215,8 +232,9 @@ fn placements(connection: &Connection, seq: i64, archive: Option<&str>) -> rusql
         "SELECT archive, path FROM placements JOIN folders ON folders.id = folder
          WHERE seq = ?1 AND (?2 IS NULL OR archive = ?2) ORDER BY archive, path",
     )?;
-    let rows = statement
-        .query_map(params![seq, archive], |row| Ok(Placement { archive: row.get(0)?, folder: row.get(1)? }))?;
+    let rows = statement.query_map(params![seq, archive], |row| {
+        Ok(Placement { archive: row.get(0)?, folder: row.get(1)? })
+    })?;
     rows.collect()
 }
 
@@ -243,7 +261,11 @@ fn evidence(connection: &Connection, seq: i64) -> rusqlite::Result<Vec<Digest>> 
 fn enter_objects(transaction: &Transaction<'_>, objects: &[Stored]) -> rusqlite::Result<()> {
     let mut statement = transaction.prepare_cached("INSERT OR REPLACE INTO objects VALUES (?1, ?2, ?3)")?;
     for object in objects {
-        statement.execute(params![&object.id.0[..], signed(object.place.pack), signed(object.place.offset)])?;
+        statement.execute(params![
+            &object.id.0[..],
+            signed(object.place.pack),
+            signed(object.place.offset)
+        ])?;
     }
     Ok(())
 }
@@ -297,7 +319,13 @@ fn enter_arrival(
     for who in &arrival.participants {
         transaction
             .prepare_cached("INSERT OR IGNORE INTO participants VALUES (?1, ?2, ?3, ?4, ?5)")?
-            .execute(params![seq, who.address, who.role, who.evidence, who.expanded_from.as_deref().unwrap_or("")])?;
+            .execute(params![
+                seq,
+                who.address,
+                who.role,
+                who.evidence,
+                who.expanded_from.as_deref().unwrap_or("")
+            ])?;
     }
     if let Some(evidence) = &arrival.evidence {
         transaction
@@ -332,7 +360,9 @@ fn enter_placement(
         .prepare_cached("INSERT OR IGNORE INTO placements (folder, uid, seq) VALUES (?1, ?2, ?3)")?
         .execute(params![folder, uid, seq])?;
     if entered > 0 {
-        transaction.prepare_cached("UPDATE folders SET uid_next = ?2 + 1 WHERE id = ?1")?.execute([folder, uid])?;
+        transaction
+            .prepare_cached("UPDATE folders SET uid_next = ?2 + 1 WHERE id = ?1")?
+            .execute([folder, uid])?;
     }
     Ok(())
 }

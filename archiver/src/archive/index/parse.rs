@@ -105,8 +105,11 @@ fn parse_term(characters: &[char], at: &mut usize) -> Result<Term, QueryError> {
     if negated {
         *at += 1;
     }
-    let name: String =
-        characters[*at..].iter().take_while(|c| c.is_ascii_alphabetic()).collect::<String>().to_ascii_lowercase();
+    let name: String = characters[*at..]
+        .iter()
+        .take_while(|c| c.is_ascii_alphabetic())
+        .collect::<String>()
+        .to_ascii_lowercase();
     let behind = *at + name.len();
     let is_field = characters.get(behind) == Some(&':') && !name.is_empty();
     let value_at = if is_field { behind + 1 } else { *at };
@@ -123,7 +126,9 @@ fn parse_term(characters: &[char], at: &mut usize) -> Result<Term, QueryError> {
         "after" if is_field => What::After(parse_day(&value, value_at)?),
         "before" if is_field => What::Before(parse_day(&value, value_at)?),
         "has" if is_field && value.eq_ignore_ascii_case("attachment") => What::HasAttachment,
-        "has" if is_field => return Err(QueryError { at: value_at + 1, what: "has:attachment is all there is".into() }),
+        "has" if is_field => {
+            return Err(QueryError { at: value_at + 1, what: "has:attachment is all there is".into() });
+        }
         _ => text_term(field, value, quoted),
     };
     Ok(Term { negated, what })
@@ -141,7 +146,8 @@ fn parse_value(characters: &[char], at: &mut usize) -> Result<(String, bool), Qu
     let start = *at;
     if characters.get(start) == Some(&'"') {
         let length = characters[start + 1..].iter().position(|c| *c == '"');
-        let length = length.ok_or_else(|| QueryError { at: start + 1, what: "the quote is not closed".into() })?;
+        let length =
+            length.ok_or_else(|| QueryError { at: start + 1, what: "the quote is not closed".into() })?;
         *at = start + length + 2;
         return Ok((characters[start + 1..start + 1 + length].iter().collect(), true));
     }
@@ -176,11 +182,10 @@ mod tests {
                 What::Prefix(None, "inv".into()),
             ]
         );
-        assert_eq!(whats("after:1970-01-02 BEFORE:1970-01-03 has:attachment"), [
-            What::After(86_400),
-            What::Before(172_800),
-            What::HasAttachment
-        ]);
+        assert_eq!(
+            whats("after:1970-01-02 BEFORE:1970-01-03 has:attachment"),
+            [What::After(86_400), What::Before(172_800), What::HasAttachment]
+        );
         assert_eq!(whats("http://example.com"), [What::Text(None, "http://example.com".into())]);
         let terms = parse("-spam - ham").unwrap();
         assert_eq!(terms.iter().map(|term| term.negated).collect::<Vec<_>>(), [true, false, false]);

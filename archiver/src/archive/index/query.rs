@@ -4,7 +4,8 @@ use std::ops::Bound;
 
 use tantivy::Term as IndexTerm;
 use tantivy::query::{
-    AllQuery, BooleanQuery, EmptyQuery, Occur, PhraseQuery, Query as IndexQuery, RangeQuery, RegexQuery, TermQuery,
+    AllQuery, BooleanQuery, EmptyQuery, Occur, PhraseQuery, Query as IndexQuery, RangeQuery, RegexQuery,
+    TermQuery,
 };
 use tantivy::schema::{Field as IndexField, IndexRecordOption};
 use tantivy::tokenizer::TextAnalyzer;
@@ -13,7 +14,12 @@ use super::parse::{Field, Term, What};
 use super::text::Fields;
 
 /// All terms must hold; negated ones must not. With `archive`, only what is filed there.
-pub(super) fn build(terms: &[Term], archive: Option<&str>, fields: &Fields, analyzer: &TextAnalyzer) -> Box<dyn IndexQuery> {
+pub(super) fn build(
+    terms: &[Term],
+    archive: Option<&str>,
+    fields: &Fields,
+    analyzer: &TextAnalyzer,
+) -> Box<dyn IndexQuery> {
     let mut clauses: Vec<(Occur, Box<dyn IndexQuery>)> = Vec::new();
     for term in terms {
         let occur = if term.negated { Occur::MustNot } else { Occur::Must };
@@ -80,7 +86,8 @@ fn in_fields(
 
 /// One word, or words one behind the other: `anna@example.com` is three of them.
 fn text_query(field: IndexField, tokens: &[String]) -> Box<dyn IndexQuery> {
-    let mut terms: Vec<IndexTerm> = tokens.iter().map(|token| IndexTerm::from_field_text(field, token)).collect();
+    let mut terms: Vec<IndexTerm> =
+        tokens.iter().map(|token| IndexTerm::from_field_text(field, token)).collect();
     match terms.len() {
         0 => Box::new(EmptyQuery),
         1 => Box::new(TermQuery::new(terms.remove(0), IndexRecordOption::WithFreqs)),

@@ -7,7 +7,8 @@ use postern_shared::disk::Disk;
 use tantivy::collector::TopDocs;
 use tantivy::directory::MmapDirectory;
 use tantivy::schema::{
-    FAST, Field as IndexField, INDEXED, IndexRecordOption, STORED, STRING, Schema, TextFieldIndexing, TextOptions,
+    FAST, Field as IndexField, INDEXED, IndexRecordOption, STORED, STRING, Schema, TextFieldIndexing,
+    TextOptions,
 };
 use tantivy::tokenizer::{AsciiFoldingFilter, LowerCaser, RemoveLongFilter, SimpleTokenizer, TextAnalyzer};
 use tantivy::{Index, IndexReader, IndexWriter, Order, TantivyDocument, Term as IndexTerm};
@@ -86,7 +87,8 @@ impl TextIndex {
     fn try_open(disk: &dyn Disk, dir: &Path) -> Result<Self, ArchiveError> {
         disk.create_dir_all(dir).map_err(failed)?;
         let (schema, fields) = schema();
-        let index = Index::open_or_create(MmapDirectory::open(dir).map_err(failed)?, schema).map_err(failed)?;
+        let index =
+            Index::open_or_create(MmapDirectory::open(dir).map_err(failed)?, schema).map_err(failed)?;
         let analyzer = TextAnalyzer::builder(SimpleTokenizer::default())
             .filter(RemoveLongFilter::limit(TOKEN_BYTES_MAX))
             .filter(LowerCaser)
@@ -106,7 +108,11 @@ impl TextIndex {
     }
 
     /// Indexes documents and commits with the new watermark.
-    pub(in crate::archive) fn update(&self, documents: Vec<Document>, watermark: u64) -> Result<(), ArchiveError> {
+    pub(in crate::archive) fn update(
+        &self,
+        documents: Vec<Document>,
+        watermark: u64,
+    ) -> Result<(), ArchiveError> {
         let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         let result = self.write(&mut writer, documents, watermark);
         if result.is_err() {
@@ -146,9 +152,13 @@ impl TextIndex {
             out.add_text(fields.archive, archive);
         }
         let IndexFields { from, to, cc, subject, body, attachments, .. } = document.fields;
-        for (field, text) in
-            [(Field::From, from), (Field::To, to), (Field::Cc, cc), (Field::Subject, subject), (Field::Body, body)]
-        {
+        for (field, text) in [
+            (Field::From, from),
+            (Field::To, to),
+            (Field::Cc, cc),
+            (Field::Subject, subject),
+            (Field::Body, body),
+        ] {
             out.add_text(fields.of(field), text);
         }
         for name in attachments {
@@ -184,8 +194,9 @@ fn aside(dir: &Path) -> PathBuf {
 }
 
 fn schema() -> (Schema, Fields) {
-    let indexing =
-        TextFieldIndexing::default().set_tokenizer(TOKENIZER).set_index_option(IndexRecordOption::WithFreqsAndPositions);
+    let indexing = TextFieldIndexing::default()
+        .set_tokenizer(TOKENIZER)
+        .set_index_option(IndexRecordOption::WithFreqsAndPositions);
     let text = TextOptions::default().set_indexing_options(indexing);
     let mut builder = Schema::builder();
     let fields = Fields {

@@ -65,7 +65,9 @@ impl Series {
     pub(super) fn writable(&mut self, bytes_max: u64) -> Result<(u64, OpenFile), StoreError> {
         let newest = self.newest().map(|(number, file)| (number, file.clone()));
         match newest {
-            Some((number, file)) if (FILE_HEADER_BYTES as u64..bytes_max).contains(&file.bytes) => Ok((number, file)),
+            Some((number, file)) if (FILE_HEADER_BYTES as u64..bytes_max).contains(&file.bytes) => {
+                Ok((number, file))
+            }
             newest => self.create(newest.map_or(1, |(number, _)| number + 1)),
         }
     }

@@ -98,7 +98,8 @@ impl ObjectHeader {
     pub(super) fn from_bytes(bytes: &[u8; OBJECT_HEADER_BYTES]) -> Option<Self> {
         let u32_at = |at: usize| u32::from_be_bytes(std::array::from_fn(|i| bytes[at + i]));
         let u64_at = |at: usize| u64::from_be_bytes(std::array::from_fn(|i| bytes[at + i]));
-        if &bytes[..4] != OBJECT_MAGIC || bytes[5..8] != [0; 3] || crc32c::crc32c(&bytes[..44]) != u32_at(44) {
+        if &bytes[..4] != OBJECT_MAGIC || bytes[5..8] != [0; 3] || crc32c::crc32c(&bytes[..44]) != u32_at(44)
+        {
             return None;
         }
         let header = Self {
@@ -147,8 +148,13 @@ mod tests {
 
     #[test]
     fn headers_come_back_and_one_wrong_byte_is_noticed() {
-        let header =
-            ObjectHeader { kind: Kind::Manifest, object: [3; 16], plain_bytes: 4, body_bytes: 5, body_crc: 6 };
+        let header = ObjectHeader {
+            kind: Kind::Manifest,
+            object: [3; 16],
+            plain_bytes: 4,
+            body_bytes: 5,
+            body_crc: 6,
+        };
         assert_eq!(ObjectHeader::from_bytes(&header.to_bytes()), Some(header));
         for at in 0..OBJECT_HEADER_BYTES {
             let mut bytes = header.to_bytes();

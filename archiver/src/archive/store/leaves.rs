@@ -44,7 +44,8 @@ impl Leaves {
             return Ok(());
         }
         let bytes: Vec<u8> = leaves.iter().flat_map(|leaf| leaf.0).collect();
-        let written = self.file.write_all_at(&[&bytes], first * LEAF_BYTES).and_then(|()| self.file.sync_data());
+        let written =
+            self.file.write_all_at(&[&bytes], first * LEAF_BYTES).and_then(|()| self.file.sync_data());
         written.map_err(StoreError::io(&self.path))?;
         self.count = self.count.max(first + leaves.len() as u64);
         Ok(())

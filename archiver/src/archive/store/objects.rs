@@ -187,12 +187,12 @@ impl ObjectStore {
             .filter(|header| id.is_none_or(|id| header.object == id.0))
             .ok_or_else(|| damaged("there is no such object"))?;
         let mut body = vec![0; usize::try_from(header.body_bytes).map_err(|_| damaged("impossible length"))?];
-        open.file
-            .read_exact_at(&mut body, place.offset + OBJECT_HEADER_BYTES as u64)
-            .map_err(|error| match error.kind() {
+        open.file.read_exact_at(&mut body, place.offset + OBJECT_HEADER_BYTES as u64).map_err(|error| {
+            match error.kind() {
                 std::io::ErrorKind::UnexpectedEof => damaged("the object is cut short"),
                 _ => StoreError::io(&open.path)(error),
-            })?;
+            }
+        })?;
         let key = self.keys.get(header.object)?.ok_or_else(|| StoreError::NoKey {
             object: ObjectId(header.object).to_string(),
             path: open.path.clone(),
@@ -203,7 +203,8 @@ impl ObjectStore {
             .open(NONCE, &header.associated_data(), &mut body)
             .map_err(|_| damaged("the object is altered"))?;
         let plain_bytes = usize::try_from(header.plain_bytes).map_err(|_| damaged("impossible length"))?;
-        let plain = zstd::bulk::decompress(compressed, plain_bytes).map_err(|_| damaged("it does not decompress"))?;
+        let plain =
+            zstd::bulk::decompress(compressed, plain_bytes).map_err(|_| damaged("it does not decompress"))?;
         if plain.len() == plain_bytes { Ok(plain) } else { Err(damaged("it has another length")) }
     }
 
@@ -217,7 +218,8 @@ impl ObjectStore {
         mut found: impl FnMut(Stored),
     ) -> Result<ReadOnlyFrom, StoreError> {
         let newest = self.packs.newest().map(|(number, _)| number);
-        let numbers: Vec<u64> = self.packs.iter().map(|(number, _)| number).filter(|n| *n >= from.file).collect();
+        let numbers: Vec<u64> =
+            self.packs.iter().map(|(number, _)| number).filter(|n| *n >= from.file).collect();
         let mut end = from;
         for number in numbers {
             let Some(open) = self.packs.get(number).cloned() else { continue };
@@ -282,7 +284,11 @@ fn scan_pack(
     let mut at = start.min(open.bytes);
     loop {
         if let Some(header) = whole_object(open, at)? {
-            found(Stored { id: ObjectId(header.object), kind: header.kind, place: Place { pack, offset: at } });
+            found(Stored {
+                id: ObjectId(header.object),
+                kind: header.kind,
+                place: Place { pack, offset: at },
+            });
             at += header.record_bytes();
             continue;
         }
@@ -294,7 +300,8 @@ fn scan_pack(
 }
 
 fn whole_object(open: &OpenFile, at: u64) -> Result<Option<ObjectHeader>, StoreError> {
-    let Some(header) = read_header(open, at)?.filter(|header| at + header.record_bytes() <= open.bytes) else {
+    let Some(header) = read_header(open, at)?.filter(|header| at + header.record_bytes() <= open.bytes)
+    else {
         return Ok(None);
     };
     let mut body = vec![0; usize::try_from(header.body_bytes).unwrap_or(0)];

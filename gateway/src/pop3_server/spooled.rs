@@ -1,0 +1,110 @@
+//! The spool and the registry as this room wants them: messages opened with the session's key, trace fields first.
+
+use std::sync::Arc;
+
+use postern_shared::crypto::keys::PrivateKey;
+use postern_shared::crypto::seal::{OpenError, Opener};
+use postern_shared::id::{MailboxId, MessageId};
+use secrecy::SecretString;
+
+use super::driver::{Pop3Server, TlsStart};
+use super::maildrop::{Accounts, DeleteError, Entry, LoginError, Maildrops, ReadError, ServedMessage};
+use crate::listen::{Connection, Door, Server};
+use crate::mailbox::Registry;
+use crate::spool::{Damage, SealedBody, Spool, SpoolError};
+
+impl Accounts for Registry {
+    fn unlock(&self, user: &str, password: &SecretString) -> Result<(MailboxId, PrivateKey), LoginError> {
+        Self::unlock(self, user, password).ok_or(LoginError::WrongPassword)
+    }
+}
+
+/// Maildrops in the spool.
+#[derive(Debug)]
+pub struct SpooledMaildrops {
+    spool: Arc<dyn Spool>,
+}
+
+impl SpooledMaildrops {
+    /// What that spool holds.
+    pub fn new(spool: Arc<dyn Spool>) -> Self {
+        Self { spool }
+    }
+}
+
+impl Maildrops for SpooledMaildrops {
+    type Message = SpooledMessage;
+
+    fn snapshot(&self, mailbox: MailboxId) -> Vec<Entry> {
+        let entries = self.spool.entries(mailbox);
+        entries
+            .into_iter()
+            .map(|entry| Entry { id: entry.message, served_bytes: entry.served_bytes })
+            .collect()
+    }
+
+    fn open(&self, mailbox: MailboxId, id: MessageId, key: &PrivateKey) -> Result<SpooledMessage, ReadError> {
+        let body = self.spool.open(mailbox, id).map_err(|error| match error {
+            SpoolError::Gone { .. } => ReadError::Gone { id },
+            other => ReadError::Io { id, what: other.to_string() },
+        })?;
+        let (place, expected, served_bytes) = (body.damage(""), body.expected(), body.served_bytes());
+        let opener = Opener::new(body, expected, key).map_err(|error| read_error(id, &place, &error))?;
+        if opener.trailer().served_bytes() != served_bytes {
+            let what =
+                Damage { what: "the record gives another size than the sealed message".into(), ..place };
+            return Err(ReadError::Damaged { id, what: what.to_string() });
+        }
+        let trace = opener.trailer().trace_fields.clone();
+        Ok(SpooledMessage { id, place, opener, trace, trace_sent: false })
+    }
+
+    async fn delete(&self, mailbox: MailboxId, ids: &[MessageId]) -> Result<(), DeleteError> {
+        let deleted = self.spool.delete(mailbox, ids).await;
+        deleted.map_err(|error| DeleteError { mailbox, what: error.to_string() })
+    }
+}
+
+/// A message of the spool, being read.
+#[derive(Debug)]
+pub struct SpooledMessage {
+    id: MessageId,
+    place: Damage,
+    opener: Opener<SealedBody>,
+    trace: Vec<u8>,
+    trace_sent: bool,
+}
+
+impl ServedMessage for SpooledMessage {
+    fn next_piece(&mut self) -> Result<Option<&[u8]>, ReadError> {
+        if !std::mem::replace(&mut self.trace_sent, true) && !self.trace.is_empty() {
+            return Ok(Some(&self.trace));
+        }
+        let Self { id, place, opener, .. } = self;
+        opener.next_chunk().map_err(|error| read_error(*id, place, &error))
+    }
+}
+
+fn read_error(id: MessageId, place: &Damage, error: &OpenError) -> ReadError {
+    let what = Damage { what: error.to_string(), ..place.clone() }.to_string();
+    match error {
+        OpenError::Io(source) if source.kind() != std::io::ErrorKind::UnexpectedEof => {
+            ReadError::Io { id, what }
+        }
+        _ => ReadError::Damaged { id, what },
+    }
+}
+
+impl Server for Arc<Pop3Server<Registry, SpooledMaildrops>> {
+    const HANDSHAKES: bool = true;
+
+    async fn serve(&self, connection: Connection, door: Door) {
+        let start = if door.implicit_tls { TlsStart::Implicit } else { TlsStart::Stls };
+        let (peer, mut shutdown) = (connection.peer(), door.shutdown.clone());
+        tokio::select! {
+            () = Pop3Server::serve(self, connection.into_stream(), &peer, door.tls, start) => {}
+            // Ends the session as a broken connection would; nothing is deleted by it.
+            () = shutdown.requested() => {}
+        }
+    }
+}
