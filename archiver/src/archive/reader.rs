@@ -115,7 +115,7 @@ impl Instance {
         let fields = match fresh {
             Some(fields) => fields,
             None => self.extracted(id).unwrap_or_else(|error| {
-                tracing::error!(message = %id, %error, "a message cannot be indexed");
+                tracing::error!(id = %id, %error, "a message cannot be indexed");
                 super::IndexFields::default()
             }),
         };

@@ -112,7 +112,7 @@ impl Connection {
             version: session.protocol_version().and_then(|v| v.as_str()).unwrap_or("TLS").replace('_', "."),
             cipher: session
                 .negotiated_cipher_suite()
-                .and_then(|suite| suite.suite().as_str().map(str::to_owned))
+                .and_then(|suite| suite.suite().as_str().map(|name| name.replace("TLS13_", "TLS_")))
                 .unwrap_or_else(|| "unknown".into()),
         };
         Ok(Self {

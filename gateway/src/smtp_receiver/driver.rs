@@ -172,7 +172,7 @@ impl<I: Intake> Driver<'_, I> {
         match result {
             Ok(messages) => {
                 for message in messages {
-                    tracing::info!(?peer, %message, "message on disk");
+                    tracing::info!(?peer, id = %message, "message on disk");
                 }
             }
             Err(error) => tracing::error!(?peer, %error, "a message is refused"),

@@ -1,3 +1,21 @@
-//! Messages: what the gateway says of them, and what journal reports hold.
+//! Messages, as far as an archive must understand them, by offsets into their octets: nothing is ever re-serialised.
+//!
+//! | file | what | source |
+//! |---|---|---|
+//! | [`trace`] | what the gateway puts before a message | ours |
+//! | [`header`] | header fields, unfolded | RFC 5322 §2.2 |
+//! | [`multipart`] | parts by their boundaries | RFC 2046 §5.1 |
+//! | [`journal`] | journal reports: recognised, unwrapped, their envelope | MS-XJRNL §2.1 |
+//! | [`participants`] | whose mail it is, and how that is known | |
+//! | [`fold`] | what makes two copies one message | |
+//!
+//! Everything is bounded: octets of header, fields, parts, depth. What is over a bound is left as it is.
+//!
+//! Not here: text for the index (the archiver's `intake::extract`).
 
+pub mod fold;
+pub mod header;
+pub mod journal;
+pub mod multipart;
+pub mod participants;
 pub mod trace;
