@@ -45,10 +45,12 @@ mod sending;
 pub mod session;
 mod wire;
 
-pub use driver::{Pop3Server, Settings, TlsStart};
+pub use driver::{Pop3Server, REFUSAL, Settings};
 pub use maildrop::{Accounts, Maildrops};
 
 #[cfg(test)]
 mod dialogues;
+#[cfg(test)]
+mod in_memory;
 #[cfg(test)]
 mod tests;
