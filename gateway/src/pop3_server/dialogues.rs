@@ -14,6 +14,7 @@
 //! use NAME                   goes on with another open session
 //! C: text                    the client sends a line; lines after each other go in one write
 //! S: text                    the server must send exactly this line
+//! send                       the lines so far are sent now, without waiting for an answer
 //! handshake                  TLS begins
 //! closed                     the server must have closed the connection
 //! hang up                    the client goes without a word
@@ -39,6 +40,7 @@ use tokio::task::JoinHandle;
 use tokio_rustls::TlsConnector;
 
 use super::in_memory::{Fate, InMemory, OneAccount};
+use super::maildrop::Accounts;
 use super::{Pop3Server, REFUSAL, Settings};
 use crate::listen::{Connection, Door, Limits, Server};
 
@@ -66,33 +68,36 @@ fn mailbox_of(script: &str) -> InMemory {
     mailbox
 }
 
-trait Duplex: AsyncRead + AsyncWrite + Unpin + Send {}
+pub(super) trait Duplex: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Duplex for T {}
 
-struct Client {
-    stream: BufReader<Box<dyn Duplex>>,
-    served: JoinHandle<()>,
+pub(super) struct Client {
+    pub(super) stream: BufReader<Box<dyn Duplex>>,
+    pub(super) served: JoinHandle<()>,
     unsent: String,
 }
 
-struct Stage {
+pub(super) struct Stage {
     server: Pop3Server<OneAccount, InMemory>,
     mailbox: Arc<InMemory>,
     door: Door,
-    shutdown: watch::Sender<bool>,
+    pub(super) shutdown: watch::Sender<bool>,
     trust: Trust,
-    clients: HashMap<String, Client>,
+    pub(super) clients: HashMap<String, Client>,
     current: String,
 }
 
 impl Stage {
-    fn new(script: &str) -> Self {
+    pub(super) fn new(script: &str) -> Self {
+        Self::with(script, Settings { failure_pause: Duration::ZERO, ..Settings::default() })
+    }
+
+    pub(super) fn with(script: &str, settings: Settings) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let names = ["localhost".to_owned()];
         let identity =
             Identity::self_signed(&RealDisk, dir.path(), &names, SystemClock::new().wall()).unwrap();
         let mailbox = Arc::new(mailbox_of(script));
-        let settings = Settings { failure_pause: Duration::ZERO, ..Settings::default() };
         let server = Pop3Server::new(Arc::new(OneAccount), Arc::clone(&mailbox), settings);
         let (shutdown, stop) = watch::channel(false);
         let door = Door {
@@ -106,7 +111,7 @@ impl Stage {
         Self { server, mailbox, door, shutdown, trust, clients: HashMap::new(), current: String::new() }
     }
 
-    async fn step(&mut self, step: &str) {
+    pub(super) async fn step(&mut self, step: &str) {
         if let Some(line) = step.strip_prefix("C:") {
             let line = line.strip_prefix(' ').unwrap_or(line);
             self.client().unsent.push_str(&format!("{line}\r\n"));
@@ -130,6 +135,7 @@ impl Stage {
         } else {
             match step {
                 "handshake" => self.handshake().await,
+                "send" => {}
                 "closed" => {
                     let Client { mut stream, served, .. } = self.clients.remove(&self.current).unwrap();
                     let mut rest = String::new();
@@ -160,13 +166,25 @@ impl Stage {
         }
     }
 
+    /// Several steps.
+    pub(super) async fn steps(&mut self, steps: &[&str]) {
+        for step in steps {
+            self.step(step).await;
+        }
+    }
+
     async fn connect(&mut self, how: &str) {
+        let server = self.server.clone();
+        self.connect_to(&server, how).await;
+    }
+
+    pub(super) async fn connect_to<A: Accounts>(&mut self, server: &Pop3Server<A, InMemory>, how: &str) {
         let (listener, name) = how.split_once(" as ").unwrap_or((how, "the client"));
         let implicit = listener == "pop3s";
         let listening = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let near = TcpStream::connect(listening.local_addr().unwrap()).await.unwrap();
         let (far, peer) = listening.accept().await.unwrap();
-        let (server, door) = (self.server.clone(), self.door.clone());
+        let (server, door) = (server.clone(), self.door.clone());
         let served = tokio::spawn(async move {
             let mut connection = Connection::new(far, peer);
             if implicit {
@@ -234,113 +252,4 @@ async fn every_dialogue_is_as_written() {
     for file in files {
         play(&file).await;
     }
-}
-
-/// Goal: a broken connection frees the maildrop and deletes nothing, also when the server was amid a message.
-#[tokio::test]
-async fn a_client_that_vanishes_amid_a_message_leaves_everything() {
-    let mut stage = Stage::new("message long\n");
-    for _ in 0..2 {
-        for step in [
-            "connect pop3s",
-            "S: +OK Postern ready",
-            "C: USER mbx-000000000000000a",
-            "C: PASS open sesame",
-            "C: DELE 1",
-            "C: RSET",
-            "C: RETR 1",
-            "S: +OK Send PASS",
-            "S: +OK Maildrop has 1 messages, 27000000 octets",
-            "S: +OK Message 1 marked",
-            "S: +OK No message is marked",
-            "S: +OK 27000000 octets",
-            "S: filling",
-            "hang up",
-            "left: 1",
-        ] {
-            stage.step(step).await;
-        }
-    }
-}
-
-/// Goal: a session that is cancelled from outside (shutdown) lets the maildrop go.
-#[tokio::test]
-async fn an_aborted_session_frees_the_maildrop() {
-    let mut stage = Stage::new("message\n| x\n");
-    let login = [
-        "connect pop3s",
-        "S: +OK Postern ready",
-        "C: AUTH PLAIN AG1ieC0wMDAwMDAwMDAwMDAwMDBhAG9wZW4gc2VzYW1l",
-        "S: +OK Maildrop has 1 messages, 3 octets",
-    ];
-    for _ in 0..2 {
-        for step in login {
-            stage.step(step).await;
-        }
-        let Client { served, stream, .. } = stage.clients.remove("the client").unwrap();
-        served.abort();
-        assert!(served.await.unwrap_err().is_cancelled());
-        drop(stream);
-    }
-}
-
-/// Goal: content that cannot be completed never gets an end, so no client takes it for a whole message.
-#[tokio::test]
-async fn a_message_damaged_in_the_middle_ends_the_connection() {
-    let mut stage = Stage::new("message damaged in the middle\n");
-    for step in [
-        "connect pop3s",
-        "S: +OK Postern ready",
-        "C: AUTH PLAIN AG1ieC0wMDAwMDAwMDAwMDAwMDBhAG9wZW4gc2VzYW1l",
-        "C: RETR 1",
-        "C: DELE 1",
-        "C: QUIT",
-        "S: +OK Maildrop has 1 messages, 180000 octets",
-        "S: +OK 180000 octets",
-    ] {
-        stage.step(step).await;
-    }
-    let Client { mut stream, served, .. } = stage.clients.remove("the client").unwrap();
-    let mut rest = Vec::new();
-    let _ = tokio::io::AsyncReadExt::read_to_end(&mut stream, &mut rest).await;
-    served.await.unwrap();
-    assert!(rest.starts_with(b"filling\r\nfilling\r\n") && rest.len() < 180_000, "{} octets", rest.len());
-    assert!(!rest.windows(3).any(|three| three == b".\r\n"), "no end is given");
-    stage.step("left: 1").await;
-}
-
-/// Goal: a failed login costs its pause before it is answered.
-#[tokio::test]
-async fn a_failed_login_waits() {
-    let pause = Duration::from_millis(30);
-    let mut stage = Stage::new("");
-    let settings = Settings { failure_pause: pause, ..Settings::default() };
-    stage.server = Pop3Server::new(Arc::new(OneAccount), Arc::clone(&stage.mailbox), settings);
-    for step in ["connect pop3s", "S: +OK Postern ready", "C: USER x", "S: +OK Send PASS"] {
-        stage.step(step).await;
-    }
-    let clock = SystemClock::new();
-    for step in ["C: PASS y", "S: -ERR [AUTH] Wrong user name or password"] {
-        stage.step(step).await;
-    }
-    assert!(clock.moment().since(postern_shared::clock::Moment::default()) >= pause);
-}
-
-/// Goal: at shutdown a session is let go between two commands; what it marked stays.
-#[tokio::test]
-async fn shutdown_lets_sessions_go_and_deletes_nothing() {
-    let mut stage = Stage::new("message\n| x\n");
-    for step in [
-        "connect pop3s",
-        "S: +OK Postern ready",
-        "C: AUTH PLAIN AG1ieC0wMDAwMDAwMDAwMDAwMDBhAG9wZW4gc2VzYW1l",
-        "S: +OK Maildrop has 1 messages, 3 octets",
-        "C: DELE 1",
-        "S: +OK Message 1 marked",
-    ] {
-        stage.step(step).await;
-    }
-    stage.shutdown.send(true).unwrap();
-    stage.step("closed").await;
-    stage.step("left: 1").await;
 }

@@ -51,6 +51,8 @@ pub use maildrop::{Accounts, Maildrops};
 #[cfg(test)]
 mod dialogues;
 #[cfg(test)]
+mod endings;
+#[cfg(test)]
 mod in_memory;
 #[cfg(test)]
 mod tests;
