@@ -99,7 +99,7 @@ async fn a_failed_login_waits() {
     assert!(clock.moment().since(Moment::default()) >= pause);
 }
 
-/// Counts who is inside; nobody leaves before as many were inside as are expected.
+/// Counts who is inside, and keeps everybody there for a while in case a third one comes.
 #[derive(Default)]
 struct Crowd {
     counts: Mutex<(usize, usize)>,
@@ -112,14 +112,15 @@ impl Accounts for Crowd {
         counts.0 += 1;
         counts.1 = counts.1.max(counts.0);
         self.entered.notify_all();
-        let mut counts = self.entered.wait_while(counts, |counts| counts.1 < 2).unwrap();
+        let wait = Duration::from_millis(50);
+        let (mut counts, _) = self.entered.wait_timeout_while(counts, wait, |counts| counts.1 < 3).unwrap();
         counts.0 -= 1;
         Err(LoginError::WrongPassword)
     }
 }
 
 /// Goal: however many log in at once, no more passwords are checked at once than allowed (each takes 64 MiB).
-/// Method: checks that end only when two have been inside together, so that more could enter if anything let them.
+/// Method: checks that last until a third one has entered, or long enough that it would have.
 #[tokio::test]
 async fn passwords_are_checked_two_at_a_time() {
     let crowd = Arc::new(Crowd::default());
@@ -133,5 +134,6 @@ async fn passwords_are_checked_two_at_a_time() {
     for name in ["a", "b", "c", "d", "e", "f"] {
         stage.steps(&[&format!("use {name}"), "S: -ERR [AUTH] Wrong user name or password"]).await;
     }
-    assert_eq!(crowd.counts.lock().unwrap().1, 2);
+    let most = crowd.counts.lock().unwrap().1;
+    assert!(most <= 2, "{most} at once");
 }
