@@ -1,25 +1,29 @@
 //! The archiver's gateway source against the gateway's POP3 server, over real sockets and TLS.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot set its stage should panic")]
+
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use postern_archiver::sources::gateway::{GatewaySource, Limits, Settings as SourceSettings};
 use postern_archiver::sources::{ItemId, NotFetched, Source, SourceError};
+use postern_gateway::listen::{Connection, Door, Limits as ListenLimits, Server};
 use postern_gateway::pop3_server::maildrop::{
     Accounts, DeleteError, Entry, LoginError, Maildrops, ReadError, ServedMessage,
 };
-use postern_gateway::pop3_server::{Pop3Server, Settings, TlsStart};
+use postern_gateway::pop3_server::{Pop3Server, REFUSAL, Settings};
 use postern_shared::clock::{Clock, SystemClock};
 use postern_shared::crypto::digest::Digest;
 use postern_shared::crypto::keys::PrivateKey;
 use postern_shared::disk::RealDisk;
 use postern_shared::id::{MailboxId, MessageId};
-use postern_shared::proto::pop3::client::TlsStart as ClientTls;
+use postern_shared::proto::pop3::client::TlsStart;
 use postern_shared::proto::pop3::sasl_plain::PlainCredentials;
 use postern_shared::tls::client::Trust;
 use postern_shared::tls::server::Identity;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 
 const PASSWORD: &str = "open sesame";
 const PIECE_OCTETS: usize = 64 * 1024;
@@ -102,6 +106,7 @@ struct Gateway {
     mailbox: Arc<InMemory>,
     settings: SourceSettings,
     fingerprint: Trust,
+    _running: watch::Sender<bool>,
 }
 
 impl Gateway {
@@ -110,7 +115,6 @@ impl Gateway {
         let names = ["127.0.0.1".to_owned()];
         let identity =
             Identity::self_signed(&RealDisk, dir.path(), &names, SystemClock::new().wall()).unwrap();
-        let config = identity.server_config().unwrap();
         let stored = messages.iter().zip(1..).map(|(content, number)| Stored {
             id: id(number),
             content: Arc::from(*content),
@@ -118,24 +122,43 @@ impl Gateway {
         });
         let mailbox = Arc::new(InMemory(Mutex::new(stored.collect())));
         let settings = Settings { failure_pause: Duration::ZERO, ..Settings::default() };
-        let server = Arc::new(Pop3Server::new(Arc::new(OneAccount), Arc::clone(&mailbox), settings));
+        let server = Pop3Server::new(Arc::new(OneAccount), Arc::clone(&mailbox), settings);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
+        let (running, shutdown) = watch::channel(false);
+        let door = Door {
+            tls: identity.server_config().unwrap(),
+            implicit_tls: tls == TlsStart::Implicit,
+            limits: ListenLimits::new(100, 100),
+            refusal: REFUSAL,
+            shutdown,
+        };
         tokio::spawn(async move {
             while let Ok((stream, peer)) = listener.accept().await {
-                let (server, config) = (Arc::clone(&server), Arc::clone(&config));
-                tokio::spawn(async move { server.serve(stream, &peer, config, tls).await });
+                let (server, door) = (server.clone(), door.clone());
+                tokio::spawn(async move {
+                    let connection = Connection::new(stream, peer);
+                    let connection = if door.implicit_tls {
+                        connection.start_tls(Arc::clone(&door.tls)).await
+                    } else {
+                        Ok(connection)
+                    };
+                    // A client that does not trust the certificate goes without a session.
+                    if let Ok(connection) = connection {
+                        server.serve(connection, door).await;
+                    }
+                });
             }
         });
         let fingerprint = Trust::Pinned(identity.fingerprint());
         let settings = SourceSettings {
             host: "127.0.0.1".into(),
             port,
-            tls: if tls == TlsStart::Implicit { ClientTls::Implicit } else { ClientTls::Stls },
+            tls,
             trust: fingerprint,
             credentials: PlainCredentials { user: mailbox_name(), password: SecretString::from(PASSWORD) },
         };
-        Self { mailbox, settings, fingerprint }
+        Self { mailbox, settings, fingerprint, _running: running }
     }
 
     async fn connect(&self) -> Result<GatewaySource, SourceError> {

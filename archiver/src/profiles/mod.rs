@@ -15,6 +15,8 @@
 
 pub mod profile;
 pub mod stored;
+#[cfg(test)]
+mod tests;
 
 pub use profile::{Assign, Profile, ProfileName, SourceProfile};
 pub use stored::{Profiles, StoreError, StoredProfile};

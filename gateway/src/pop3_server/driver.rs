@@ -1,15 +1,13 @@
 //! Does what the session says: TLS, logins, streaming, deadlines.
 
-use std::fmt::Display;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use postern_shared::crypto::keys::PrivateKey;
 use postern_shared::proto::pop3::Reply;
 use postern_shared::proto::pop3::sasl_plain::PlainCredentials;
-use rustls::ServerConfig;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
@@ -17,6 +15,10 @@ use super::maildrop::{Accounts, Entry, Locks, LoginError, Maildrop, Maildrops, R
 use super::sending::Sending;
 use super::session::{Action, Event, List, LoginRefusal, Session};
 use super::wire::{Received, Wire};
+use crate::listen::{Connection, Door, Server};
+
+/// What a connection beyond the limits is told: [`Door::refusal`] of a POP3 listener.
+pub const REFUSAL: &[u8] = b"-ERR [SYS/TEMP] Too many sessions, try again later\r\n";
 
 /// Octets of a list that are put together before they are sent.
 const LIST_OCTETS: usize = 16 * 1024;
@@ -26,8 +28,6 @@ const LIST_OCTETS: usize = 16 * 1024;
 pub struct Settings {
     /// How long a client may be silent (RFC 1939 §3: not less than 10 minutes).
     pub idle: Duration,
-    /// How long a TLS handshake may take.
-    pub handshake: Duration,
     /// What a failed login costs, besides Argon2id.
     pub failure_pause: Duration,
     /// Passwords checked at once; each takes 64 MiB.
@@ -36,26 +36,16 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self {
-            idle: Duration::from_secs(600),
-            handshake: Duration::from_secs(30),
-            failure_pause: Duration::from_secs(1),
-            logins_at_once: 2,
-        }
+        Self { idle: Duration::from_secs(600), failure_pause: Duration::from_secs(1), logins_at_once: 2 }
     }
 }
 
-/// How TLS begins on a listener.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TlsStart {
-    /// Before the greeting (`pop3s`).
-    Implicit,
-    /// By STLS (`pop3`).
-    Stls,
+/// Serves the connections of all POP3 listeners: clones share the knowledge of which maildrops are held.
+pub struct Pop3Server<A, M> {
+    shared: Arc<Shared<A, M>>,
 }
 
-/// Serves connections; one for all of them, since it knows which maildrops are held.
-pub struct Pop3Server<A, M> {
+struct Shared<A, M> {
     accounts: Arc<A>,
     maildrops: Arc<M>,
     locks: Locks,
@@ -63,40 +53,41 @@ pub struct Pop3Server<A, M> {
     settings: Settings,
 }
 
+impl<A, M> Clone for Pop3Server<A, M> {
+    fn clone(&self) -> Self {
+        Self { shared: Arc::clone(&self.shared) }
+    }
+}
+
 impl<A: Accounts, M: Maildrops> Pop3Server<A, M> {
     /// A server that nobody is connected to.
     pub fn new(accounts: Arc<A>, maildrops: Arc<M>, settings: Settings) -> Self {
         let logins = Arc::new(Semaphore::new(settings.logins_at_once.max(1)));
-        Self { accounts, maildrops, locks: Locks::default(), logins, settings }
+        let shared = Shared { accounts, maildrops, locks: Locks::default(), logins, settings };
+        Self { shared: Arc::new(shared) }
     }
+}
 
-    /// Serves one client until it goes, and logs how it went. `peer` is for the log.
+impl<A: Accounts, M: Maildrops> Server for Pop3Server<A, M> {
+    /// Serves one client until it goes, and logs how it went. At shutdown it is let go between two commands.
     ///
     /// Dropping the future ends the session as a broken connection would: nothing is deleted (unless the client had
     /// said QUIT), the maildrop is free, the key wiped.
-    pub async fn serve<S>(
-        &self,
-        stream: S,
-        peer: &(impl Display + Sync),
-        tls: Arc<ServerConfig>,
-        start: TlsStart,
-    ) where
-        S: AsyncRead + AsyncWrite + Unpin + Send,
-    {
+    async fn serve(&self, connection: Connection, door: Door) {
+        let peer = connection.peer();
         let mut conversation = Conversation {
-            server: self,
-            wire: Wire::new(stream, self.settings.idle),
-            session: Session::new(start == TlsStart::Implicit),
+            server: &self.shared,
+            session: Session::new(connection.tls().is_some()),
             key: None,
-            tls,
+            door,
             peer,
             messages_sent: 0,
         };
-        match conversation.run(start).await {
-            Ok(()) => tracing::debug!(%peer, sent = conversation.messages_sent, "pop3 session ended"),
-            Err(End::Peer(error)) => {
-                tracing::info!(%peer, %error, sent = conversation.messages_sent, "pop3 connection lost");
-            }
+        let ended = conversation.run(Wire::new(connection, self.shared.settings.idle)).await;
+        let sent = conversation.messages_sent;
+        match ended {
+            Ok(()) => tracing::debug!(%peer, sent, "pop3 session ended"),
+            Err(End::Peer(error)) => tracing::info!(%peer, %error, sent, "pop3 connection lost"),
             Err(End::Damaged(error)) => {
                 tracing::error!(%peer, %error, "pop3 connection closed amid a message that cannot be completed");
             }
@@ -118,27 +109,18 @@ impl From<io::Error> for End {
     }
 }
 
-struct Conversation<'s, S, A, M, P> {
-    server: &'s Pop3Server<A, M>,
-    wire: Wire<S>,
+struct Conversation<'s, A, M> {
+    server: &'s Shared<A, M>,
     session: Session,
     key: Option<Arc<PrivateKey>>,
-    tls: Arc<ServerConfig>,
-    peer: &'s P,
+    door: Door,
+    peer: SocketAddr,
     messages_sent: u64,
 }
 
-impl<S, A, M, P> Conversation<'_, S, A, M, P>
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send,
-    A: Accounts,
-    M: Maildrops,
-    P: Display + Sync,
-{
-    async fn run(&mut self, start: TlsStart) -> Result<(), End> {
-        if start == TlsStart::Implicit {
-            self.wire.start_tls(Arc::clone(&self.tls), self.server.settings.handshake).await?;
-        }
+impl<A: Accounts, M: Maildrops> Conversation<'_, A, M> {
+    async fn run(&mut self, mut wire: Wire) -> Result<(), End> {
+        let mut shutdown = self.door.shutdown.clone();
         let mut actions = Vec::new();
         self.session.greet(&mut actions);
         loop {
@@ -146,30 +128,49 @@ where
             while !actions.is_empty() {
                 let mut reported = Vec::new();
                 for action in actions.drain(..) {
-                    if let Action::Close = action {
-                        return Ok(self.wire.close().await?);
+                    wire = match action {
+                        Action::Close => return Ok(wire.close().await?),
+                        Action::StartTls => self.start_tls(wire, &mut reported).await?,
+                        action => {
+                            self.perform(&mut wire, action, &mut reported).await?;
+                            wire
+                        }
                     }
-                    self.perform(action, &mut reported).await?;
                 }
                 actions = reported;
             }
-            match self.wire.receive().await? {
-                Received::Line => self.session.handle(Event::Line(self.wire.line()), &mut actions),
-                Received::LineTooLong => self.session.handle(Event::LineTooLong, &mut actions),
-                Received::End => return Ok(()),
+            let received = tokio::select! {
+                received = wire.receive() => Some(received?),
+                // An error means that the switch is gone, and with it whoever ran this.
+                _ = shutdown.wait_for(|stop| *stop) => None,
+            };
+            match received {
+                Some(Received::Line) => self.session.handle(Event::Line(wire.line()), &mut actions),
+                Some(Received::LineTooLong) => self.session.handle(Event::LineTooLong, &mut actions),
+                Some(Received::End) => return Ok(()),
+                None => return Ok(wire.close().await?),
             }
         }
     }
 
-    async fn perform(&mut self, action: Action, reported: &mut Vec<Action>) -> Result<(), End> {
+    async fn start_tls(&mut self, wire: Wire, reported: &mut Vec<Action>) -> Result<Wire, End> {
+        let wire = wire.start_tls(Arc::clone(&self.door.tls)).await?;
+        if wire.is_tls() {
+            self.session.handle(Event::TlsEstablished, reported);
+        }
+        Ok(wire)
+    }
+
+    async fn perform(
+        &mut self,
+        wire: &mut Wire,
+        action: Action,
+        reported: &mut Vec<Action>,
+    ) -> Result<(), End> {
         match action {
-            Action::Send(octets) => self.wire.send(&octets).await?,
-            Action::SendList(list) => self.send_list(list).await?,
-            Action::SendMessage { entry, body_lines } => self.send_message(entry, body_lines).await?,
-            Action::StartTls => {
-                self.wire.start_tls(Arc::clone(&self.tls), self.server.settings.handshake).await?;
-                self.session.handle(Event::TlsEstablished, reported);
-            }
+            Action::Send(octets) => wire.send(&octets).await?,
+            Action::SendList(list) => self.send_list(wire, list).await?,
+            Action::SendMessage { entry, body_lines } => self.send_message(wire, entry, body_lines).await?,
             Action::Authenticate(credentials) => {
                 let outcome = self.log_in(credentials).await;
                 self.session.handle(Event::Login(outcome), reported);
@@ -177,26 +178,24 @@ where
             Action::Pause => tokio::time::sleep(self.server.settings.failure_pause).await,
             Action::Delete(mailbox, messages) => {
                 let outcome = self.server.maildrops.delete(mailbox, &messages).await;
+                let peer = self.peer;
                 match &outcome {
-                    Ok(()) => {
-                        tracing::info!(peer = %self.peer, %mailbox, deleted = messages.len(), "messages deleted");
-                    }
-                    Err(error) => {
-                        tracing::error!(peer = %self.peer, %error, "messages marked were not deleted");
-                    }
+                    Ok(()) => tracing::info!(%peer, %mailbox, deleted = messages.len(), "messages deleted"),
+                    Err(error) => tracing::error!(%peer, %error, "messages marked were not deleted"),
                 }
                 self.session.handle(Event::Deleted(outcome), reported);
             }
-            Action::Close => {}
+            // Done where the wire is owned.
+            Action::StartTls | Action::Close => {}
         }
         Ok(())
     }
 
-    async fn send_list(&mut self, mut list: List) -> Result<(), End> {
+    async fn send_list(&self, wire: &mut Wire, mut list: List) -> Result<(), End> {
         loop {
             let mut piece = Vec::new();
             let complete = self.session.write_list(&mut list, LIST_OCTETS, &mut piece);
-            self.wire.send(&piece).await?;
+            wire.send(&piece).await?;
             if complete {
                 return Ok(());
             }
@@ -235,21 +234,26 @@ where
         }
     }
 
-    async fn send_message(&mut self, entry: Entry, body_lines: Option<u32>) -> Result<(), End> {
+    async fn send_message(
+        &mut self,
+        wire: &mut Wire,
+        entry: Entry,
+        body_lines: Option<u32>,
+    ) -> Result<(), End> {
         let (mut sending, first) = match self.open(entry, body_lines).await {
             Ok(opened) => opened,
             Err(error) => {
                 tracing::error!(peer = %self.peer, %error, "message not served");
                 let mut line = Vec::new();
                 error.reply().write(&mut line);
-                return Ok(self.wire.send(&line).await?);
+                return Ok(wire.send(&line).await?);
             }
         };
         let mut batch = first;
         while !batch.is_empty() {
             // The next batch is read and opened while this one is sent.
             let next = spawn_blocking(move || sending.batch(Vec::new()).map(|batch| (batch, sending)));
-            let (sent, read) = tokio::join!(self.wire.send(&batch), next);
+            let (sent, read) = tokio::join!(wire.send(&batch), next);
             sent?;
             (batch, sending) = read.unwrap_or_else(|_| Err(stopped(entry))).map_err(End::Damaged)?;
         }

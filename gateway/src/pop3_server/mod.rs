@@ -46,11 +46,15 @@ pub mod session;
 mod spooled;
 mod wire;
 
-pub use driver::{Pop3Server, Settings, TlsStart};
+pub use driver::{Pop3Server, REFUSAL, Settings};
 pub use maildrop::{Accounts, Maildrops};
 pub use spooled::SpooledMaildrops;
 
 #[cfg(test)]
 mod dialogues;
+#[cfg(test)]
+mod endings;
+#[cfg(test)]
+mod in_memory;
 #[cfg(test)]
 mod tests;

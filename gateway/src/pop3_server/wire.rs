@@ -4,19 +4,15 @@
 //! commands are answered in few packets (RFC 2449 §6.6).
 
 use std::io;
-use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
 use postern_shared::proto::pop3::AUTH_OCTETS_MAX;
 use rustls::ServerConfig;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::time::timeout;
-use tokio_rustls::TlsAcceptor;
-use tokio_rustls::server::TlsStream;
 use zeroize::{Zeroize, Zeroizing};
 
-const READ_OCTETS: usize = 4096;
+use crate::listen::Connection;
+
 /// Output that is sent without waiting for the input to run dry.
 const OUTPUT_OCTETS: usize = 16 * 1024;
 
@@ -31,39 +27,32 @@ pub(super) enum Received {
     End,
 }
 
+/// A connection, by lines.
 #[derive(Debug)]
-enum Transport<S> {
-    Clear(S),
-    Tls(Box<TlsStream<S>>),
-    /// A handshake is under way, or failed.
-    Gone,
-}
-
-/// A connection over `S`.
-#[derive(Debug)]
-pub(super) struct Wire<S> {
-    transport: Transport<S>,
-    input: Zeroizing<Vec<u8>>,
-    unread: Range<usize>,
+pub(super) struct Wire {
+    connection: Connection,
     line: Zeroizing<Vec<u8>>,
     skipping: bool,
     output: Vec<u8>,
     idle: Duration,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin + Send> Wire<S> {
-    /// A connection in clear. `idle` bounds each wait for the client, to say something or to take something.
-    pub(super) fn new(stream: S, idle: Duration) -> Self {
+impl Wire {
+    /// A connection on which nothing was said yet. `idle` bounds each wait for the client to say something.
+    pub(super) fn new(connection: Connection, idle: Duration) -> Self {
         Self {
-            transport: Transport::Clear(stream),
-            input: Zeroizing::new(vec![0; READ_OCTETS]),
-            unread: 0..0,
+            connection,
             // Never grows, so no copy of a password is left behind.
             line: Zeroizing::new(Vec::with_capacity(AUTH_OCTETS_MAX)),
             skipping: false,
             output: Vec::new(),
             idle,
         }
+    }
+
+    /// Whether TLS is up.
+    pub(super) fn is_tls(&self) -> bool {
+        self.connection.tls().is_some()
     }
 
     /// The line last received, without its end.
@@ -79,27 +68,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Wire<S> {
                 return Ok(received);
             }
             self.flush().await?;
-            let idle = self.idle;
-            let read = match &mut self.transport {
-                Transport::Clear(stream) => timeout(idle, stream.read(&mut self.input)).await,
-                Transport::Tls(stream) => timeout(idle, stream.read(&mut self.input)).await,
-                Transport::Gone => return Ok(Received::End),
-            };
-            let len = match read.map_err(|_| io::ErrorKind::TimedOut)? {
+            self.connection.shrink();
+            match self.connection.fill(self.idle).await {
+                Ok(true) => {}
+                Ok(false) => return Ok(Received::End),
                 // A peer that goes without closing TLS is gone just the same.
-                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => 0,
-                other => other?,
-            };
-            if len == 0 {
-                return Ok(Received::End);
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(Received::End),
+                Err(error) => return Err(error),
             }
-            self.unread = 0..len;
         }
     }
 
     /// A complete line from what was read; without one, what is there of it is kept (or skipped, when too long).
     fn take_line(&mut self) -> Option<Received> {
-        let unread = &self.input[self.unread.clone()];
+        let unread = self.connection.unread();
         let (piece, ends) = match unread.iter().position(|&byte| byte == b'\n') {
             Some(lf) => (&unread[..lf], true),
             None => (unread, false),
@@ -111,7 +93,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Wire<S> {
         } else {
             self.skipping = true;
         }
-        self.unread.start += piece.len() + usize::from(ends);
+        let used = piece.len() + usize::from(ends);
+        self.connection.consume(used);
         if !ends {
             return None;
         }
@@ -120,88 +103,72 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Wire<S> {
 
     /// Sends `octets`, now or with what follows.
     pub(super) async fn send(&mut self, octets: &[u8]) -> io::Result<()> {
-        if octets.len() >= OUTPUT_OCTETS {
-            self.flush().await?;
-            return self.send_now(octets).await;
+        if octets.len() < OUTPUT_OCTETS {
+            self.output.extend_from_slice(octets);
+            return if self.output.len() >= OUTPUT_OCTETS { self.flush().await } else { Ok(()) };
         }
-        self.output.extend_from_slice(octets);
-        if self.output.len() >= OUTPUT_OCTETS { self.flush().await } else { Ok(()) }
+        self.flush().await?;
+        // In pieces, so that a slow client runs into the deadline only when it takes next to nothing.
+        for piece in octets.chunks(OUTPUT_OCTETS) {
+            self.connection.send(piece).await?;
+        }
+        Ok(())
     }
 
     /// Sends what was collected.
     pub(super) async fn flush(&mut self) -> io::Result<()> {
-        if self.output.is_empty() {
-            return Ok(());
+        if !self.output.is_empty() {
+            self.connection.send(&self.output).await?;
+            self.output.clear();
         }
-        let output = std::mem::take(&mut self.output);
-        self.send_now(&output).await?;
-        self.output = output;
-        self.output.clear();
         Ok(())
     }
 
     /// Drops every octet received, and shakes hands.
-    pub(super) async fn start_tls(&mut self, config: Arc<ServerConfig>, limit: Duration) -> io::Result<()> {
+    pub(super) async fn start_tls(mut self, config: Arc<ServerConfig>) -> io::Result<Self> {
         self.flush().await?;
-        self.unread = 0..0;
-        self.line.zeroize();
-        self.skipping = false;
-        let Transport::Clear(stream) = std::mem::replace(&mut self.transport, Transport::Gone) else {
-            return Err(io::ErrorKind::NotConnected.into());
-        };
-        let accepted = timeout(limit, TlsAcceptor::from(config).accept(stream)).await;
-        let stream = accepted.map_err(|_| io::ErrorKind::TimedOut)??;
-        self.transport = Transport::Tls(Box::new(stream));
-        Ok(())
+        let connection = self.connection.start_tls(config).await?;
+        Ok(Self::new(connection, self.idle))
     }
 
     /// Sends what was collected and says good-bye.
-    pub(super) async fn close(&mut self) -> io::Result<()> {
+    pub(super) async fn close(mut self) -> io::Result<()> {
         self.flush().await?;
-        let idle = self.idle;
-        let closed = match &mut self.transport {
-            Transport::Clear(stream) => timeout(idle, stream.shutdown()).await,
-            Transport::Tls(stream) => timeout(idle, stream.shutdown()).await,
-            Transport::Gone => return Ok(()),
-        };
-        closed.map_err(|_| io::ErrorKind::TimedOut)?
-    }
-
-    /// Writes in pieces, so that a slow client is idle only when it takes nothing at all.
-    async fn send_now(&mut self, octets: &[u8]) -> io::Result<()> {
-        for piece in octets.chunks(OUTPUT_OCTETS) {
-            let idle = self.idle;
-            let written = match &mut self.transport {
-                Transport::Clear(stream) => timeout(idle, stream.write_all(piece)).await,
-                Transport::Tls(stream) => timeout(idle, stream.write_all(piece)).await,
-                Transport::Gone => return Err(io::ErrorKind::NotConnected.into()),
-            };
-            written.map_err(|_| io::ErrorKind::TimedOut)??;
-        }
-        match &mut self.transport {
-            Transport::Clear(stream) => timeout(self.idle, stream.flush()).await,
-            Transport::Tls(stream) => timeout(self.idle, stream.flush()).await,
-            Transport::Gone => return Err(io::ErrorKind::NotConnected.into()),
-        }
-        .map_err(|_| io::ErrorKind::TimedOut)?
+        self.connection.close().await;
+        Ok(())
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::{TcpListener, TcpStream};
+
     use super::*;
+
+    async fn connected(idle: Duration) -> (Wire, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let far = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (near, peer) = listener.accept().await.unwrap();
+        (Wire::new(Connection::new(near, peer), idle), far)
+    }
 
     /// Goal: lines come whole at any chunk border, and one that is too long costs no memory and no later line.
     #[tokio::test]
     async fn lines_are_bounded_and_the_next_one_is_found() {
         let longest = "x".repeat(AUTH_OCTETS_MAX - 2);
         let input =
-            format!("NOOP\r\nSTAT\n{longest}\r\n{longest}y\r\n{}\r\nQUIT\r\nhalf", longest.repeat(20));
-        for step in [1, 7, 4096, 100_000] {
-            let (near, mut far) = tokio::io::duplex(step);
-            let mut wire = Wire::new(near, Duration::from_secs(10));
+            format!("NOOP\r\nSTAT\n{longest}\r\n{longest}y\r\n{}\r\nQUIT\r\nhalf", longest.repeat(100));
+        for step in [7, 1000, 200_000] {
+            let (mut wire, mut far) = connected(Duration::from_secs(10)).await;
+            far.set_nodelay(true).unwrap();
             let bytes = input.clone().into_bytes();
-            let sending = tokio::spawn(async move { far.write_all(&bytes).await });
+            let sending = tokio::spawn(async move {
+                for piece in bytes.chunks(step) {
+                    far.write_all(piece).await.unwrap();
+                    tokio::task::yield_now().await;
+                }
+            });
             let mut found = Vec::new();
             loop {
                 match wire.receive().await.unwrap() {
@@ -212,16 +179,13 @@ mod tests {
                 assert!(wire.line.capacity() <= AUTH_OCTETS_MAX);
             }
             assert_eq!(found, ["NOOP", "STAT", &longest, "too long", "too long", "QUIT"], "{step}");
-            sending.await.unwrap().unwrap();
+            sending.await.unwrap();
         }
     }
 
     #[tokio::test]
     async fn a_silent_client_times_out() {
-        let (near, _far) = tokio::io::duplex(100);
-        let mut wire = Wire::new(near, Duration::from_millis(1));
+        let (mut wire, _far) = connected(Duration::from_millis(1)).await;
         assert_eq!(wire.receive().await.unwrap_err().kind(), io::ErrorKind::TimedOut);
-        wire.send(&[b'x'; 200]).await.unwrap();
-        assert_eq!(wire.flush().await.unwrap_err().kind(), io::ErrorKind::TimedOut);
     }
 }

@@ -112,10 +112,10 @@ pub fn not_trusted(error: &io::Error) -> Option<&NotTrusted> {
 
 /// What a client connects with: TLS 1.3 or 1.2, no client certificate. Reads the machine's authorities for
 /// [`Trust::System`].
-pub fn client_config(trust: Trust) -> Result<Arc<ClientConfig>, TrustError> {
+pub fn client_config(trust: &Trust) -> Result<ClientConfig, TrustError> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let rustls = |error: rustls::Error| TrustError::Rustls(error.to_string());
-    let verifier = match trust {
+    let verifier = match *trust {
         Trust::System => Verifier { judge: Judge::System(system(&provider)?), provider: provider.clone() },
         Trust::Any => Verifier { judge: Judge::Any, provider: provider.clone() },
         Trust::Pinned(digest) => Verifier { judge: Judge::Pinned(digest), provider: provider.clone() },
@@ -126,7 +126,7 @@ pub fn client_config(trust: Trust) -> Result<Arc<ClientConfig>, TrustError> {
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(verifier))
         .with_no_client_auth();
-    Ok(Arc::new(config))
+    Ok(config)
 }
 
 fn system(provider: &Arc<CryptoProvider>) -> Result<Arc<WebPkiServerVerifier>, TrustError> {
@@ -257,7 +257,8 @@ mod tests {
         let (near, far) = tokio::io::duplex(16 * 1024);
         let accepting = tokio::spawn(TlsAcceptor::from(Arc::new(server)).accept(far));
         let name = ServerName::try_from("localhost").unwrap();
-        let connected = TlsConnector::from(client_config(trust).unwrap()).connect(name, near).await;
+        let connected =
+            TlsConnector::from(Arc::new(client_config(&trust).unwrap())).connect(name, near).await;
         let result = connected.map(drop);
         // The server's view only matters in that it must not hang.
         let _ = accepting.await.unwrap();
@@ -291,7 +292,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_system_does_not_know_a_self_signed_certificate() {
-        if let Err(TrustError::NoAuthorities(_)) = client_config(Trust::System) {
+        if let Err(TrustError::NoAuthorities(_)) = client_config(&Trust::System) {
             println!("skipped: this machine has no certificate authorities");
             return;
         }

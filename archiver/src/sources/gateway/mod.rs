@@ -127,7 +127,7 @@ impl GatewaySource {
         let Settings { host, port, .. } = settings;
         let protocol = |error| SourceError::Protocol { host: host.clone(), error };
         // Before anybody is called: with these nothing could come of it.
-        let config = client_config(settings.trust)?;
+        let config = Arc::new(client_config(&settings.trust)?);
         let client = Client::new(Options {
             tls: settings.tls,
             credentials: settings.credentials.clone(),
