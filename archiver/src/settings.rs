@@ -70,12 +70,18 @@ impl Settings {
             ("listen.imap", &listen.imap),
             ("listen.imaps", &listen.imaps),
         ];
-        let set = |addresses: &Option<ListenAddresses>| addresses.as_ref().is_some_and(|listen| !listen.0.is_empty());
+        let set = |addresses: &Option<ListenAddresses>| {
+            addresses.as_ref().is_some_and(|listen| !listen.0.is_empty())
+        };
         Ok(Self {
             data_dir: raw.data_dir.unwrap_or_else(|| "/var/lib/postern/archiver".into()),
             log_level: raw.log_level.unwrap_or_default(),
             message_bytes_max: raw.limits.max_message_size.map_or(256 * 1024 * 1024, |size| size.0),
-            without_effect: listeners.into_iter().filter(|(_, listen)| set(listen)).map(|(key, _)| key).collect(),
+            without_effect: listeners
+                .into_iter()
+                .filter(|(_, listen)| set(listen))
+                .map(|(key, _)| key)
+                .collect(),
         })
     }
 }
@@ -96,7 +102,8 @@ mod tests {
     #[test]
     fn the_example_shows_the_defaults() {
         let example = include_str!("../../config/archiver.toml");
-        let explicit: Vec<&str> = example.lines().map(|line| line.strip_prefix("#= ").unwrap_or(line)).collect();
+        let explicit: Vec<&str> =
+            example.lines().map(|line| line.strip_prefix("#= ").unwrap_or(line)).collect();
         let explicit = load_text(&explicit.join("\n")).unwrap();
         assert_eq!(format!("{explicit:?}"), format!("{:?}", load_text("").unwrap()));
     }

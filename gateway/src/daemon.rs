@@ -23,7 +23,6 @@ use crate::smtp_receiver::{SessionSettings, SmtpServer};
 
 const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
 const SMTP_REFUSAL: &[u8] = b"421 4.7.0 Too many connections, try again later\r\n";
-const POP3_REFUSAL: &[u8] = b"-ERR [SYS/TEMP] Too many connections, try again later\r\n";
 
 /// One entry of `[listen]`.
 struct Listener {
@@ -42,18 +41,18 @@ pub async fn run(core: Arc<Core>) -> Result<()> {
     let (stop, stopped) = switch();
     let mut rooms = JoinSet::new();
     // One for all its listeners: a maildrop is locked whichever door its client came through.
-    let pop3 = Arc::new(pop3_server(&core));
+    let pop3 = pop3_server(&core);
     let mut addresses: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for listener in listeners {
         let address = listener.socket.local_addr()?;
         tracing::info!(listener = listener.name, %address, "listening");
         addresses.entry(listener.name).or_default().push(address.to_string());
         let limits = Limits::new(core.settings.sessions_max, core.settings.sessions_per_address_max);
-        let refusal = if listener.pop3 { POP3_REFUSAL } else { SMTP_REFUSAL };
+        let refusal = if listener.pop3 { pop3_server::REFUSAL } else { SMTP_REFUSAL };
         let (tls, shutdown) = (Arc::clone(&tls), stopped.clone());
         let door = Door { tls, implicit_tls: listener.implicit_tls, limits, refusal, shutdown };
         if listener.pop3 {
-            rooms.spawn(listen::serve(listener.socket, door, Arc::clone(&pop3)));
+            rooms.spawn(listen::serve(listener.socket, door, pop3.clone()));
         } else {
             rooms.spawn(listen::serve(listener.socket, door, smtp_server(&core)));
         }

@@ -19,11 +19,11 @@ use postern_shared::disk::RealDisk;
 use postern_shared::id::{MailboxId, MessageId};
 use postern_shared::proto::pop3::client::TlsStart;
 use postern_shared::proto::pop3::sasl_plain::PlainCredentials;
+use postern_shared::shutdown::{Switch, switch};
 use postern_shared::tls::client::Trust;
 use postern_shared::tls::server::Identity;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::net::TcpListener;
-use tokio::sync::watch;
 
 const PASSWORD: &str = "open sesame";
 const PIECE_OCTETS: usize = 64 * 1024;
@@ -106,7 +106,7 @@ struct Gateway {
     mailbox: Arc<InMemory>,
     settings: SourceSettings,
     fingerprint: Trust,
-    _running: watch::Sender<bool>,
+    _running: Switch,
 }
 
 impl Gateway {
@@ -125,7 +125,7 @@ impl Gateway {
         let server = Pop3Server::new(Arc::new(OneAccount), Arc::clone(&mailbox), settings);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let (running, shutdown) = watch::channel(false);
+        let (running, shutdown) = switch();
         let door = Door {
             tls: identity.server_config().unwrap(),
             implicit_tls: tls == TlsStart::Implicit,

@@ -3,6 +3,7 @@
 //! | file | what |
 //! |---|---|
 //! | [`profile`] | a TOML file as an operator writes it → [`Profile`], checked |
+//! | [`job`] | one run: pull, archive, only then delete at the source |
 //! | [`stored`] | profiles on disk, `profiles/<name>.json` in an instance's directory, passwords sealed |
 //!
 //! Promises
@@ -11,8 +12,11 @@
 //!   that a profile file edited to name another server does not give it away.
 //! - A file is replaced whole or not at all.
 //!
-//! Not here: running a profile and scheduling it (jobs), the protocols (`sources`).
+//! - A run acknowledges a message at the source only when the archive's commit of it is on disk.
+//!
+//! Not here: the protocols (`sources`), what becomes of a message (`intake`). Later: schedules.
 
+pub mod job;
 pub mod profile;
 pub mod stored;
 #[cfg(test)]

@@ -124,12 +124,6 @@ impl Connection {
         })
     }
 
-    /// The bare stream, for a protocol that reads and secures it itself. Nothing must have been read yet.
-    pub fn into_stream(self) -> impl AsyncRead + AsyncWrite + Unpin + Send {
-        debug_assert!(self.buffer.is_empty(), "what was read would be lost");
-        self.stream
-    }
-
     /// Closes: under TLS with a close_notify, so that the peer can tell it from a cut.
     pub async fn close(mut self) {
         // The peer may be gone already, and then there is nobody to tell.

@@ -73,9 +73,6 @@ pub struct Door {
 
 /// A protocol.
 pub trait Server: Clone + Send + Sync + 'static {
-    /// Whether it does TLS handshakes itself, also the one of a door with implicit TLS.
-    const HANDSHAKES: bool = false;
-
     /// Serves one connection to its end.
     fn serve(&self, connection: Connection, door: Door) -> impl Future<Output = ()> + Send;
 }
@@ -119,7 +116,7 @@ fn report(ended: Result<(), tokio::task::JoinError>) {
     }
 }
 
-async fn session<S: Server>(stream: TcpStream, peer: SocketAddr, door: Door, server: S) {
+async fn session(stream: TcpStream, peer: SocketAddr, door: Door, server: impl Server) {
     let mut connection = Connection::new(stream, peer);
     let Some(_place) = door.limits.take(peer.ip()) else {
         tracing::warn!(%peer, "too many sessions; refused");
@@ -129,7 +126,7 @@ async fn session<S: Server>(stream: TcpStream, peer: SocketAddr, door: Door, ser
         }
         return;
     };
-    if door.implicit_tls && !S::HANDSHAKES {
+    if door.implicit_tls {
         connection = match connection.start_tls(Arc::clone(&door.tls)).await {
             Ok(connection) => connection,
             Err(error) => return tracing::info!(%peer, %error, "the TLS handshake failed"),

@@ -30,12 +30,13 @@ use std::time::Duration;
 
 use postern_shared::clock::{Clock, SystemClock};
 use postern_shared::disk::{Disk, RealDisk};
+use postern_shared::shutdown::{Switch, switch};
 use postern_shared::tls::client::{Trust, client_config};
 use postern_shared::tls::server::Identity;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsConnector;
 
@@ -81,7 +82,7 @@ pub(super) struct Stage {
     server: Pop3Server<OneAccount, InMemory>,
     mailbox: Arc<InMemory>,
     door: Door,
-    pub(super) shutdown: watch::Sender<bool>,
+    pub(super) shutdown: Switch,
     trust: Trust,
     pub(super) clients: HashMap<String, Client>,
     current: String,
@@ -99,7 +100,7 @@ impl Stage {
             Identity::self_signed(&RealDisk, dir.path(), &names, SystemClock::new().wall()).unwrap();
         let mailbox = Arc::new(mailbox_of(script));
         let server = Pop3Server::new(Arc::new(OneAccount), Arc::clone(&mailbox), settings);
-        let (shutdown, stop) = watch::channel(false);
+        let (shutdown, stop) = switch();
         let door = Door {
             tls: identity.server_config().unwrap(),
             implicit_tls: false,

@@ -142,7 +142,7 @@ impl<A: Accounts, M: Maildrops> Conversation<'_, A, M> {
             let received = tokio::select! {
                 received = wire.receive() => Some(received?),
                 // An error means that the switch is gone, and with it whoever ran this.
-                _ = shutdown.wait_for(|stop| *stop) => None,
+                () = shutdown.requested() => None,
             };
             match received {
                 Some(Received::Line) => self.session.handle(Event::Line(wire.line()), &mut actions),

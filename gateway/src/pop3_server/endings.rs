@@ -60,7 +60,7 @@ async fn shutdown_lets_sessions_go_and_deletes_nothing() {
     let mut stage = Stage::new("message\n| x\n");
     stage.steps(&LOGIN).await;
     stage.steps(&["S: +OK Maildrop has 1 messages, 3 octets", "C: DELE 1", "S: +OK Message 1 marked"]).await;
-    stage.shutdown.send(true).unwrap();
+    stage.shutdown.turn();
     stage.steps(&["closed", "left: 1"]).await;
 }
 

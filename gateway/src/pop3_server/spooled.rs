@@ -7,9 +7,7 @@ use postern_shared::crypto::seal::{OpenError, Opener};
 use postern_shared::id::{MailboxId, MessageId};
 use secrecy::SecretString;
 
-use super::driver::{Pop3Server, TlsStart};
 use super::maildrop::{Accounts, DeleteError, Entry, LoginError, Maildrops, ReadError, ServedMessage};
-use crate::listen::{Connection, Door, Server};
 use crate::mailbox::Registry;
 use crate::spool::{Damage, SealedBody, Spool, SpoolError};
 
@@ -92,19 +90,5 @@ fn read_error(id: MessageId, place: &Damage, error: &OpenError) -> ReadError {
             ReadError::Io { id, what }
         }
         _ => ReadError::Damaged { id, what },
-    }
-}
-
-impl Server for Arc<Pop3Server<Registry, SpooledMaildrops>> {
-    const HANDSHAKES: bool = true;
-
-    async fn serve(&self, connection: Connection, door: Door) {
-        let start = if door.implicit_tls { TlsStart::Implicit } else { TlsStart::Stls };
-        let (peer, mut shutdown) = (connection.peer(), door.shutdown.clone());
-        tokio::select! {
-            () = Pop3Server::serve(self, connection.into_stream(), &peer, door.tls, start) => {}
-            // Ends the session as a broken connection would; nothing is deleted by it.
-            () = shutdown.requested() => {}
-        }
     }
 }

@@ -28,9 +28,21 @@ pub enum CallError {
 pub fn call<C: Serialize, R: DeserializeOwned>(
     data_dir: &Path,
     command: &C,
+    on_progress: impl FnMut(&Progress),
+) -> Result<R, CallError> {
+    call_cancellable(data_dir, command, on_progress, drop)
+}
+
+/// The same; `on_connect` gets the connection once it stands. Shutting down its writing half asks the daemon to cancel;
+/// the answer still comes.
+pub fn call_cancellable<C: Serialize, R: DeserializeOwned>(
+    data_dir: &Path,
+    command: &C,
     mut on_progress: impl FnMut(&Progress),
+    on_connect: impl FnOnce(UnixStream),
 ) -> Result<R, CallError> {
     let mut stream = connect(data_dir)?;
+    on_connect(stream.try_clone()?);
     let mut line = serde_json::to_vec(&Request { command }).map_err(io::Error::from)?;
     line.push(b'\n');
     stream.write_all(&line)?;

@@ -18,14 +18,14 @@ mod server;
 
 use serde::{Deserialize, Serialize};
 
-pub use client::{CallError, call};
+pub use client::{CallError, call, call_cancellable};
 pub use server::{Context, Handler, serve};
 
 use crate::telemetry::Progress;
 
 const SOCKET_NAME: &str = "control.sock";
-/// A line is refused past this; search results are the longest.
-const LINE_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// A line is refused past this; whole messages are the longest.
+const LINE_BYTES_MAX: u64 = 512 * 1024 * 1024;
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Request<C> {

@@ -38,7 +38,6 @@ pub(super) enum Change {
 /// A message as listed.
 #[derive(Debug, Clone)]
 pub(super) struct Row {
-    pub(super) seq: u64,
     pub(super) id: MessageId,
     pub(super) date: Option<i64>,
     pub(super) archived: UnixMillis,

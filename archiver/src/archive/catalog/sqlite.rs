@@ -149,7 +149,6 @@ impl Catalog for SqliteCatalog {
             )?;
             let row = statement.query_row([signed(seq)], |row| {
                 Ok(Row {
-                    seq,
                     id: parsed(row.get::<_, String>(0)?)?,
                     date: row.get(1)?,
                     archived: UnixMillis(unsigned(row.get(2)?)),

@@ -1,0 +1,61 @@
+//! Preparing and checking an installation.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result};
+use postern_shared::disk::{Disk, RealDisk, write_atomic};
+use serde_json::{Value, json};
+
+use crate::settings::Settings;
+
+const FREE_BYTES_MIN: u64 = 1024 * 1024 * 1024;
+
+/// Writes what is missing: configuration file, data directory.
+pub(super) fn init(config: Option<&Path>) -> Result<ExitCode> {
+    if let Some(file) = config
+        && !RealDisk.exists(file)?
+    {
+        let example = include_str!("../../../config/archiver.toml");
+        write_atomic(&RealDisk, file, example.as_bytes())
+            .with_context(|| format!("cannot write {}", file.display()))?;
+        eprintln!("wrote {}", file.display());
+    }
+    let settings = Settings::load(&RealDisk, config, std::env::vars())?;
+    RealDisk
+        .create_dir_all(&settings.data_dir)
+        .with_context(|| format!("cannot create the data directory {}", settings.data_dir.display()))?;
+    println!("data_dir  {}", settings.data_dir.display());
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Settings are checked already; what is left is to say so.
+pub(super) fn check_config(settings: &Settings, json: bool) -> ExitCode {
+    for key in &settings.without_effect {
+        eprintln!("note: {key} has no effect in this version");
+    }
+    println!("{}", if json { json!({ "ok": true }).to_string() } else { "the configuration is good".into() });
+    ExitCode::SUCCESS
+}
+
+/// Looks for trouble in what `status` says; fails when there is any.
+pub(super) fn doctor(settings: &Settings, status: &Value, json: bool) -> Result<ExitCode> {
+    let mut trouble = Vec::new();
+    let free = RealDisk.free_bytes(&settings.data_dir)?;
+    if free < FREE_BYTES_MIN {
+        trouble.push(format!("only {} MiB free in {}", free >> 20, settings.data_dir.display()));
+    }
+    for instance in status["instances"].as_array().into_iter().flatten() {
+        let id = instance["id"].as_str().unwrap_or_default();
+        let damage = instance["damage"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        trouble.extend(
+            instance["error"].as_str().into_iter().chain(damage).map(|what| format!("instance {id}: {what}")),
+        );
+    }
+    match (json, trouble.is_empty()) {
+        (true, _) => println!("{}", json!({ "trouble": trouble })),
+        (false, true) => println!("ok"),
+        (false, false) => println!("TROUBLE {}", trouble.join("\nTROUBLE ")),
+    }
+    Ok(if trouble.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

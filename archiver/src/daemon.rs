@@ -1,0 +1,36 @@
+//! The running archiver: the control socket, and orderly shutdown.
+
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result};
+use postern_shared::control;
+use postern_shared::shutdown::switch;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::app::Core;
+use crate::command::Commands;
+
+/// Answers commands until SIGTERM or SIGINT, then lets runs in progress come to a safe point; a second signal ends the
+/// process at once.
+pub async fn run(core: Arc<Core>) -> Result<()> {
+    let data_dir = core.settings.data_dir.clone();
+    let (stop, stopped) = switch();
+    let serving =
+        tokio::spawn(async move { control::serve(&data_dir, Arc::new(Commands(core)), stopped).await });
+    tracing::info!("serving");
+    let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tracing::info!("shutting down; runs in progress end after the messages just archived");
+    stop.turn();
+    tokio::select! {
+        served = serving => served?.context("the control socket")?,
+        _ = terminate.recv() => std::process::exit(1),
+        _ = interrupt.recv() => std::process::exit(1),
+    }
+    tracing::info!("stopped");
+    Ok(())
+}
