@@ -75,6 +75,8 @@ pub struct Instance {
     pub(super) store: Mutex<Writing>,
     pub(super) index: TextIndex,
     pub(super) extract: Extract,
+    /// One catching up at a time.
+    pub(super) catching_up: Mutex<()>,
     /// Fields of messages that the index has not seen yet, so that they need not be extracted twice.
     pub(super) fresh: Mutex<HashMap<MessageId, IndexFields>>,
     damage: Vec<Damage>,
@@ -157,6 +159,7 @@ impl Instance {
             store: Mutex::new(Writing { objects, leaves, ids: MessageIds::default() }),
             index: TextIndex::open(&**disk, &store_dir.join("index"))?,
             extract,
+            catching_up: Mutex::default(),
             fresh: Mutex::default(),
             damage: Vec::new(),
             master,

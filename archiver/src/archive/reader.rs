@@ -94,15 +94,22 @@ impl Instance {
 
     /// Indexes what was archived since; tells how many messages are done.
     pub fn catch_up(&self, mut progress: impl FnMut(u64)) -> Result<(), ArchiveError> {
+        let _one = self.catching_up.lock().unwrap_or_else(PoisonError::into_inner);
+        let epoch = self.catalog.epoch()?;
+        let watermark = self.index.watermark(&epoch)?;
+        if watermark == 0 || watermark > self.catalog.last_change()? {
+            // It followed another catalog, or this one before it was put back to an earlier day.
+            self.index.clear()?;
+        }
         let mut done = 0;
         loop {
-            let changed = self.catalog.changed(self.index.watermark()?, INDEX_BATCH)?;
+            let changed = self.catalog.changed(self.index.watermark(&epoch)?, INDEX_BATCH)?;
             let Some((watermark, ..)) = changed.last().copied() else { return Ok(()) };
             let mut latest: HashMap<u64, MessageId> = HashMap::new();
             latest.extend(changed.iter().map(|(_, seq, id)| (*seq, *id)));
             let count = latest.len() as u64;
             let documents = latest.into_iter().filter_map(|(seq, id)| self.document(seq, id).transpose());
-            self.index.update(documents.collect::<Result<_, _>>()?, watermark)?;
+            self.index.update(documents.collect::<Result<_, _>>()?, (&epoch, watermark))?;
             done += count;
             progress(done);
         }

@@ -92,6 +92,10 @@ pub(super) trait Catalog: std::fmt::Debug + Send + Sync {
     fn row(&self, seq: u64, archive: Option<&str>) -> Result<Option<Row>, CatalogError>;
     /// Messages changed after change number `after`, each with its latest number, oldest first, at most `limit`.
     fn changed(&self, after: u64, limit: usize) -> Result<Vec<(u64, u64, MessageId)>, CatalogError>;
+    /// Which catalog this is: a rebuilt one numbers its changes anew, and says so by another epoch.
+    fn epoch(&self) -> Result<String, CatalogError>;
+    /// The number of the last change.
+    fn last_change(&self) -> Result<u64, CatalogError>;
     /// How much there is.
     fn counts(&self) -> Result<Counts, CatalogError>;
 }

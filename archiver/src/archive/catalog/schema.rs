@@ -7,6 +7,9 @@ pub(super) const SCHEMA: &str = "
 CREATE TABLE watermark (one INTEGER PRIMARY KEY CHECK (one = 1), file INTEGER NOT NULL, offset INTEGER NOT NULL);
 INSERT INTO watermark VALUES (1, 0, 0);
 
+CREATE TABLE epoch (id TEXT NOT NULL);     -- random; another one means another catalog
+INSERT INTO epoch VALUES (lower(hex(randomblob(8))));
+
 CREATE TABLE objects (id BLOB PRIMARY KEY, pack INTEGER NOT NULL, offset INTEGER NOT NULL) WITHOUT ROWID;
 
 CREATE TABLE messages (

@@ -178,6 +178,17 @@ impl Catalog for SqliteCatalog {
         })
     }
 
+    fn epoch(&self) -> Result<String, CatalogError> {
+        self.with(|connection| connection.query_row("SELECT id FROM epoch", [], |row| row.get(0)))
+    }
+
+    fn last_change(&self) -> Result<u64, CatalogError> {
+        self.with(|connection| {
+            connection
+                .query_row("SELECT coalesce(max(number), 0) FROM changes", [], |row| row.get(0).map(unsigned))
+        })
+    }
+
     fn counts(&self) -> Result<Counts, CatalogError> {
         self.with(|connection| {
             let in_archive = |name: &str| {

@@ -3,6 +3,7 @@
 //! tantivy with its own files. What it has indexed up to is the change number in the payload of its last commit; a
 //! missing or damaged index is simply begun again from there: 0.
 
+mod not;
 mod parse;
 mod query;
 mod text;

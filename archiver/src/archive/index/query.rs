@@ -10,6 +10,7 @@ use tantivy::query::{
 use tantivy::schema::{Field as IndexField, IndexRecordOption};
 use tantivy::tokenizer::TextAnalyzer;
 
+use super::not::Not;
 use super::parse::{Field, Term, What};
 use super::text::Fields;
 
@@ -22,15 +23,13 @@ pub(super) fn build(
 ) -> Box<dyn IndexQuery> {
     let mut clauses: Vec<(Occur, Box<dyn IndexQuery>)> = Vec::new();
     for term in terms {
-        let occur = if term.negated { Occur::MustNot } else { Occur::Must };
-        clauses.push((occur, build_term(&term.what, fields, analyzer)));
+        let query = build_term(&term.what, fields, analyzer);
+        clauses.push((Occur::Must, if term.negated { Box::new(Not(query)) } else { query }));
     }
     if let Some(archive) = archive {
         let term = IndexTerm::from_field_text(fields.archive, archive);
         clauses.push((Occur::Must, Box::new(TermQuery::new(term, IndexRecordOption::Basic))));
     }
-    // Only exclusions would find nothing at all.
-    clauses.push((Occur::Must, Box::new(AllQuery)));
     Box::new(BooleanQuery::new(clauses))
 }
 

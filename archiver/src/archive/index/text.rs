@@ -97,24 +97,42 @@ impl TextIndex {
         index.tokenizers().register(TOKENIZER, analyzer.clone());
         let reader = index.reader().map_err(failed)?;
         let this = Self { fields, index, reader, analyzer, writer: Mutex::new(None) };
-        this.watermark()?;
+        this.watermark("")?;
         Ok(this)
     }
 
-    /// The change that was indexed last.
-    pub(in crate::archive) fn watermark(&self) -> Result<u64, ArchiveError> {
-        let payload = self.index.load_metas().map_err(failed)?.payload;
-        Ok(payload.and_then(|payload| payload.parse().ok()).unwrap_or(0))
+    /// The change of the catalog `epoch` that was indexed last; 0 when it followed another catalog.
+    pub(in crate::archive) fn watermark(&self, epoch: &str) -> Result<u64, ArchiveError> {
+        let payload = self.index.load_metas().map_err(failed)?.payload.unwrap_or_default();
+        let number =
+            payload.split_once(':').filter(|(followed, _)| *followed == epoch).map(|(_, number)| number);
+        Ok(number.and_then(|number| number.parse().ok()).unwrap_or(0))
+    }
+
+    /// Forgets everything.
+    pub(in crate::archive) fn clear(&self) -> Result<(), ArchiveError> {
+        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let writer = self.writer(&mut writer)?;
+        writer.delete_all_documents().map_err(failed)?;
+        writer.commit().map_err(failed)?;
+        self.reader.reload().map_err(failed)
+    }
+
+    fn writer<'w>(&self, writer: &'w mut Option<IndexWriter>) -> Result<&'w mut IndexWriter, ArchiveError> {
+        Ok(match writer {
+            Some(writer) => writer,
+            none => none.insert(self.index.writer_with_num_threads(1, WRITER_BYTES).map_err(failed)?),
+        })
     }
 
     /// Indexes documents and commits with the new watermark.
     pub(in crate::archive) fn update(
         &self,
         documents: Vec<Document>,
-        watermark: u64,
+        (epoch, number): (&str, u64),
     ) -> Result<(), ArchiveError> {
         let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        let result = self.write(&mut writer, documents, watermark);
+        let result = self.write(&mut writer, documents, &format!("{epoch}:{number}"));
         if result.is_err() {
             // A writer that failed is not to be trusted; the next update opens another.
             *writer = None;
@@ -126,18 +144,15 @@ impl TextIndex {
         &self,
         writer: &mut Option<IndexWriter>,
         documents: Vec<Document>,
-        watermark: u64,
+        watermark: &str,
     ) -> Result<(), ArchiveError> {
-        let writer = match writer {
-            Some(writer) => writer,
-            none => none.insert(self.index.writer_with_num_threads(1, WRITER_BYTES).map_err(failed)?),
-        };
+        let writer = self.writer(writer)?;
         for document in documents {
             writer.delete_term(IndexTerm::from_field_u64(self.fields.seq, document.seq));
             writer.add_document(self.document(document)).map_err(failed)?;
         }
         let mut commit = writer.prepare_commit().map_err(failed)?;
-        commit.set_payload(&watermark.to_string());
+        commit.set_payload(watermark);
         commit.commit().map_err(failed)?;
         self.reader.reload().map_err(failed)
     }
