@@ -13,6 +13,7 @@
     reason = "tests look at the machine as it is; the doors to time and files are for the programs"
 )]
 
+mod archive;
 pub mod foreign;
 pub mod messages;
 pub mod pop3;
@@ -20,4 +21,5 @@ pub mod program;
 pub mod smtp;
 mod wire;
 
+pub use archive::{Archive, crlf, profile};
 pub use wire::{Security, Wire};

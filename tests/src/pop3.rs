@@ -101,9 +101,5 @@ impl Pop3Client {
 
 /// What follows the trace fields that the gateway puts before a message.
 pub fn without_trace(served: &[u8]) -> &[u8] {
-    const LAST_FIELD: &[u8] = b"X-Postern-Content-SHA256:";
-    let at = served.windows(LAST_FIELD.len()).position(|window| window.eq_ignore_ascii_case(LAST_FIELD));
-    let end =
-        at.and_then(|at| served[at..].windows(2).position(|end| end == b"\r\n").map(|end| at + end + 2));
-    &served[end.unwrap_or(0)..]
+    postern_shared::proto::mime::trace::split(served).1
 }

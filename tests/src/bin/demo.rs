@@ -9,7 +9,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, ensure};
 use postern_tests::program::{Kind, NewMailbox, Program};
 use postern_tests::smtp::SmtpClient;
-use postern_tests::{Security, messages};
+use postern_tests::{Archive, Security, messages};
 use serde_json::Value;
 
 fn main() -> Result<()> {
@@ -41,7 +41,8 @@ fn demo() -> Result<()> {
     println!("{}   password {}", mailbox.address, mailbox.password);
 
     step("3  Create an archive instance with two users, and a profile that pulls the mailbox");
-    prepare_archive(&gateway, &archiver, &mailbox)?;
+    let users = [("anna", "anna@example.com"), ("bob", "bob@example.com")];
+    let archive = Archive::with(archiver, &gateway, &mailbox, &users)?;
     println!("instance main, users anna and bob, profile journal (certificate pinned)");
 
     step("4  A mail server sends journal reports over SMTP with STARTTLS");
@@ -52,7 +53,7 @@ fn demo() -> Result<()> {
     show_sealed(&gateway)?;
 
     step("5  The archiver pulls over POP3S, unwraps, stores, indexes, and only then deletes at the gateway");
-    let ran = archiver.json(&["profile", "run", "journal", "--instance", "main"])?;
+    let ran = archive.run()?;
     println!("{ran}");
     ensure!(
         ran["archived"] == 2 && ran["duplicates"] == 1 && ran["failed"] == 0,
@@ -63,13 +64,13 @@ fn demo() -> Result<()> {
     ensure!(waiting["messages"] == 0, "nothing waits any more");
 
     step("6  Search: \"budget\" in all archives, and in bob's, who had it by Bcc");
-    let hit = search(&archiver, &["budget"])?;
-    let in_bobs = search(&archiver, &["budget", "--user", "bob"])?;
+    let hit = search(&archive, &["budget"])?;
+    let in_bobs = search(&archive, &["budget", "--user", "bob"])?;
     ensure!(hit["id"] == in_bobs["id"], "it is one message");
 
     step("7  The message comes out byte for byte as it was sent");
     let id = hit["id"].as_str().context("no id")?;
-    let message = archiver.run(&["message", "get", id, "--instance", "main"])?.stdout;
+    let message = archive.message(id)?;
     ensure!(message == original(), "the archived message differs from the one sent");
     println!("{} bytes, identical", message.len());
 
@@ -78,33 +79,6 @@ fn demo() -> Result<()> {
         start.elapsed().as_secs_f32()
     );
     Ok(())
-}
-
-fn prepare_archive(gateway: &Program, archiver: &Program, mailbox: &NewMailbox) -> Result<()> {
-    archiver.json(&["instance", "create", "main"])?;
-    for (user, email) in [("anna", "anna@example.com"), ("bob", "bob@example.com")] {
-        archiver.json(&["user", "add", user, "--email", email, "--instance", "main"])?;
-    }
-    let file = archiver.data_dir().join("../journal.toml");
-    std::fs::write(&file, gateway_profile(gateway, mailbox)?)?;
-    let file = file.to_str().context("a path that is no text")?;
-    archiver.json(&["profile", "put", "--file", file, "--instance", "main"])?;
-    Ok(())
-}
-
-/// A profile that pulls `mailbox` over POP3S and trusts this gateway's certificate alone.
-fn gateway_profile(gateway: &Program, mailbox: &NewMailbox) -> Result<String> {
-    let address = gateway.address("pop3s")?;
-    let certificate = gateway.json(&["certificate", "show"])?;
-    let fingerprint = certificate["fingerprint"].as_str().context("no fingerprint")?;
-    Ok(format!(
-        "name = \"journal\"\n[source]\ntype = \"gateway\"\nhost = \"{}\"\nport = {}\ntls = \"implicit\"\n\
-         trust = \"{fingerprint}\"\nusername = \"{}\"\npassword = \"{}\"\n[assign]\nmode = \"envelope\"\n",
-        address.ip(),
-        address.port(),
-        mailbox.id,
-        mailbox.password,
-    ))
 }
 
 fn original() -> Vec<u8> {
@@ -147,9 +121,8 @@ fn show_sealed(gateway: &Program) -> Result<()> {
     Ok(())
 }
 
-fn search(archiver: &Program, arguments: &[&str]) -> Result<Value> {
-    let hits = archiver.json(&[&["search", "--instance", "main"], arguments].concat())?;
-    let hits = hits.as_array().context("no list of hits")?;
+fn search(archive: &Archive, arguments: &[&str]) -> Result<Value> {
+    let hits = archive.search(arguments)?;
     ensure!(hits.len() == 1, "one hit was expected: {hits:?}");
     let hit = &hits[0];
     println!("{}  {}  from {}  in {}", hit["id"], hit["subject"], hit["from"], hit["folders"]);

@@ -3,7 +3,8 @@
 //! ```text
 //! Return-Path: <anna@example.com>
 //! Received: from mail.example.com ([192.0.2.1]:50000)
-//!  by gateway.example.com (Postern) with ESMTPS (TLSv1.3 TLS_AES_256_GCM_SHA384)
+//!  by gateway.example.com (Postern)
+//!  with ESMTPS (TLSv1.3 TLS_AES_256_GCM_SHA384)
 //!  id 01ARZ3NDEKTSV4RRFFQ69G5FAV; Tue, 17 Jul 2018 12:13:28 +0000
 //! X-Postern-Id: 01ARZ3NDEKTSV4RRFFQ69G5FAV
 //! X-Postern-Mailbox: mbx-dead1234beef5678
@@ -12,7 +13,8 @@
 //! X-Postern-Rcpt: mbx-dead1234beef5678+anna=example.com@gateway.example.com      once for each recipient
 //! X-Postern-Normalised: bare-cr=1 bare-lf=0 final-crlf=0                         only when something was
 //! X-Postern-Size: 1234
-//! X-Postern-Content-SHA256: <64 hexadecimal digits>                             always the last
+//! X-Postern-Content-SHA256:
+//!  <64 hexadecimal digits>                                                       always the last
 //! ```
 //!
 //! The block ends behind the first `X-Postern-Content-SHA256`: what follows is the message, octet for octet. Fields of
@@ -97,7 +99,7 @@ pub fn write(trace: &Trace) -> Vec<u8> {
     field(
         "Received",
         &format!(
-            "from {} ([{}]:{})\r\n by {} (Postern) with {}{}\r\n id {id}; {}",
+            "from {} ([{}]:{})\r\n by {} (Postern)\r\n with {}{}\r\n id {id}; {}",
             clean(&trace.helo),
             peer.ip(),
             peer.port(),
@@ -120,7 +122,8 @@ pub fn write(trace: &Trace) -> Vec<u8> {
         field("X-Postern-Normalised", &value);
     }
     field("X-Postern-Size", &trace.content_bytes.to_string());
-    field("X-Postern-Content-SHA256", &trace.content_sha256.to_string());
+    // Folded: some clients write every header anew whose lines have more than 78 characters.
+    field("X-Postern-Content-SHA256", &format!("\r\n {}", trace.content_sha256));
     out.into_bytes()
 }
 
@@ -318,7 +321,7 @@ mod tests {
     #[test]
     fn lines_stay_short() {
         let written = write(&trace());
-        assert!(written.split(|byte| *byte == b'\n').all(|line| line.len() < 200));
+        assert!(written.split(|byte| *byte == b'\n').all(|line| line.len() <= 79));
     }
 
     #[test]
