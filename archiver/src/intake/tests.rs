@@ -1,1 +1,266 @@
+use std::path::{Path, PathBuf};
 
+use postern_shared::clock::UnixMillis;
+use postern_shared::crypto::digest::sha256;
+use postern_shared::disk::{Disk, RealDisk};
+use postern_shared::id::{MailboxId, MessageId};
+use postern_shared::proto::mime::trace::{self, Capture, Normalised, Trace};
+use proptest::prelude::*;
+use serde::Deserialize;
+
+use super::*;
+use crate::archive::{Evidence, NewMessage, QUARANTINE};
+use crate::profiles::Assign;
+
+/// What a fixture says of itself: the `.json` beside the `.eml`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Expected {
+    /// report, plain or malformed
+    kind: String,
+    subject: Option<String>,
+    /// role, address, evidence, and the list it was expanded from
+    #[serde(default)]
+    participants: Vec<String>,
+    /// Which octets the original has: those of `original.eml` when it says nothing.
+    original: Option<String>,
+    /// Words that are in the clear copy only.
+    found_by: Option<String>,
+    why: Option<String>,
+}
+
+fn fixtures() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures")
+}
+
+fn read(path: &Path) -> Vec<u8> {
+    RealDisk.read(path, 1 << 20).unwrap()
+}
+
+fn journal(name: &str) -> Vec<u8> {
+    read(&fixtures().join("journal").join(name).with_extension("eml"))
+}
+
+fn arrival(assign: &Assign) -> Arrival<'_> {
+    Arrival { profile: "p", uidl: "1", assign }
+}
+
+fn prepared(raw: &[u8]) -> NewMessage {
+    prepare(raw, &arrival(&Assign::Envelope {}), |_| None).unwrap()
+}
+
+fn trace_of(message: &[u8], recipients: &[&str]) -> Trace {
+    Trace {
+        id: MessageId::from_bytes([1; 16]),
+        mailbox: MailboxId::from_bytes([2; 8]),
+        capture: Capture::Journal,
+        received_at: UnixMillis(1_767_607_200_000),
+        mail_from: "reverse@example.com".into(),
+        helo: "mail.example.com".into(),
+        peer: "192.0.2.1:25".parse().unwrap(),
+        by: "gateway.example.com".into(),
+        protocol: "ESMTPS".into(),
+        tls: None,
+        recipients: recipients.iter().map(|rcpt| (*rcpt).to_owned()).collect(),
+        normalised: Normalised::default(),
+        content_bytes: message.len() as u64,
+        content_sha256: sha256(message),
+    }
+}
+
+fn served(message: &[u8], recipients: &[&str]) -> Vec<u8> {
+    [&trace::write(&trace_of(message, recipients))[..], message].concat()
+}
+
+/// Goal: every kind of report unwraps to its original, to the octet, and to its recipients.
+#[test]
+fn every_fixture_is_what_it_says() {
+    let original = read(&fixtures().join("original.eml"));
+    let mut seen = 0;
+    for path in RealDisk.files(&fixtures().join("journal")).unwrap() {
+        if path.extension().is_none_or(|kind| kind != "eml") {
+            continue;
+        }
+        seen += 1;
+        let name = path.display();
+        let message = read(&path);
+        let expected: Expected = serde_json::from_slice(&read(&path.with_extension("json"))).unwrap();
+        let found = prepared(&message);
+        if expected.kind == "malformed" {
+            assert_eq!(
+                (&found.content, found.filed_in[0].archive.as_str()),
+                (&message, QUARANTINE),
+                "{name}"
+            );
+            assert!(found.quarantined.unwrap().contains(&expected.why.unwrap()), "{name}");
+            continue;
+        }
+        assert_eq!(found.quarantined, None, "{name}");
+        assert_eq!(Some(&found.index.subject), expected.subject.as_ref(), "{name}");
+        let participants: Vec<String> = found.participants.iter().map(shown).collect();
+        assert_eq!(participants, expected.participants, "{name}");
+        match &found.evidence {
+            None => assert_eq!((expected.kind.as_str(), &found.content), ("plain", &message), "{name}"),
+            Some(evidence) => {
+                assert_eq!(expected.kind, "report", "{name}");
+                assert_eq!(
+                    evidence.report(&found.content),
+                    message,
+                    "{name}: the report can be put together again"
+                );
+                assert!(
+                    expected.original.is_some() || found.content == original,
+                    "{name}: the original's octets"
+                );
+            }
+        }
+        if let Some(words) = expected.found_by {
+            assert!(found.index.body.contains(&words), "{name}: {}", found.index.body);
+            let content = String::from_utf8(found.content).unwrap();
+            assert!(!content.contains(&words), "{name}: the encrypted original is what is archived");
+        }
+    }
+    assert!(seen >= 25, "{seen} fixtures");
+}
+
+fn shown(who: &crate::archive::AddressEvidence) -> String {
+    let list = who.expanded_from.as_ref().map(|list| format!(" from {list}")).unwrap_or_default();
+    format!("{} {} {}{list}", who.role, who.address, who.evidence)
+}
+
+#[test]
+fn the_encrypted_original_keeps_its_clear_copy_in_the_report() {
+    let found = prepared(&journal("rights-protected"));
+    assert!(String::from_utf8(found.content.clone()).unwrap().contains("message.rpmsg"));
+    let report = String::from_utf8(found.evidence.unwrap().report(&found.content)).unwrap();
+    assert!(report.contains("The clear text of it."));
+}
+
+/// Goal: copies of one message that a server split are one; others are not.
+#[test]
+fn bifurcated_reports_have_one_fold_key() {
+    let (a, b) = (prepared(&journal("bifurcated-a")), prepared(&journal("bifurcated-b")));
+    assert_ne!(a.content, b.content);
+    assert!(a.fold_key.is_some());
+    assert_eq!(a.fold_key, b.fold_key);
+    assert_ne!(a.fold_key, prepared(&journal("rights-protected")).fold_key);
+}
+
+fn filed(raw: &[u8], assign: &Assign) -> Vec<String> {
+    let owner = |address: &str| {
+        let users = [("anna@example.com", "anna"), ("bob@example.com", "bob"), ("dave@example.com", "dave")];
+        users.iter().find(|(known, _)| *known == address).map(|(_, user)| (*user).to_owned())
+    };
+    let found = prepare(raw, &arrival(assign), owner).unwrap();
+    found
+        .filed_in
+        .into_iter()
+        .map(|placement| format!("{}/{}", placement.archive, placement.folder))
+        .collect()
+}
+
+#[test]
+fn mail_is_filed_by_its_envelope() {
+    let envelope = Assign::Envelope {};
+    assert_eq!(
+        filed(&journal("to-cc-bcc"), &envelope),
+        ["anna/Journal/Outgoing", "bob/Journal/Incoming", "dave/Journal/Incoming"]
+    );
+    assert_eq!(filed(b"From: x@y\r\nTo: z@y\r\n\r\n", &envelope), ["unassigned/Journal"]);
+    let one = Assign::User { user: "carol".into() };
+    assert_eq!(filed(&journal("to-cc-bcc"), &one), ["carol/Journal/Incoming"]);
+    assert_eq!(filed(&journal("no-original"), &one), ["quarantine/Raw"]);
+    // The best evidence: the sub-address that Postfix was told to send to.
+    let plain = read(&fixtures().join("original.eml"));
+    let recipients = ["mbx-0202020202020202+dave=example.com@gateway.example.com"];
+    assert_eq!(
+        filed(&served(&plain, &recipients), &envelope),
+        ["anna/Journal/Outgoing", "dave/Journal/Incoming"]
+    );
+}
+
+#[test]
+fn the_gateways_fields_come_off_and_a_senders_own_stay() {
+    let message = b"X-Postern-Rcpt: bob@example.com\r\nFrom: anna@example.com\r\n\r\nx\r\n";
+    let found = prepared(&served(message, &["mbx-0202020202020202@gateway.example.com"]));
+    assert_eq!(found.content, message);
+    assert_eq!(found.source.received, Some(UnixMillis(1_767_607_200_000)));
+    assert_eq!(found.mail_from.as_deref(), Some("reverse@example.com"));
+    assert!(
+        found.participants.iter().all(|who| who.address != "bob@example.com"),
+        "a forged field is no evidence"
+    );
+}
+
+#[test]
+fn a_message_altered_between_gateway_and_here_is_refused() {
+    let message = b"From: anna@example.com\r\n\r\nx\r\n";
+    let whole = served(message, &[]);
+    let mut bent = whole.clone();
+    *bent.last_mut().unwrap() ^= 1;
+    for altered in [&whole[..whole.len() - 1], &bent[..], &[&whole[..], b"more"].concat()] {
+        assert!(prepare(altered, &arrival(&Assign::Envelope {}), |_| None).is_err());
+    }
+}
+
+#[test]
+fn what_has_no_header_goes_raw_to_quarantine() {
+    for message in [&b""[..], b"\r\n\r\nbody", b"no field at all\r\n", b"\xff\xfe\x00", b": x\r\n\r\n"] {
+        let found = prepared(&served(message, &[]));
+        assert_eq!((&found.content[..], found.filed_in[0].archive.as_str()), (message, QUARANTINE));
+    }
+}
+
+/// Goal: bombs end, in bounded memory, and are archived whole.
+#[test]
+fn bombs_cost_little() {
+    let open =
+        |depth: usize| format!("Content-Type: multipart/mixed; boundary=b{depth}\r\n\r\n--b{depth}\r\n");
+    let nested: String = (0..5_000).map(open).collect();
+    let parts =
+        "Content-Type: multipart/mixed; boundary=b\r\n\r\n".to_owned() + &"--b\r\n\r\nx\r\n".repeat(100_000);
+    let header = "Subject: x\r\n".to_owned() + &"X: y\r\n".repeat(300_000);
+    let line = format!("Subject: {}\r\n\r\n{}\r\n", "s".repeat(2_000_000), "l".repeat(5_000_000));
+    let report = format!("X-MS-Journal-Report:\r\n{nested}");
+    for bomb in [nested, parts, header, line, report] {
+        let found = prepared(bomb.as_bytes());
+        assert_eq!(found.content, bomb.as_bytes());
+        assert!(found.index.body.len() <= 1 << 20 && found.index.subject.len() <= 1 << 16);
+    }
+}
+
+#[test]
+fn html_is_found_by_its_text_and_attachments_by_their_names() {
+    let message = b"Subject: =?utf-8?q?Gr=C3=BC=C3=9Fe?=\r\nFrom: \"Anna A\" <anna@example.com>\r\n\
+        Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nContent-Type: text/html\r\n\r\n\
+        <p>Hello <b>world</b></p><script>evil()</script>\r\n--b\r\nContent-Type: application/pdf\r\n\
+        Content-Disposition: attachment; filename=\"report.pdf\"\r\n\r\nx\r\n--b--\r\n";
+    let fields = index_fields(message, None);
+    assert_eq!(fields.subject, "Grüße");
+    assert_eq!(fields.from, "Anna A <anna@example.com>");
+    assert!(fields.body.contains("Hello world") && !fields.body.contains("<p>"), "{}", fields.body);
+    assert_eq!((fields.attachments, fields.has_attachment), (vec!["report.pdf".to_owned()], true));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+    /// Goal: whatever is bent in a report, nothing panics, and either the whole is archived or the report can be put
+    /// together again.
+    #[test]
+    fn bent_reports_lose_nothing(which in 0usize..6, cuts in proptest::collection::vec((0usize..3000, any::<u8>()), 0..12), len in 0usize..3000) {
+        let names = ["recipient", "to-cc-bcc", "ndr-wrapped", "rights-protected", "envelope-base64", "original-base64"];
+        let mut message = journal(names[which]);
+        for (at, byte) in cuts {
+            let at = at % message.len();
+            message[at] = byte;
+        }
+        message.truncate(message.len().saturating_sub(len / 3));
+        let found = prepared(&message);
+        match &found.evidence {
+            Some(evidence @ (Evidence::Report { .. } | Evidence::Raw { .. })) => {
+                prop_assert_eq!(evidence.report(&found.content), message);
+            }
+            None => prop_assert_eq!(found.content, message),
+        }
+    }
+}
