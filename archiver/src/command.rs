@@ -118,7 +118,7 @@ impl Commands {
             let (profiles, key) = profiles(&instance);
             let stored = profiles.show(&parse_name(&wanted)?)?;
             let profile = stored.open(&key).map_err(|_| CommandError::Sealed(wanted.clone()))?;
-            instance.audit().record("profile run", json!({ "profile": wanted }))?;
+            instance.audit().record("profile run", &json!({ "profile": wanted }))?;
             Ok::<_, CommandError>((instance, profile))
         });
         let (instance, profile) = opened.await.map_err(|error| CommandError::Inside(error.to_string()))??;
@@ -126,7 +126,7 @@ impl Commands {
         let result = ran.map_err(|source| CommandError::Run { name: name.clone(), source })?;
         let mut value =
             serde_json::to_value(&result).map_err(|error| CommandError::Inside(error.to_string()))?;
-        instance.audit().record("profile ran", json!({ "profile": name, "result": value }))?;
+        instance.audit().record("profile ran", &json!({ "profile": name, "result": value }))?;
         value["profile"] = name.into();
         Ok(value)
     }
@@ -147,7 +147,7 @@ fn execute(core: &Core, command: Command) -> Result<Value, CommandError> {
         Command::Status => status(core),
         Command::InstanceCreate { id } => {
             let info = core.create_instance(&id)?;
-            core.instance(&id)?.audit().record("instance create", json!({ "id": id }))?;
+            core.instance(&id)?.audit().record("instance create", &json!({ "id": id }))?;
             Ok(json!({ "id": info.id, "created": info.created.rfc3339() }))
         }
         Command::InstanceList => {
@@ -156,7 +156,7 @@ fn execute(core: &Core, command: Command) -> Result<Value, CommandError> {
         Command::InstanceShow { id } => Ok(shown(&*core.instance(&id)?)?),
         Command::UserAdd { instance, id, emails } => {
             let instance = core.instance(&instance)?;
-            instance.audit().record("user add", json!({ "id": id, "emails": emails }))?;
+            instance.audit().record("user add", &json!({ "id": id, "emails": emails }))?;
             Ok(json!(instance.add_user(&id, &emails)?))
         }
         Command::UserList { instance } => Ok(json!(core.instance(&instance)?.users())),
@@ -168,14 +168,14 @@ fn execute(core: &Core, command: Command) -> Result<Value, CommandError> {
         | Command::ProfileRun { .. } => profile_command(core, command),
         Command::Search { instance, user, query, limit, offset } => {
             let instance = core.instance(&instance)?;
-            instance.audit().record("search", json!({ "user": user, "query": query }))?;
+            instance.audit().record("search", &json!({ "user": user, "query": query }))?;
             let hits =
                 instance.search(&Query { text: query, archive: user, limit: limit.min(10_000), offset })?;
             Ok(json!(hits))
         }
         Command::MessageGet { instance, id, report } => {
             let instance = core.instance(&instance)?;
-            instance.audit().record("message get", json!({ "id": id, "report": report }))?;
+            instance.audit().record("message get", &json!({ "id": id, "report": report }))?;
             let bytes = Zeroizing::new(if report { instance.report(&id)? } else { instance.message(&id)? });
             Ok(json!({ "id": id, "base64": STANDARD.encode(&*bytes) }))
         }
@@ -189,7 +189,7 @@ fn profile_command(core: &Core, command: Command) -> Result<Value, CommandError>
             let name = profile.name().as_str().to_owned();
             let open = profile.open(&key.cipher()).map_err(|_| CommandError::Sealed(name.clone()))?;
             let (profiles, instance_key) = profiles(&instance);
-            instance.audit().record("profile put", json!({ "name": name }))?;
+            instance.audit().record("profile put", &json!({ "name": name }))?;
             profiles.put(&open.seal(&instance_key))?;
             Ok(json!({ "name": name }))
         }
@@ -209,7 +209,7 @@ fn profile_command(core: &Core, command: Command) -> Result<Value, CommandError>
         }
         Command::ProfileDelete { instance, name } => {
             let instance = core.instance(&instance)?;
-            instance.audit().record("profile delete", json!({ "name": name }))?;
+            instance.audit().record("profile delete", &json!({ "name": name }))?;
             profiles(&instance).0.delete(&parse_name(&name)?)?;
             Ok(json!({ "name": name, "deleted": true }))
         }

@@ -232,7 +232,7 @@ impl RawTls {
     }
 }
 
-fn at_least<N: PartialOrd + std::fmt::Display>(
+fn at_least<N: PartialOrd + Copy + std::fmt::Display>(
     key: &'static str,
     min: N,
     value: Option<N>,

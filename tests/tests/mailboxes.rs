@@ -82,8 +82,8 @@ fn only_our_own_mailboxes_receive() -> Result<()> {
         ("postmaster".into(), 550, "5.1.1"),
         ("anna@example.com".into(), 550, "5.7.1"),
         (format!("{id}@example.com"), 550, "5.7.1"),
-        (format!("anna%example.com@gateway.example.com"), 550, "5.1.1"),
-        (format!("@gateway.example.com:anna@example.com"), 550, "5.7.1"),
+        ("anna%example.com@gateway.example.com".into(), 550, "5.1.1"),
+        ("@gateway.example.com:anna@example.com".into(), 550, "5.7.1"),
         (format!("{id}@[127.0.0.1]"), 550, "5.7.1"),
     ];
     client.command("MAIL FROM:<a@example.com>")?;

@@ -31,7 +31,7 @@ impl Audit {
     }
 
     /// Records that `what` was done, with its particulars. What cannot be recorded must not be done.
-    pub fn record(&self, what: &str, particulars: Value) -> Result<(), ArchiveError> {
+    pub fn record(&self, what: &str, particulars: &Value) -> Result<(), ArchiveError> {
         let line = json!({ "time": self.clock.wall().rfc3339(), "what": what, "particulars": particulars });
         let line = format!("{line}\n");
         let mut end = self.end.lock().unwrap_or_else(PoisonError::into_inner);

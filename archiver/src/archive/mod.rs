@@ -34,6 +34,7 @@ mod catalog;
 mod index;
 mod instance;
 mod message;
+mod plan;
 mod reader;
 mod store;
 #[cfg(test)]

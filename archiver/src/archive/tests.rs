@@ -37,11 +37,11 @@ impl Bench {
     }
 
     fn open(&self) -> Instance {
-        self.open_on(disk()).unwrap()
+        self.open_on(&disk()).unwrap()
     }
 
-    fn open_on(&self, disk: Arc<dyn Disk>) -> Result<Instance, ArchiveError> {
-        Instance::open(&disk, &clock(), &self.path(), "main", extract)
+    fn open_on(&self, disk: &Arc<dyn Disk>) -> Result<Instance, ArchiveError> {
+        Instance::open(disk, &clock(), &self.path(), "main", extract)
     }
 
     fn store(&self) -> PathBuf {
@@ -326,7 +326,8 @@ fn a_failed_commit_leaves_nothing() {
             bench.open().commit(vec![message(1, "anna")]).unwrap();
             // Each commit writes and syncs keys, pack and leaves, in this order.
             let fault = Fault::nth(step, skip, std::io::ErrorKind::StorageFull);
-            let instance = bench.open_on(Arc::new(FaultyDisk::new(disk(), fault))).unwrap();
+            let instance =
+                bench.open_on(&(Arc::new(FaultyDisk::new(disk(), fault)) as Arc<dyn Disk>)).unwrap();
             instance.commit(vec![message(2, "anna")]).unwrap_err();
             assert_eq!(all(&instance).len(), 1, "{step:?} {skip}");
             instance.commit(vec![message(3, "anna")]).unwrap();
@@ -384,15 +385,15 @@ fn an_instance_is_created_once_and_opened_with_its_own_key() {
     let other = Bench::new();
     let key = RealDisk.read(&other.path().join("master.key"), 100).unwrap();
     postern_shared::disk::write_atomic(&RealDisk, &bench.path().join("master.key"), &key).unwrap();
-    let error = bench.open_on(disk()).unwrap_err().to_string();
+    let error = bench.open_on(&disk()).unwrap_err().to_string();
     assert!(error.contains("store.json") && error.contains("another instance"), "{error}");
 }
 
 #[test]
 fn the_audit_log_grows_by_whole_lines() {
     let bench = Bench::new();
-    bench.open().audit().record("search", serde_json::json!({ "query": "x" })).unwrap();
-    bench.open().audit().record("message get", serde_json::json!({ "id": "1" })).unwrap();
+    bench.open().audit().record("search", &serde_json::json!({ "query": "x" })).unwrap();
+    bench.open().audit().record("message get", &serde_json::json!({ "id": "1" })).unwrap();
     let text = String::from_utf8(RealDisk.read(&bench.path().join("audit.log"), 10_000).unwrap()).unwrap();
     let lines: Vec<serde_json::Value> =
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();

@@ -21,14 +21,14 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// Lets the daemon answer when one runs; else opens the data directory for the moment and answers here.
-pub(super) fn answer(settings: Settings, command: Command) -> Result<Value> {
+pub(super) fn answer(settings: &Settings, command: Command) -> Result<Value> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let disk: Arc<dyn Disk> = Arc::new(RealDisk);
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;
     let start = clock.moment();
     loop {
-        match runtime.block_on(ask_daemon(&settings, &command, Arc::clone(&clock))) {
+        match runtime.block_on(ask_daemon(settings, &command, Arc::clone(&clock))) {
             Ok(answer) => return Ok(answer),
             Err(CallError::NotRunning) => {}
             Err(error) => return Err(error.into()),
@@ -36,7 +36,7 @@ pub(super) fn answer(settings: Settings, command: Command) -> Result<Value> {
         match Core::open(Arc::clone(&disk), Arc::clone(&clock), settings.clone(), false) {
             Ok(core) => return runtime.block_on(do_here(core, command, clock)),
             Err(StartError::InUse { .. }) if clock.moment().since(start) < PATIENCE => {
-                std::thread::sleep(PAUSE)
+                std::thread::sleep(PAUSE);
             }
             Err(error) => return Err(error.into()),
         }

@@ -48,7 +48,7 @@ pub fn run() -> Result<ExitCode> {
     start_log(Level::Warn);
     let doctor = matches!(args.task, Task::Doctor);
     let (command, show) = command(args.task)?;
-    let answer = ask::answer(settings.clone(), command)?;
+    let answer = ask::answer(&settings, command)?;
     if doctor {
         return setup::doctor(&settings, &answer, json);
     }

@@ -24,7 +24,7 @@ struct Finding {
 /// Checks one thing after the other and tells all; fails when any is in trouble.
 pub(super) fn run(settings: &Settings, json: bool) -> Result<()> {
     let mut findings = vec![disk_space(settings), certificate(settings)];
-    match super::answer(settings.clone(), &Command::Status) {
+    match super::answer(settings, &Command::Status) {
         Ok(status) => {
             let damage = status["damage"].as_array().into_iter().flatten().filter_map(Value::as_str);
             let damage: Vec<&str> = damage.collect();

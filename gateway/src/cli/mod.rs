@@ -42,7 +42,7 @@ pub fn run() -> Result<()> {
         Task::Serve => serve(settings),
         Task::CheckConfig => setup::check_config(&settings, args.json),
         Task::Doctor => doctor::run(&settings, args.json),
-        Task::Status => command(settings, &Command::Status, args.json, output::status),
+        Task::Status => command(&settings, &Command::Status, args.json, output::status),
         Task::Mailbox { action } => mailbox(settings, action, args.json),
         Task::Certificate { action: CertificateAction::Show } => {
             setup::show_certificate(&settings, args.json)
@@ -84,10 +84,10 @@ fn mailbox(settings: Settings, action: MailboxAction, json: bool) -> Result<()> 
         MailboxAction::Delete { id } => Command::MailboxDelete { id },
         MailboxAction::List | MailboxAction::Recover { .. } => Command::MailboxList,
     };
-    command(settings, &command_, json, show)
+    command(&settings, &command_, json, show)
 }
 
-fn command(settings: Settings, command: &Command, json: bool, show: fn(&Value) -> String) -> Result<()> {
+fn command(settings: &Settings, command: &Command, json: bool, show: fn(&Value) -> String) -> Result<()> {
     let answer = answer(settings, command)?;
     println!("{}", if json { answer.to_string() } else { show(&answer) });
     Ok(())
@@ -98,7 +98,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// Lets the daemon answer when one runs; else opens the data directory for the moment and answers here.
-fn answer(settings: Settings, command: &Command) -> Result<Value> {
+fn answer(settings: &Settings, command: &Command) -> Result<Value> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let disk: Arc<dyn Disk> = Arc::new(RealDisk);
     let start = clock.moment();
@@ -111,7 +111,7 @@ fn answer(settings: Settings, command: &Command) -> Result<Value> {
         match Core::open(Arc::clone(&disk), Arc::clone(&clock), settings.clone()) {
             Ok(core) => return execute(&Arc::new(core), command.clone()).map_err(|message| anyhow!(message)),
             Err(StartError::InUse { .. }) if clock.moment().since(start) < PATIENCE => {
-                std::thread::sleep(PAUSE)
+                std::thread::sleep(PAUSE);
             }
             Err(error) => return Err(error.into()),
         }

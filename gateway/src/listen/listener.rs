@@ -99,7 +99,7 @@ pub async fn serve(listener: TcpListener, door: Door, server: impl Server) {
     drop(listener);
     let all_ended = async {
         while let Some(ended) = sessions.join_next().await {
-            report(ended)
+            report(ended);
         }
     };
     if timeout(GRACE, all_ended).await.is_err() {

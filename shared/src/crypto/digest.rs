@@ -131,6 +131,6 @@ mod tests {
     fn hkdf_matches_rfc_5869() {
         let okm = hkdf_sha256::<42>(&[0x0b; 22], &[]);
         let expected = "8da4e775a563c18f715f802a063c5a31b8a11f5c5ee1879ec3454e5f3c738d2d9d201395faa4b61a96c8";
-        assert_eq!(hex::encode(&*okm), expected);
+        assert_eq!(hex::encode(*okm), expected);
     }
 }

@@ -30,9 +30,9 @@ pub struct CatalogError {
 #[derive(Debug, Clone)]
 pub(super) enum Change {
     /// A message, and where its manifest lies.
-    Archived(Manifest, Place),
+    Archived(Box<Manifest>, Place),
     /// More of a message that is there.
-    Added(Addition),
+    Added(Box<Addition>),
 }
 
 /// A message as listed.

@@ -149,7 +149,7 @@ impl Catalog for SqliteCatalog {
             )?;
             let row = statement.query_row([signed(seq)], |row| {
                 Ok(Row {
-                    id: parsed(row.get::<_, String>(0)?)?,
+                    id: parsed(&row.get::<_, String>(0)?)?,
                     date: row.get(1)?,
                     archived: UnixMillis(unsigned(row.get(2)?)),
                     received: Some(UnixMillis(unsigned(row.get(3)?))),
@@ -172,7 +172,7 @@ impl Catalog for SqliteCatalog {
                  WHERE number > ?1 GROUP BY changes.seq ORDER BY latest LIMIT ?2",
             )?;
             let rows = statement.query_map(params![signed(after), signed(limit as u64)], |row| {
-                Ok((unsigned(row.get(0)?), unsigned(row.get(1)?), parsed(row.get::<_, String>(2)?)?))
+                Ok((unsigned(row.get(0)?), unsigned(row.get(1)?), parsed(&row.get::<_, String>(2)?)?))
             })?;
             rows.collect()
         })
@@ -217,7 +217,7 @@ fn place(row: &rusqlite::Row<'_>) -> rusqlite::Result<Place> {
     Ok(Place { pack: unsigned(row.get(0)?), offset: unsigned(row.get(1)?) })
 }
 
-fn parsed(text: String) -> rusqlite::Result<MessageId> {
+fn parsed(text: &str) -> rusqlite::Result<MessageId> {
     text.parse().map_err(|error| {
         rusqlite::Error::FromSqlConversionFailure(
             0,
@@ -229,7 +229,7 @@ fn parsed(text: String) -> rusqlite::Result<MessageId> {
 
 fn id_where(connection: &Connection, condition: &str, hmac: Digest) -> rusqlite::Result<Option<MessageId>> {
     let mut statement = connection.prepare_cached(&format!("SELECT id FROM messages WHERE {condition}"))?;
-    statement.query_row([&hmac.0[..]], |row| parsed(row.get(0)?)).optional()
+    statement.query_row([&hmac.0[..]], |row| parsed(&row.get::<_, String>(0)?)).optional()
 }
 
 fn seq_of(connection: &Connection, id: MessageId) -> rusqlite::Result<Option<i64>> {
