@@ -223,7 +223,7 @@ impl Instance {
         if objects.is_empty() {
             return Ok(outcomes);
         }
-        let first_leaf = self.catalog.counts()?.messages;
+        let first_leaf = writing.leaves.count();
         let (stored, watermark, undo) = writing.objects.append(&objects)?;
         let changes: Vec<Change> = changes
             .into_iter()
@@ -239,6 +239,8 @@ impl Instance {
             .and_then(|()| Ok(self.catalog.apply(&stored, &changes, watermark)?));
         if let Err(error) = entered {
             writing.objects.undo(&undo);
+            // The next commit writes over them in any case.
+            writing.leaves.forget_from(first_leaf);
             return Err(error);
         }
         let mut kept = self.fresh.lock().unwrap_or_else(PoisonError::into_inner);

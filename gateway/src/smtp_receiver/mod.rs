@@ -29,9 +29,13 @@
 //!
 //! Not here: sealing (`intake`), TLS and limits (`listen`), dialling upstream (later: `proxy`).
 
+#[cfg(test)]
+mod dialogues;
 mod driver;
 mod policy;
 mod session;
+#[cfg(test)]
+mod tests;
 mod transaction;
 
 pub use driver::SmtpServer;

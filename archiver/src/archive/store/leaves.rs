@@ -51,6 +51,11 @@ impl Leaves {
         Ok(())
     }
 
+    /// Counts only the first `count` leaves; what lies behind them is written over.
+    pub(in crate::archive) fn forget_from(&mut self, count: u64) {
+        self.count = self.count.min(count);
+    }
+
     /// Cuts what lies behind the first `count` leaves.
     pub(in crate::archive) fn cut(&mut self, count: u64) -> Result<(), StoreError> {
         let cut = self.file.set_len(count * LEAF_BYTES).and_then(|()| self.file.sync_data());

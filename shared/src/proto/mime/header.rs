@@ -38,7 +38,8 @@ impl Header {
     pub fn parse(message: &[u8]) -> Self {
         let end = message.len().min(HEADER_BYTES_MAX);
         let mut header = Self::default();
-        let mut at = 0;
+        // The line by which mbox files divide messages sometimes stays on.
+        let mut at = if message.starts_with(b"From ") { line_end(message, 0) } else { 0 };
         while at < end {
             let line_end = line_end(message, at);
             if is_empty_line(&message[at..line_end]) {
@@ -153,6 +154,12 @@ mod tests {
         assert_eq!((header.fields.len(), header.body), (1, 6));
         assert_eq!(Header::parse(b""), Header::default());
         assert_eq!(Header::parse(b"\r\nbody").body, 2);
+    }
+
+    #[test]
+    fn the_dividing_line_of_an_mbox_is_passed_over() {
+        let header = Header::parse(b"From anna Mon Jan  5 10:00:00 2026\r\nSubject: x\r\n\r\nbody");
+        assert_eq!((header.first("Subject"), header.body), (Some("x"), 50));
     }
 
     #[test]

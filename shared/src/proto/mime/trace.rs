@@ -144,6 +144,9 @@ fn parse_block(served: &[u8]) -> Option<(Trace, usize)> {
     let mut found = Found::default();
     let mut at = 0;
     while at < served.len().min(BLOCK_BYTES_MAX) {
+        if let Some((digest, octets)) = last_field(&served[at..]) {
+            return found.into_trace(digest).map(|trace| (trace, at + octets));
+        }
         let (field, end) = next_field(served, at)?;
         at = end;
         let (name, value) = field.split_once(':')?;
@@ -158,13 +161,26 @@ fn parse_block(served: &[u8]) -> Option<(Trace, usize)> {
             "x-postern-rcpt" => found.recipients.push(value),
             "x-postern-normalised" => found.normalised = parse_normalised(&value)?,
             "x-postern-size" => found.content_bytes = value.parse().ok(),
-            "x-postern-content-sha256" => {
-                return found.into_trace(value.parse().ok()?).map(|trace| (trace, at));
-            }
             _ => return None,
         }
     }
     None
+}
+
+/// The last field, when `bytes` begin with it, and its octets: exactly its two lines, for a message may begin with a line
+/// that would pass for a third.
+fn last_field(bytes: &[u8]) -> Option<(Digest, usize)> {
+    const NAME: &[u8] = b"X-Postern-Content-SHA256:";
+    let (name, rest) = bytes.split_at_checked(NAME.len())?;
+    if !name.eq_ignore_ascii_case(NAME) {
+        return None;
+    }
+    let folding = rest.iter().take(8).take_while(|byte| byte.is_ascii_whitespace()).count();
+    let digits = std::str::from_utf8(rest.get(folding..folding + 64)?).ok()?;
+    let behind = &rest[folding + 64..];
+    let line_end = if behind.starts_with(b"\r\n") { 2 } else { usize::from(behind.starts_with(b"\n")) };
+    (line_end > 0).then_some(())?;
+    Some((digits.parse().ok()?, NAME.len() + folding + 64 + line_end))
 }
 
 /// The field that begins at `at`, unfolded, and where the next one begins.
@@ -316,6 +332,15 @@ mod tests {
             assert_eq!((found, rest), (Some(trace), &message[..]));
         }
         assert_eq!(untrusted_fields(message), ["X-Postern-Id", "X-Postern-Content-SHA256"]);
+    }
+
+    /// Goal: a message that begins with a folded line, or with one of our fields, is not taken for more of ours.
+    #[test]
+    fn what_follows_the_last_field_is_the_message_whatever_it_begins_with() {
+        for message in [&b" folded\r\n\r\n"[..], b"\tx", b"", b"\r\n", b"X-Postern-Size: 1\r\n\r\n", b"\n "] {
+            let served = [&write(&trace())[..], message].concat();
+            assert_eq!(split(&served), (Some(trace()), message));
+        }
     }
 
     #[test]

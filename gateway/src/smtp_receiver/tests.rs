@@ -1,0 +1,150 @@
+use proptest::prelude::*;
+
+use super::dialogues::{Stage, settings};
+use super::session::{Event, Session};
+
+const TO: &[u8] =
+    b"EHLO x\r\nMAIL FROM:<a@example.com>\r\nRCPT TO:<mbx-000000000000000a@gateway.example.com>\r\nDATA\r\n";
+
+fn stage() -> Stage {
+    Stage::new(Session::new(settings(1_000_000), true))
+}
+
+fn replies(stage: &Stage) -> String {
+    String::from_utf8_lossy(&stage.replies).into_owned()
+}
+
+/// Goal: no smuggled end of data starts a second transaction, wherever the network cuts.
+/// Method: each variant inside a message, a whole transaction behind it, the stream cut at every octet.
+#[test]
+fn a_smuggled_transaction_is_content() {
+    let variants: [&[u8]; 11] = [
+        b"\n.\n",
+        b"\n.\r",
+        b"\r.\n",
+        b"\r.\r",
+        b"\n.\r\n",
+        b"\r.\r\n",
+        b"\r\n.\n",
+        b"\r\n.\r",
+        b"\r\n.\r\r\n",
+        b"\r\r\n.\r\r\n",
+        b"\r\n\0.\r\n",
+    ];
+    for variant in variants {
+        let smuggled = b"MAIL FROM:<evil@example.org>\r\nRCPT TO:<mbx-000000000000000a@gateway.example.com>\r\nDATA\r\nevil\r\n.\r\n";
+        let input = [TO, b"first", variant, smuggled, b"NOOP\r\n"].concat();
+        for cut in 0..=input.len() {
+            let mut stage = stage();
+            let mut unread = stage.feed(&input[..cut]);
+            unread.extend_from_slice(&input[cut..]);
+            let left = stage.feed(&unread);
+            let shown = String::from_utf8_lossy(variant).into_owned();
+            assert!(left.is_empty(), "{shown:?} cut at {cut}");
+            assert_eq!(stage.stored.len(), 1, "{shown:?} cut at {cut}");
+            let (envelope, content) = &stage.stored[0];
+            assert_eq!(envelope.mail_from, "a@example.com");
+            assert!(content.windows(4).any(|window| window == b"evil"), "{shown:?}: it is all content");
+        }
+    }
+}
+
+/// Goal: `250` at the end of data is a promise that only [`Event::Stored`] can give.
+#[test]
+fn the_end_of_data_is_answered_only_by_the_disk() {
+    let mut session = Session::new(settings(1000), true);
+    let mut actions = Vec::new();
+    let input = [TO, b"x\r\n.\r\n"].concat();
+    let mut rest = &input[..];
+    while !session.is_waiting() {
+        rest = &rest[session.receive(rest, &mut actions)..];
+    }
+    assert_eq!(session.receive(b"NOOP\r\n", &mut actions), 0, "nothing is taken meanwhile");
+    let replied = |actions: &[super::Action], code: u16| {
+        actions
+            .iter()
+            .filter(|action| matches!(action, super::Action::Reply(reply) if reply.code == code))
+            .count()
+    };
+    assert_eq!(
+        (replied(&actions, 354), replied(&actions, 250)),
+        (1, 3),
+        "EHLO, MAIL and RCPT are answered, no more"
+    );
+    session.handle(Event::Stored(Ok(Vec::new())), &mut actions);
+    assert_eq!(replied(&actions, 250), 4);
+}
+
+#[test]
+fn silence_and_shutdown_end_a_session_in_words_and_drop_what_was_half_sent() {
+    for (event, text) in [(Event::Idle, "421 4.4.2"), (Event::Shutdown, "421 4.3.2")] {
+        let mut stage = stage();
+        stage.feed(&[TO, b"half"].concat());
+        stage.event(event);
+        assert!(stage.closed && replies(&stage).contains(text));
+        assert!(stage.stored.is_empty());
+        assert_eq!(stage.feed(b"\r\n.\r\n"), b"\r\n.\r\n", "nothing is taken any more");
+    }
+}
+
+#[test]
+fn there_is_an_end_to_recipients() {
+    let mut stage = stage();
+    stage.feed(b"EHLO x\r\nMAIL FROM:<>\r\n");
+    for _ in 0..1001 {
+        stage.feed(b"RCPT TO:<mbx-000000000000000a@gateway.example.com>\r\n");
+    }
+    let said = replies(&stage);
+    assert_eq!(said.matches("250 2.1.5").count(), 1000);
+    assert_eq!(said.matches("452 4.5.3").count(), 1);
+}
+
+/// What a peer may come up with: pieces of commands, of content, and of neither.
+fn fragment() -> impl Strategy<Value = Vec<u8>> {
+    let commands: Vec<&[u8]> = vec![
+        b"EHLO x\r\n",
+        b"HELO y\r\n",
+        b"MAIL FROM:<a@b.example>\r\n",
+        b"MAIL FROM:<>\r\n",
+        b"RCPT TO:<mbx-000000000000000a@gateway.example.com>\r\n",
+        b"RCPT TO:<x@y.example>\r\n",
+        b"DATA\r\n",
+        b".\r\n",
+        b"\r\n.\r\n",
+        b"BDAT 5\r\n",
+        b"BDAT 0 LAST\r\n",
+        b"BDAT 3 LAST\r\nabc",
+        b"RSET\r\n",
+        b"NOOP\r\n",
+        b"\r",
+        b"\n",
+        b"abcde",
+    ];
+    prop_oneof![
+        5 => proptest::sample::select(commands).prop_map(<[u8]>::to_vec),
+        1 => proptest::collection::vec(any::<u8>(), 0..40),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+    /// Goal: whatever is said and wherever it is cut, the session says the same, stores the same, never promises more than
+    /// was stored, and never panics.
+    #[test]
+    fn anything_said_in_any_pieces_means_the_same(fragments in proptest::collection::vec(fragment(), 0..40), cut in 1usize..50) {
+        let input = fragments.concat();
+        let mut whole = stage();
+        whole.feed(&input);
+        let mut pieces = stage();
+        let mut unread = Vec::new();
+        for piece in input.chunks(cut) {
+            unread.extend_from_slice(piece);
+            unread = pieces.feed(&unread);
+            prop_assert!(unread.len() <= 2048 || pieces.closed, "{} octets wait", unread.len());
+        }
+        prop_assert_eq!(&pieces.replies, &whole.replies);
+        prop_assert_eq!(&pieces.stored, &whole.stored);
+        let promised = replies(&whole).matches("on disk as").count();
+        prop_assert_eq!(promised, whole.stored.len());
+    }
+}
