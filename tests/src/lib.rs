@@ -6,6 +6,7 @@
 //! | [`program`] | the gateway's and the archiver's binaries: run a command, keep a daemon |
 //! | [`smtp`], [`pop3`] | clients of a few lines, blocking, over plain TCP or TLS |
 //! | [`foreign`] | Postfix, and how to skip a test aloud when a program or the corpus is missing |
+//! | [`bench`] | the measures of `make bench` |
 //! | [`messages`] | messages and journal reports for demo and tests |
 
 #![expect(
@@ -13,6 +14,7 @@
     reason = "tests look at the machine as it is; the doors to time and files are for the programs"
 )]
 
+pub mod bench;
 pub mod foreign;
 pub mod messages;
 pub mod pop3;
