@@ -2,9 +2,9 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use tempfile::TempDir;
 
 use super::reader::Maildrop;
@@ -34,9 +34,17 @@ impl Dovecot {
         let port = free_port()?;
         std::fs::write(at.join("dovecot.conf"), config(at, port))?;
         let dovecot = Self { address: ([127, 0, 0, 1], port).into(), dir };
-        run(Command::new("/usr/sbin/dovecot").arg("-c").arg(dovecot.dir.path().join("dovecot.conf")))?;
-        wait_for(dovecot.address)?;
+        dovecot.launch()?;
         Ok(dovecot)
+    }
+
+    /// The daemon keeps the outputs it is given, so these are no pipes: they would never end.
+    fn launch(&self) -> Result<()> {
+        let mut command = Command::new("/usr/sbin/dovecot");
+        command.arg("-c").arg(self.dir.path().join("dovecot.conf"));
+        let status = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status()?;
+        ensure!(status.success(), "Dovecot did not start:\n{}", self.log());
+        wait_for(self.address)
     }
 
     /// What a reader needs.
