@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use tempfile::TempDir;
 
 use super::load::Load;
-use super::{Plan, Rates, progress, raw_disk};
+use super::{Plan, Rates, progress, raw_disk, settle};
 use crate::Security;
 use crate::foreign::{self, Postfix};
 use crate::program::{Kind, NewMailbox, Program};
@@ -65,12 +65,15 @@ fn measure(plan: &Plan, postfix: Option<&Postfix>, name: &str, load: Load) -> Re
     let mut row = Row::default();
     for round in 1..=plan.rounds {
         progress(&format!("intake {name}, round {round} of {}", plan.rounds));
+        settle()?;
         row.syncs.push(raw_disk::sync_rate(&plan.dir)?);
         row.ours.push(ours(plan, load)?);
+        settle()?;
         if let Some(postfix) = postfix {
             let rate = load.run(postfix.address, "journal@example.com", plan.turn);
             row.postfix.push(rate.with_context(|| format!("Postfix:\n{}", tail(&postfix.log())))?);
             postfix.clear()?;
+            settle()?;
         }
         row.raw.push(raw_disk::group_commit(&plan.dir, load.sessions, load.bytes, plan.turn)?);
     }

@@ -22,7 +22,12 @@ pub mod reader;
 
 use std::fmt;
 use std::path::PathBuf;
+use std::process::Command;
 use std::time::Duration;
+
+use anyhow::Result;
+
+use crate::foreign;
 
 /// How much is measured, and where the data lies.
 #[derive(Debug, Clone)]
@@ -91,6 +96,11 @@ impl fmt::Display for Rates {
 /// Says on stderr what goes on.
 pub(crate) fn progress(what: &str) {
     eprintln!("  {what}");
+}
+
+/// Brings to disk what earlier turns wrote and removed, so that it burdens no later one.
+pub(crate) fn settle() -> Result<()> {
+    foreign::run(&mut Command::new("sync")).map(drop)
 }
 
 /// A rate from a count and the time it took.
