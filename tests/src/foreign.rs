@@ -92,7 +92,12 @@ scache    unix  -       -       n       -       1       scache
 impl Postfix {
     /// Starts one; `more` is put behind its main.cf.
     pub fn start(more: &str) -> Result<Self> {
-        let dir = tempfile::Builder::new().prefix("postfix").tempdir()?;
+        Self::start_in(&std::env::temp_dir(), more)
+    }
+
+    /// The same, its directory below `parent`.
+    pub fn start_in(parent: &Path, more: &str) -> Result<Self> {
+        let dir = tempfile::Builder::new().prefix("postfix").tempdir_in(parent)?;
         let at = dir.path();
         // Its processes run as another user and must reach what is theirs.
         run(Command::new("chmod").arg("755").arg(at))?;
@@ -123,6 +128,12 @@ impl Postfix {
         let mut command = Command::new("/usr/sbin/postfix");
         command.arg("-c").arg(self.dir.path().join("etc")).arg(verb);
         command
+    }
+
+    /// Removes every message from its queues.
+    pub fn clear(&self) -> Result<()> {
+        let etc = self.dir.path().join("etc");
+        run(Command::new("/usr/sbin/postsuper").arg("-c").arg(etc).args(["-d", "ALL"])).map(drop)
     }
 
     /// What it logged.

@@ -104,6 +104,11 @@ impl Wire {
         Ok(String::from_utf8_lossy(&line).into_owned())
     }
 
+    /// Bytes as they come; none at the end of the stream.
+    pub fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
+        Ok(self.stream.as_mut().context("the connection is gone")?.read(buffer)?)
+    }
+
     /// The next line as bytes, with its line end.
     pub fn raw_line(&mut self) -> Result<Vec<u8>> {
         let mut line = Vec::new();

@@ -1,0 +1,117 @@
+//! SMTP load: sessions in threads, each on its own connection, each sending one message after the other.
+//!
+//! MAIL, RCPT and DATA go out together (RFC 2920); the next message waits for the reply to the final dot, as a mail
+//! server that needs to know what became of each message does.
+
+use std::net::SocketAddr;
+use std::sync::Barrier;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+
+use super::rate;
+use crate::smtp::{SmtpClient, stuffed};
+use crate::{Security, messages};
+
+/// What is sent, and how.
+#[derive(Debug, Clone, Copy)]
+pub struct Load {
+    /// Connections at a time.
+    pub sessions: usize,
+    /// Octets of each message, before dot-stuffing.
+    pub bytes: usize,
+    /// In clear or by STARTTLS; every connection is secured once and then kept.
+    pub security: Security,
+}
+
+/// One session: a connection and the message that it repeats.
+struct Sender {
+    client: SmtpClient,
+    envelope: Vec<u8>,
+    content: Vec<u8>,
+}
+
+impl Sender {
+    fn connect(address: SocketAddr, to: &str, load: Load, number: usize) -> Result<Self> {
+        let client = SmtpClient::connect(address, load.security)?;
+        let envelope = format!("MAIL FROM:<sender@example.org>\r\nRCPT TO:<{to}>\r\nDATA\r\n").into_bytes();
+        let mut sender = Self { client, envelope, content: stuffed(&messages::sized(number, load.bytes)) };
+        // The first message is a warm-up: the peer's process is there and has its files open.
+        sender.send()?;
+        Ok(sender)
+    }
+
+    fn send(&mut self) -> Result<()> {
+        self.client.wire.send(&self.envelope)?;
+        for expected in [250, 250, 354] {
+            self.expect(expected)?;
+        }
+        self.client.wire.send(&self.content)?;
+        self.expect(250)
+    }
+
+    fn expect(&mut self, code: u16) -> Result<()> {
+        let reply = self.client.reply()?;
+        ensure!(reply.code == code, "{code} was expected: {reply:?}");
+        Ok(())
+    }
+}
+
+impl Load {
+    /// Sends to `to` for a time; messages acknowledged per second.
+    pub fn run(self, address: SocketAddr, to: &str, time: Duration) -> Result<f64> {
+        let barrier = Barrier::new(self.sessions);
+        let session = |number| {
+            let sender = Sender::connect(address, to, self, number);
+            // Before `?`: the others wait here.
+            barrier.wait();
+            let mut sender = sender?;
+            let start = Instant::now();
+            let mut acknowledged = 0;
+            while start.elapsed() < time {
+                sender.send()?;
+                acknowledged += 1;
+            }
+            let taken = start.elapsed();
+            sender.client.quit()?;
+            Ok((acknowledged, taken))
+        };
+        sum(&in_threads(self.sessions, session)?)
+    }
+
+    /// Sends `count` messages, each different, over the sessions together.
+    pub fn fill(self, address: SocketAddr, to: &str, count: usize) -> Result<()> {
+        let session = |number| {
+            let mut client = SmtpClient::connect(address, self.security)?;
+            for message in (number..count).step_by(self.sessions) {
+                let reply =
+                    client.send("sender@example.org", &[to], &messages::sized(message, self.bytes))?;
+                ensure!(reply.code == 250, "{reply:?}");
+            }
+            client.quit()
+        };
+        in_threads(self.sessions, session).map(drop)
+    }
+}
+
+/// Runs `session` with each number in a thread of its own.
+pub(crate) fn in_threads<T: Send>(
+    count: usize,
+    session: impl Fn(usize) -> Result<T> + Sync,
+) -> Result<Vec<T>> {
+    let session = &session;
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..count).map(|number| scope.spawn(move || session(number))).collect();
+        threads
+            .into_iter()
+            .map(|thread| thread.join().ok().context("a session panicked").and_then(|result| result))
+            .collect()
+    })
+}
+
+/// The rate of all sessions: their messages over the time until the last one ended.
+pub(crate) fn sum(sessions: &[(usize, Duration)]) -> Result<f64> {
+    let count = sessions.iter().map(|(count, _)| count).sum();
+    let time = sessions.iter().map(|(_, time)| *time).max().context("no session")?;
+    Ok(rate(count, time))
+}
