@@ -119,8 +119,11 @@ pub enum UserAction {
         instance: InInstance,
         /// The user's id; also the name of their archive.
         id: String,
-        /// An e-mail address whose mail is theirs; repeat for more.
-        #[arg(long = "email", visible_alias = "address", value_name = "ADDRESS", required = true)]
+        /// E-mail addresses whose mail is theirs.
+        #[arg(value_name = "ADDRESS", required_unless_present = "emails")]
+        addresses: Vec<String>,
+        /// The same as an option; repeat it, or divide addresses by commas.
+        #[arg(long = "email", visible_alias = "address", value_name = "ADDRESS", value_delimiter = ',')]
         emails: Vec<String>,
     },
     /// List all users.

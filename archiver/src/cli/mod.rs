@@ -70,7 +70,9 @@ fn command(task: Task) -> Result<(Command, Show)> {
             InstanceAction::Show { id } => (Command::InstanceShow { id }, output::instance),
         },
         Task::User { action } => match action {
-            UserAction::Add { instance, id, emails } => {
+            UserAction::Add { instance, id, mut addresses, emails } => {
+                addresses.extend(emails);
+                let emails = addresses;
                 (Command::UserAdd { instance: instance.instance, id, emails }, output::user)
             }
             UserAction::List { instance } => {
