@@ -1,10 +1,11 @@
 //! The archiver as one thing: its data directory, locked, and the instances in it.
 
 use std::collections::{HashMap, HashSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use postern_shared::clock::Clock;
+use postern_shared::data_dir::{self, DataDirError};
 use postern_shared::disk::{Disk, DiskLock};
 
 use crate::archive::{ArchiveError, Instance, InstanceInfo};
@@ -27,30 +28,6 @@ pub struct Core {
     _lock: DiskLock,
 }
 
-/// Why the archiver cannot start.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum StartError {
-    /// Another process works on the same data.
-    #[error("{holder} uses the data directory {data_dir}; stop it first, or give this one its own data_dir")]
-    InUse {
-        /// The directory.
-        data_dir: PathBuf,
-        /// Who holds the lock.
-        holder: String,
-    },
-    /// The data directory cannot be used.
-    #[error("cannot use the data directory {data_dir}: {source}")]
-    DataDir {
-        /// The directory.
-        data_dir: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
-}
-
-const LOCK_NAME: &str = "postern-archiver.lock";
-
 impl Core {
     /// Takes the data directory's lock. Instances are opened when they are first asked for.
     pub fn open(
@@ -58,8 +35,8 @@ impl Core {
         clock: Arc<dyn Clock>,
         settings: Settings,
         running: bool,
-    ) -> Result<Self, StartError> {
-        let lock = lock(&*disk, &settings.data_dir)?;
+    ) -> Result<Self, DataDirError> {
+        let lock = data_dir::lock(&*disk, &settings.data_dir, "postern-archiver")?;
         Ok(Self {
             settings,
             clock,
@@ -122,20 +99,4 @@ impl Drop for Running<'_> {
     fn drop(&mut self) {
         self.core.pulling.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.key);
     }
-}
-
-fn lock(disk: &dyn Disk, data_dir: &Path) -> Result<DiskLock, StartError> {
-    let unusable = |source| StartError::DataDir { data_dir: data_dir.into(), source };
-    disk.create_dir_all(data_dir).map_err(unusable)?;
-    let path = data_dir.join(LOCK_NAME);
-    let note = format!("postern-archiver, process {}", std::process::id());
-    disk.lock(&path, &note).map_err(unusable)?.ok_or_else(|| StartError::InUse {
-        data_dir: data_dir.into(),
-        holder: disk
-            .read(&path, 200)
-            .ok()
-            .and_then(|note| String::from_utf8(note).ok())
-            .filter(|note| !note.is_empty())
-            .unwrap_or_else(|| "another postern-archiver".into()),
-    })
 }

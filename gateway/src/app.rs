@@ -1,10 +1,10 @@
 //! The gateway as one thing: opens its rooms in order, and keeps a second daemon out.
 
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use postern_shared::clock::Clock;
 use postern_shared::crypto::password::Argon2Cost;
+use postern_shared::data_dir::{self, DataDirError};
 use postern_shared::disk::{Disk, DiskLock};
 use postern_shared::id::MessageIds;
 use serde_json::{Value, json};
@@ -37,22 +37,9 @@ pub struct Core {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
-    /// Another process works on the same data.
-    #[error("{holder} uses the data directory {data_dir}; stop it first, or give this one its own data_dir")]
-    InUse {
-        /// The directory.
-        data_dir: PathBuf,
-        /// Who holds the lock.
-        holder: String,
-    },
-    /// The data directory cannot be used.
-    #[error("cannot use the data directory {data_dir}: {source}")]
-    DataDir {
-        /// The directory.
-        data_dir: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
+    /// The data directory.
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
     /// The mailboxes cannot be read.
     #[error(transparent)]
     Mailboxes(#[from] MailboxError),
@@ -61,24 +48,22 @@ pub enum StartError {
     Spool(#[from] SpoolError),
 }
 
-const LOCK_NAME: &str = "postern-gateway.lock";
-
 impl Core {
     /// Takes the data directory's lock and opens what is in it.
     pub fn open(disk: Arc<dyn Disk>, clock: Arc<dyn Clock>, settings: Settings) -> Result<Self, StartError> {
-        let data_dir = settings.data_dir.clone();
-        let lock = lock(&*disk, &data_dir)?;
+        let dir = settings.data_dir.clone();
+        let lock = data_dir::lock(&*disk, &dir, "postern-gateway")?;
         let registry = Registry::open(
             Arc::clone(&disk),
             Arc::clone(&clock),
-            &data_dir.join("mailboxes"),
+            &dir.join("mailboxes"),
             &settings.email_domain,
             Argon2Cost::DEFAULT,
         )?;
         let spool = SegmentSpool::open(
             Arc::clone(&disk),
             Arc::clone(&clock),
-            &data_dir.join("spool"),
+            &dir.join("spool"),
             spool::Settings::default(),
         )?;
         let ids = Arc::new(MessageIds::default());
@@ -106,20 +91,4 @@ impl Core {
             "damage": damage,
         })
     }
-}
-
-fn lock(disk: &dyn Disk, data_dir: &Path) -> Result<DiskLock, StartError> {
-    let unusable = |source| StartError::DataDir { data_dir: data_dir.into(), source };
-    disk.create_dir_all(data_dir).map_err(unusable)?;
-    let path = data_dir.join(LOCK_NAME);
-    let note = format!("postern-gateway, process {}", std::process::id());
-    disk.lock(&path, &note).map_err(unusable)?.ok_or_else(|| StartError::InUse {
-        data_dir: data_dir.into(),
-        holder: disk
-            .read(&path, 200)
-            .ok()
-            .and_then(|note| String::from_utf8(note).ok())
-            .filter(|note| !note.is_empty())
-            .unwrap_or_else(|| "another postern-gateway".into()),
-    })
 }

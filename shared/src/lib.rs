@@ -3,6 +3,7 @@
 //! | room | what it holds |
 //! |---|---|
 //! | [`clock`], [`disk`] | the only doors to time and to files |
+//! | [`data_dir`] | one process a data directory |
 //! | [`id`] | mailbox and message ids |
 //! | [`crypto`] | secrets, key pairs, sealing, digests, password hashing |
 //! | [`proto`] | bytes to values and back: SMTP, POP3, MIME and journal reports; no sockets, no clock |
@@ -16,6 +17,7 @@ pub mod clock;
 pub mod config;
 pub mod control;
 pub mod crypto;
+pub mod data_dir;
 pub mod disk;
 pub mod id;
 pub mod proto;

@@ -8,11 +8,12 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, anyhow};
 use postern_shared::clock::{Clock, SystemClock};
 use postern_shared::control::{CallError, Context, Handler, call_cancellable};
+use postern_shared::data_dir::DataDirError;
 use postern_shared::disk::{Disk, RealDisk};
 use postern_shared::telemetry::ProgressView;
 use serde_json::Value;
 
-use crate::app::{Core, StartError};
+use crate::app::Core;
 use crate::command::{Command, Commands};
 use crate::settings::Settings;
 
@@ -35,7 +36,7 @@ pub(super) fn answer(settings: &Settings, command: Command) -> Result<Value> {
         }
         match Core::open(Arc::clone(&disk), Arc::clone(&clock), settings.clone(), false) {
             Ok(core) => return runtime.block_on(do_here(core, command, clock)),
-            Err(StartError::InUse { .. }) if clock.moment().since(start) < PATIENCE => {
+            Err(DataDirError::InUse { .. }) if clock.moment().since(start) < PATIENCE => {
                 std::thread::sleep(PAUSE);
             }
             Err(error) => return Err(error.into()),

@@ -15,6 +15,7 @@ use anyhow::{Context as _, Result, anyhow};
 use clap::Parser;
 use postern_shared::clock::{Clock, SystemClock};
 use postern_shared::control::{CallError, call};
+use postern_shared::data_dir::DataDirError;
 use postern_shared::disk::{Disk, RealDisk};
 use postern_shared::telemetry::start_log;
 use serde_json::Value;
@@ -110,7 +111,9 @@ fn answer(settings: &Settings, command: &Command) -> Result<Value> {
         }
         match Core::open(Arc::clone(&disk), Arc::clone(&clock), settings.clone()) {
             Ok(core) => return execute(&Arc::new(core), command.clone()).map_err(|message| anyhow!(message)),
-            Err(StartError::InUse { .. }) if clock.moment().since(start) < PATIENCE => {
+            Err(StartError::DataDir(DataDirError::InUse { .. }))
+                if clock.moment().since(start) < PATIENCE =>
+            {
                 std::thread::sleep(PAUSE);
             }
             Err(error) => return Err(error.into()),

@@ -72,6 +72,7 @@ use std::time::Duration;
 
 use postern_shared::clock::UnixMillis;
 use postern_shared::crypto::seal::Sealed;
+pub use postern_shared::disk::Damage;
 use postern_shared::id::{MailboxId, MessageId};
 
 pub use large::LargeFile;
@@ -175,23 +176,6 @@ pub struct Swept {
     pub files_removed: u64,
     /// Messages moved out of sparse segments.
     pub messages_moved: u64,
-}
-
-/// A place in the spool that could not be understood.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Damage {
-    /// The file.
-    pub path: PathBuf,
-    /// The first octet concerned.
-    pub offset: u64,
-    /// What is wrong there.
-    pub what: String,
-}
-
-impl std::fmt::Display for Damage {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} at byte {}: {}", self.path.display(), self.offset, self.what)
-    }
 }
 
 /// The step of a commit that failed.

@@ -10,6 +10,7 @@
 //!   one would survive a power cut.
 
 mod atomic;
+mod damage;
 mod faulty;
 mod real;
 
@@ -19,6 +20,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use atomic::write_atomic;
+pub use damage::Damage;
 pub use faulty::{Fault, FaultyDisk, Step};
 pub use real::RealDisk;
 

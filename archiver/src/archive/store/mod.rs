@@ -51,27 +51,12 @@ mod objects;
 
 use std::path::PathBuf;
 
+pub use postern_shared::disk::Damage;
+
 pub(super) use files::ReadOnlyFrom;
 pub(super) use format::Kind;
 pub(super) use leaves::{Leaves, leaf};
 pub(super) use objects::{NewObject, ObjectId, ObjectStore, Place, Stored};
-
-/// A place in the store that could not be understood.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Damage {
-    /// The file.
-    pub path: PathBuf,
-    /// The first octet concerned.
-    pub offset: u64,
-    /// What is wrong there.
-    pub what: String,
-}
-
-impl std::fmt::Display for Damage {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} at byte {}: {}", self.path.display(), self.offset, self.what)
-    }
-}
 
 /// Why the store cannot do what it was asked for.
 #[derive(Debug, thiserror::Error)]
