@@ -11,11 +11,11 @@ help:
 	@echo "make bench   performance beside Postfix and Dovecot, as ratios from one run"
 
 demo:
-	@$(CARGO) build --quiet --workspace --bins
+	@$(CARGO) build --workspace --bins
 	@target/debug/postern-demo
 
 run:
-	@$(CARGO) build --quiet --workspace --bins
+	@$(CARGO) build --workspace --bins
 	@target/debug/postern-demo --keep data
 
 test: install-test-tools

@@ -24,6 +24,8 @@ pub struct NewMessage {
     pub quarantined: Option<String>,
     /// Where it came from.
     pub source: Source,
+    /// Fields of the gateway's names that its sender wrote: recorded, believed in nothing.
+    pub untrusted_fields: Vec<String>,
     /// What it is found by.
     pub index: IndexFields,
 }

@@ -134,6 +134,7 @@ impl<'i> Plan<'i> {
             participants: message.participants,
             filed_in: message.filed_in,
             source: message.source,
+            untrusted_fields: message.untrusted_fields,
             evidence,
         };
         let leaf = leaf(id, archived, content_hash, envelope_hash(&arrival), json_hash(&arrival.source));
@@ -207,6 +208,7 @@ impl<'i> Plan<'i> {
                 participants,
                 filed_in,
                 source: message.source,
+                untrusted_fields: message.untrusted_fields,
                 evidence,
             },
         };

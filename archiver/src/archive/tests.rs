@@ -70,6 +70,7 @@ fn message(n: usize, to: &str) -> NewMessage {
         participants: Vec::new(),
         filed_in: vec![placement(to)],
         quarantined: None,
+        untrusted_fields: Vec::new(),
         source: Source { profile: "p".into(), uidl: n.to_string(), received: None },
         index,
     }

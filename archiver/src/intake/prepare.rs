@@ -41,17 +41,13 @@ pub fn prepare(
     let (trace, message) = trace::split(raw);
     if let Some(trace) = &trace {
         check(trace, message)?;
-        let untrusted = trace::untrusted_fields(message);
-        if !untrusted.is_empty() {
-            tracing::warn!(id = %trace.id, fields = ?untrusted, "the sender wrote fields of our names; they mean nothing");
-        }
     }
     let source = Source {
         profile: arrival.profile.to_owned(),
         uidl: arrival.uidl.to_owned(),
         received: trace.as_ref().map(|trace| trace.received_at),
     };
-    Ok(match unwrap(message) {
+    let prepared = match unwrap(message) {
         _ if Header::parse(message).fields.is_empty() => {
             quarantined(message, trace.as_ref(), source, "it has no header field")
         }
@@ -68,7 +64,8 @@ pub fn prepare(
             let content = original.to_vec();
             journaled(message, content, &report, source, &participants, filed_in)
         }
-    })
+    };
+    Ok(NewMessage { untrusted_fields: trace::untrusted_fields(message), ..prepared })
 }
 
 fn check(trace: &Trace, message: &[u8]) -> Result<(), Altered> {
@@ -90,6 +87,7 @@ fn quarantined(message: &[u8], trace: Option<&Trace>, source: Source, why: &str)
         participants: stored(&participants(trace, None, message)),
         filed_in: vec![Placement { archive: QUARANTINE.into(), folder: "Raw".into() }],
         quarantined: Some(why.to_owned()),
+        untrusted_fields: Vec::new(),
         index: index_fields(message, None),
         source,
     }
@@ -110,6 +108,7 @@ fn plain(
         participants: stored(participants),
         filed_in,
         quarantined: None,
+        untrusted_fields: Vec::new(),
         index: index_fields(message, None),
         source,
     }
@@ -138,6 +137,7 @@ fn journaled(
         participants: stored(participants),
         filed_in,
         quarantined: None,
+        untrusted_fields: Vec::new(),
         index: index_fields(&content, Some(message)),
         source,
         content,

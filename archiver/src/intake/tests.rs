@@ -190,6 +190,7 @@ fn the_gateways_fields_come_off_and_a_senders_own_stay() {
         found.participants.iter().all(|who| who.address != "bob@example.com"),
         "a forged field is no evidence"
     );
+    assert_eq!(found.untrusted_fields, ["X-Postern-Rcpt"], "but that it was forged is recorded");
 }
 
 #[test]

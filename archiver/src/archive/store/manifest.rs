@@ -70,6 +70,9 @@ pub(in crate::archive) struct Arrival {
     pub(in crate::archive) participants: Vec<AddressEvidence>,
     pub(in crate::archive) filed_in: Vec<Placement>,
     pub(in crate::archive) source: Source,
+    /// Names of the gateway's fields that the sender wrote into the message.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(in crate::archive) untrusted_fields: Vec<String>,
     pub(in crate::archive) evidence: Option<StoredEvidence>,
 }
 
