@@ -207,6 +207,9 @@ fn blocking<R>(work: impl FnOnce() -> R) -> R {
 fn refusal(error: SpoolError) -> IntakeError {
     match error {
         SpoolError::Full { free_bytes, needed_bytes } => IntakeError::Full { free_bytes, needed_bytes },
+        SpoolError::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
+            IntakeError::Full { free_bytes: 0, needed_bytes: 0 }
+        }
         other => temporary(other),
     }
 }

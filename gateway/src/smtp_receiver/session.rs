@@ -14,6 +14,8 @@ use super::transaction::{Body, Taken, Transaction, too_long};
 use crate::intake::{Envelope, IntakeError, Recipient};
 
 const RECIPIENTS_MAX: usize = 1000;
+/// Each mailbox of a transaction gets a sealed copy, so their number bounds its memory.
+const MAILBOXES_MAX: usize = 50;
 /// Refused commands after which a peer is sent away; refused recipients count too, so that nobody tries out ids.
 const ERRORS_MAX: u32 = 20;
 
@@ -296,6 +298,9 @@ impl Session {
             return Reply::new(452, "4.5.3", "Too many recipients; send to the rest in another transaction");
         }
         match judge(to, &self.settings.domain, &*self.settings.mailboxes) {
+            Ok(mailbox) if transaction.is_one_mailbox_too_many(mailbox, MAILBOXES_MAX) => {
+                Reply::new(452, "4.5.3", "Too many mailboxes; send to the rest in another transaction")
+            }
             Ok(mailbox) => {
                 transaction.recipients.push(Recipient { mailbox, address: to.written.clone() });
                 Reply::new(250, "2.1.5", "Ok")

@@ -148,3 +148,16 @@ proptest! {
         prop_assert_eq!(promised, whole.stored.len());
     }
 }
+
+/// Goal: the number of sealed copies that one transaction can ask for is bounded.
+#[test]
+fn there_is_an_end_to_mailboxes() {
+    let recipient = |n: u64| crate::intake::Recipient {
+        mailbox: postern_shared::id::MailboxId::from_bytes(n.to_be_bytes()),
+        address: String::new(),
+    };
+    let recipients: Vec<_> = (0..50).flat_map(|n| [recipient(n), recipient(n)]).collect();
+    let transaction = super::transaction::Transaction { recipients, ..Default::default() };
+    assert!(!transaction.is_one_mailbox_too_many(recipient(49).mailbox, 50), "one that is there already");
+    assert!(transaction.is_one_mailbox_too_many(recipient(50).mailbox, 50));
+}

@@ -1,5 +1,6 @@
 //! One mail transaction: envelope, then content by DATA or BDAT.
 
+use postern_shared::id::MailboxId;
 use postern_shared::proto::mime::trace::Normalised;
 use postern_shared::proto::smtp::content::{ChunkDecoder, DataDecoder, LineEnds, Progress};
 use postern_shared::proto::smtp::reply::Reply;
@@ -66,6 +67,15 @@ impl Transaction {
             (Body::Chunk { .. }, None) => (LineEnds::default(), false),
         };
         Normalised { bare_cr, bare_lf, final_crlf_added }
+    }
+
+    /// Whether `mailbox` is none of this transaction's yet, and those are `max` already.
+    pub(super) fn is_one_mailbox_too_many(&self, mailbox: MailboxId, max: usize) -> bool {
+        let mut mailboxes: Vec<MailboxId> =
+            self.recipients.iter().map(|recipient| recipient.mailbox).collect();
+        mailboxes.sort_unstable();
+        mailboxes.dedup();
+        mailboxes.len() >= max && mailboxes.binary_search(&mailbox).is_err()
     }
 
     /// Counts content and refuses what is over the limit.

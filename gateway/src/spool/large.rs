@@ -17,6 +17,7 @@ pub struct LargeFile {
     disk: Arc<dyn Disk>,
     file: Arc<dyn DiskFile>,
     path: PathBuf,
+    reserve_bytes: u64,
     bytes: u64,
     finished: bool,
     kept: bool,
@@ -28,14 +29,16 @@ impl LargeFile {
         dir: &Path,
         mailbox: MailboxId,
         message: MessageId,
+        reserve_bytes: u64,
     ) -> Result<Self, SpoolError> {
         let path = path(dir, mailbox, message);
         let file = disk.create(&path).map_err(SpoolError::io(Step::Create, &path))?;
-        Ok(Self { disk: Arc::clone(disk), file, path, bytes: 0, finished: false, kept: false })
+        Ok(Self { disk: Arc::clone(disk), file, path, reserve_bytes, bytes: 0, finished: false, kept: false })
     }
 
-    /// Appends sealed bytes. Blocks for the disk.
+    /// Appends sealed bytes, unless they would eat into the reserve. Blocks for the disk.
     pub fn write(&mut self, sealed: &[u8]) -> Result<(), SpoolError> {
+        check_space(&*self.disk, &self.path, self.reserve_bytes, sealed.len() as u64)?;
         self.file.write_all_at(&[sealed], self.bytes).map_err(SpoolError::io(Step::Write, &self.path))?;
         self.bytes += sealed.len() as u64;
         Ok(())
@@ -88,6 +91,18 @@ impl Drop for LargeFile {
             tracing::warn!(path = %self.path.display(), %error, "cannot remove an abandoned file");
         }
     }
+}
+
+/// Refuses when `needed_bytes` would eat into the reserve of the file system that holds `path`.
+pub(super) fn check_space(
+    disk: &dyn Disk,
+    path: &Path,
+    reserve_bytes: u64,
+    needed_bytes: u64,
+) -> Result<(), SpoolError> {
+    let free = disk.free_bytes(path).map_err(SpoolError::io(Step::Write, path))?;
+    let free_bytes = free.saturating_sub(reserve_bytes);
+    if free_bytes < needed_bytes { Err(SpoolError::Full { free_bytes, needed_bytes }) } else { Ok(()) }
 }
 
 pub(super) fn path(dir: &Path, mailbox: MailboxId, message: MessageId) -> PathBuf {

@@ -12,7 +12,7 @@ use super::catalog::Catalog;
 use super::writer::{Job, Writer};
 use super::{
     Damage, Entry, LargeFile, NewBody, NewRecord, Receipt, SealedBody, Settings, Spool, SpoolError, Step,
-    Swept, Usage, recover, sweep,
+    Swept, Usage, large, recover, sweep,
 };
 
 /// The spool's parts that writer, readers and sweep share.
@@ -38,12 +38,7 @@ impl Inner {
 
     /// Refuses when `needed_bytes` would eat into the reserve.
     pub(super) fn check_space(&self, needed_bytes: u64) -> Result<(), SpoolError> {
-        let free = self
-            .disk
-            .free_bytes(&self.segments_dir)
-            .map_err(SpoolError::io(Step::Write, &self.segments_dir))?;
-        let free_bytes = free.saturating_sub(self.settings.reserve_bytes);
-        if free_bytes < needed_bytes { Err(SpoolError::Full { free_bytes, needed_bytes }) } else { Ok(()) }
+        large::check_space(&*self.disk, &self.segments_dir, self.settings.reserve_bytes, needed_bytes)
     }
 }
 
@@ -105,8 +100,8 @@ impl SegmentSpool {
 
 impl Spool for SegmentSpool {
     fn large_file(&self, mailbox: MailboxId, message: MessageId) -> Result<LargeFile, SpoolError> {
-        self.inner.check_space(0)?;
-        LargeFile::create(&self.inner.disk, &self.inner.large_dir, mailbox, message)
+        let Inner { disk, large_dir, settings, .. } = &*self.inner;
+        LargeFile::create(disk, large_dir, mailbox, message, settings.reserve_bytes)
     }
 
     fn append(&self, batch: Vec<NewRecord>) -> Receipt {

@@ -289,6 +289,10 @@ fn a_nearly_full_disk_refuses_mail_but_deletes() {
     let spool = bench.open_on(Arc::new(full));
     let error = spool.append(vec![record(2, 30)]).wait().unwrap_err();
     assert!(matches!(error, SpoolError::Full { free_bytes: 40, needed_bytes: 98 }), "{error}");
+    let mut large = spool.large_file(mailbox(), id(3)).unwrap();
+    assert!(matches!(large.write(&[0; 41]), Err(SpoolError::Full { needed_bytes: 41, .. })));
+    drop(large);
+    assert_eq!(bench.large().len(), 0);
     spool.delete(mailbox(), &[id(1)]).wait().unwrap();
     assert_eq!(served(&spool), expect(&[]));
 }
