@@ -211,7 +211,8 @@ impl Session {
     }
 
     fn refuse(&mut self, reply: Reply, actions: &mut Vec<Action>) {
-        self.errors += 1;
+        // What is refused only for now is our trouble more often than the peer's.
+        self.errors += u32::from(reply.code >= 500);
         if self.errors > ERRORS_MAX {
             return self.close(Reply::new(421, "4.7.0", "Too many errors"), actions);
         }

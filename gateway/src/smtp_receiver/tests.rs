@@ -87,6 +87,21 @@ fn silence_and_shutdown_end_a_session_in_words_and_drop_what_was_half_sent() {
     }
 }
 
+/// Goal: a full disk does not send senders away as if they had made the errors.
+#[test]
+fn our_own_faults_are_no_errors_of_the_peer() {
+    let mut stage = stage();
+    stage.feed(b"EHLO x\r\n");
+    let full = || crate::intake::IntakeError::Full { free_bytes: 0, needed_bytes: 1 };
+    for _ in 0..30 {
+        stage.feed(TO);
+        stage.event(Event::Failed(full()));
+        stage.feed(b"x\r\n.\r\n");
+    }
+    assert_eq!(replies(&stage).matches("452 4.3.1").count(), 30);
+    assert!(!stage.closed && stage.stored.is_empty());
+}
+
 #[test]
 fn there_is_an_end_to_recipients() {
     let mut stage = stage();
