@@ -6,7 +6,7 @@ fn main() -> ExitCode {
     match postern_archiver::cli::run() {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("postern-archiver: {error:#}");
+            eprintln!("postern-archiver: {}", postern_shared::telemetry::explain(error.as_ref()));
             ExitCode::FAILURE
         }
     }

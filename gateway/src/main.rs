@@ -6,7 +6,7 @@ fn main() -> ExitCode {
     match postern_gateway::cli::run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("postern-gateway: {error:#}");
+            eprintln!("postern-gateway: {}", postern_shared::telemetry::explain(error.as_ref()));
             ExitCode::FAILURE
         }
     }

@@ -3,8 +3,10 @@
 //!
 //! Promise: no secret and no content of mail is ever logged.
 
+mod explain;
 mod log;
 mod progress;
 
+pub use explain::explain;
 pub use log::{BadLevel, Level, start_log};
 pub use progress::{Progress, ProgressView};
