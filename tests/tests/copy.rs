@@ -1,7 +1,5 @@
 //! A plain copy of the data directory, taken while mail comes in, is a backup.
 
-#![expect(clippy::disallowed_methods, reason = "tests stand outside the programs")]
-
 use std::collections::HashSet;
 use std::process::Command;
 use std::sync::Mutex;
