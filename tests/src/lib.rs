@@ -6,7 +6,7 @@
 //! | [`program`] | the gateway's and the archiver's binaries: run a command, keep a daemon |
 //! | [`smtp`], [`pop3`] | clients of a few lines, blocking, over plain TCP or TLS |
 //! | [`foreign`] | Postfix, and how to skip a test aloud when a program or the corpus is missing |
-//! | [`bench`] | the measures of `make bench` |
+//! | [`mod@bench`] | the measures of `make bench` |
 //! | [`messages`] | messages and journal reports for demo and tests |
 
 #![expect(
