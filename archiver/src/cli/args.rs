@@ -147,7 +147,7 @@ pub enum ProfileAction {
     Put {
         #[command(flatten)]
         instance: InInstance,
-        /// A TOML file; config/profile-gateway.toml shows every key. - reads standard input.
+        /// A TOML file; config/profile-gateway.toml shows every key.
         #[arg(long, value_name = "FILE")]
         file: PathBuf,
     },

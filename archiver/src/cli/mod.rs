@@ -8,7 +8,6 @@ mod output;
 mod setup;
 
 use std::io::Write as _;
-use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -99,8 +98,6 @@ fn command(task: Task) -> Result<(Command, Show)> {
 fn profile_command(action: ProfileAction) -> Result<(Command, Show)> {
     Ok(match action {
         ProfileAction::Put { instance, file } => {
-            // - is what other tools call standard input.
-            let file = if file == Path::new("-") { Path::new("/dev/stdin").to_path_buf() } else { file };
             let profile = Profile::read(&RealDisk, &file, |name| std::env::var(name).ok())?;
             let key = random_secret();
             let profile = Box::new(profile.seal(&AeadKey::new(&key)));
