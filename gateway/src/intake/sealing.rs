@@ -132,7 +132,7 @@ impl Copy {
         })?;
         let message = parts.ids.next(received);
         let mut sealed = Vec::new();
-        let sealer = Sealer::new(mailbox, message, receiving.recipients(), &mut sealed);
+        let sealer = Sealer::new(mailbox, message, receiving.encapsulation(), &mut sealed);
         Ok(Self { mailbox, message, recipients: vec![address], receiving, sealer, sealed, large: None })
     }
 

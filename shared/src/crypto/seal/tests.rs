@@ -20,7 +20,7 @@ fn seal(content: &[u8], piece: usize, with_recovery: bool) -> Message {
     let mailbox = MailboxId::random();
     let message = MessageIds::default().next(UnixMillis(1));
     let mut sealed = Vec::new();
-    let mut sealer = Sealer::new(mailbox, message, &recipients, &mut sealed);
+    let mut sealer = Sealer::new(mailbox, message, &Encapsulation::new(&recipients), &mut sealed);
     for piece in content.chunks(piece.max(1)) {
         sealer.write(piece, &mut sealed).unwrap();
     }
@@ -155,7 +155,12 @@ fn an_endless_envelope_is_refused() {
     let private = PrivateKey::generate();
     let recipients = Recipients { mailbox: private.public(), recovery: None };
     let mut out = Vec::new();
-    let sealer = Sealer::new(MailboxId::random(), MessageId::from_bytes([1; 16]), &recipients, &mut out);
+    let sealer = Sealer::new(
+        MailboxId::random(),
+        MessageId::from_bytes([1; 16]),
+        &Encapsulation::new(&recipients),
+        &mut out,
+    );
     let error = sealer.finish(vec![b'x'; TRAILER_BYTES_MAX], Vec::new(), &mut out).unwrap_err();
     assert!(matches!(error, SealError::TrailerTooLong { .. }));
 }

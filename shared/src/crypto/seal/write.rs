@@ -1,5 +1,6 @@
 //! Sealing a message while it streams in. Public keys only.
 
+use super::encapsulation::Encapsulation;
 use super::header::{Header, MessageKeys};
 use super::{CHUNK_BYTES, TRAILER_BYTES_MAX, TRAILER_FIXED_BYTES, Trailer, nonce};
 use crate::crypto::digest::{Digest, Sha256};
@@ -44,9 +45,13 @@ pub struct Sealer {
 
 impl Sealer {
     /// Starts a message and writes its header to `out`.
-    pub fn new(mailbox: MailboxId, message: MessageId, recipients: &Recipients, out: &mut Vec<u8>) -> Self {
-        let (header, keys) =
-            Header::create(mailbox, message, &recipients.mailbox, recipients.recovery.as_ref());
+    pub fn new(
+        mailbox: MailboxId,
+        message: MessageId,
+        encapsulation: &Encapsulation,
+        out: &mut Vec<u8>,
+    ) -> Self {
+        let (header, keys) = Header::create(mailbox, message, encapsulation);
         let bytes = header.to_bytes();
         out.extend_from_slice(&bytes);
         Self {
