@@ -21,11 +21,12 @@ fn open(dir: &std::path::Path) -> Registry {
 
 /// A message sealed as one that arrives is.
 fn seal(registry: &Registry, mailbox: MailboxId) -> (Expected, Vec<u8>) {
-    let (message, mut sealed) = (MessageId::from_bytes([7; 16]), Vec::new());
+    let message = MessageId::from_bytes([7; 16]);
     let receiving = registry.receive(mailbox).unwrap();
-    let sealer = Sealer::new(mailbox, message, receiving.encapsulation(), &mut sealed);
-    let trailer_bytes = sealer.finish(Vec::new(), Vec::new(), &mut sealed).unwrap().trailer_bytes;
-    (Expected { mailbox, message, sealed_bytes: sealed.len() as u64, trailer_bytes }, sealed)
+    let sealer = Sealer::new(mailbox, message, receiving.encapsulation());
+    let (bytes, sealed) = sealer.finish(Vec::new(), Vec::new()).unwrap();
+    let trailer_bytes = sealed.trailer_bytes;
+    (Expected { mailbox, message, sealed_bytes: bytes.len() as u64, trailer_bytes }, bytes)
 }
 
 fn suspend(registry: &Registry, id: MailboxId) {

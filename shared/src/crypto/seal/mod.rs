@@ -71,14 +71,12 @@ pub struct Trailer {
 }
 
 impl Trailer {
-    fn to_bytes(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(TRAILER_FIXED_BYTES + self.trace_fields.len() + self.envelope.len());
+    fn write(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.content_bytes.to_be_bytes());
         out.extend_from_slice(&self.content_sha256.0);
         out.extend_from_slice(&u32::try_from(self.trace_fields.len()).unwrap_or(u32::MAX).to_be_bytes());
         out.extend_from_slice(&self.trace_fields);
         out.extend_from_slice(&self.envelope);
-        out
     }
 
     fn from_bytes(bytes: &[u8]) -> Option<Self> {
