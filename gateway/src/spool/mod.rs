@@ -6,9 +6,10 @@
 //!
 //! ```text
 //! spool/segments/<16 hex digits>.seg     records of all mailboxes, in order of arrival; append-only
+//! spool/segments/prepared.<number>       zeros, to become a segment
 //! spool/large/<message id>-<mailbox>.msg one sealed message above 256 KiB each
 //!
-//! segment = segment header, record*
+//! segment = segment header, record*, zeros in space that was prepared and is not used yet
 //!
 //! segment header, 32 bytes
 //!   0   8  magic "PSTNSEG1"
@@ -55,6 +56,7 @@ mod catalog;
 mod commits;
 mod large;
 mod layout;
+mod prepare;
 mod reader;
 mod recover;
 mod segment;
@@ -92,6 +94,8 @@ pub struct Settings {
     pub reserve_bytes: u64,
     /// How long dead files stay, for those who are just copying the directory.
     pub grace: Duration,
+    /// A segment that has grown to this size, message by message, has the next one prepared.
+    pub prepare_after_bytes: u64,
 }
 
 impl Default for Settings {
@@ -100,6 +104,7 @@ impl Default for Settings {
             segment_bytes: 64 * 1024 * 1024,
             reserve_bytes: 64 * 1024 * 1024,
             grace: Duration::from_secs(3600),
+            prepare_after_bytes: 1024 * 1024,
         }
     }
 }

@@ -72,7 +72,7 @@ impl SegmentSpool {
             Inner { disk, clock, settings, segments_dir, large_dir, catalog: Mutex::new(Catalog::default()) };
         let end = recover::recover(&inner)?;
         let inner = Arc::new(inner);
-        let commits = Arc::new(Commits::new(Writer::new(Arc::clone(&inner), end)));
+        let commits = Arc::new(Commits::new(Writer::new(Arc::clone(&inner), end)?));
         let led = Arc::clone(&commits);
         let thread = std::thread::Builder::new()
             .name("spool-writer".into())

@@ -19,7 +19,12 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
-        let settings = Settings { segment_bytes: 4096, reserve_bytes: 0, grace: Duration::from_secs(60) };
+        let settings = Settings {
+            segment_bytes: 4096,
+            reserve_bytes: 0,
+            grace: Duration::from_secs(60),
+            prepare_after_bytes: u64::MAX,
+        };
         Self { dir: tempfile::tempdir().unwrap(), clock: Arc::default(), settings }
     }
 
@@ -359,6 +364,37 @@ fn dead_files_stay_for_the_grace_period_and_then_go() {
     assert_eq!(served(&bench.open()), expect(&[]));
 }
 
+/// Goal: a segment full of zeros is used when it is ready, and nothing of it is taken for mail or for damage.
+/// Method: messages one by one until a prepared segment is in use; then a copy of the directory, as after a crash.
+#[test]
+fn a_prepared_segment_is_used_and_its_zeros_are_not_served() {
+    let mut bench = Bench::new();
+    bench.settings.prepare_after_bytes = 0;
+    let spool = bench.open();
+    let mut count = 0;
+    let in_use = |path: &PathBuf| path.extension().is_some_and(|end| end == "seg") && len(path) == 4096;
+    while !bench.segments().iter().any(in_use) {
+        assert!(count < 250, "it is ready after a while");
+        spool.append(vec![record(count, 50)]).wait().unwrap();
+        count += 1;
+        std::thread::yield_now();
+    }
+    spool.append(vec![record(count, 50)]).wait().unwrap();
+    let expected = expect(&(0..=count).map(|n| (n, 50)).collect::<Vec<_>>());
+    let copy = Bench { dir: tempfile::tempdir().unwrap(), ..Bench::new() };
+    for path in bench.segments() {
+        let to = copy.dir.path().join("segments").join(path.file_name().unwrap());
+        RealDisk.create_dir_all(to.parent().unwrap()).unwrap();
+        let bytes = RealDisk.read(&path, u64::MAX).unwrap();
+        RealDisk.create(&to).unwrap().write_all_at(&[&bytes], 0).unwrap();
+    }
+    let restored = copy.open();
+    assert_eq!(restored.damage(), []);
+    assert_eq!(served(&restored), expected);
+    drop(spool);
+    assert_eq!(served(&bench.open()), expected);
+}
+
 /// Goal: one forgotten message does not hold a segment's space, and no deletion is undone by moving it.
 #[test]
 fn a_sparse_segment_is_compacted_and_deletions_hold() {
@@ -410,8 +446,9 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
     /// Goal: whatever is done in whatever order, the spool serves what a plain map would hold.
     #[test]
-    fn behaves_like_a_map(ops in proptest::collection::vec(op(), 1..60)) {
-        let bench = Bench::new();
+    fn behaves_like_a_map(ops in proptest::collection::vec(op(), 1..60), prepared in any::<bool>()) {
+        let mut bench = Bench::new();
+        bench.settings.prepare_after_bytes = if prepared { 0 } else { u64::MAX };
         let mut spool = bench.open();
         let mut model = BTreeMap::new();
         for (n, op) in (0u8..).zip(ops) {

@@ -5,7 +5,7 @@
 //! the cut itself does not reach the disk.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use postern_shared::disk::DiskFile;
@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 
 use super::catalog::{Grave, Located, Place, Segment};
 use super::layout::{Kind, RECORD_HEADER_BYTES, RecordHeader, SEGMENT_HEADER_BYTES, SegmentHeader};
+use super::prepare::{Prepared, Preparer};
 use super::segment::Inner;
 use super::{NewBody, NewRecord, SpoolError, Step, large};
 
@@ -62,11 +63,29 @@ struct Current {
     path: PathBuf,
     /// Octets that are durable.
     bytes: u64,
+    /// It was full of zeros when it was begun.
+    prepared: bool,
+    pace: Pace,
+}
+
+/// How many messages share a sync.
+#[derive(Debug, Default)]
+struct Pace {
+    syncs: u64,
+    jobs: u64,
+}
+
+impl Pace {
+    /// Few enough share one that the sync itself is what they wait for.
+    fn is_slow(&self) -> bool {
+        self.jobs < 3 * self.syncs
+    }
 }
 
 #[derive(Debug)]
 pub(super) struct Writer {
     inner: Arc<Inner>,
+    preparer: Preparer,
     end: End,
     /// `None` until the first record is written, and after a fault.
     current: Option<Current>,
@@ -90,8 +109,9 @@ struct Group {
 }
 
 impl Writer {
-    pub(super) fn new(inner: Arc<Inner>, end: End) -> Self {
-        Self { inner, end, current: None }
+    pub(super) fn new(inner: Arc<Inner>, end: End) -> Result<Self, SpoolError> {
+        let preparer = Preparer::start(Arc::clone(&inner))?;
+        Ok(Self { inner, preparer, end, current: None })
     }
 
     /// Commits jobs together and answers each. Moves come alone: what they may move depends on all before them.
@@ -131,6 +151,7 @@ impl Writer {
         let Group { records, waiters, files, bytes, only_deletes } = group;
         let space = if only_deletes { Ok(()) } else { self.inner.check_space(bytes) };
         let result = space.and_then(|()| self.write(&records, bytes));
+        self.keep_pace(waiters.len());
         if let Err(error) = &result {
             tracing::error!(%error, "nothing of this group is acknowledged");
         } else {
@@ -169,13 +190,27 @@ impl Writer {
         Ok(())
     }
 
-    /// The segment to write `bytes` to: the current one, or a new one when that is full or none is open.
+    /// Has a segment prepared when it would help.
+    fn keep_pace(&mut self, jobs: usize) {
+        let Some(current) = &mut self.current else { return };
+        current.pace.syncs += 1;
+        current.pace.jobs += jobs as u64;
+        if current.bytes >= self.inner.settings.prepare_after_bytes && current.pace.is_slow() {
+            self.preparer.ask();
+            // Counted anew, so that it is asked for again only after a while.
+            current.pace = Pace::default();
+        }
+    }
+
+    /// The segment to write `bytes` to: the current one, or a new one when that is full, when a better one is ready,
+    /// or when none is open.
     fn current(&mut self, bytes: u64) -> Result<&mut Current, SpoolError> {
         let full = |current: &Current| {
             current.bytes > SEGMENT_HEADER_BYTES as u64
                 && current.bytes + bytes > self.inner.settings.segment_bytes
         };
-        if let Some(current) = self.current.take_if(|current| full(current)) {
+        let outdone = |current: &Current| !current.prepared && self.preparer.is_ready();
+        if let Some(current) = self.current.take_if(|current| full(current) || outdone(current)) {
             // New pages cost more than the disk; those of a full segment are better used for the next one.
             current.file.drop_cache();
             self.end = End { segment: current.number, bytes: current.bytes };
@@ -190,21 +225,14 @@ impl Writer {
         let number = self.end.segment + 1;
         let path = self.inner.segment_path(number);
         let header = SegmentHeader { number, previous_bytes: self.end.bytes };
-        let disk = &self.inner.disk;
-        let file = match disk.create(&path) {
-            // What an earlier attempt that failed could not remove; nothing in it was ever acknowledged.
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                disk.open(&path).and_then(|file| file.set_len(0).map(|()| file))
-            }
-            created => created,
+        let ready = self.preparer.take();
+        let prepared = ready.is_some();
+        let begun = match ready {
+            Some(prepared) => self.begin_in(prepared, header, &path),
+            None => self.begin_in_new_file(header, &path),
         };
-        let durable = file.and_then(|file| {
-            file.write_all_at(&[&header.to_bytes()], 0)?;
-            file.sync_data()?;
-            disk.sync_dir(&self.inner.segments_dir)?;
-            Ok(file)
-        });
-        let file = durable.map_err(SpoolError::io(Step::Create, &path))?;
+        let file = begun.map_err(SpoolError::io(Step::Create, &path))?;
+        self.trim_predecessor();
         let bytes = SEGMENT_HEADER_BYTES as u64;
         let segment = Segment {
             file: Arc::clone(&file),
@@ -215,7 +243,49 @@ impl Writer {
             retired: None,
         };
         self.inner.catalog().segments.insert(number, segment);
-        Ok(Current { number, file, path, bytes })
+        Ok(Current { number, file, path, bytes, prepared, pace: Pace::default() })
+    }
+
+    fn begin_in_new_file(&self, header: SegmentHeader, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        let disk = &self.inner.disk;
+        let file = match disk.create(path) {
+            // What an earlier attempt that failed could not remove; nothing in it was ever acknowledged.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                disk.open(path).and_then(|file| file.set_len(0).map(|()| file))
+            }
+            created => created,
+        }?;
+        file.write_all_at(&[&header.to_bytes()], 0)?;
+        file.sync_data()?;
+        disk.sync_dir(&self.inner.segments_dir)?;
+        Ok(file)
+    }
+
+    /// The header first: a numbered segment without one would look damaged.
+    fn begin_in(
+        &self,
+        prepared: Prepared,
+        header: SegmentHeader,
+        path: &Path,
+    ) -> io::Result<Arc<dyn DiskFile>> {
+        let (disk, file) = (&self.inner.disk, prepared.file);
+        file.write_all_at(&[&header.to_bytes()], 0)?;
+        file.sync_data()?;
+        disk.rename(&prepared.path, path)?;
+        disk.sync_dir(&self.inner.segments_dir)?;
+        Ok(file)
+    }
+
+    /// Gives back what was prepared in the segment before and not used.
+    fn trim_predecessor(&self) {
+        let End { segment, bytes } = self.end;
+        let Some(file) = self.inner.catalog().segments.get(&segment).map(|found| Arc::clone(&found.file)) else {
+            return;
+        };
+        let trimmed = file.len().and_then(|len| if len > bytes { file.set_len(bytes) } else { Ok(()) });
+        if let Err(error) = trimmed {
+            tracing::warn!(segment, %error, "cannot give back unused space of a segment");
+        }
     }
 
     /// Leaves the current segment as it was after the last good sync, and never writes to it again.
