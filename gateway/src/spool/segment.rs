@@ -49,8 +49,15 @@ impl Inner {
 pub struct SegmentSpool {
     inner: Arc<Inner>,
     jobs: Option<mpsc::Sender<Job>>,
-    writer: Option<JoinHandle<()>>,
+    writing: Writing,
     one_sweep: Mutex<()>,
+}
+
+/// Who writes.
+#[derive(Debug)]
+enum Writing {
+    Thread(Option<JoinHandle<()>>),
+    Stepped(Mutex<(Writer, mpsc::Receiver<Job>)>),
 }
 
 impl SegmentSpool {
@@ -63,6 +70,44 @@ impl SegmentSpool {
         dir: &Path,
         settings: Settings,
     ) -> Result<Self, SpoolError> {
+        let (inner, mut writer) = Self::recover(disk, clock, dir, settings)?;
+        let (jobs, queue) = mpsc::channel();
+        let thread = std::thread::Builder::new()
+            .name("spool-writer".into())
+            .spawn(move || writer.run(&queue))
+            .map_err(SpoolError::io(Step::Create, dir))?;
+        let writing = Writing::Thread(Some(thread));
+        Ok(Self { inner, jobs: Some(jobs), writing, one_sweep: Mutex::new(()) })
+    }
+
+    /// The same without a thread, for simulations: what is handed over waits until [`SegmentSpool::step`], so that a
+    /// seed decides what is committed together, and everything is repeatable. Dropping it forgets what waits.
+    pub fn open_stepped(
+        disk: Arc<dyn Disk>,
+        clock: Arc<dyn Clock>,
+        dir: &Path,
+        settings: Settings,
+    ) -> Result<Self, SpoolError> {
+        let (inner, writer) = Self::recover(disk, clock, dir, settings)?;
+        let (jobs, queue) = mpsc::channel();
+        let writing = Writing::Stepped(Mutex::new((writer, queue)));
+        Ok(Self { inner, jobs: Some(jobs), writing, one_sweep: Mutex::new(()) })
+    }
+
+    /// Writes what waits, in groups as the thread would if all of it had just come in. Only of use to a stepped spool.
+    pub fn step(&self) {
+        if let Writing::Stepped(stepped) = &self.writing {
+            let (writer, queue) = &mut *stepped.lock().unwrap_or_else(PoisonError::into_inner);
+            writer.run_until_idle(queue);
+        }
+    }
+
+    fn recover(
+        disk: Arc<dyn Disk>,
+        clock: Arc<dyn Clock>,
+        dir: &Path,
+        settings: Settings,
+    ) -> Result<(Arc<Inner>, Writer), SpoolError> {
         let (segments_dir, large_dir) = (dir.join("segments"), dir.join("large"));
         for dir in [&segments_dir, &large_dir] {
             disk.create_dir_all(dir).map_err(SpoolError::io(Step::Create, dir))?;
@@ -71,13 +116,8 @@ impl SegmentSpool {
             Inner { disk, clock, settings, segments_dir, large_dir, catalog: Mutex::new(Catalog::default()) };
         let end = recover::recover(&inner)?;
         let inner = Arc::new(inner);
-        let (jobs, queue) = mpsc::channel();
-        let mut writer = Writer::new(Arc::clone(&inner), end);
-        let thread = std::thread::Builder::new()
-            .name("spool-writer".into())
-            .spawn(move || writer.run(&queue))
-            .map_err(SpoolError::io(Step::Create, dir))?;
-        Ok(Self { inner, jobs: Some(jobs), writer: Some(thread), one_sweep: Mutex::new(()) })
+        let writer = Writer::new(Arc::clone(&inner), end);
+        Ok((inner, writer))
     }
 
     /// The greatest message id found, which later ids must exceed.
@@ -131,7 +171,12 @@ impl Spool for SegmentSpool {
 
     fn sweep(&self) -> Result<Swept, SpoolError> {
         let _one = self.one_sweep.lock().unwrap_or_else(PoisonError::into_inner);
-        sweep::sweep(&self.inner, |moves| self.submit(|done| Job::Move { moves, done }))
+        sweep::sweep(&self.inner, |moves| {
+            let receipt = self.submit(|done| Job::Move { moves, done });
+            // The sweep waits for it.
+            self.step();
+            receipt
+        })
     }
 
     fn damage(&self) -> Vec<Damage> {
@@ -142,9 +187,11 @@ impl Spool for SegmentSpool {
 impl Drop for SegmentSpool {
     fn drop(&mut self) {
         self.jobs = None;
-        if let Some(writer) = self.writer.take() {
+        if let Writing::Thread(thread) = &mut self.writing
+            && let Some(thread) = thread.take()
+        {
             // A panic in the writer was reported by the panic hook already.
-            let _ = writer.join();
+            let _ = thread.join();
         }
     }
 }

@@ -91,25 +91,40 @@ impl Writer {
     pub(super) fn run(&mut self, queue: &mpsc::Receiver<Job>) {
         let mut left_over = None;
         while let Some(first) = left_over.take().or_else(|| queue.recv().ok()) {
-            if let Job::Move { moves, done } = first {
-                self.commit(self.still_served(moves), done);
-                continue;
-            }
-            let mut group = Group { only_deletes: true, ..Group::default() };
-            group.take(first, &self.inner);
-            while group.bytes < GROUP_BYTES_MAX && group.waiters.len() < GROUP_JOBS_MAX {
-                match queue.try_recv() {
-                    // Whether a record still has to move is known only when all before it is committed.
-                    Ok(job @ Job::Move { .. }) => {
-                        left_over = Some(job);
-                        break;
-                    }
-                    Ok(job) => group.take(job, &self.inner),
-                    Err(_) => break,
-                }
-            }
-            self.commit_group(group);
+            left_over = self.round(first, queue);
         }
+    }
+
+    /// Does what waits now, and returns.
+    pub(super) fn run_until_idle(&mut self, queue: &mpsc::Receiver<Job>) {
+        let mut left_over = None;
+        while let Some(first) = left_over.take().or_else(|| queue.try_recv().ok()) {
+            left_over = self.round(first, queue);
+        }
+    }
+
+    /// Commits `first` and what waits behind it as one group; returns what must come after it.
+    fn round(&mut self, first: Job, queue: &mpsc::Receiver<Job>) -> Option<Job> {
+        if let Job::Move { moves, done } = first {
+            self.commit(self.still_served(moves), done);
+            return None;
+        }
+        let mut left_over = None;
+        let mut group = Group { only_deletes: true, ..Group::default() };
+        group.take(first, &self.inner);
+        while group.bytes < GROUP_BYTES_MAX && group.waiters.len() < GROUP_JOBS_MAX {
+            match queue.try_recv() {
+                // Whether a record still has to move is known only when all before it is committed.
+                Ok(job @ Job::Move { .. }) => {
+                    left_over = Some(job);
+                    break;
+                }
+                Ok(job) => group.take(job, &self.inner),
+                Err(_) => break,
+            }
+        }
+        self.commit_group(group);
+        left_over
     }
 
     fn still_served(&self, moves: Vec<Move>) -> Group {
@@ -138,6 +153,8 @@ impl Writer {
         let result = space.and_then(|()| self.write(&records, bytes));
         if let Err(error) = &result {
             tracing::error!(%error, "nothing of this group is acknowledged");
+            // Before anybody is told: what was refused must not be found by a restart.
+            drop(files);
         } else {
             files.into_iter().for_each(super::LargeFile::keep);
         }
@@ -221,17 +238,21 @@ impl Writer {
         Ok(Current { number, file, path, bytes })
     }
 
-    /// Leaves the current segment as it was after the last good sync, and never writes to it again.
+    /// Leaves the current segment as it was after the last good sync, and writes to it no more, unless it is empty.
     fn abandon_current(&mut self) {
         let Some(current) = self.current.take() else { return };
-        if current.bytes == SEGMENT_HEADER_BYTES as u64 {
-            // Nothing in it counts: the next attempt makes it anew.
-            self.inner.catalog().segments.remove(&current.number);
-            return;
-        }
         self.end = End { segment: current.number, bytes: current.bytes };
-        if let Err(error) = current.file.set_len(current.bytes).and_then(|()| current.file.sync_data()) {
-            tracing::error!(path = %current.path.display(), %error, "cannot cut off what was not acknowledged");
+        let cut = current.file.set_len(current.bytes).and_then(|()| current.file.sync_data());
+        match cut {
+            // As good as new. Were it left for another one, a failing disk would be strewn with empty segments.
+            Ok(()) if current.bytes == SEGMENT_HEADER_BYTES as u64 => {
+                self.current = Some(current);
+                return;
+            }
+            Ok(()) => {}
+            Err(error) => {
+                tracing::error!(path = %current.path.display(), %error, "cannot cut off what was not acknowledged");
+            }
         }
         match self.begin_segment() {
             Ok(next) => self.current = Some(next),
