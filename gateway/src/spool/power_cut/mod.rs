@@ -118,7 +118,7 @@ fn cut_once(
 /// Method: a workload of single jobs, cut behind each operation of the disk in turn.
 #[test]
 fn every_promise_holds_wherever_the_power_goes() {
-    cut_everywhere(Pace::OneByOne, 30, 2);
+    cut_everywhere(Pace::OneByOne, 24, 1);
 }
 
 /// Goal: the same for jobs that are committed together.
