@@ -117,6 +117,11 @@ impl SimulatedDisk {
         self.state().read_only = read_only;
     }
 
+    /// Whether it refuses all changes.
+    pub fn is_read_only(&self) -> bool {
+        self.state().read_only
+    }
+
     /// Holds no more than so many octets of files.
     pub fn limit_bytes(&self, bytes_max: Option<u64>) {
         self.state().bytes_max = bytes_max;
