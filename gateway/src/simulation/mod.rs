@@ -26,8 +26,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use world::World;
 
-const SEEDS: u64 = 10;
-const STEPS: usize = 700;
+const SEEDS: u64 = 12;
+const STEPS: usize = 1000;
 
 fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok()?.parse().ok()

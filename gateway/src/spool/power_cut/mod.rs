@@ -16,7 +16,7 @@ use postern_shared::clock::{Clock, ManualClock};
 use postern_shared::disk::SimulatedDisk;
 use postern_shared::disk::simulated::EntryOrder;
 
-use super::{SegmentSpool, Settings, SpoolError};
+use super::{SegmentSpool, Settings, Spool, SpoolError};
 use ledger::Ledger;
 use workload::{Pace, Workload};
 
@@ -167,6 +167,36 @@ fn what_a_restart_shows_stays() {
             run.check(&disk, &context);
             run.work(&disk, 3);
             run.check(&disk.crash(killed), &format!("{context}, cut"));
+        }
+    }
+}
+
+/// Goal: a deleted message in a file of its own does not come back when its tombstone is swept away.
+/// Method: each operation of the sweeps fails once in turn, then the power goes.
+#[test]
+fn a_tombstone_outlives_the_file_it_speaks_of() {
+    for fault in 0.. {
+        let disk = SimulatedDisk::new(EntryOrder::Any);
+        let mut run = Run::new(7, Pace::InGroups);
+        let spool = open(&disk, &run.clock, run.pace).unwrap();
+        let powered = || disk.is_powered();
+        run.workload.run(&spool, run.pace, 10, &mut run.ledger, &powered);
+        // Twice, so that the first tombstones are not in the segment that is written to, which stays.
+        run.workload.delete_everything(&spool, &mut run.ledger, &powered);
+        run.workload.run(&spool, run.pace, 10, &mut run.ledger, &powered);
+        run.workload.delete_everything(&spool, &mut run.ledger, &powered);
+        disk.fail_after(fault, std::io::ErrorKind::Other);
+        for _ in 0..6 {
+            // One of them fails; the others do its work.
+            let _ = spool.sweep();
+            run.clock.advance(Duration::from_secs(61));
+        }
+        for seed in 0..4 {
+            run.check(&disk.crash(seed), &format!("fault at {fault}, seed {seed}"));
+        }
+        if disk.fault_is_pending() {
+            assert!(fault > 10, "there was something to sweep");
+            break;
         }
     }
 }

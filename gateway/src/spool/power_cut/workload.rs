@@ -71,6 +71,19 @@ impl Workload {
         }
     }
 
+    /// Deletes whatever is there.
+    pub(super) fn delete_everything(
+        &mut self,
+        spool: &SegmentSpool,
+        ledger: &mut Ledger,
+        powered: &dyn Fn() -> bool,
+    ) {
+        while let Some(Job { keys, stores, receipt }) = self.delete(spool, ledger) {
+            spool.step();
+            ledger.answered(&keys, stores, receipt.wait().map_err(|_| ()), powered());
+        }
+    }
+
     fn hand_over(
         &mut self,
         spool: &SegmentSpool,
