@@ -39,12 +39,8 @@ impl Node {
         let registry =
             Registry::open(Arc::clone(&disk), Arc::clone(&clock), dir, DOMAIN, Argon2Cost::TESTS_ONLY)
                 .map_err(|error| error.to_string())?;
-        let settings = Settings {
-            segment_bytes: 32 * 1024,
-            reserve_bytes: 4096,
-            grace: Duration::from_secs(60),
-            ..Settings::default()
-        };
+        let settings =
+            Settings { segment_bytes: 32 * 1024, reserve_bytes: 4096, grace: Duration::from_secs(60) };
         let spool = SegmentSpool::open_stepped(disk, Arc::clone(&clock), Path::new("/data/spool"), settings)
             .map_err(|error| error.to_string())?;
         let ids = Arc::new(MessageIds::default());

@@ -21,6 +21,7 @@ use crate::pop3_server::sending::Sending;
 use crate::pop3_server::session::{Action, Event, LoginRefusal, Session};
 
 type Message = <SpooledMaildrops as Maildrops>::Message;
+type Deletion = Pin<Box<dyn Future<Output = Result<(), DeleteError>>>>;
 
 /// A response that the archiver waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,7 +60,7 @@ pub(super) struct Pop3Peer {
     /// Who else holds the maildrop is known when it logs in.
     held: bool,
     sending: Option<Sending<Message>>,
-    deleting: Option<(Vec<MessageId>, Pin<Box<dyn Future<Output = Result<(), DeleteError>>>>)>,
+    deleting: Option<(Vec<MessageId>, Deletion)>,
     closed: bool,
 }
 
@@ -166,7 +167,7 @@ impl Pop3Peer {
             }
             Expected::Line | Expected::Login => assert!(is_ok, "{first}"),
             Expected::Sizes => {
-                self.sizes = second_words(lines).iter().map(|size| size.parse().unwrap()).collect()
+                self.sizes = second_words(lines).iter().map(|size| size.parse().unwrap()).collect();
             }
             Expected::UniqueIds => {
                 let ids = second_words(lines);

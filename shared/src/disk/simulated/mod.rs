@@ -4,7 +4,7 @@
 //!
 //! | what | durable after | until then, at a power cut |
 //! |---|---|---|
-//! | a file's octets | [`DiskFile::sync_data`](super::DiskFile::sync_data) of that file | each sector is old, or new, or anything in between |
+//! | a file's octets | [`DiskFile::sync_data`] of that file | each sector is old, or new, or anything in between |
 //! | a file's length | the same | any it had since the last sync, whatever became of its octets; what never arrived is zeros |
 //! | an entry (create, rename, remove) | [`Disk::sync_dir`] of its directory | see [`EntryOrder`] |
 //!
