@@ -11,5 +11,7 @@ pub mod listen;
 pub mod mailbox;
 pub mod pop3_server;
 pub mod settings;
+#[cfg(test)]
+mod simulation;
 pub mod smtp_receiver;
 pub mod spool;

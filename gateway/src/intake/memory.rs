@@ -30,8 +30,10 @@ impl Share {
     /// Takes as much as is missing to `bytes`; `false` when there is not enough, and nothing is taken.
     pub(super) fn grow_to(&mut self, memory: &Memory, bytes: usize) -> bool {
         let more = bytes.saturating_sub(self.bytes);
-        let taken =
-            memory.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(more)).is_ok();
+        let taken = memory
+            .0
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(more))
+            .is_ok();
         if taken {
             self.bytes += more;
             self.from = Some(memory.clone());

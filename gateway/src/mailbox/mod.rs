@@ -13,6 +13,8 @@
 //! Not here: the mail itself (`spool`), policy for recipients (`smtp_receiver`), maildrop locks (`pop3_server`).
 
 mod moment;
+#[cfg(test)]
+mod power_cut;
 mod record;
 mod registry;
 #[cfg(test)]

@@ -102,7 +102,10 @@ impl Registry {
             .map_err(|error| self.bad_cost(error))?;
         let shown = record.shown(&self.domain);
         let mut mailboxes = self.write_lock();
-        self.store(&record)?;
+        if let Err(error) = self.store(&record) {
+            self.forget(record.id);
+            return Err(error);
+        }
         mailboxes.insert(record.id, Kept::usable(record));
         Ok((shown, password))
     }
@@ -142,6 +145,12 @@ impl Registry {
             let encapsulation = shared.encapsulation(self.clock.moment(), &record.recipients);
             Receiving { encapsulation, _receiving: Arc::clone(receiving) }
         })
+    }
+
+    /// The key that mail is sealed to.
+    #[cfg(test)]
+    pub(super) fn sealed_to(&self, id: MailboxId) -> Result<PublicKey, MailboxError> {
+        self.with(id, |usable| usable.record.recipients.mailbox.clone())
     }
 
     /// Wipes what messages of the last moment were sealed with; to be called about once a second.
@@ -192,7 +201,11 @@ impl Registry {
         check_idle(usable, waiting)?;
         let path = self.path(id);
         let removed = self.disk.remove(&path).and_then(|()| self.disk.sync_dir(&self.dir));
-        removed.map_err(|source| MailboxError::Io { path, source })?;
+        if let Err(source) = removed {
+            let old = usable.record.clone();
+            self.take_back(&mut mailboxes, &old);
+            return Err(MailboxError::Io { path, source });
+        }
         mailboxes.remove(&id);
         Ok(())
     }
@@ -239,14 +252,47 @@ impl Registry {
         mailboxes: &mut BTreeMap<MailboxId, Kept>,
         new: Record,
     ) -> Result<Mailbox, MailboxError> {
-        self.store(&new)?;
+        let stored = self.store(&new);
         let shown = new.shown(&self.domain);
         if let Some(Kept::Usable(usable)) = mailboxes.get_mut(&new.id) {
+            if let Err(error) = stored {
+                let old = usable.record.clone();
+                self.take_back(mailboxes, &old);
+                return Err(error);
+            }
             // The keys may be new, and messages for the old ones are none on their way (see `check_idle`).
             usable.shared = Shared::default();
             usable.record = new;
         }
         Ok(shown)
+    }
+
+    /// After a change that failed: makes sure that the disk has what memory has, above all the keys that mail is sealed
+    /// to. A mailbox for which that fails as well is not used until a restart has read it.
+    fn take_back(&self, mailboxes: &mut BTreeMap<MailboxId, Kept>, old: &Record) {
+        let path = self.path(old.id);
+        let restored = old.to_json().map_err(std::io::Error::from).and_then(|json| {
+            match self.disk.read(&path, FILE_BYTES_MAX) {
+                Ok(found) if found == json => Ok(()),
+                _ => write_atomic(&*self.disk, &path, &json),
+            }
+        });
+        if let Err(error) = restored {
+            tracing::error!(path = %path.display(), %error, "a mailbox cannot be used; mail for it is refused for now");
+            let reason =
+                format!("a change failed halfway ({error}); restart the gateway when its disk works again");
+            mailboxes.insert(old.id, Kept::Damaged { reason });
+        }
+    }
+
+    /// After a creation that failed: nobody has the password, so nobody shall find it after a restart.
+    fn forget(&self, id: MailboxId) {
+        let path = self.path(id);
+        if self.disk.exists(&path).unwrap_or(false)
+            && let Err(error) = self.disk.remove(&path).and_then(|()| self.disk.sync_dir(&self.dir))
+        {
+            tracing::warn!(path = %path.display(), %error, "cannot remove a mailbox that could not be created");
+        }
     }
 
     fn store(&self, record: &Record) -> Result<(), MailboxError> {

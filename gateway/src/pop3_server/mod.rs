@@ -41,7 +41,7 @@
 
 pub mod driver;
 pub mod maildrop;
-mod sending;
+pub(crate) mod sending;
 pub mod session;
 mod spooled;
 mod wire;

@@ -8,7 +8,7 @@ use super::maildrop::{Entry, ReadError, ServedMessage};
 const BATCH_OCTETS: usize = 64 * 1024;
 
 /// A message being sent, all of it or its top.
-pub(super) struct Sending<M> {
+pub(crate) struct Sending<M> {
     message: M,
     entry: Entry,
     top: Option<TopCut>,
@@ -17,7 +17,7 @@ pub(super) struct Sending<M> {
 }
 
 impl<M: ServedMessage> Sending<M> {
-    pub(super) fn new(message: M, entry: Entry, body_lines: Option<u32>) -> Self {
+    pub(crate) fn new(message: M, entry: Entry, body_lines: Option<u32>) -> Self {
         let encoder = Some(DotEncoder::new());
         Self { message, entry, top: body_lines.map(TopCut::new), encoder, octets: 0 }
     }
@@ -26,7 +26,7 @@ impl<M: ServedMessage> Sending<M> {
     ///
     /// # Errors
     /// When the message cannot be read, or is not as long as it was listed: then the end of the response was not given.
-    pub(super) fn batch(&mut self, mut out: Vec<u8>) -> Result<Vec<u8>, ReadError> {
+    pub(crate) fn batch(&mut self, mut out: Vec<u8>) -> Result<Vec<u8>, ReadError> {
         while out.len() < BATCH_OCTETS
             && let Some(encoder) = &mut self.encoder
         {

@@ -34,11 +34,30 @@ enum Leader {
     Nobody,
     Caller,
     Thread,
+    /// Whoever calls [`Commits::step`].
+    Stepper,
 }
 
 impl Commits {
     pub(super) fn new(writer: Writer) -> Self {
         Self { queue: Mutex::default(), thread_called: Condvar::new(), writer: Mutex::new(writer) }
+    }
+
+    /// Commits only in [`Commits::step`].
+    pub(super) fn stepped(writer: Writer) -> Self {
+        let queue = Mutex::new(Queue { leader: Leader::Stepper, ..Queue::default() });
+        Self { queue, ..Self::new(writer) }
+    }
+
+    /// Commits what waits, when this is stepped.
+    pub(super) fn step(&self) {
+        let mut queue = self.queue();
+        while queue.leader == Leader::Stepper && !queue.jobs.is_empty() {
+            let group = take_group(&mut queue.jobs);
+            drop(queue);
+            self.commit(group);
+            queue = self.queue();
+        }
     }
 
     /// Hands over a job, and commits it when nobody else is to.

@@ -1,5 +1,6 @@
 //! Messages in files of their own: streamed to disk while they arrive.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -11,7 +12,8 @@ use postern_shared::id::{MailboxId, MessageId};
 use super::layout::{Kind, RecordHeader};
 use super::{SpoolError, Step};
 
-/// A large file being written. Unless its record is committed, dropping it removes the file.
+/// A large file being written. Unless its record is committed, dropping it removes the file, for good: it is not found
+/// again after a power cut. Dropping blocks for the disk.
 #[derive(Debug)]
 pub struct LargeFile {
     disk: Arc<dyn Disk>,
@@ -19,6 +21,7 @@ pub struct LargeFile {
     path: PathBuf,
     reserve_bytes: u64,
     bytes: u64,
+    crc: u32,
     finished: bool,
     kept: bool,
 }
@@ -33,7 +36,8 @@ impl LargeFile {
     ) -> Result<Self, SpoolError> {
         let path = path(dir, mailbox, message);
         let file = disk.create(&path).map_err(SpoolError::io(Step::Create, &path))?;
-        Ok(Self { disk: Arc::clone(disk), file, path, reserve_bytes, bytes: 0, finished: false, kept: false })
+        let disk = Arc::clone(disk);
+        Ok(Self { disk, file, path, reserve_bytes, bytes: 0, crc: 0, finished: false, kept: false })
     }
 
     /// Appends sealed bytes, unless they would eat into the reserve. Blocks for the disk.
@@ -41,6 +45,7 @@ impl LargeFile {
         check_space(&*self.disk, &self.path, self.reserve_bytes, sealed.len() as u64)?;
         self.file.write_all_at(&[sealed], self.bytes).map_err(SpoolError::io(Step::Write, &self.path))?;
         self.bytes += sealed.len() as u64;
+        self.crc = crc32c::crc32c_append(self.crc, sealed);
         Ok(())
     }
 
@@ -57,12 +62,13 @@ impl LargeFile {
         self.file
             .write_all_at(&[&header.to_bytes()], self.bytes)
             .map_err(SpoolError::io(Step::Write, &self.path))?;
+        // From here on a restart may find it whole.
+        self.finished = true;
         self.file.sync_data().map_err(SpoolError::io(Step::Sync, &self.path))?;
         let dir = self.path.parent().unwrap_or(&self.path);
         self.disk.sync_dir(dir).map_err(SpoolError::io(Step::Sync, dir))?;
         // It is read once, by the archiver; until then it would only push other things out of memory.
         self.file.drop_cache();
-        self.finished = true;
         Ok(())
     }
 
@@ -73,7 +79,7 @@ impl LargeFile {
         received: UnixMillis,
         sealed: Sealed,
     ) -> RecordHeader {
-        RecordHeader::stored(Kind::Large, (mailbox, message), received, sealed, self.bytes, 0)
+        RecordHeader::stored(Kind::Large, (mailbox, message), received, sealed, self.bytes, self.crc)
     }
 
     pub(super) fn is_finished(&self) -> bool {
@@ -85,11 +91,22 @@ impl LargeFile {
     }
 }
 
+impl LargeFile {
+    fn remove(&self) -> io::Result<()> {
+        self.disk.remove(&self.path)?;
+        // Only a whole one would be adopted by a restart.
+        if self.finished { self.disk.sync_dir(self.path.parent().unwrap_or(&self.path)) } else { Ok(()) }
+    }
+}
+
 impl Drop for LargeFile {
     fn drop(&mut self) {
-        if !self.kept
-            && let Err(error) = self.disk.remove(&self.path)
-        {
+        if self.kept {
+            return;
+        }
+        // One that cannot be removed is emptied, so that it is no message at least.
+        let emptied = || self.file.set_len(0).and_then(|()| self.file.sync_data());
+        if let Err(error) = self.remove().or_else(|error| emptied().and(Err(error))) {
             tracing::warn!(path = %self.path.display(), %error, "cannot remove an abandoned file");
         }
     }

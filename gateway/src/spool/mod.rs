@@ -31,7 +31,7 @@
 //!  40   8  octets that serving the message takes
 //!  48   8  octets of the sealed message: of the body (kind 1), of the large file's message (kind 2), 0 (kind 3)
 //!  56   4  octets of its sealed trailer
-//!  60   4  CRC-32C of the body; 0 when there is none
+//!  60   4  CRC-32C of the body (kind 1), of the large file's message (kind 2; 0 before that was kept), 0 (kind 3)
 //!  64   4  CRC-32C of bytes 0..64
 //!
 //! body = the sealed message (kind 1), nothing (kinds 2 and 3); see `postern_shared::crypto::seal`
@@ -56,6 +56,8 @@ mod catalog;
 mod commits;
 mod large;
 mod layout;
+#[cfg(test)]
+mod power_cut;
 mod prepare;
 mod reader;
 mod recover;

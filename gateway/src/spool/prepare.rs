@@ -36,6 +36,7 @@ struct Shared {
 struct State {
     wanted: bool,
     ready: Option<Prepared>,
+    made: u64,
     closed: bool,
 }
 
@@ -50,8 +51,8 @@ pub(super) struct Prepared {
 const NAME: &str = "prepared.";
 
 impl Preparer {
-    /// Removes what an earlier run left, and waits to be asked.
-    pub(super) fn start(inner: Arc<Inner>) -> Result<Self, SpoolError> {
+    /// Removes what an earlier run left, and waits to be asked. `stepped`: without a thread, at once when asked.
+    pub(super) fn start(inner: Arc<Inner>, stepped: bool) -> Result<Self, SpoolError> {
         let dir = inner.segments_dir.clone();
         for path in inner.disk.files(&dir).map_err(SpoolError::io(Step::Read, &dir))? {
             if !path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(NAME)) {
@@ -62,6 +63,9 @@ impl Preparer {
             }
         }
         let shared = Arc::new(Shared { inner, state: Mutex::default(), called: Condvar::new() });
+        if stepped {
+            return Ok(Self { shared, thread: None });
+        }
         let works = Arc::clone(&shared);
         let thread = std::thread::Builder::new()
             .name("spool-prepare".into())
@@ -72,6 +76,9 @@ impl Preparer {
 
     /// Asks for a segment to be made ready; does nothing while one is.
     pub(super) fn ask(&self) {
+        if self.thread.is_none() {
+            return self.shared.work();
+        }
         self.shared.state().wanted = true;
         self.shared.called.notify_one();
     }
@@ -103,7 +110,7 @@ impl Shared {
     }
 
     fn run(&self) {
-        for number in 0_u64.. {
+        loop {
             let mut state = self.state();
             while !state.wanted && !state.closed {
                 state = self.called.wait(state).unwrap_or_else(PoisonError::into_inner);
@@ -112,19 +119,27 @@ impl Shared {
                 return;
             }
             state.wanted = false;
-            if state.ready.is_some() {
-                continue;
-            }
             drop(state);
-            let path = self.inner.segments_dir.join(format!("{NAME}{number}"));
-            match self.prepare(&path) {
-                Ok(file) => self.state().ready = Some(Prepared { file, path }),
-                // Only speed depends on it; whether the disk is in trouble, the next message tells.
-                Err(error) => {
-                    tracing::debug!(%error, "no segment is prepared");
-                    // It may not be there, and what stays is removed at the next start.
-                    let _ = self.inner.disk.remove(&path);
-                }
+            self.work();
+        }
+    }
+
+    /// Makes one ready, unless one is.
+    fn work(&self) {
+        let mut state = self.state();
+        if state.ready.is_some() {
+            return;
+        }
+        state.made += 1;
+        let path = self.inner.segments_dir.join(format!("{NAME}{}", state.made));
+        drop(state);
+        match self.prepare(&path) {
+            Ok(file) => self.state().ready = Some(Prepared { file, path }),
+            // Only speed depends on it; whether the disk is in trouble, the next message tells.
+            Err(error) => {
+                tracing::debug!(%error, "no segment is prepared");
+                // It may not be there, and what stays is removed at the next start.
+                let _ = self.inner.disk.remove(&path);
             }
         }
     }

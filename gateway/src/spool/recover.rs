@@ -97,6 +97,9 @@ fn scan_segment(
         match scan.next().map_err(SpoolError::io(Step::Read, &segment.path))? {
             Scanned::Record(header, offset) => enter(&mut catalog, &header, *number, offset, deleted),
             Scanned::Damage { from, to } => {
+                if !settled {
+                    spoil_torn_record(&segment.path, &*file, from)?;
+                }
                 let what = format!("{} bytes are no record; what follows them is served", to - from);
                 catalog.report(damaged(from, what));
             }
@@ -105,6 +108,10 @@ fn scan_segment(
                     catalog.report(damaged(at, format!("{rest} bytes at the end are no record")));
                 } else if rest > 0 {
                     cut_torn_tail(&segment.path, &*file, at, rest)?;
+                }
+                if !settled {
+                    // What a program that died had only written is shown from now on, so it must stay.
+                    file.sync_data().map_err(SpoolError::io(Step::Sync, &segment.path))?;
                 }
                 if let Some(entry) = catalog.segments.get_mut(number) {
                     entry.bytes = at;
@@ -117,7 +124,17 @@ fn scan_segment(
 
 fn cut_torn_tail(path: &Path, file: &dyn DiskFile, at: u64, rest: u64) -> Result<(), SpoolError> {
     tracing::warn!(path = %path.display(), offset = at, bytes = rest, "cutting a torn tail, which nobody was promised");
-    file.set_len(at).and_then(|()| file.sync_data()).map_err(SpoolError::io(Step::Sync, path))
+    file.set_len(at).map_err(SpoolError::io(Step::Write, path))
+}
+
+/// A header that reached the disk without its body, among records that did, is not taken for one at the next start, when
+/// this segment is settled and bodies are no longer compared. The caller syncs.
+fn spoil_torn_record(path: &Path, file: &dyn DiskFile, at: u64) -> Result<(), SpoolError> {
+    let mut bytes = [0; RECORD_HEADER_BYTES];
+    if file.read_exact_at(&mut bytes, at).is_err() || RecordHeader::from_bytes(&bytes).is_none() {
+        return Ok(());
+    }
+    file.write_all_at(&[b"torn"], at).map_err(SpoolError::io(Step::Write, path))
 }
 
 fn enter(
@@ -162,8 +179,9 @@ fn large_files(inner: &Inner, deleted: &HashSet<(MailboxId, MessageId)>) -> Resu
             (Some(_), Some(_)) => {
                 present.insert((mailbox, message));
             }
-            (Some(footer), None) => {
+            (Some(footer), None) if is_whole(inner, &path, &footer) => {
                 tracing::warn!(path = %path.display(), "adopting a whole message that no record refers to");
+                make_durable(inner, &path)?;
                 catalog.insert(mailbox, message, Located::new(&footer, None));
                 present.insert((mailbox, message));
             }
@@ -177,7 +195,7 @@ fn large_files(inner: &Inner, deleted: &HashSet<(MailboxId, MessageId)>) -> Resu
                 present.insert((mailbox, message));
             }
             // Interrupted while it was streaming in; its sender was promised nothing.
-            (None, None) => catalog.graves.push(Grave { since: now, path }),
+            (_, None) => catalog.graves.push(Grave { since: now, path }),
         }
     }
     for (mailbox, message, _) in catalog.large() {
@@ -196,6 +214,29 @@ fn read_footer(inner: &Inner, path: &Path) -> Option<RecordHeader> {
     let mut bytes = [0; RECORD_HEADER_BYTES];
     file.read_exact_at(&mut bytes, at).ok()?;
     RecordHeader::from_bytes(&bytes).filter(|footer| footer.kind == Kind::Large && footer.sealed_bytes == at)
+}
+
+/// Whether all of a large file has reached the disk; its end may have done so before its middle.
+fn is_whole(inner: &Inner, path: &Path, footer: &RecordHeader) -> bool {
+    let crc = || {
+        let file = inner.disk.open_read(path)?;
+        let (mut at, mut crc, mut piece) = (0, 0, vec![0; 1024 * 1024]);
+        while at < footer.sealed_bytes {
+            let len = usize::try_from(footer.sealed_bytes - at).unwrap_or(usize::MAX).min(piece.len());
+            file.read_exact_at(&mut piece[..len], at)?;
+            crc = crc32c::crc32c_append(crc, &piece[..len]);
+            at += len as u64;
+        }
+        std::io::Result::Ok(crc)
+    };
+    // Earlier versions kept no checksum.
+    footer.body_crc == 0 || crc().is_ok_and(|crc| crc == footer.body_crc)
+}
+
+/// What a program that died had only written is shown from now on, so it must stay.
+fn make_durable(inner: &Inner, path: &Path) -> Result<(), SpoolError> {
+    let synced = inner.disk.open(path).and_then(|file| file.sync_data());
+    synced.and_then(|()| inner.disk.sync_dir(&inner.large_dir)).map_err(SpoolError::io(Step::Sync, path))
 }
 
 /// Walks the records of a segment without reading more than it must.

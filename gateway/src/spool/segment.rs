@@ -64,6 +64,45 @@ impl SegmentSpool {
         dir: &Path,
         settings: Settings,
     ) -> Result<Self, SpoolError> {
+        let (inner, writer) = Self::recover(disk, clock, dir, settings, false)?;
+        let commits = Arc::new(Commits::new(writer));
+        let led = Arc::clone(&commits);
+        let thread = std::thread::Builder::new()
+            .name("spool-writer".into())
+            .spawn(move || led.run())
+            .map_err(SpoolError::io(Step::Create, dir))?;
+        Ok(Self { inner, commits, thread: Some(thread), one_sweep: Mutex::new(()) })
+    }
+
+    /// The same without threads, for simulations: what is handed over waits until [`SegmentSpool::step`], so that a
+    /// seed decides what is committed together, and everything is repeatable. Dropping it forgets what waits.
+    pub fn open_stepped(
+        disk: Arc<dyn Disk>,
+        clock: Arc<dyn Clock>,
+        dir: &Path,
+        settings: Settings,
+    ) -> Result<Self, SpoolError> {
+        let (inner, writer) = Self::recover(disk, clock, dir, settings, true)?;
+        Ok(Self {
+            inner,
+            commits: Arc::new(Commits::stepped(writer)),
+            thread: None,
+            one_sweep: Mutex::new(()),
+        })
+    }
+
+    /// Writes what waits, in groups as the thread would if all of it had just come in. Only of use to a stepped spool.
+    pub fn step(&self) {
+        self.commits.step();
+    }
+
+    fn recover(
+        disk: Arc<dyn Disk>,
+        clock: Arc<dyn Clock>,
+        dir: &Path,
+        settings: Settings,
+        stepped: bool,
+    ) -> Result<(Arc<Inner>, Writer), SpoolError> {
         let (segments_dir, large_dir) = (dir.join("segments"), dir.join("large"));
         for dir in [&segments_dir, &large_dir] {
             disk.create_dir_all(dir).map_err(SpoolError::io(Step::Create, dir))?;
@@ -72,13 +111,8 @@ impl SegmentSpool {
             Inner { disk, clock, settings, segments_dir, large_dir, catalog: Mutex::new(Catalog::default()) };
         let end = recover::recover(&inner)?;
         let inner = Arc::new(inner);
-        let commits = Arc::new(Commits::new(Writer::new(Arc::clone(&inner), end)?));
-        let led = Arc::clone(&commits);
-        let thread = std::thread::Builder::new()
-            .name("spool-writer".into())
-            .spawn(move || led.run())
-            .map_err(SpoolError::io(Step::Create, dir))?;
-        Ok(Self { inner, commits, thread: Some(thread), one_sweep: Mutex::new(()) })
+        let writer = Writer::new(Arc::clone(&inner), end, stepped)?;
+        Ok((inner, writer))
     }
 
     /// The greatest message id found, which later ids must exceed.
@@ -129,7 +163,12 @@ impl Spool for SegmentSpool {
 
     fn sweep(&self) -> Result<Swept, SpoolError> {
         let _one = self.one_sweep.lock().unwrap_or_else(PoisonError::into_inner);
-        sweep::sweep(&self.inner, |moves| self.submit(|done| Job::Move { moves, done }))
+        sweep::sweep(&self.inner, |moves| {
+            let receipt = self.submit(|done| Job::Move { moves, done });
+            // The sweep waits for it.
+            self.step();
+            receipt
+        })
     }
 
     fn damage(&self) -> Vec<Damage> {

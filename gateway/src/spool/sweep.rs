@@ -37,12 +37,14 @@ fn remove_graves(inner: &Inner, swept: &mut Swept) -> Result<(), SpoolError> {
     for grave in &due {
         remove(inner, &grave.path)?;
         swept.files_removed += 1;
-        inner.catalog().graves.retain(|other| other != grave);
     }
     if due.is_empty() {
         return Ok(());
     }
-    inner.disk.sync_dir(&inner.large_dir).map_err(SpoolError::io(Step::Sweep, &inner.large_dir))
+    inner.disk.sync_dir(&inner.large_dir).map_err(SpoolError::io(Step::Sweep, &inner.large_dir))?;
+    // Only now: a tombstone must outlive its file, else a restart would adopt that.
+    inner.catalog().graves.retain(|grave| !due.contains(grave));
+    Ok(())
 }
 
 fn remove(inner: &Inner, path: &std::path::Path) -> Result<(), SpoolError> {
@@ -139,7 +141,13 @@ fn retire_or_remove(inner: &Inner, number: u64, swept: &mut Swept) -> Result<(),
         if segment.live_bytes > 0 || (segment.tombstones > 0 && !oldest) {
             return Ok(());
         }
-        (segment.path.clone(), *segment.retired.get_or_insert(now))
+        let since = *segment.retired.get_or_insert(now);
+        let (path, has_tombstones) = (segment.path.clone(), segment.tombstones > 0);
+        if has_tombstones && catalog.graves.iter().any(|grave| grave.since <= since) {
+            // One of them may speak of that file, which a restart would adopt without it.
+            return Ok(());
+        }
+        (path, since)
     };
     if grace_is_over(inner, since) {
         cut_predecessor(inner, number)?;

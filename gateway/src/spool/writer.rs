@@ -109,8 +109,9 @@ struct Group {
 }
 
 impl Writer {
-    pub(super) fn new(inner: Arc<Inner>, end: End) -> Result<Self, SpoolError> {
-        let preparer = Preparer::start(Arc::clone(&inner))?;
+    /// `stepped`: without a thread.
+    pub(super) fn new(inner: Arc<Inner>, end: End, stepped: bool) -> Result<Self, SpoolError> {
+        let preparer = Preparer::start(Arc::clone(&inner), stepped)?;
         Ok(Self { inner, preparer, end, current: None })
     }
 
@@ -154,6 +155,8 @@ impl Writer {
         self.keep_pace(waiters.len());
         if let Err(error) = &result {
             tracing::error!(%error, "nothing of this group is acknowledged");
+            // Before anybody is told: what was refused must not be found by a restart.
+            drop(files);
         } else {
             files.into_iter().for_each(super::LargeFile::keep);
         }
@@ -279,7 +282,8 @@ impl Writer {
     /// Gives back what was prepared in the segment before and not used.
     fn trim_predecessor(&self) {
         let End { segment, bytes } = self.end;
-        let Some(file) = self.inner.catalog().segments.get(&segment).map(|found| Arc::clone(&found.file)) else {
+        let Some(file) = self.inner.catalog().segments.get(&segment).map(|found| Arc::clone(&found.file))
+        else {
             return;
         };
         let trimmed = file.len().and_then(|len| if len > bytes { file.set_len(bytes) } else { Ok(()) });
@@ -288,17 +292,21 @@ impl Writer {
         }
     }
 
-    /// Leaves the current segment as it was after the last good sync, and never writes to it again.
+    /// Leaves the current segment as it was after the last good sync, and writes to it no more, unless it is empty.
     fn abandon_current(&mut self) {
         let Some(current) = self.current.take() else { return };
-        if current.bytes == SEGMENT_HEADER_BYTES as u64 {
-            // Nothing in it counts: the next attempt makes it anew.
-            self.inner.catalog().segments.remove(&current.number);
-            return;
-        }
         self.end = End { segment: current.number, bytes: current.bytes };
-        if let Err(error) = current.file.set_len(current.bytes).and_then(|()| current.file.sync_data()) {
-            tracing::error!(path = %current.path.display(), %error, "cannot cut off what was not acknowledged");
+        let cut = current.file.set_len(current.bytes).and_then(|()| current.file.sync_data());
+        match cut {
+            // As good as new. Were it left for another one, a failing disk would be strewn with empty segments.
+            Ok(()) if current.bytes == SEGMENT_HEADER_BYTES as u64 => {
+                self.current = Some(Current { prepared: false, ..current });
+                return;
+            }
+            Ok(()) => {}
+            Err(error) => {
+                tracing::error!(path = %current.path.display(), %error, "cannot cut off what was not acknowledged");
+            }
         }
         match self.begin_segment() {
             Ok(next) => self.current = Some(next),

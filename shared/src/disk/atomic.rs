@@ -34,7 +34,8 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::disk::{Fault, FaultyDisk, RealDisk, Step};
+    use crate::disk::simulated::EntryOrder;
+    use crate::disk::{Fault, FaultyDisk, RealDisk, SimulatedDisk, Step};
 
     /// Goal: whichever step fails, a reader finds the old content whole.
     #[test]
@@ -48,6 +49,34 @@ mod tests {
             assert_eq!(error.kind(), io::ErrorKind::StorageFull, "{step:?}");
             assert_eq!(RealDisk.read(&path, 100).unwrap(), b"old", "{step:?}");
             assert_eq!(RealDisk.files(dir.path()).unwrap(), [path], "{step:?}: nothing is left behind");
+        }
+    }
+
+    /// Goal: whenever the power goes, a reader finds the old content or the new one whole; the new one once it returned.
+    /// Method: cut behind every operation, in both orders of entries, with many seeds each.
+    #[test]
+    fn a_power_cut_leaves_the_old_content_or_the_new() {
+        let path = Path::new("/data/settings");
+        let (old, new) = (vec![1; 5000], vec![2; 3000]);
+        for order in [EntryOrder::Journal, EntryOrder::Any] {
+            let mut found_either_amid = [false; 2];
+            for cut in 0.. {
+                let disk = SimulatedDisk::new(order);
+                disk.create_dir_all(Path::new("/data")).unwrap();
+                write_atomic(&disk, path, &old).unwrap();
+                disk.cut_power_after(cut);
+                let written = write_atomic(&disk, path, &new).is_ok();
+                for seed in 0..50 {
+                    let found = disk.crash(seed).read(path, 9999).unwrap();
+                    assert!(found == old || found == new, "{order:?}, cut after {cut}, seed {seed}");
+                    assert!(!written || found == new, "{order:?}, cut after {cut}, seed {seed}");
+                    found_either_amid[usize::from(found == new)] |= !written;
+                }
+                if written {
+                    break;
+                }
+            }
+            assert_eq!(found_either_amid, [true; 2], "the cuts were where it matters");
         }
     }
 }

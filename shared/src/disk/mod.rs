@@ -1,8 +1,8 @@
 //! The only door to files.
 //!
 //! Everything that must survive a crash goes through [`Disk`]: the real one, one that fails on demand
-//! ([`FaultyDisk`]), and later a simulated one that loses what was not synced. Offsets are explicit
-//! (`pread`/`pwrite`), so a file has no hidden cursor and can be read while it grows.
+//! ([`FaultyDisk`]), and one in memory that loses at a power cut what was not synced ([`SimulatedDisk`]). Offsets are
+//! explicit (`pread`/`pwrite`), so a file has no hidden cursor and can be read while it grows.
 //!
 //! Promises
 //! - Files are made readable by their owner only (0600), directories 0700.
@@ -13,6 +13,7 @@ mod atomic;
 mod damage;
 mod faulty;
 mod real;
+pub mod simulated;
 
 use std::fmt::Debug;
 use std::io;
@@ -23,6 +24,7 @@ pub use atomic::write_atomic;
 pub use damage::Damage;
 pub use faulty::{Fault, FaultyDisk, Step};
 pub use real::RealDisk;
+pub use simulated::SimulatedDisk;
 
 /// A file system, as far as Postern needs one.
 pub trait Disk: Debug + Send + Sync + 'static {
@@ -38,7 +40,8 @@ pub trait Disk: Debug + Send + Sync + 'static {
     fn dirs(&self, dir: &Path) -> io::Result<Vec<PathBuf>>;
     /// Whether something exists at `path`.
     fn exists(&self, path: &Path) -> io::Result<bool>;
-    /// Creates `dir` and its parents, and makes the new entries durable.
+    /// Creates `dir` and its parents, and makes their entries durable; that of `dir` also when it was there already, for
+    /// whoever created it may have died before that.
     fn create_dir_all(&self, dir: &Path) -> io::Result<()>;
     /// Removes a file; its disappearance is durable only after [`Disk::sync_dir`].
     fn remove(&self, path: &Path) -> io::Result<()>;
@@ -109,5 +112,12 @@ pub trait DiskFile: Debug + Send + Sync {
 /// An exclusive lock; released when dropped.
 #[derive(Debug)]
 pub struct DiskLock {
-    _file: std::fs::File,
+    _held: Box<dyn std::any::Any + Send + Sync>,
+}
+
+impl DiskLock {
+    /// A lock that ends when `held` is dropped.
+    fn holding(held: impl std::any::Any + Send + Sync) -> Self {
+        Self { _held: Box::new(held) }
+    }
 }

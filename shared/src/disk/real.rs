@@ -42,10 +42,14 @@ impl Disk for RealDisk {
     }
 
     fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
-        if dir.is_dir() {
-            return Ok(());
-        }
         let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty());
+        if dir.is_dir() {
+            return match parent.map_or(Ok(()), |parent| self.sync_dir(parent)) {
+                // Not ours to look into, so it was not we who created `dir` in it.
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+                synced => synced,
+            };
+        }
         if let Some(parent) = parent {
             self.create_dir_all(parent)?;
         }
@@ -87,7 +91,7 @@ impl Disk for RealDisk {
         }
         file.set_len(0)?;
         file.write_all(note.as_bytes())?;
-        Ok(Some(DiskLock { _file: file }))
+        Ok(Some(DiskLock::holding(file)))
     }
 }
 

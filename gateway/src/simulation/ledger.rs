@@ -1,0 +1,177 @@
+//! Which message is where.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+
+use postern_shared::crypto::keys::PrivateKey;
+use postern_shared::disk::simulated::Dice;
+use postern_shared::id::{MailboxId, MessageId};
+
+use super::node::Node;
+use crate::pop3_server::maildrop::{Maildrops, ServedMessage};
+use crate::spool::{INLINE_BYTES_MAX, Spool};
+
+/// A message's number, which its content tells.
+pub(super) type Token = u64;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    /// It must be served.
+    Stored,
+    /// It must not.
+    Absent,
+    /// It is being stored or deleted, or was when the power went.
+    InDoubt,
+}
+
+/// One mailbox's copy of a message.
+#[derive(Debug)]
+struct Copy {
+    fate: Fate,
+    /// Once it was seen.
+    id: Option<MessageId>,
+    served_bytes: u64,
+}
+
+/// Everything that was ever promised.
+#[derive(Debug, Default)]
+pub(super) struct Ledger {
+    contents: BTreeMap<Token, Vec<u8>>,
+    copies: BTreeMap<(MailboxId, Token), Copy>,
+    ids: BTreeMap<MessageId, (MailboxId, Token)>,
+}
+
+impl Ledger {
+    /// A new message, which nobody was promised yet.
+    pub(super) fn new_content(&mut self, dice: &mut Dice) -> Token {
+        let token = self.contents.len() as u64;
+        let lines = match dice.below(10) {
+            0 => 6000 + dice.below(500),
+            1..4 => dice.below(100),
+            _ => dice.below(12),
+        };
+        let mut text = format!("Subject: token {token};\r\n\r\n");
+        for line in 0..lines {
+            // Dots to be stuffed, dots alone, and lines of different lengths.
+            let start = ["", ".", "..", "From "][dice.index(4)];
+            let _ = write!(text, "{start}{line}{}\r\n", ".".repeat(dice.index(3) * 28));
+        }
+        self.contents.insert(token, text.into_bytes());
+        token
+    }
+
+    pub(super) fn content(&self, token: Token) -> &[u8] {
+        &self.contents[&token]
+    }
+
+    /// It is handed to the disk.
+    pub(super) fn committing(&mut self, token: Token, mailboxes: &BTreeSet<MailboxId>) {
+        for mailbox in mailboxes {
+            let copy = Copy { fate: Fate::InDoubt, id: None, served_bytes: 0 };
+            let before = self.copies.insert((*mailbox, token), copy);
+            assert!(before.is_none(), "token {token} is committed twice");
+        }
+    }
+
+    /// Its sender was told that it is stored.
+    pub(super) fn stored(&mut self, token: Token, mailboxes: &BTreeSet<MailboxId>) {
+        self.decide(token, mailboxes, Fate::Stored);
+    }
+
+    /// Its sender was told that it is not. A large file that the disk does not let go may be found by a restart.
+    pub(super) fn refused(&mut self, token: Token, mailboxes: &BTreeSet<MailboxId>, read_only: bool) {
+        let is_large = self.contents[&token].len() > INLINE_BYTES_MAX;
+        self.decide(token, mailboxes, if read_only && is_large { Fate::InDoubt } else { Fate::Absent });
+    }
+
+    fn decide(&mut self, token: Token, mailboxes: &BTreeSet<MailboxId>, fate: Fate) {
+        for mailbox in mailboxes {
+            self.copies.get_mut(&(*mailbox, token)).expect("it was committed").fate = fate;
+        }
+    }
+
+    /// Deletions begin (`None`), or have been done or refused.
+    pub(super) fn deleting(&mut self, ids: &[MessageId], done: Option<bool>) {
+        let fate = match done {
+            None => Fate::InDoubt,
+            Some(true) => Fate::Absent,
+            Some(false) => Fate::Stored,
+        };
+        for id in ids {
+            let key = self.ids.get(id).unwrap_or_else(|| panic!("nobody has seen {id}"));
+            self.copies.get_mut(key).expect("it was seen").fate = fate;
+        }
+    }
+
+    /// What of a mailbox must be served, and how much more may be.
+    pub(super) fn count(&self, mailbox: MailboxId) -> (usize, usize) {
+        let of = |fate| {
+            self.copies.iter().filter(|((other, _), copy)| *other == mailbox && copy.fate == fate).count()
+        };
+        (of(Fate::Stored), of(Fate::InDoubt))
+    }
+
+    /// Checks what a client got for `id`, announced with that size.
+    pub(super) fn check_served(&self, mailbox: MailboxId, id: MessageId, served_bytes: u64, served: &[u8]) {
+        let (of, token) = self.ids.get(&id).unwrap_or_else(|| panic!("nobody has seen {id}"));
+        assert_eq!(*of, mailbox, "{id} is another mailbox's");
+        assert_eq!(served.len() as u64, served_bytes, "token {token}: size");
+        assert_eq!(self.copies[&(mailbox, *token)].served_bytes, served_bytes, "token {token}: size changed");
+        assert!(served.ends_with(self.content(*token)), "token {token} is not served as it came");
+    }
+
+    /// Compares with what the spool holds. `settled`: nothing is under way, so what was in doubt is decided by what is
+    /// found; and every message is read, not only new ones.
+    pub(super) fn check(&mut self, node: &Node, keys: &BTreeMap<MailboxId, PrivateKey>, settled: bool) {
+        let mut found = BTreeSet::new();
+        for (mailbox, key) in keys {
+            for entry in node.spool.entries(*mailbox) {
+                if settled || !self.ids.contains_key(&entry.message) {
+                    let served = read(node, *mailbox, entry.message, key);
+                    self.identify(*mailbox, entry.message, &served);
+                    self.check_served(*mailbox, entry.message, entry.served_bytes, &served);
+                }
+                let place = self.ids[&entry.message];
+                assert!(found.insert(place), "{place:?} is there twice");
+            }
+        }
+        for (place, copy) in &mut self.copies {
+            let found = found.remove(place);
+            match (copy.fate, found) {
+                (Fate::Stored, false) => panic!("{place:?} was acknowledged and is lost"),
+                (Fate::Absent, true) => panic!("{place:?} was deleted or refused and is there"),
+                (Fate::InDoubt, true) if settled => copy.fate = Fate::Stored,
+                (Fate::InDoubt, false) if settled => copy.fate = Fate::Absent,
+                _ => {}
+            }
+        }
+        assert!(found.is_empty(), "never committed: {found:?}");
+    }
+
+    /// Finds out by its content which message `id` is. It must not have had another id before.
+    fn identify(&mut self, mailbox: MailboxId, id: MessageId, served: &[u8]) {
+        let start = memchr::memmem::find(served, b"Subject: token ").expect("a message of ours");
+        let number: Vec<u8> = served[start + 15..].iter().copied().take_while(u8::is_ascii_digit).collect();
+        let token: Token = String::from_utf8(number).unwrap().parse().unwrap();
+        let copy = self
+            .copies
+            .get_mut(&(mailbox, token))
+            .unwrap_or_else(|| panic!("token {token} was never committed"));
+        assert_eq!(
+            *copy.id.get_or_insert(id),
+            id,
+            "token {token} is there twice or has changed its unique-id"
+        );
+        copy.served_bytes = served.len() as u64;
+        self.ids.insert(id, (mailbox, token));
+    }
+}
+
+fn read(node: &Node, mailbox: MailboxId, id: MessageId, key: &PrivateKey) -> Vec<u8> {
+    let mut message = node.maildrops.open(mailbox, id, key).unwrap_or_else(|error| panic!("{error}"));
+    let mut served = Vec::new();
+    while let Some(piece) = message.next_piece().unwrap_or_else(|error| panic!("{error}")) {
+        served.extend_from_slice(piece);
+    }
+    served
+}
