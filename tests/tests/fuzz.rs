@@ -1,7 +1,7 @@
 //! The fuzz targets, run shortly on stable: seeds and seeded mutations of them, the same in every run.
 //!
-//! `POSTERN_FUZZ_FACTOR=100` runs a hundred times as many rounds; `POSTERN_FUZZ_SEED=7` others. `tests/fuzz` runs the same
-//! functions under cargo-fuzz.
+//! `POSTERN_FUZZ_FACTOR=100` runs a hundred times as many rounds; `POSTERN_FUZZ_SEED=7` others; `POSTERN_FUZZ_INPUT=file`
+//! that file alone. `tests/fuzz` runs the same functions under cargo-fuzz.
 
 #![expect(clippy::disallowed_methods, reason = "tests stand outside the programs")]
 
@@ -18,14 +18,18 @@ fn number(variable: &str, default: u64) -> u64 {
 /// Runs a target; when a round panics, keeps what it was given.
 fn fuzz(name: &str) {
     let target = find(name).unwrap_or_else(|| panic!("there is no target {name}"));
+    if let Some(file) = std::env::var_os("POSTERN_FUZZ_INPUT") {
+        let input = std::fs::read(&file).unwrap_or_else(|error| panic!("{file:?}: {error}"));
+        return (target.run)(&input);
+    }
     let seeds = (target.seeds)();
     assert!(!seeds.is_empty(), "{name} has no seeds");
     let rounds = target.rounds * number("POSTERN_FUZZ_FACTOR", 1);
     for (round, input) in Rounds::new(seeds, number("POSTERN_FUZZ_SEED", 1), rounds).enumerate() {
         if catch_unwind(AssertUnwindSafe(|| (target.run)(&input))).is_err() {
             let file = std::env::temp_dir().join(format!("postern-fuzz-{name}-{round}"));
-            std::fs::write(&file, &input).unwrap();
-            panic!("{name} broke in round {round}; what it was given is in {}", file.display());
+            let kept = std::fs::write(&file, &input);
+            panic!("{name} broke in round {round}; what it was given is in {} ({kept:?})", file.display());
         }
     }
 }

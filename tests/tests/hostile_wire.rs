@@ -1,8 +1,6 @@
 //! Hostile peers on real connections: what only the drivers, TLS and a process under load can show. The sessions' own
 //! answers to hostile input are tested cut at every octet in the gateway's `smtp_receiver`.
 
-#![expect(clippy::disallowed_methods, reason = "tests stand outside the programs")]
-
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::Duration;

@@ -70,8 +70,8 @@ fn open(source: impl ReadSealed, expected: Expected) -> Result<usize, OpenError>
 }
 
 /// A spool opens on whatever lies in its directory; what it lists is opened, damaged or gone, never something else; what is
-/// stored then is there after another start, with all that was listed before. (What was found torn may be listed by then, as
-/// one that does not open.)
+/// stored then is there after another start. When nothing was damaged, so is all that was listed before; when something was,
+/// nothing comes back that opens.
 ///
 /// The octets are files: kind (even: a segment, odd: a large file), number, two octets of length, content.
 pub(super) fn spool(data: &[u8]) {
@@ -79,6 +79,7 @@ pub(super) fn spool(data: &[u8]) {
     unpack(data, dir.path());
     let spool = start(dir.path());
     let before = ids(&spool);
+    let whole = spool.damage().is_empty();
     for message in &before {
         if let Ok(body) = spool.open(mailbox(), *message) {
             assert_eq!(body.expected().message, *message);
@@ -109,7 +110,12 @@ pub(super) fn spool(data: &[u8]) {
         let opens = || spool.open(mailbox(), listed).is_ok_and(opens);
         assert!(expected.contains(&listed) || !opens(), "{listed} comes back from the dead");
     }
-    assert!(expected.iter().all(|known| ids(&spool).contains(known)), "lost by another start");
+    let lost: Vec<_> = expected.iter().filter(|known| !ids(&spool).contains(known)).collect();
+    assert!(
+        !whole || lost.is_empty(),
+        "lost by another start: {lost:?} of {expected:?}; {:?}",
+        spool.damage()
+    );
     let body = spool.open(mailbox(), added).map(|body| {
         let mut found = vec![0; SEALED.len()];
         body.read_exact_at(&mut found, 0).map(|()| found)
