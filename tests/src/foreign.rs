@@ -18,9 +18,10 @@ pub fn has(program: &str) -> bool {
     found
 }
 
-/// The folder with real mail beside the checkout, when there is one; says so when there is not.
+/// The folder with real mail beside the checkout, or where `POSTERN_CORPUS` says; says so when there is none.
 pub fn corpus() -> Option<PathBuf> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/corpus");
+    let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/corpus");
+    let path = std::env::var_os("POSTERN_CORPUS").map_or_else(beside, PathBuf::from);
     if path.is_dir() {
         return Some(path);
     }

@@ -7,6 +7,7 @@
 //! | [`smtp`], [`pop3`] | clients of a few lines, blocking, over plain TCP or TLS |
 //! | [`foreign`] | Postfix, and how to skip a test aloud when a program or the corpus is missing |
 //! | [`mod@bench`] | the measures of `make bench` |
+//! | [`fuzz`] | what is fuzzed: by cargo-fuzz, and shortly by `make test` |
 //! | [`messages`] | messages and journal reports for demo and tests |
 
 #![expect(
@@ -17,6 +18,7 @@
 mod archive;
 pub mod bench;
 pub mod foreign;
+pub mod fuzz;
 pub mod messages;
 pub mod pop3;
 pub mod program;

@@ -135,6 +135,15 @@ impl Program {
         status.is_ok_and(|status| status["running"] == true)
     }
 
+    /// The octets of memory that the running daemon has resident.
+    pub fn resident_bytes(&self) -> Result<u64> {
+        let daemon = self.daemon.as_ref().context("no daemon")?;
+        let status = std::fs::read_to_string(format!("/proc/{}/status", daemon.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+        let kib: u64 = line.trim().trim_end_matches(" kB").parse()?;
+        Ok(kib * 1024)
+    }
+
     /// Ends the daemon as an operator would (SIGTERM); how it ended.
     pub fn stop(&mut self) -> Result<std::process::ExitStatus> {
         let mut daemon = self.daemon.take().context("no daemon")?;

@@ -75,9 +75,11 @@ impl Wire {
         Ok(wire)
     }
 
-    /// Goes on under TLS.
+    /// Goes on under TLS; an error when the peer said more in clear than was read, for that would be lost.
     pub fn start_tls(&mut self) -> Result<()> {
         let stream = self.stream.take().context("the connection is gone")?;
+        let said = String::from_utf8_lossy(stream.buffer());
+        anyhow::ensure!(said.is_empty(), "said in clear before TLS: {said:?}");
         let Stream::Clear(tcp) = stream.into_inner() else { anyhow::bail!("TLS is on already") };
         let config = Arc::new(client_config(&Trust::Any)?);
         let connection = ClientConnection::new(config, ServerName::try_from("localhost")?)?;

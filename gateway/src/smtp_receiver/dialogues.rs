@@ -24,6 +24,7 @@ use std::sync::Arc;
 
 use postern_shared::disk::{Disk, RealDisk};
 use postern_shared::id::{MailboxId, MessageId};
+use postern_shared::proto::mime::trace::Normalised;
 
 use super::policy::{MailboxStatus, Mailboxes};
 use super::session::{Action, Event, Session, SessionSettings};
@@ -56,6 +57,8 @@ pub(super) struct Stage {
     pub(super) session: Session,
     pub(super) replies: Vec<u8>,
     pub(super) stored: Vec<(Envelope, Vec<u8>)>,
+    /// What had to be made whole, for each message stored.
+    pub(super) normalised: Vec<Normalised>,
     pub(super) closed: bool,
     pub(super) handshake_pending: bool,
     incoming: Option<(Envelope, Vec<u8>)>,
@@ -70,6 +73,7 @@ impl Stage {
             session,
             replies,
             stored: Vec::new(),
+            normalised: Vec::new(),
             closed: false,
             handshake_pending: false,
             incoming: None,
@@ -111,10 +115,11 @@ impl Stage {
                         so_far.extend(content);
                     }
                 }
-                Action::Commit(_) => {
+                Action::Commit(normalised) => {
                     let result = match (self.incoming.take(), self.refuses("commit")) {
                         (Some(message), false) => {
                             self.stored.push(message);
+                            self.normalised.push(normalised);
                             Ok(vec![MessageId::from_bytes([0; 16])])
                         }
                         _ => Err(self.failure.take().unwrap_or_else(full)),

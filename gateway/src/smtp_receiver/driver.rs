@@ -13,6 +13,10 @@ use crate::listen::{Connection, Door, Server};
 /// RFC 5321 §4.5.3.2.7 wants a server to wait at least 5 minutes for the next command.
 const IDLE_DEADLINE: Duration = Duration::from_secs(300);
 
+/// Replies that are sent without waiting for the input to run dry: a peer that pipelines and does not read must not
+/// make them pile up.
+const OUTPUT_BYTES: usize = 16 * 1024;
+
 /// SMTP for a listener.
 #[derive(Debug, Clone)]
 pub struct SmtpServer<I> {
@@ -111,7 +115,12 @@ impl<I: Intake> Driver<'_, I> {
     /// Does one action; `false` when the connection is over.
     async fn perform(&mut self, action: Action, door: &Door, more: &mut Vec<Action>) -> io::Result<bool> {
         match action {
-            Action::Reply(reply) => self.out.extend(reply.to_bytes()),
+            Action::Reply(reply) => {
+                self.out.extend(reply.to_bytes());
+                if self.out.len() >= OUTPUT_BYTES {
+                    self.flush().await?;
+                }
+            }
             Action::StartTls => {
                 self.flush().await?;
                 let connection = self.connection.take().ok_or_else(gone)?;

@@ -10,6 +10,8 @@
 //! - Our own faults are told as 4xx; 5xx says what will be as wrong tomorrow: an unknown mailbox, another domain, a
 //!   message over the limit.
 //! - What arrives in clear behind STARTTLS is dropped (RFC 3207 §4.2).
+//! - Where nobody can tell commands from what is none (behind a BDAT that cannot be read, in a browser's request), the
+//!   session ends.
 //!
 //! | what | source | supported |
 //! |---|---|---|
@@ -32,8 +34,12 @@
 #[cfg(test)]
 mod dialogues;
 mod driver;
+#[cfg(test)]
+mod hostile;
 mod policy;
 mod session;
+#[cfg(test)]
+mod smuggling;
 #[cfg(test)]
 mod tests;
 mod transaction;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use postern_shared::id::MessageId;
 use postern_shared::proto::mime::trace::Normalised;
-use postern_shared::proto::smtp::command::{Command, LINE_BYTES_MAX, MailParameters, parse};
+use postern_shared::proto::smtp::command::{Command, LINE_BYTES_MAX, MailParameters, loses_step, parse};
 use postern_shared::proto::smtp::content::DataDecoder;
 use postern_shared::proto::smtp::path::Address;
 use postern_shared::proto::smtp::reply::Reply;
@@ -192,7 +192,9 @@ impl Session {
                 // While skipping, nothing of the line is worth keeping.
                 return if self.skipping { input.len() } else { 0 };
             }
-            self.skipping = true;
+            if !std::mem::replace(&mut self.skipping, true) && loses_step(input) {
+                self.refuse_line(input, Reply::new(500, "5.5.2", "Line too long"), actions);
+            }
             return LINE_BYTES_MAX;
         };
         let taken = end + 1;
@@ -201,13 +203,23 @@ impl Session {
             return taken;
         }
         match input[..end].strip_suffix(b"\r") {
-            None => self.refuse(Reply::new(500, "5.5.2", "A line ends in CRLF"), actions),
+            None => {
+                self.refuse_line(&input[..end], Reply::new(500, "5.5.2", "A line ends in CRLF"), actions);
+            }
             Some(line) => match parse(line) {
                 Ok(command) => self.command(command, actions),
-                Err(reply) => self.refuse(reply, actions),
+                Err(reply) => self.refuse_line(line, reply, actions),
             },
         }
         taken
+    }
+
+    /// Refuses a line that is no command.
+    fn refuse_line(&mut self, line: &[u8], reply: Reply, actions: &mut Vec<Action>) {
+        self.refuse(reply, actions);
+        if loses_step(line) && !self.closing {
+            self.close(Reply::new(421, "4.7.0", "What follows cannot be told from commands"), actions);
+        }
     }
 
     fn refuse(&mut self, reply: Reply, actions: &mut Vec<Action>) {

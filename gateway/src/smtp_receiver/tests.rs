@@ -14,41 +14,6 @@ fn replies(stage: &Stage) -> String {
     String::from_utf8_lossy(&stage.replies).into_owned()
 }
 
-/// Goal: no smuggled end of data starts a second transaction, wherever the network cuts.
-/// Method: each variant inside a message, a whole transaction behind it, the stream cut at every octet.
-#[test]
-fn a_smuggled_transaction_is_content() {
-    let variants: [&[u8]; 11] = [
-        b"\n.\n",
-        b"\n.\r",
-        b"\r.\n",
-        b"\r.\r",
-        b"\n.\r\n",
-        b"\r.\r\n",
-        b"\r\n.\n",
-        b"\r\n.\r",
-        b"\r\n.\r\r\n",
-        b"\r\r\n.\r\r\n",
-        b"\r\n\0.\r\n",
-    ];
-    for variant in variants {
-        let smuggled = b"MAIL FROM:<evil@example.org>\r\nRCPT TO:<mbx-000000000000000a@gateway.example.com>\r\nDATA\r\nevil\r\n.\r\n";
-        let input = [TO, b"first", variant, smuggled, b"NOOP\r\n"].concat();
-        for cut in 0..=input.len() {
-            let mut stage = stage();
-            let mut unread = stage.feed(&input[..cut]);
-            unread.extend_from_slice(&input[cut..]);
-            let left = stage.feed(&unread);
-            let shown = String::from_utf8_lossy(variant).into_owned();
-            assert!(left.is_empty(), "{shown:?} cut at {cut}");
-            assert_eq!(stage.stored.len(), 1, "{shown:?} cut at {cut}");
-            let (envelope, content) = &stage.stored[0];
-            assert_eq!(envelope.mail_from, "a@example.com");
-            assert!(content.windows(4).any(|window| window == b"evil"), "{shown:?}: it is all content");
-        }
-    }
-}
-
 /// Goal: `250` at the end of data is a promise that only [`Event::Stored`] can give.
 #[test]
 fn the_end_of_data_is_answered_only_by_the_disk() {

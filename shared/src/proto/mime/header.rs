@@ -34,7 +34,8 @@ impl Field {
 }
 
 impl Header {
-    /// Reads the header at the start of `message`. It ends at an empty line, or before the first line that is no field.
+    /// Reads the header at the start of `message`. It ends at an empty line, or before the first line that is no field or
+    /// goes beyond the longest header.
     pub fn parse(message: &[u8]) -> Self {
         let end = message.len().min(HEADER_BYTES_MAX);
         let mut header = Self::default();
@@ -50,10 +51,10 @@ impl Header {
             while field_end < end && matches!(message[field_end], b' ' | b'\t') {
                 field_end = self::line_end(message, field_end);
             }
-            let Some(field) = parse_field(&message[at..field_end], at) else { break };
-            if header.fields.len() == FIELDS_MAX {
+            if field_end > HEADER_BYTES_MAX || header.fields.len() == FIELDS_MAX {
                 break;
             }
+            let Some(field) = parse_field(&message[at..field_end], at) else { break };
             header.fields.push(field);
             at = field_end;
         }
@@ -170,5 +171,17 @@ mod tests {
         assert_eq!(parameter(value, "charset").as_deref(), Some("utf-8"));
         assert_eq!(parameter(value, "x").as_deref(), Some("y"));
         assert_eq!(parameter("text/plain", "x"), None);
+    }
+
+    /// Goal: a field is not copied when it is longer than any header, however long the message.
+    #[test]
+    fn a_field_beyond_the_longest_header_is_left_as_it_is() {
+        let huge = "x".repeat(HEADER_BYTES_MAX);
+        for message in
+            [format!("A: b\r\nHuge: {huge}\r\n\r\nbody"), format!("A: b\r\nHuge: y\r\n {huge}\r\n\r\nbody")]
+        {
+            let header = Header::parse(message.as_bytes());
+            assert_eq!((header.fields.len(), header.body), (1, 6));
+        }
     }
 }

@@ -4,11 +4,15 @@
 //! `X-Envelope-To`, `X-Original-To`, `X-Gm-Original-To`, `Delivered-To`, and only then the message's own `To` and `Cc`,
 //! which say what the sender wrote and not who got it.
 
+use std::collections::HashSet;
+
 use super::header::Header;
 use super::journal::{JournalEnvelope, RecipientKind};
 use super::trace::Trace;
 
 const PARTICIPANTS_MAX: usize = 100_000;
+/// So that a flood of senders leaves room for those who received it.
+const SENDERS_MAX: usize = 1000;
 
 /// Somebody who sent or received a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,7 +28,7 @@ pub struct Participant {
 }
 
 /// What somebody was to a message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[expect(missing_docs, reason = "the names say it")]
 pub enum Role {
     Sender,
@@ -85,59 +89,56 @@ pub fn participants(
     message: &[u8],
 ) -> Vec<Participant> {
     let header = Header::parse(message);
-    let mut all = Vec::new();
-    senders(trace, report, &header, &mut all);
-    recipients(trace, report, &header, &mut all);
-    all.truncate(PARTICIPANTS_MAX);
-    all
+    let mut found = Found::default();
+    senders(trace, report, &header, &mut found);
+    recipients(trace, report, &header, &mut found);
+    found.all
 }
 
-fn add(
-    all: &mut Vec<Participant>,
-    address: &str,
-    role: Role,
-    evidence: Evidence,
-    expanded_from: Option<String>,
-) {
-    let address = address.trim().to_lowercase();
-    let known = |who: &Participant| who.address == address && who.role == role;
-    if address.contains('@') && address.len() <= 998 && !all.iter().any(known) {
-        all.push(Participant { address, role, evidence, expanded_from });
+/// Each once for each role. Who writes a message chooses how many there are, so looking for one must not cost more the
+/// more there are.
+#[derive(Default)]
+struct Found {
+    all: Vec<Participant>,
+    known: HashSet<(String, Role)>,
+}
+
+impl Found {
+    fn add(&mut self, address: &str, role: Role, evidence: Evidence, expanded_from: Option<String>) {
+        let address = address.trim().to_lowercase();
+        let max = if role == Role::Sender { SENDERS_MAX } else { PARTICIPANTS_MAX };
+        if self.all.len() < max
+            && address.contains('@')
+            && address.len() <= 998
+            && self.known.insert((address.clone(), role))
+        {
+            self.all.push(Participant { address, role, evidence, expanded_from });
+        }
     }
 }
 
-fn senders(
-    trace: Option<&Trace>,
-    report: Option<&JournalEnvelope>,
-    header: &Header,
-    all: &mut Vec<Participant>,
-) {
+fn senders(trace: Option<&Trace>, report: Option<&JournalEnvelope>, header: &Header, found: &mut Found) {
     match report {
         Some(report) => {
             for sender in report.sender.iter().chain(&report.on_behalf_of) {
-                add(all, sender, Role::Sender, Evidence::JournalEnvelope, None);
+                found.add(sender, Role::Sender, Evidence::JournalEnvelope, None);
             }
         }
         None => {
             for address in header.all("From").flat_map(addresses) {
-                add(all, &address, Role::Sender, Evidence::Header, None);
+                found.add(&address, Role::Sender, Evidence::Header, None);
             }
             if let Some(trace) = trace {
-                add(all, &trace.mail_from, Role::Sender, Evidence::ReversePath, None);
+                found.add(&trace.mail_from, Role::Sender, Evidence::ReversePath, None);
             }
         }
     }
 }
 
-fn recipients(
-    trace: Option<&Trace>,
-    report: Option<&JournalEnvelope>,
-    header: &Header,
-    all: &mut Vec<Participant>,
-) {
-    let before = all.len();
+fn recipients(trace: Option<&Trace>, report: Option<&JournalEnvelope>, header: &Header, found: &mut Found) {
+    let before = found.all.len();
     for address in trace.iter().flat_map(|trace| &trace.recipients).filter_map(|rcpt| sub_address(rcpt)) {
-        add(all, &address, Role::Recipient, Evidence::RcptSubaddress, None);
+        found.add(&address, Role::Recipient, Evidence::RcptSubaddress, None);
     }
     if let Some(report) = report {
         for who in &report.recipients {
@@ -147,13 +148,15 @@ fn recipients(
                 RecipientKind::Bcc => Role::Bcc,
                 RecipientKind::Recipient => Role::Recipient,
             };
-            add(all, &who.address, role, Evidence::JournalEnvelope, who.expanded_from.clone());
+            found.add(&who.address, role, Evidence::JournalEnvelope, who.expanded_from.clone());
             // What was forwarded was first addressed to somebody: it is their mail as well.
             if let Some(original) = &who.forwarded_from {
-                add(all, original, role, Evidence::JournalEnvelope, None);
+                found.add(original, role, Evidence::JournalEnvelope, None);
             }
         }
     }
+    let ours: HashSet<String> =
+        trace.iter().flat_map(|trace| &trace.recipients).map(|rcpt| rcpt.to_ascii_lowercase()).collect();
     let fields = [
         ("X-Envelope-To", Evidence::EnvelopeTo),
         ("X-Original-To", Evidence::OriginalTo),
@@ -161,27 +164,23 @@ fn recipients(
         ("Delivered-To", Evidence::DeliveredTo),
     ];
     for (name, evidence) in fields {
-        if all.len() > before {
+        if found.all.len() > before {
             return;
         }
         for address in header.all(name).flat_map(addresses) {
             // The journal mailbox's own address says nothing about whose mail it is.
-            if trace.is_none_or(|trace| !is_ours(&address, trace)) {
-                add(all, &address, Role::Recipient, evidence, None);
+            if !ours.contains(&address.to_ascii_lowercase()) {
+                found.add(&address, Role::Recipient, evidence, None);
             }
         }
     }
-    if all.len() == before {
+    if found.all.len() == before {
         for (name, role) in [("To", Role::To), ("Cc", Role::Cc), ("Bcc", Role::Bcc)] {
             for address in header.all(name).flat_map(addresses) {
-                add(all, &address, role, Evidence::Header, None);
+                found.add(&address, role, Evidence::Header, None);
             }
         }
     }
-}
-
-fn is_ours(address: &str, trace: &Trace) -> bool {
-    trace.recipients.iter().any(|rcpt| rcpt.eq_ignore_ascii_case(address))
 }
 
 /// `anna@example.com` out of `mbx-…+anna=example.com@gateway.example.com`.
@@ -277,5 +276,22 @@ mod tests {
         assert_eq!(sub_address("mbx-1+anna=b=example.com@g").as_deref(), Some("anna=b@example.com"));
         assert_eq!(sub_address("mbx-1@g"), None);
         assert_eq!(sub_address("mbx-1+anna@g"), None);
+    }
+
+    /// Goal: how long a message takes does not grow with the square of the addresses its writer puts into it.
+    /// Method: more than are kept; comparing each with each would take minutes.
+    #[test]
+    fn a_flood_of_addresses_is_bounded() {
+        let recipients: String = (0..100_000).map(|n| format!("To: a{n}@b.example\n")).collect();
+        let report = JournalEnvelope::parse(&format!("Sender: x@y.example\n{recipients}"));
+        let told = participants(None, Some(&report), b"");
+        assert_eq!(told.len(), PARTICIPANTS_MAX);
+        let list: Vec<String> = (0..150_000).map(|n| format!("{n}@b")).collect();
+        let message = format!("From: {}\r\nTo: anna@b.example\r\n\r\n", list[..100_000].join(","));
+        let told = participants(None, None, message.as_bytes());
+        assert_eq!(told.len(), SENDERS_MAX + 1);
+        assert_eq!(told[SENDERS_MAX].address, "anna@b.example");
+        let message = format!("To: {}\r\n\r\n", list[..120_000].join(","));
+        assert_eq!(participants(None, None, message.as_bytes()).len(), PARTICIPANTS_MAX);
     }
 }

@@ -75,6 +75,15 @@ fn parse_verb(verb: &str, rest: &str) -> Result<Command, Reply> {
     }
 }
 
+/// Whether a line that was refused must end the session, because nobody knows what the octets behind it are: those of a
+/// chunk, when a BDAT cannot be read (RFC 3030 §2), or of a request that a browser was lured into sending here.
+pub fn loses_step(line: &[u8]) -> bool {
+    let verb = line.split(|byte| !byte.is_ascii_alphabetic()).next().unwrap_or_default();
+    [&b"BDAT"[..], b"GET", b"POST", b"PUT", b"HEAD", b"OPTIONS", b"CONNECT"]
+        .iter()
+        .any(|other| verb.eq_ignore_ascii_case(other))
+}
+
 fn syntax(text: &str) -> Reply {
     Reply::new(501, "5.5.4", text)
 }
@@ -146,8 +155,9 @@ fn parse_bdat(rest: &str) -> Result<Command, Reply> {
         Some(word) if word.eq_ignore_ascii_case("LAST") => true,
         Some(_) => return Err(wrong()),
     };
-    if size.is_empty() || size.len() > 18 || !size.bytes().all(|byte| byte.is_ascii_digit()) {
+    if size.is_empty() || !size.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(wrong());
     }
-    Ok(Command::Bdat { bytes: size.parse().map_err(|_| wrong())?, last })
+    // More than 64 bits hold is more than any peer can send: the chunk never ends, so nothing behind it is a command.
+    Ok(Command::Bdat { bytes: size.parse().unwrap_or(u64::MAX), last })
 }
