@@ -94,7 +94,7 @@ pub(super) fn spool(data: &[u8]) {
         message: added,
         received: UnixMillis(1_700_000_000_000),
         sealed,
-        body: NewBody::Inline(SEALED.to_vec()),
+        body: NewBody::inline(SEALED.to_vec()),
     };
     assert!(SEALED.len() < INLINE_BYTES_MAX);
     let stored = spool.append(vec![record]).wait();
@@ -129,7 +129,12 @@ fn opens(body: SealedBody) -> bool {
 }
 
 fn start(dir: &Path) -> SegmentSpool {
-    let settings = Settings { segment_bytes: 4096, reserve_bytes: 0, grace: Duration::from_secs(60) };
+    let settings = Settings {
+        segment_bytes: 4096,
+        reserve_bytes: 0,
+        grace: Duration::from_secs(60),
+        prepare_after_bytes: 1024,
+    };
     let opened = SegmentSpool::open(Arc::new(RealDisk), Arc::new(ManualClock::default()), dir, settings);
     opened.unwrap_or_else(|error| panic!("the spool does not open: {error}"))
 }
@@ -219,7 +224,7 @@ pub(super) fn spool_seeds() -> Vec<Vec<u8>> {
             };
             let received = UnixMillis(1_600_000_000_000 + u64::from(number));
             let body = if number < LARGE {
-                Some(NewBody::Inline(SEALED.to_vec()))
+                Some(NewBody::inline(SEALED.to_vec()))
             } else {
                 large_body(&spool, message, sealed)
             };
