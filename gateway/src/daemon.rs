@@ -19,7 +19,7 @@ use crate::intake::SealingIntake;
 use crate::listen::{self, Door, Limits};
 use crate::mailbox::Registry;
 use crate::pop3_server::{self, Pop3Server, SpooledMaildrops};
-use crate::smtp_receiver::{SessionSettings, SmtpServer};
+use crate::smtp_receiver::{SessionSettings, SmtpServer, SpooledMailboxes};
 
 const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
 const SMTP_REFUSAL: &[u8] = b"421 4.7.0 Too many connections, try again later\r\n";
@@ -94,7 +94,7 @@ fn smtp_server(core: &Core) -> SmtpServer<SealingIntake> {
     let settings = SessionSettings {
         host_name: core.settings.host_name.clone(),
         domain: core.registry.domain().to_owned(),
-        mailboxes: core.registry.clone(),
+        mailboxes: Arc::new(SpooledMailboxes::new(Arc::clone(&core.registry), Arc::clone(&core.spool))),
         message_bytes_max: core.settings.message_bytes_max,
     };
     let intake = SealingIntake::new(

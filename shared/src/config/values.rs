@@ -58,6 +58,14 @@ impl<'de> Deserialize<'de> for ByteSize {
     }
 }
 
+impl std::str::FromStr for ByteSize {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        parse_size(text).map(Self)
+    }
+}
+
 fn parse_size(text: &str) -> Result<u64, String> {
     let wrong = || format!("{text:?} is not a size like \"200 MiB\", \"64 KiB\" or a number of bytes");
     let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
