@@ -61,8 +61,10 @@ fn trace_of(message: &[u8], recipients: &[&str]) -> Trace {
         by: "gateway.example.com".into(),
         protocol: "ESMTPS".into(),
         tls: None,
+        tls_server_name: None,
         recipients: recipients.iter().map(|rcpt| (*rcpt).to_owned()).collect(),
         normalised: Normalised::default(),
+        authentication: Vec::new(),
         content_bytes: message.len() as u64,
         content_sha256: sha256(message),
     }

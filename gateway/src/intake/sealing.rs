@@ -180,8 +180,10 @@ impl Copy {
             by: about.parts.host_name.clone(),
             protocol: (*protocol).to_owned(),
             tls: tls.as_ref().map(|tls| (tls.version.clone(), tls.cipher.clone())),
+            tls_server_name: tls.as_ref().and_then(|tls| tls.server_name.clone()),
             recipients: self.recipients.clone(),
             normalised: about.normalised,
+            authentication: Vec::new(),
             content_bytes: self.sealer.content_bytes(),
             content_sha256: self.sealer.content_sha256(),
         })
