@@ -8,6 +8,7 @@ use postern_shared::id::{MailboxId, MessageId, MessageIds};
 use postern_shared::proto::mime::trace::{self, Capture, Normalised, Trace};
 use serde::Serialize;
 
+use super::authentication::{Arrived, Authentication, Check};
 use super::{Envelope, Incoming, Intake, IntakeError, Provenance, Recipient};
 use crate::mailbox::{MailboxError, Receiving, Registry};
 use crate::spool::{INLINE_BYTES_MAX, LargeFile, NewBody, NewRecord, Spool, SpoolError};
@@ -19,6 +20,7 @@ const FLUSH_BYTES_MIN: usize = 256 * 1024;
 #[derive(Debug, Clone)]
 pub struct SealingIntake {
     parts: Arc<Parts>,
+    authentication: Option<Authentication>,
 }
 
 #[derive(Debug)]
@@ -39,7 +41,13 @@ impl SealingIntake {
         ids: Arc<MessageIds>,
         host_name: String,
     ) -> Self {
-        Self { parts: Arc::new(Parts { registry, spool, clock, ids, host_name }) }
+        Self { parts: Arc::new(Parts { registry, spool, clock, ids, host_name }), authentication: None }
+    }
+
+    /// With results of SPF, DKIM, ARC and DMARC among the trace fields.
+    #[must_use]
+    pub fn with_authentication(self, authentication: Option<Authentication>) -> Self {
+        Self { authentication, ..self }
     }
 }
 
@@ -56,7 +64,8 @@ impl Intake for SealingIntake {
             }
         }
         let parts = Arc::clone(&self.parts);
-        Ok(SealingMessage { parts, mail_from: envelope.mail_from, provenance, received, copies })
+        let check = self.authentication.as_ref().map(Authentication::begin);
+        Ok(SealingMessage { parts, mail_from: envelope.mail_from, provenance, received, copies, check })
     }
 }
 
@@ -68,6 +77,7 @@ pub struct SealingMessage {
     provenance: Provenance,
     received: UnixMillis,
     copies: Vec<Copy>,
+    check: Option<Check>,
 }
 
 /// The copy for one mailbox. It names this mailbox's recipients only: mailboxes may belong to strangers.
@@ -85,6 +95,9 @@ struct Copy {
 
 impl Incoming for SealingMessage {
     async fn write(&mut self, piece: &[u8]) -> Result<(), IntakeError> {
+        if let Some(check) = &mut self.check {
+            check.write(piece);
+        }
         for copy in &mut self.copies {
             copy.sealer.write(piece, &mut copy.sealed).map_err(temporary)?;
             if copy.sealer.content_bytes() > INLINE_BYTES_MAX as u64 && copy.sealed.len() >= FLUSH_BYTES_MIN {
@@ -96,9 +109,19 @@ impl Incoming for SealingMessage {
     }
 
     async fn commit(self, normalised: Normalised) -> Result<Vec<MessageId>, IntakeError> {
-        let Self { parts, mail_from, provenance, received, copies } = self;
-        let about =
-            About { parts: &parts, mail_from: &mail_from, provenance: &provenance, received, normalised };
+        let Self { parts, mail_from, provenance, received, copies, check } = self;
+        let authentication = match check {
+            Some(check) => check.finish(arrived(&parts, &mail_from, &provenance)).await,
+            None => Vec::new(),
+        };
+        let about = About {
+            parts: &parts,
+            mail_from: &mail_from,
+            provenance: &provenance,
+            received,
+            normalised,
+            authentication: &authentication,
+        };
         let mut messages = Vec::with_capacity(copies.len());
         let mut batch = Vec::with_capacity(copies.len());
         let mut receiving = Vec::with_capacity(copies.len());
@@ -121,6 +144,17 @@ struct About<'m> {
     provenance: &'m Provenance,
     received: UnixMillis,
     normalised: Normalised,
+    authentication: &'m [String],
+}
+
+fn arrived(parts: &Parts, mail_from: &str, provenance: &Provenance) -> Arrived {
+    Arrived {
+        client: provenance.peer.ip(),
+        helo: provenance.helo.clone(),
+        mail_from: mail_from.to_owned(),
+        host_name: parts.host_name.clone(),
+        content: None,
+    }
 }
 
 impl Copy {
@@ -183,7 +217,7 @@ impl Copy {
             tls_server_name: tls.as_ref().and_then(|tls| tls.server_name.clone()),
             recipients: self.recipients.clone(),
             normalised: about.normalised,
-            authentication: Vec::new(),
+            authentication: about.authentication.to_vec(),
             content_bytes: self.sealer.content_bytes(),
             content_sha256: self.sealer.content_sha256(),
         })
