@@ -1,5 +1,6 @@
 //! The methods themselves, by `mail-auth` and its resolver, and their results in words.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
@@ -21,6 +22,7 @@ use mail_auth::{
     SpfOutput, SpfResult,
 };
 use postern_shared::disk::Disk;
+use postern_shared::proto::mime::journal::{Original, Unwrapped, unwrap};
 
 use super::{Arrived, Authenticator, Findings, Method};
 
@@ -92,26 +94,90 @@ async fn check(resolver: &MessageAuthenticator, arrived: &Arrived, findings: &Fi
         spf.await;
         return;
     };
-    let Some(mut message) = AuthenticatedMessage::parse(content) else {
-        for method in Method::OF_CONTENT {
-            findings.put(method, vec!["none (no header)".into()]);
-        }
+    let original = original(content);
+    if original.is_some() {
+        findings.expect(Method::OriginalDkim);
+        findings.expect(Method::OriginalArc);
+    }
+    let none = |methods: &[Method]| {
+        methods.iter().for_each(|method| findings.put(*method, vec!["none (no header)".into()]));
+    };
+    let Some(message) = Looked::at(content) else {
+        none(&Method::OF_CONTENT);
         spf.await;
         return;
     };
-    let unchecked = message.dkim_headers.len().saturating_sub(SIGNATURES_MAX);
-    message.dkim_headers.truncate(SIGNATURES_MAX);
-    message.errors.truncate(SIGNATURES_MAX);
-    let dkim = Box::pin(async {
-        let outputs = resolver.verify_dkim(&message).await;
-        findings.put(Method::Dkim, dkim_words(&outputs, unchecked));
+    let whole = async {
+        let dkim = message.dkim(resolver, findings, Method::Dkim);
+        let arc = message.arc(resolver, findings, Method::Arc);
+        let (spf, dkim, ()) = tokio::join!(spf, Box::pin(dkim), Box::pin(arc));
+        let parameters = DmarcParameters::new(&message.parsed, &dkim, domain_of(arrived), &spf);
+        let output = Box::pin(resolver.verify_dmarc(parameters)).await;
+        findings.put(Method::Dmarc, vec![dmarc_words(&output)]);
+    };
+    let inner = async {
+        let Some(original) = original.as_deref() else { return };
+        match Looked::at(original) {
+            Some(message) => {
+                let dkim = message.dkim(resolver, findings, Method::OriginalDkim);
+                let arc = message.arc(resolver, findings, Method::OriginalArc);
+                tokio::join!(Box::pin(dkim), Box::pin(arc));
+            }
+            None => none(&[Method::OriginalDkim, Method::OriginalArc]),
+        }
+    };
+    tokio::join!(Box::pin(whole), Box::pin(inner));
+}
+
+/// What a journal report reports.
+fn original(content: &[u8]) -> Option<Cow<'_, [u8]>> {
+    match unwrap(content) {
+        Unwrapped::Report(report) => match report.original {
+            Original::Slice(range) => content.get(range).map(Cow::Borrowed),
+            Original::Decoded(octets) => Some(Cow::Owned(octets)),
+        },
+        _ => None,
+    }
+}
+
+/// A message with as many signatures as are checked.
+struct Looked<'m> {
+    parsed: AuthenticatedMessage<'m>,
+    signatures_left_out: usize,
+}
+
+impl<'m> Looked<'m> {
+    fn at(content: &'m [u8]) -> Option<Self> {
+        let mut parsed = AuthenticatedMessage::parse(content)?;
+        let signatures_left_out = parsed.dkim_headers.len().saturating_sub(SIGNATURES_MAX);
+        parsed.dkim_headers.truncate(SIGNATURES_MAX);
+        parsed.errors.truncate(SIGNATURES_MAX);
+        Some(Self { parsed, signatures_left_out })
+    }
+
+    async fn dkim(
+        &self,
+        resolver: &MessageAuthenticator,
+        findings: &Findings,
+        method: Method,
+    ) -> Vec<DkimOutput<'_>> {
+        let outputs = resolver.verify_dkim(&self.parsed).await;
+        findings.put(method, dkim_words(&outputs, self.signatures_left_out));
         outputs
-    });
-    let (spf, dkim, ()) = tokio::join!(spf, dkim, Box::pin(arc(resolver, &message, findings)));
-    let domain = domain_of(arrived);
-    let dmarc = resolver.verify_dmarc(DmarcParameters::new(&message, &dkim, domain, &spf));
-    let words = dmarc_words(&Box::pin(dmarc).await);
-    findings.put(Method::Dmarc, vec![words]);
+    }
+
+    async fn arc(&self, resolver: &MessageAuthenticator, findings: &Findings, method: Method) {
+        if self.parsed.ams_headers.len().max(self.parsed.as_headers.len()) > ARC_SETS_MAX {
+            return findings.put(method, vec!["none (more sets than are checked)".into()]);
+        }
+        let output = resolver.verify_arc(&self.parsed).await;
+        let mut words = signature_words(output.result());
+        if let Some(last) = output.sets().last() {
+            let seal = last.seal.header;
+            words.push_str(&format!(" header.d={} header.s={}", value(&seal.d), value(&seal.s)));
+        }
+        findings.put(method, vec![words]);
+    }
 }
 
 /// The domain that SPF speaks of.
@@ -140,19 +206,6 @@ async fn spf(resolver: &MessageAuthenticator, arrived: &Arrived, findings: &Find
     let words = format!("{result} {identity}={}", value(domain_of(arrived)));
     findings.put(Method::Spf, vec![words]);
     output
-}
-
-async fn arc(resolver: &MessageAuthenticator, message: &AuthenticatedMessage<'_>, findings: &Findings) {
-    if message.ams_headers.len().max(message.as_headers.len()) > ARC_SETS_MAX {
-        return findings.put(Method::Arc, vec!["none (more sets than are checked)".into()]);
-    }
-    let output = resolver.verify_arc(message).await;
-    let mut words = signature_words(output.result());
-    if let Some(last) = output.sets().last() {
-        let seal = last.seal.header;
-        words.push_str(&format!(" header.d={} header.s={}", value(&seal.d), value(&seal.s)));
-    }
-    findings.put(Method::Arc, vec![words]);
 }
 
 fn dkim_words(outputs: &[DkimOutput<'_>], unchecked: usize) -> Vec<String> {

@@ -7,6 +7,9 @@
 //! | ARC, chains of up to ten sets | RFC 8617 |
 //! | DMARC of the author's domain | RFC 9989 |
 //!
+//! Of a journal report the original's DKIM and ARC are checked besides (`original-dkim`, `original-arc`): the report is the
+//! journaling system's own, while the original's keys may be gone when somebody asks.
+//!
 //! A result reads `method=result (why) what=looked-at`, in the words of RFC 8601 §2.7.
 //!
 //! Promises
@@ -14,8 +17,6 @@
 //! - Memory and work are bounded over all sessions: what is over a bound is `none`, with the reason.
 //! - Whatever a message holds, it is stored: not even a panic in here is a reason to refuse it.
 //! - Nothing a sender wrote can pass for a result.
-//!
-//! The message looked at is the one that came. A journal report is its mail system's, so its original is not looked at.
 //!
 //! Not here: how results are written down (`postern_shared::proto::mime::trace`), who may send (`smtp_receiver::policy`).
 
@@ -60,10 +61,13 @@ pub enum Method {
     Dkim,
     Arc,
     Dmarc,
+    OriginalDkim,
+    OriginalArc,
 }
 
 impl Method {
-    const ALL: [Self; 4] = [Self::Spf, Self::Dkim, Self::Arc, Self::Dmarc];
+    const ALL: [Self; 6] =
+        [Self::Spf, Self::Dkim, Self::Arc, Self::Dmarc, Self::OriginalDkim, Self::OriginalArc];
     const OF_CONTENT: [Self; 3] = [Self::Dkim, Self::Arc, Self::Dmarc];
 
     fn name(self) -> &'static str {
@@ -72,7 +76,14 @@ impl Method {
             Self::Dkim => "dkim",
             Self::Arc => "arc",
             Self::Dmarc => "dmarc",
+            Self::OriginalDkim => "original-dkim",
+            Self::OriginalArc => "original-arc",
         }
+    }
+
+    /// Whether it speaks of what only journal reports have.
+    fn is_of_original(self) -> bool {
+        matches!(self, Self::OriginalDkim | Self::OriginalArc)
     }
 }
 
@@ -86,12 +97,20 @@ impl Findings {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(method, results);
     }
 
+    /// Says that a method of journal reports will have results.
+    pub fn expect(&self, method: Method) {
+        self.put(method, Vec::new());
+    }
+
     /// All results; of a method that has none, what `missing` says.
     fn all(&self, missing: &str) -> Vec<String> {
         let found = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let of = |method: Method| match found.get(&method) {
-            Some(results) => results.iter().map(|result| format!("{}={result}", method.name())).collect(),
-            None => vec![format!("{}={missing}", method.name())],
+            Some(results) if !results.is_empty() => {
+                results.iter().map(|result| format!("{}={result}", method.name())).collect()
+            }
+            None if method.is_of_original() => Vec::new(),
+            _ => vec![format!("{}={missing}", method.name())],
         };
         Method::ALL.into_iter().flat_map(of).collect()
     }

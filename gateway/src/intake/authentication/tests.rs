@@ -133,6 +133,33 @@ async fn dkim_and_dmarc_follow_the_signature() {
     assert!(other[1].starts_with("dkim=permerror ("), "there is no such key: {other:?}");
 }
 
+/// Goal: of a journal report the original's signatures are checked too, while their keys are still published.
+#[tokio::test]
+async fn a_journal_reports_original_is_looked_at() {
+    let (key, public) = key();
+    let checker = name_server(&[("s1._domainkey.example.com", &public)]).await;
+    let original = signed(key, "example.com");
+    let report = |original: &[u8]| {
+        let head = "From: Exchange <journal@example.org>\r\nX-MS-Journal-Report:\r\nMIME-Version: 1.0\r\n\
+             Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nContent-Type: text/plain\r\n\r\n\
+             Sender: anna@example.com\r\nMessage-Id: <1@example.com>\r\nTo: bob@example.org\r\n\r\n--b\r\n\
+             Content-Type: message/rfc822\r\n\r\n";
+        [head.as_bytes(), original, b"\r\n--b--\r\n"].concat()
+    };
+    let checked = results(&checker, arrived(), &report(&original)).await;
+    let expected = [
+        "dkim=none",
+        "arc=none",
+        "dmarc=none header.from=example.org",
+        "original-dkim=pass header.d=example.com header.s=s1",
+        "original-arc=none",
+    ];
+    assert_eq!(checked[1..], expected.map(str::to_owned));
+    let altered = String::from_utf8(original).unwrap().replace("hello", "hallo");
+    let checked = results(&checker, arrived(), &report(altered.as_bytes())).await;
+    assert!(checked[4].starts_with("original-dkim=fail ("), "{checked:?}");
+}
+
 #[tokio::test]
 async fn an_arc_chain_is_followed() {
     let (key, public) = key();
