@@ -16,6 +16,8 @@ use tokio_rustls::server::TlsStream;
 
 /// The most unread octets a connection holds.
 pub const BUFFER_BYTES_MAX: usize = 64 * 1024;
+/// Octets asked for at once.
+const READ_BYTES: usize = 32 * 1024;
 /// A peer that does not take our answer, or does not finish a handshake, in this time is gone.
 const WRITE_DEADLINE: Duration = Duration::from_secs(120);
 const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(30);
@@ -81,7 +83,7 @@ impl Connection {
         if room == 0 {
             return Ok(false);
         }
-        self.buffer.reserve(room.min(16 * 1024));
+        self.buffer.reserve(room.min(READ_BYTES));
         let n = timeout(deadline, (&mut self.stream).take(room as u64).read_buf(&mut self.buffer)).await??;
         Ok(n > 0)
     }

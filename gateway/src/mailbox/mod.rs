@@ -12,6 +12,7 @@
 //!
 //! Not here: the mail itself (`spool`), who keeps to a mailbox's policy (`smtp_receiver`), maildrop locks (`pop3_server`).
 
+mod moment;
 mod policy;
 mod record;
 mod registry;
