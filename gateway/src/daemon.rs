@@ -16,10 +16,11 @@ use crate::app::Core;
 use crate::cli::identity;
 use crate::command::{Command, execute};
 use crate::intake::SealingIntake;
+use crate::intake::authentication::{Authentication, Checker};
 use crate::listen::{self, Door, Limits};
 use crate::mailbox::Registry;
 use crate::pop3_server::{self, Pop3Server, SpooledMaildrops};
-use crate::smtp_receiver::{SessionSettings, SmtpServer};
+use crate::smtp_receiver::{SessionSettings, SmtpServer, SpooledMailboxes};
 
 const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
 const SMTP_REFUSAL: &[u8] = b"421 4.7.0 Too many connections, try again later\r\n";
@@ -36,6 +37,7 @@ struct Listener {
 pub async fn run(core: Arc<Core>) -> Result<()> {
     let identity = identity(&core.settings, &*core.disk, &*core.clock)?;
     let tls = identity.server_config().context("the certificate cannot be used")?;
+    let authentication = authentication(&core)?;
     // All ports or none: a gateway that takes mail and cannot hand it out would only look healthy.
     let listeners = open_all(&core)?;
     let (stop, stopped) = switch();
@@ -54,7 +56,7 @@ pub async fn run(core: Arc<Core>) -> Result<()> {
         if listener.pop3 {
             rooms.spawn(listen::serve(listener.socket, door, pop3.clone()));
         } else {
-            rooms.spawn(listen::serve(listener.socket, door, smtp_server(&core)));
+            rooms.spawn(listen::serve(listener.socket, door, smtp_server(&core, authentication.clone())));
         }
     }
     // Commands see a running daemon only once all of it runs.
@@ -91,11 +93,20 @@ fn open_all(core: &Core) -> Result<Vec<Listener>> {
     Ok(open)
 }
 
-fn smtp_server(core: &Core) -> SmtpServer<SealingIntake> {
+fn authentication(core: &Core) -> Result<Option<Authentication>> {
+    let settings = &core.settings.authentication;
+    if !settings.enabled {
+        return Ok(None);
+    }
+    let checker = Checker::new(&*core.disk, &settings.resolvers, settings.bounds.deadline)?;
+    Ok(Some(Authentication::new(Arc::new(checker), settings.bounds.clone())))
+}
+
+fn smtp_server(core: &Core, authentication: Option<Authentication>) -> SmtpServer<SealingIntake> {
     let settings = SessionSettings {
         host_name: core.settings.host_name.clone(),
         domain: core.registry.domain().to_owned(),
-        mailboxes: core.registry.clone(),
+        mailboxes: Arc::new(SpooledMailboxes::new(Arc::clone(&core.registry), Arc::clone(&core.spool))),
         message_bytes_max: core.settings.message_bytes_max,
     };
     let intake = SealingIntake::new(
@@ -104,7 +115,8 @@ fn smtp_server(core: &Core) -> SmtpServer<SealingIntake> {
         Arc::clone(&core.clock),
         Arc::clone(&core.ids),
         core.settings.host_name.clone(),
-    );
+    )
+    .with_authentication(authentication);
     SmtpServer::new(Arc::new(settings), intake)
 }
 

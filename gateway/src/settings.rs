@@ -2,12 +2,17 @@
 //!
 //! `config/gateway.toml` shows every key with its default and what it means.
 
+mod authentication;
+
 use std::path::{Path, PathBuf};
 
 use postern_shared::config::{ByteSize, ConfigError, ListenAddresses, load};
 use postern_shared::disk::Disk;
 use postern_shared::telemetry::Level;
 use serde::Deserialize;
+
+pub use authentication::Authentication;
+use authentication::RawAuthentication;
 
 /// Prefix of the environment variables that override the file.
 pub const ENVIRONMENT_PREFIX: &str = "POSTERN_GATEWAY__";
@@ -35,6 +40,8 @@ pub struct Settings {
     pub sessions_max: usize,
     /// Sessions at once from one address, per listener.
     pub sessions_per_address_max: usize,
+    /// Whether messages are checked when they come.
+    pub authentication: Authentication,
     /// Keys in the file that this version knows of and does not act on yet.
     pub without_effect: Vec<&'static str>,
 }
@@ -104,6 +111,7 @@ struct Raw {
     listen: RawListen,
     tls: RawTls,
     limits: RawLimits,
+    authentication: RawAuthentication,
     acme: Option<toml::Table>,
     proxy: Option<toml::Table>,
 }
@@ -211,6 +219,7 @@ impl Raw {
                 self.limits.sessions_per_address,
             )?
             .unwrap_or(1000),
+            authentication: self.authentication.check()?,
             without_effect: without_effect.into_iter().filter(|(_, set)| *set).map(|(key, _)| key).collect(),
         })
     }
@@ -310,6 +319,7 @@ mod tests {
         assert!(error("email_domain = 'a b'").contains("key \"email_domain\""));
         assert!(error("[tls]\nmode = 'files'").contains("needs certificate and key"));
         assert!(error("[tls]\nmode = 'acme'").contains("this version knows"));
+        assert!(error("[authentication]\nmemory = '1 KiB'").contains("key \"authentication.memory\""));
         assert!(error("[limits]\nsessions = 0").contains("key \"limits.sessions\""));
         assert!(error("[limits]\nmax_message_size = '1 KB'").contains("line 2"));
         assert!(error("[listen]\nsmtp = ':25'\nbogus = 1").contains("line 3, key \"listen.bogus\""));

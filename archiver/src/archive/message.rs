@@ -89,6 +89,9 @@ pub struct Source {
     pub uidl: String,
     /// When it was captured.
     pub received: Option<UnixMillis>,
+    /// The gateway's trace fields as they stood before it: client, TLS, envelope, hash, authentication results.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<String>,
 }
 
 /// What a message is found by.

@@ -71,7 +71,7 @@ fn message(n: usize, to: &str) -> NewMessage {
         filed_in: vec![placement(to)],
         quarantined: None,
         untrusted_fields: Vec::new(),
-        source: Source { profile: "p".into(), uidl: n.to_string(), received: None },
+        source: Source { profile: "p".into(), uidl: n.to_string(), received: None, trace: None },
         index,
     }
 }

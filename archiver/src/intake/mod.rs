@@ -1,7 +1,7 @@
 //! The only door to an archive: octets as they were pulled, to a message to be committed.
 //!
-//! [`prepare`] takes off the gateway's trace fields and checks the message against them, unwraps a journal report,
-//! decides in whose archives the message belongs, and extracts what it is found by.
+//! [`prepare`] takes off the gateway's trace fields (and keeps them as evidence), checks the message against them, unwraps a
+//! journal report, decides in whose archives the message belongs, and extracts what it is found by.
 //!
 //! Promises
 //! - The content that is archived is octet for octet what was sent to the gateway, or the original inside the report.

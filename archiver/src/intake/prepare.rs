@@ -42,10 +42,12 @@ pub fn prepare(
     if let Some(trace) = &trace {
         check(trace, message)?;
     }
+    let block = &raw[..raw.len() - message.len()];
     let source = Source {
         profile: arrival.profile.to_owned(),
         uidl: arrival.uidl.to_owned(),
         received: trace.as_ref().map(|trace| trace.received_at),
+        trace: trace.as_ref().map(|_| String::from_utf8_lossy(block).into_owned()),
     };
     let prepared = match unwrap(message) {
         _ if Header::parse(message).fields.is_empty() => {

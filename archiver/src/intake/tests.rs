@@ -61,8 +61,10 @@ fn trace_of(message: &[u8], recipients: &[&str]) -> Trace {
         by: "gateway.example.com".into(),
         protocol: "ESMTPS".into(),
         tls: None,
+        tls_server_name: None,
         recipients: recipients.iter().map(|rcpt| (*rcpt).to_owned()).collect(),
         normalised: Normalised::default(),
+        authentication: Vec::new(),
         content_bytes: message.len() as u64,
         content_sha256: sha256(message),
     }
@@ -184,6 +186,12 @@ fn the_gateways_fields_come_off_and_a_senders_own_stay() {
     let message = b"X-Postern-Rcpt: bob@example.com\r\nFrom: anna@example.com\r\n\r\nx\r\n";
     let found = prepared(&served(message, &["mbx-0202020202020202@gateway.example.com"]));
     assert_eq!(found.content, message);
+    let block = found.source.trace.unwrap();
+    assert_eq!(
+        [block.as_bytes(), message].concat(),
+        served(message, &["mbx-0202020202020202@gateway.example.com"])
+    );
+    assert_eq!(prepared(message).source.trace, None, "a message from elsewhere has none");
     assert_eq!(found.source.received, Some(UnixMillis(1_767_607_200_000)));
     assert_eq!(found.mail_from.as_deref(), Some("reverse@example.com"));
     assert!(

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand, ValueEnum};
 use postern_shared::id::MailboxId;
 
+use super::policy::PolicyArgs;
 use crate::mailbox::Status;
 
 /// Receives journal mail over SMTP, seals it to its mailbox, and serves it to archivers over POP3.
@@ -79,6 +80,9 @@ pub enum MailboxAction {
         /// A file with a recovery public key, as `recovery-key generate` writes it.
         #[arg(long, value_name = "FILE")]
         recovery_key: Option<PathBuf>,
+        /// What it takes, and from whom; everything from everybody without these.
+        #[command(flatten)]
+        policy: Box<PolicyArgs>,
     },
     /// List all mailboxes.
     List,
@@ -87,7 +91,7 @@ pub enum MailboxAction {
         /// The mailbox's id (mbx-…).
         id: MailboxId,
     },
-    /// Change name, description or status.
+    /// Change name, description, status or what the mailbox takes from whom.
     Edit {
         /// The mailbox's id (mbx-…).
         id: MailboxId,
@@ -100,6 +104,9 @@ pub enum MailboxAction {
         /// active: takes mail; suspended: refuses it for now, what waits can still be pulled.
         #[arg(long)]
         status: Option<StatusArg>,
+        /// What it takes, and from whom.
+        #[command(flatten)]
+        policy: Box<PolicyArgs>,
     },
     /// Give a suspended, empty mailbox a new key pair and password.
     ResetPassword {

@@ -5,6 +5,7 @@
 mod args;
 mod doctor;
 mod output;
+mod policy;
 mod recovery;
 mod setup;
 
@@ -72,14 +73,16 @@ fn mailbox(settings: Settings, action: MailboxAction, json: bool) -> Result<()> 
         MailboxAction::Recover { id, key, out } => return recovery::recover(settings, *id, key, out, json),
     };
     let command_ = match action {
-        MailboxAction::Create { name, description, recovery_key } => Command::MailboxCreate {
+        MailboxAction::Create { name, description, recovery_key, policy } => Command::MailboxCreate {
+            policy: policy.into_edit(&RealDisk)?,
             name,
             description,
             recovery_key: recovery_key.map(|path| recovery::read_public_key(&path)).transpose()?,
         },
         MailboxAction::Show { id } => Command::MailboxShow { id },
-        MailboxAction::Edit { id, name, description, status } => {
-            Command::MailboxEdit { id, edit: Edit { name, description, status: status.map(Into::into) } }
+        MailboxAction::Edit { id, name, description, status, policy } => {
+            let (status, policy) = (status.map(Into::into), policy.into_edit(&RealDisk)?);
+            Command::MailboxEdit { id, edit: Edit { name, description, status, policy } }
         }
         MailboxAction::ResetPassword { id } => Command::MailboxResetPassword { id },
         MailboxAction::Delete { id } => Command::MailboxDelete { id },

@@ -22,8 +22,21 @@ fn members(value: &Value, keys: &[&str]) -> String {
 const MAILBOX: [&str; 9] =
     ["id", "address", "name", "description", "status", "messages", "bytes", "oldest", "recovery"];
 
+const LIMITS: [&str; 4] = ["require_tls", "max_message_size", "quota", "quota_messages"];
+
 pub(super) fn mailbox(value: &Value) -> String {
-    members(value, &MAILBOX)
+    let mut shown = value.clone();
+    shown["networks"] = networks(value).into();
+    members(&shown, &[&MAILBOX[..], &LIMITS, &["networks"]].concat())
+}
+
+/// `any`, or the networks themselves and how many each preset has.
+fn networks(value: &Value) -> String {
+    let mut named: Vec<String> = value["networks"].as_array().into_iter().flatten().map(text).collect();
+    for (preset, networks) in value["presets"].as_object().into_iter().flatten() {
+        named.push(format!("{preset} (networks: {})", networks.as_array().map_or(0, Vec::len)));
+    }
+    if named.is_empty() { "any".into() } else { named.join(" ") }
 }
 
 pub(super) fn password(value: &Value) -> String {
@@ -96,5 +109,14 @@ mod tests {
         let lines: Vec<&str> = shown.lines().collect();
         assert_eq!(lines[0].find("NAME"), lines[1].find('a'));
         assert!(mailboxes(&json!([])).contains("mailbox create"));
+    }
+
+    #[test]
+    fn a_policy_is_shown_in_words() {
+        let open = mailbox(&json!({ "networks": [], "presets": {}, "require_tls": false, "quota": null }));
+        assert!(open.ends_with("networks          any"), "{open}");
+        assert!(open.contains("quota             -"), "{open}");
+        let closed = json!({ "networks": ["192.0.2.0/24"], "presets": { "google": ["198.51.100.0/24"] } });
+        assert!(mailbox(&closed).ends_with("192.0.2.0/24 google (networks: 1)"));
     }
 }

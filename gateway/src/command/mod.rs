@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::app::Core;
-use crate::mailbox::{Edit, Mailbox, MailboxError};
+use crate::mailbox::{Edit, Mailbox, MailboxError, PolicyEdit};
 
 /// A command.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -28,6 +28,9 @@ pub enum Command {
         description: String,
         /// A recovery public key, hexadecimal.
         recovery_key: Option<String>,
+        /// What it takes, and from whom.
+        #[serde(default)]
+        policy: PolicyEdit,
     },
     /// All mailboxes.
     MailboxList,
@@ -75,9 +78,9 @@ fn run(core: &Arc<Core>, command: Command) -> Result<Value, CommandError> {
     let waiting = |id| move || core.spool.usage(id).messages;
     match command {
         Command::Status => Ok(core.status()),
-        Command::MailboxCreate { name, description, recovery_key } => {
+        Command::MailboxCreate { name, description, recovery_key, policy } => {
             let recovery = recovery_key.map(|text| parse_public_key(&text)).transpose()?;
-            let (mailbox, password) = registry.create(&name, &description, recovery)?;
+            let (mailbox, password) = registry.create_with(&name, &description, recovery, &policy)?;
             tracing::info!(mailbox = %mailbox.id, "mailbox created");
             Ok(with_password(core, &mailbox, password.expose_secret()))
         }
@@ -114,6 +117,7 @@ fn with_password(core: &Core, mailbox: &Mailbox, password: &str) -> Value {
 
 fn shown(core: &Core, mailbox: &Mailbox) -> Value {
     let usage = core.spool.usage(mailbox.id);
+    let policy = &mailbox.policy;
     json!({
         "id": mailbox.id,
         "address": mailbox.address,
@@ -122,6 +126,12 @@ fn shown(core: &Core, mailbox: &Mailbox) -> Value {
         "status": mailbox.status,
         "keyed": mailbox.keyed.rfc3339(),
         "recovery": mailbox.recovery,
+        "networks": policy.networks,
+        "presets": policy.presets,
+        "require_tls": policy.require_tls,
+        "max_message_size": policy.message_bytes_max,
+        "quota": policy.quota_bytes,
+        "quota_messages": policy.quota_messages,
         "messages": usage.messages,
         "bytes": usage.served_bytes,
         "oldest": usage.oldest.map(postern_shared::clock::UnixMillis::rfc3339),

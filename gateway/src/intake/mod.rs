@@ -6,11 +6,14 @@
 //!
 //! Promises
 //! - [`Incoming::commit`] resolves to `Ok` only when every copy would survive a power cut.
+//! - What SPF, DKIM, ARC and DMARC say is recorded when that is switched on ([`authentication`]); it never refuses a message, and holds up
+//!   its commit no longer than a deadline.
 //! - A message dropped, refused or failed leaves nothing behind.
 //! - A mailbox's keys outlive every message that is on its way to it.
 //!
 //! Not here: SMTP (`smtp_receiver`), who may receive (`smtp_receiver::policy`), files (`spool`).
 
+pub mod authentication;
 mod memory;
 mod sealing;
 

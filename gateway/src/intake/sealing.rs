@@ -9,6 +9,7 @@ use postern_shared::proto::mime::trace::{self, Capture, Normalised, Trace};
 use serde::Serialize;
 use tokio::sync::Semaphore;
 
+use super::authentication::{Arrived, Authentication, Check};
 use super::memory::{MEMORY_BYTES_MAX, Memory, Share};
 use super::{Envelope, Incoming, Intake, IntakeError, Provenance, Recipient};
 use crate::mailbox::{MailboxError, Receiving, Registry};
@@ -21,6 +22,7 @@ const DISK_WRITERS_MAX: usize = 8;
 #[derive(Debug, Clone)]
 pub struct SealingIntake {
     parts: Arc<Parts>,
+    authentication: Option<Authentication>,
 }
 
 #[derive(Debug)]
@@ -44,7 +46,14 @@ impl SealingIntake {
         host_name: String,
     ) -> Self {
         let (memory, disk) = (Memory::new(MEMORY_BYTES_MAX), Semaphore::new(DISK_WRITERS_MAX));
-        Self { parts: Arc::new(Parts { registry, spool, clock, ids, host_name, memory, disk }) }
+        let parts = Arc::new(Parts { registry, spool, clock, ids, host_name, memory, disk });
+        Self { parts, authentication: None }
+    }
+
+    /// With results of SPF, DKIM, ARC and DMARC among the trace fields.
+    #[must_use]
+    pub fn with_authentication(self, authentication: Option<Authentication>) -> Self {
+        Self { authentication, ..self }
     }
 }
 
@@ -61,7 +70,8 @@ impl Intake for SealingIntake {
             }
         }
         let parts = Arc::clone(&self.parts);
-        Ok(SealingMessage { parts, mail_from: envelope.mail_from, provenance, received, copies })
+        let check = self.authentication.as_ref().map(Authentication::begin);
+        Ok(SealingMessage { parts, mail_from: envelope.mail_from, provenance, received, copies, check })
     }
 }
 
@@ -73,6 +83,7 @@ pub struct SealingMessage {
     provenance: Provenance,
     received: UnixMillis,
     copies: Vec<Copy>,
+    check: Option<Check>,
 }
 
 /// The copy for one mailbox. It names this mailbox's recipients only: mailboxes may belong to strangers.
@@ -91,6 +102,9 @@ struct Copy {
 
 impl Incoming for SealingMessage {
     async fn write(&mut self, piece: &[u8]) -> Result<(), IntakeError> {
+        if let Some(check) = &mut self.check {
+            check.write(piece);
+        }
         let Parts { memory, disk, spool, .. } = &*self.parts;
         for copy in &mut self.copies {
             copy.sealer.write(piece).map_err(temporary)?;
@@ -103,9 +117,19 @@ impl Incoming for SealingMessage {
     }
 
     async fn commit(self, normalised: Normalised) -> Result<Vec<MessageId>, IntakeError> {
-        let Self { parts, mail_from, provenance, received, copies } = self;
-        let about =
-            About { parts: &parts, mail_from: &mail_from, provenance: &provenance, received, normalised };
+        let Self { parts, mail_from, provenance, received, copies, check } = self;
+        let authentication = match check {
+            Some(check) => check.finish(arrived(&parts, &mail_from, &provenance)).await,
+            None => Vec::new(),
+        };
+        let about = About {
+            parts: &parts,
+            mail_from: &mail_from,
+            provenance: &provenance,
+            received,
+            normalised,
+            authentication: &authentication,
+        };
         let mut messages = Vec::with_capacity(copies.len());
         let mut batch = Vec::with_capacity(copies.len());
         let mut receiving = Vec::with_capacity(copies.len());
@@ -134,6 +158,17 @@ struct About<'m> {
     provenance: &'m Provenance,
     received: UnixMillis,
     normalised: Normalised,
+    authentication: &'m [String],
+}
+
+fn arrived(parts: &Parts, mail_from: &str, provenance: &Provenance) -> Arrived {
+    Arrived {
+        client: provenance.peer.ip(),
+        helo: provenance.helo.clone(),
+        mail_from: mail_from.to_owned(),
+        host_name: parts.host_name.clone(),
+        content: None,
+    }
 }
 
 impl Copy {
@@ -204,8 +239,10 @@ impl Copy {
             by: about.parts.host_name.clone(),
             protocol: (*protocol).to_owned(),
             tls: tls.as_ref().map(|tls| (tls.version.clone(), tls.cipher.clone())),
+            tls_server_name: tls.as_ref().and_then(|tls| tls.server_name.clone()),
             recipients: self.recipients.clone(),
             normalised: about.normalised,
+            authentication: about.authentication.to_vec(),
             content_bytes: self.sealer.content_bytes(),
             content_sha256: self.sealer.content_sha256(),
         })

@@ -29,6 +29,8 @@ pub struct TlsDetails {
     pub version: String,
     /// `TLS_AES_256_GCM_SHA384`.
     pub cipher: String,
+    /// What the client called us (SNI, RFC 6066 §3).
+    pub server_name: Option<String>,
 }
 
 /// One accepted connection, its unread octets, and who is on the other side.
@@ -116,6 +118,7 @@ impl Connection {
                 .negotiated_cipher_suite()
                 .and_then(|suite| suite.suite().as_str().map(|name| name.replace("TLS13_", "TLS_")))
                 .unwrap_or_else(|| "unknown".into()),
+            server_name: session.server_name().map(str::to_owned),
         };
         Ok(Self {
             stream: Stream::Tls(Box::new(stream)),

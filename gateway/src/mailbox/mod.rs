@@ -10,9 +10,10 @@
 //! - A mailbox whose file cannot be read refuses mail for now (4xx), never for good: the fault is ours.
 //! - Whether a user name exists cannot be told from a login's answer or its duration.
 //!
-//! Not here: the mail itself (`spool`), policy for recipients (`smtp_receiver`), maildrop locks (`pop3_server`).
+//! Not here: the mail itself (`spool`), who keeps to a mailbox's policy (`smtp_receiver`), maildrop locks (`pop3_server`).
 
 mod moment;
+mod policy;
 #[cfg(test)]
 mod power_cut;
 mod record;
@@ -20,10 +21,13 @@ mod registry;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
+
 use postern_shared::clock::UnixMillis;
 use postern_shared::id::MailboxId;
 use serde::{Deserialize, Serialize};
 
+pub use policy::{Bound, Policy, PolicyEdit, PolicyError};
 pub use registry::{Receiving, Registry};
 
 /// Whether a mailbox takes mail.
@@ -37,7 +41,7 @@ pub enum Status {
 }
 
 /// What is shown of a mailbox.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mailbox {
     /// Its id, `mbx-` and 16 hexadecimal digits.
     pub id: MailboxId,
@@ -53,6 +57,8 @@ pub struct Mailbox {
     pub keyed: UnixMillis,
     /// Whether its mail is sealed to a recovery key as well.
     pub recovery: bool,
+    /// What it takes, and from whom.
+    pub policy: Arc<Policy>,
 }
 
 /// What an edit changes; `None` leaves it as it is.
@@ -64,6 +70,9 @@ pub struct Edit {
     pub description: Option<String>,
     /// The new status.
     pub status: Option<Status>,
+    /// What changes of the policy.
+    #[serde(default)]
+    pub policy: PolicyEdit,
 }
 
 /// Why something cannot be done with a mailbox.
@@ -97,6 +106,9 @@ pub enum MailboxError {
         /// The most characters.
         max: usize,
     },
+    /// Not a policy.
+    #[error(transparent)]
+    BadPolicy(#[from] PolicyError),
     /// Its file cannot be read.
     #[error("mailbox {id} cannot be used: {path}: {reason}", path = .path.display())]
     Damaged {

@@ -1,4 +1,6 @@
-//! A mailbox's file, JSON, version 1: keys as hexadecimal text.
+//! A mailbox's file, JSON, version 1: keys as hexadecimal text. A file without `policy` has an open one.
+
+use std::sync::Arc;
 
 use postern_shared::clock::UnixMillis;
 use postern_shared::crypto::keys::{LockedPrivateKey, PrivateKey, PublicKey};
@@ -8,7 +10,7 @@ use postern_shared::id::MailboxId;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
-use super::{Mailbox, Status};
+use super::{Mailbox, Policy, Status};
 
 const VERSION: u32 = 1;
 
@@ -22,6 +24,7 @@ pub(super) struct Record {
     pub(super) keyed: UnixMillis,
     pub(super) recipients: Recipients,
     pub(super) locked: LockedPrivateKey,
+    pub(super) policy: Arc<Policy>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -38,19 +41,23 @@ struct Stored {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     recovery_public_key: Option<String>,
     private_key: LockedPrivateKey,
+    #[serde(default, skip_serializing_if = "Policy::is_open")]
+    policy: Policy,
 }
 
 impl Record {
     /// A new mailbox and the password that opens it.
     pub(super) fn create(
         (name, description): (String, String),
+        policy: Policy,
         recovery: Option<PublicKey>,
         now: UnixMillis,
         cost: Argon2Cost,
     ) -> Result<(Self, SecretString), BadCost> {
         let (recipients, locked, password) = new_keys(recovery, cost)?;
         let id = MailboxId::random();
-        Ok((Self { id, name, description, status: Status::Active, keyed: now, recipients, locked }, password))
+        let (status, policy) = (Status::Active, Arc::new(policy));
+        Ok((Self { id, name, description, status, keyed: now, recipients, locked, policy }, password))
     }
 
     /// The same mailbox with a new key pair and password.
@@ -76,6 +83,7 @@ impl Record {
             status: self.status,
             keyed: self.keyed,
             recovery: self.recipients.recovery.is_some(),
+            policy: Arc::clone(&self.policy),
         }
     }
 
@@ -90,6 +98,7 @@ impl Record {
             public_key: self.recipients.mailbox.to_bytes(),
             recovery_public_key: self.recipients.recovery.as_ref().map(|key| hex::encode(key.to_bytes())),
             private_key: self.locked.clone(),
+            policy: (*self.policy).clone(),
         })
     }
 
@@ -114,6 +123,7 @@ impl Record {
             keyed: stored.keyed,
             recipients: Recipients { mailbox: public(&stored.public_key)?, recovery: recovery.transpose()? },
             locked: stored.private_key,
+            policy: Arc::new(stored.policy),
         })
     }
 }

@@ -14,9 +14,10 @@ use secrecy::SecretString;
 
 use super::moment::Shared;
 use super::record::Record;
-use super::{Edit, Mailbox, MailboxError, Status};
+use super::{Edit, Mailbox, MailboxError, Policy, PolicyEdit, Status};
 
-const FILE_BYTES_MAX: u64 = 64 * 1024;
+/// The longest description and a thousand networks leave half of it free.
+const FILE_BYTES_MAX: u64 = 256 * 1024;
 const NAME_CHARS_MAX: usize = 100;
 const DESCRIPTION_CHARS_MAX: usize = 1000;
 
@@ -90,15 +91,27 @@ impl Registry {
         &self.domain
     }
 
-    /// Creates a mailbox; its password is returned here and kept nowhere.
+    /// Creates a mailbox that takes everything; its password is returned here and kept nowhere.
     pub fn create(
         &self,
         name: &str,
         description: &str,
         recovery: Option<PublicKey>,
     ) -> Result<(Mailbox, SecretString), MailboxError> {
+        self.create_with(name, description, recovery, &PolicyEdit::default())
+    }
+
+    /// Creates a mailbox with a policy.
+    pub fn create_with(
+        &self,
+        name: &str,
+        description: &str,
+        recovery: Option<PublicKey>,
+        policy: &PolicyEdit,
+    ) -> Result<(Mailbox, SecretString), MailboxError> {
         let texts = (checked_name(name)?, checked_description(description)?);
-        let (record, password) = Record::create(texts, recovery, self.clock.wall(), self.cost)
+        let policy = Policy::default().edited(policy)?;
+        let (record, password) = Record::create(texts, policy, recovery, self.clock.wall(), self.cost)
             .map_err(|error| self.bad_cost(error))?;
         let shown = record.shown(&self.domain);
         let mut mailboxes = self.write_lock();
@@ -139,6 +152,14 @@ impl Registry {
         }
     }
 
+    /// What a mailbox takes, and from whom.
+    pub fn policy(&self, id: MailboxId) -> Option<Arc<Policy>> {
+        match self.read_lock().get(&id)? {
+            Kept::Usable(usable) => Some(Arc::clone(&usable.record.policy)),
+            Kept::Damaged { .. } => None,
+        }
+    }
+
     /// Announces a message for a mailbox.
     pub fn receive(&self, id: MailboxId) -> Result<Receiving, MailboxError> {
         self.with(id, |Usable { record, receiving, shared }| {
@@ -163,7 +184,7 @@ impl Registry {
         }
     }
 
-    /// Changes name, description or status.
+    /// Changes name, description, status or policy.
     pub fn edit(&self, id: MailboxId, edit: Edit) -> Result<Mailbox, MailboxError> {
         let mut mailboxes = self.write_lock();
         let mut record =
@@ -175,6 +196,7 @@ impl Registry {
             record.description = checked_description(&description)?;
         }
         record.status = edit.status.unwrap_or(record.status);
+        record.policy = Arc::new(record.policy.edited(&edit.policy)?);
         self.replace(&mut mailboxes, record)
     }
 

@@ -78,10 +78,12 @@ fn edits_last() {
         name: Some("Sales".into()),
         description: Some("sales only".into()),
         status: Some(Status::Suspended),
+        policy: PolicyEdit { require_tls: Some(true), ..PolicyEdit::default() },
     };
     registry.edit(mailbox.id, edit).unwrap();
     let shown = open(dir.path()).show(mailbox.id).unwrap();
     assert_eq!((shown.name.as_str(), shown.description.as_str()), ("Sales", "sales only"));
+    assert!(shown.policy.require_tls);
     assert_eq!(open(dir.path()).status(mailbox.id), Some(Status::Suspended));
     for bad in ["", "  ", "a\nb", &"x".repeat(101)] {
         let refused = registry.edit(mailbox.id, Edit { name: Some(bad.into()), ..Edit::default() });
@@ -156,4 +158,25 @@ fn what_could_not_be_stored_did_not_happen() {
     assert_eq!(registry.list(), []);
     registry.create("Journal", "", None).unwrap();
     assert_eq!(open(dir.path()).list().len(), 1);
+}
+
+/// Goal: a file written before there were policies is read, and an open policy leaves no mark in a file.
+#[test]
+fn a_file_without_a_policy_has_an_open_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mailbox, _) = open(dir.path()).create("Journal", "", None).unwrap();
+    let path = RealDisk.files(dir.path()).unwrap().remove(0);
+    let text = || String::from_utf8(RealDisk.read(&path, 100_000).unwrap()).unwrap();
+    assert!(!text().contains("policy"));
+    assert!(open(dir.path()).policy(mailbox.id).unwrap().is_open());
+
+    let policy = PolicyEdit { networks: vec!["2001:db8::/32".parse().unwrap()], ..PolicyEdit::default() };
+    let registry = open(dir.path());
+    let closed = registry.edit(mailbox.id, Edit { policy, ..Edit::default() }).unwrap().policy;
+    assert!(text().contains("2001:db8::/32"));
+    assert_eq!(open(dir.path()).policy(mailbox.id), Some(closed));
+    let many = (0..=1000u32).map(|n| std::net::IpAddr::from(n.to_be_bytes()).into()).collect();
+    let policy = PolicyEdit { networks: many, ..PolicyEdit::default() };
+    let refused = registry.edit(mailbox.id, Edit { policy, ..Edit::default() });
+    assert!(matches!(refused, Err(MailboxError::BadPolicy(_))));
 }

@@ -13,7 +13,7 @@ use crate::intake::SealingIntake;
 use crate::mailbox::Registry;
 use crate::pop3_server::SpooledMaildrops;
 use crate::pop3_server::maildrop::Locks;
-use crate::smtp_receiver::SessionSettings;
+use crate::smtp_receiver::{SessionSettings, SpooledMailboxes};
 use crate::spool::{SegmentSpool, Settings, Spool};
 
 pub(super) const DOMAIN: &str = "gateway.example.com";
@@ -56,7 +56,7 @@ impl Node {
         let smtp = Arc::new(SessionSettings {
             host_name: DOMAIN.to_owned(),
             domain: DOMAIN.to_owned(),
-            mailboxes: registry.clone(),
+            mailboxes: Arc::new(SpooledMailboxes::new(Arc::clone(&registry), Arc::clone(&as_spool))),
             message_bytes_max: MESSAGE_BYTES_MAX,
         });
         let maildrops = Arc::new(SpooledMaildrops::new(as_spool));

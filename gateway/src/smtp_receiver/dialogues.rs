@@ -6,6 +6,7 @@
 //! ```text
 //! tls                    the session is under TLS from the start
 //! limit 1000             the longest message, in octets
+//! client 192.0.2.1       the client's address; without this line it is not known
 //! refuse begin | content | commit      the intake's disk is full at that step
 //! C: text                a line the client sends, CRLF behind it; lines after each other arrive together
 //! c: text                the same without the CRLF
@@ -17,7 +18,15 @@
 //! ```
 //!
 //! In `C:` and `stored:` the escapes `\r \n \0 \\ \xHH` stand for octets, and `\*N text` for N times the text to the line's end.
-//! `mbx-000000000000000a` is active, `mbx-000000000000000b` suspended; the domain is gateway.example.com.
+//! The domain is gateway.example.com. `mbx-000000000000000a` is active, `mbx-000000000000000b` suspended; by their policies
+//!
+//! ```text
+//! …c     takes mail from 192.0.2.0/24 and 2001:db8::/32 only
+//! …d     under TLS only
+//! …e     up to 100 octets
+//! …f     while less than 200 octets wait in it; 150 do
+//! …1f    while less than 3 messages wait in it; 3 do
+//! ```
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -29,17 +38,39 @@ use postern_shared::proto::mime::trace::Normalised;
 use super::policy::{MailboxStatus, Mailboxes};
 use super::session::{Action, Event, Session, SessionSettings};
 use crate::intake::{Envelope, IntakeError};
+use crate::mailbox::Policy;
+use crate::spool::Usage;
 
 #[derive(Debug)]
-pub(super) struct TwoMailboxes;
+pub(super) struct FewMailboxes;
 
-impl Mailboxes for TwoMailboxes {
+impl Mailboxes for FewMailboxes {
     fn status(&self, id: MailboxId) -> Option<MailboxStatus> {
         match id.to_string().as_str() {
             "mbx-000000000000000a" => Some(MailboxStatus::Active),
             "mbx-000000000000000b" => Some(MailboxStatus::Suspended),
+            "mbx-000000000000000c" | "mbx-000000000000000d" | "mbx-000000000000000e" => {
+                Some(MailboxStatus::Active)
+            }
+            "mbx-000000000000000f" | "mbx-000000000000001f" => Some(MailboxStatus::Active),
             _ => None,
         }
+    }
+
+    fn policy(&self, id: MailboxId) -> Arc<Policy> {
+        let networks = || ["192.0.2.0/24", "2001:db8::/32"].map(|text| text.parse().unwrap()).to_vec();
+        Arc::new(match id.to_string().as_str() {
+            "mbx-000000000000000c" => Policy { networks: networks(), ..Policy::default() },
+            "mbx-000000000000000d" => Policy { require_tls: true, ..Policy::default() },
+            "mbx-000000000000000e" => Policy { message_bytes_max: Some(100), ..Policy::default() },
+            "mbx-000000000000000f" => Policy { quota_bytes: Some(200), ..Policy::default() },
+            "mbx-000000000000001f" => Policy { quota_messages: Some(3), ..Policy::default() },
+            _ => Policy::default(),
+        })
+    }
+
+    fn usage(&self, _id: MailboxId) -> Usage {
+        Usage { messages: 3, served_bytes: 150, oldest: None }
     }
 }
 
@@ -47,7 +78,7 @@ pub(super) fn settings(message_bytes_max: u64) -> Arc<SessionSettings> {
     Arc::new(SessionSettings {
         host_name: "gateway.example.com".into(),
         domain: "gateway.example.com".into(),
-        mailboxes: Arc::new(TwoMailboxes),
+        mailboxes: Arc::new(FewMailboxes),
         message_bytes_max,
     })
 }
@@ -188,7 +219,11 @@ fn run(path: &Path, text: &str, octet_by_octet: bool) {
         |number: usize| format!("{}:{} (octet by octet: {octet_by_octet})", path.display(), number + 1);
     let value = |key: &str| text.lines().find_map(|line| line.strip_prefix(key));
     let limit = value("limit ").map_or(1_000_000, |limit| limit.parse().unwrap());
-    let mut stage = Stage::new(Session::new(settings(limit), text.lines().any(|line| line == "tls")));
+    let mut session = Session::new(settings(limit), text.lines().any(|line| line == "tls"));
+    if let Some(client) = value("client ") {
+        session = session.from_client(client.parse().unwrap());
+    }
+    let mut stage = Stage::new(session);
     stage.refuse = value("refuse ").map(str::to_owned);
     let (mut unread, mut pending, mut stored) = (Vec::new(), Vec::new(), 0);
     for (number, line) in text.lines().enumerate() {
@@ -244,7 +279,9 @@ fn run(path: &Path, text: &str, octet_by_octet: bool) {
 }
 
 fn is_setting(line: &str) -> bool {
-    line.is_empty() || line == "tls" || ["#", "limit ", "refuse "].iter().any(|start| line.starts_with(start))
+    line.is_empty()
+        || line == "tls"
+        || ["#", "limit ", "client ", "refuse "].iter().any(|start| line.starts_with(start))
 }
 
 #[test]

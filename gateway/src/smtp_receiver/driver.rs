@@ -41,7 +41,8 @@ impl<I: Intake> SmtpServer<I> {
 impl<I: Intake> Server for SmtpServer<I> {
     async fn serve(&self, connection: Connection, door: Door) {
         let peer = connection.peer();
-        let session = Session::new(Arc::clone(&self.settings), connection.tls().is_some());
+        let session =
+            Session::new(Arc::clone(&self.settings), connection.tls().is_some()).from_client(peer.ip());
         let driver = Driver {
             connection: Some(connection),
             session,

@@ -1,7 +1,7 @@
 //! The receiving side of SMTP: from a peer's octets to one message in the spool.
 //!
 //! [`Session`] touches no socket, no file and no clock; it only answers "what must happen next?". `driver` does it and
-//! reports back. `policy` judges recipients.
+//! reports back. `policy` judges recipients, and who may send to them.
 //!
 //! Promises
 //! - `250` after the end of data follows only [`Event::Stored`], raised once every copy is on disk. A crash before that
@@ -9,6 +9,8 @@
 //! - Mail is taken for our own mailboxes only. There is no relaying, whoever asks.
 //! - Our own faults are told as 4xx; 5xx says what will be as wrong tomorrow: an unknown mailbox, another domain, a
 //!   message over the limit.
+//! - Mail is taken for a mailbox only as its policy allows: from its networks, under TLS when it wants that, within its
+//!   size and quota. A quota is told as 4xx: it has room again once the archiver has pulled.
 //! - What arrives in clear behind STARTTLS is dropped (RFC 3207 §4.2).
 //! - Where nobody can tell commands from what is none (behind a BDAT that cannot be read, in a browser's request), the
 //!   session ends.
@@ -45,5 +47,5 @@ mod tests;
 mod transaction;
 
 pub use driver::SmtpServer;
-pub use policy::{MailboxStatus, Mailboxes};
+pub use policy::{MailboxStatus, Mailboxes, SpooledMailboxes};
 pub use session::{Action, Event, Session, SessionSettings};

@@ -1,5 +1,6 @@
 //! The pure machine.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use postern_shared::id::MessageId;
@@ -9,8 +10,8 @@ use postern_shared::proto::smtp::content::DataDecoder;
 use postern_shared::proto::smtp::path::Address;
 use postern_shared::proto::smtp::reply::Reply;
 
-use super::policy::{Mailboxes, judge};
-use super::transaction::{Body, Taken, Transaction, too_long};
+use super::policy::{Client, Mailboxes, Room, judge};
+use super::transaction::{Body, Taken, Transaction};
 use crate::intake::{Envelope, IntakeError, Recipient};
 
 const RECIPIENTS_MAX: usize = 1000;
@@ -74,6 +75,8 @@ pub enum Action {
 #[derive(Debug)]
 pub struct Session {
     settings: Arc<SessionSettings>,
+    /// Who is on the other side, when it is known.
+    client: Option<IpAddr>,
     secured: bool,
     can_start_tls: bool,
     helo: Option<Helo>,
@@ -97,6 +100,7 @@ impl Session {
     pub fn new(settings: Arc<SessionSettings>, secured: bool) -> Self {
         Self {
             settings,
+            client: None,
             secured,
             can_start_tls: !secured,
             helo: None,
@@ -107,6 +111,12 @@ impl Session {
             closing: false,
             errors: 0,
         }
+    }
+
+    /// With the client's address, for mailboxes that ask for it.
+    #[must_use]
+    pub fn from_client(self, client: IpAddr) -> Self {
+        Self { client: Some(client), ..self }
     }
 
     /// What is said first.
@@ -291,12 +301,13 @@ impl Session {
         if self.transaction.is_some() {
             return Reply::new(503, "5.5.1", "A transaction is open; RSET ends it");
         }
-        if parameters.size.is_some_and(|size| size > self.settings.message_bytes_max) {
-            return too_long();
+        let octets_max = self.settings.message_bytes_max;
+        if let Some(refusal) = parameters.size.and_then(|size| Room::default().refuses(size, octets_max)) {
+            return refusal;
         }
         let mail_from = from.map(|address| address.written).unwrap_or_default();
-        self.transaction =
-            Some(Transaction { mail_from, smtputf8: parameters.smtputf8, ..Transaction::default() });
+        let MailParameters { size, smtputf8 } = parameters;
+        self.transaction = Some(Transaction { mail_from, smtputf8, size, ..Transaction::default() });
         Reply::new(250, "2.1.0", "Ok")
     }
 
@@ -310,11 +321,13 @@ impl Session {
         if transaction.recipients.len() >= RECIPIENTS_MAX {
             return Reply::new(452, "4.5.3", "Too many recipients; send to the rest in another transaction");
         }
-        match judge(to, &self.settings.domain, &*self.settings.mailboxes) {
-            Ok(mailbox) if transaction.is_one_mailbox_too_many(mailbox, MAILBOXES_MAX) => {
+        let client = Client { address: self.client, secured: self.secured, size: transaction.size };
+        match judge(to, client, &self.settings.domain, &*self.settings.mailboxes) {
+            Ok((mailbox, _)) if transaction.is_one_mailbox_too_many(mailbox, MAILBOXES_MAX) => {
                 Reply::new(452, "4.5.3", "Too many mailboxes; send to the rest in another transaction")
             }
-            Ok(mailbox) => {
+            Ok((mailbox, room)) => {
+                transaction.room = transaction.room.and(room);
                 transaction.recipients.push(Recipient { mailbox, address: to.written.clone() });
                 Reply::new(250, "2.1.5", "Ok")
             }
@@ -371,9 +384,8 @@ impl Session {
                 .refused
                 .get_or_insert_with(|| Reply::new(503, "5.5.1", "MAIL and a valid RCPT first"));
         }
-        if transaction.content_bytes.saturating_add(bytes) > self.settings.message_bytes_max {
-            transaction.refused.get_or_insert_with(too_long);
-        }
+        let announced = transaction.content_bytes.saturating_add(bytes);
+        transaction.check(announced, self.settings.message_bytes_max);
         transaction.chunks.get_or_insert_default();
         self.begin(actions);
         let body = Body::Chunk { left: bytes, last };

@@ -88,6 +88,9 @@ fn fragment() -> impl Strategy<Value = Vec<u8>> {
         b"MAIL FROM:<>\r\n",
         b"RCPT TO:<mbx-000000000000000a@gateway.example.com>\r\n",
         b"RCPT TO:<x@y.example>\r\n",
+        // 100 octets at most; 50 octets of its quota left.
+        b"RCPT TO:<mbx-000000000000000e@gateway.example.com>\r\n",
+        b"RCPT TO:<mbx-000000000000000f@gateway.example.com>\r\n",
         b"DATA\r\n",
         b".\r\n",
         b"\r\n.\r\n",

@@ -5,6 +5,7 @@ use postern_shared::proto::mime::trace::Normalised;
 use postern_shared::proto::smtp::content::{ChunkDecoder, DataDecoder, LineEnds, Progress};
 use postern_shared::proto::smtp::reply::Reply;
 
+use super::policy::Room;
 use crate::intake::Recipient;
 
 /// From MAIL to the end of data.
@@ -21,6 +22,10 @@ pub(super) struct Transaction {
     /// What the whole content will be answered with, once it is certain to be refused.
     pub(super) refused: Option<Reply>,
     pub(super) content_bytes: u64,
+    /// The octets announced (RFC 1870).
+    pub(super) size: Option<u64>,
+    /// How much the mailboxes of the accepted recipients take.
+    pub(super) room: Room,
 }
 
 /// Content coming in.
@@ -81,12 +86,15 @@ impl Transaction {
     /// Counts content and refuses what is over the limit.
     pub(super) fn count(&mut self, octets: usize, octets_max: u64) {
         self.content_bytes = self.content_bytes.saturating_add(octets as u64);
-        if self.content_bytes > octets_max {
-            self.refused.get_or_insert_with(too_long);
+        self.check(self.content_bytes, octets_max);
+    }
+
+    /// Refuses content of `octets` when it is over a limit.
+    pub(super) fn check(&mut self, octets: u64, octets_max: u64) {
+        let Some(refusal) = self.room.refuses(octets, octets_max) else { return };
+        // What is too much for now may turn out to be too much for ever, however the content was cut into pieces.
+        if self.refused.as_ref().is_none_or(|refused| refused.code == 452) {
+            self.refused = Some(refusal);
         }
     }
-}
-
-pub(super) fn too_long() -> Reply {
-    Reply::new(552, "5.3.4", "Message is longer than this host takes")
 }

@@ -68,9 +68,16 @@ pub(super) struct Grave {
     pub(super) path: PathBuf,
 }
 
+/// What waits in one mailbox. Its octets are kept count of: a quota asks for them at every recipient.
+#[derive(Debug, Default)]
+struct Waiting {
+    entries: BTreeMap<MessageId, Located>,
+    served_bytes: u64,
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Catalog {
-    mailboxes: HashMap<MailboxId, BTreeMap<MessageId, Located>>,
+    mailboxes: HashMap<MailboxId, Waiting>,
     pub(super) segments: BTreeMap<u64, Segment>,
     pub(super) graves: Vec<Grave>,
     pub(super) damage: Vec<Damage>,
@@ -82,8 +89,10 @@ const DAMAGE_MAX: usize = 1000;
 impl Catalog {
     /// Enters a record; one that is known already moves to the new place.
     pub(super) fn insert(&mut self, mailbox: MailboxId, message: MessageId, located: Located) {
-        let previous = self.mailboxes.entry(mailbox).or_default().insert(message, located);
-        if let Some(previous) = previous {
+        let waiting = self.mailboxes.entry(mailbox).or_default();
+        waiting.served_bytes += located.served_bytes;
+        if let Some(previous) = waiting.entries.insert(message, located) {
+            waiting.served_bytes = waiting.served_bytes.saturating_sub(previous.served_bytes);
             self.forget_bytes(&previous);
         }
         if let Some(segment) = located.place.and_then(|place| self.segments.get_mut(&place.segment)) {
@@ -92,9 +101,10 @@ impl Catalog {
     }
 
     pub(super) fn remove(&mut self, mailbox: MailboxId, message: MessageId) -> Option<Located> {
-        let entries = self.mailboxes.get_mut(&mailbox)?;
-        let located = entries.remove(&message)?;
-        if entries.is_empty() {
+        let waiting = self.mailboxes.get_mut(&mailbox)?;
+        let located = waiting.entries.remove(&message)?;
+        waiting.served_bytes = waiting.served_bytes.saturating_sub(located.served_bytes);
+        if waiting.entries.is_empty() {
             self.mailboxes.remove(&mailbox);
         }
         self.forget_bytes(&located);
@@ -108,25 +118,20 @@ impl Catalog {
     }
 
     pub(super) fn located(&self, mailbox: MailboxId, message: MessageId) -> Option<&Located> {
-        self.mailboxes.get(&mailbox)?.get(&message)
+        self.mailboxes.get(&mailbox)?.entries.get(&message)
     }
 
     pub(super) fn entries(&self, mailbox: MailboxId) -> Vec<Entry> {
-        self.mailboxes
-            .get(&mailbox)
-            .into_iter()
-            .flatten()
-            .map(|(message, located)| entry(*message, located))
-            .collect()
+        let entries = self.mailboxes.get(&mailbox).map(|waiting| &waiting.entries);
+        entries.into_iter().flatten().map(|(message, located)| entry(*message, located)).collect()
     }
 
     pub(super) fn usage(&self, mailbox: MailboxId) -> Usage {
-        self.mailboxes.get(&mailbox).into_iter().flatten().fold(Usage::default(), |usage, (_, located)| {
-            Usage {
-                messages: usage.messages + 1,
-                served_bytes: usage.served_bytes + located.served_bytes,
-                oldest: Some(usage.oldest.map_or(located.received, |oldest| oldest.min(located.received))),
-            }
+        self.mailboxes.get(&mailbox).map_or_else(Usage::default, |waiting| Usage {
+            messages: waiting.entries.len() as u64,
+            served_bytes: waiting.served_bytes,
+            // Ids sort by arrival.
+            oldest: waiting.entries.first_key_value().map(|(_, located)| located.received),
         })
     }
 
@@ -135,14 +140,14 @@ impl Catalog {
         let all = self
             .mailboxes
             .iter()
-            .flat_map(|(mailbox, entries)| entries.iter().map(move |entry| (*mailbox, entry)));
+            .flat_map(|(mailbox, waiting)| waiting.entries.iter().map(move |entry| (*mailbox, entry)));
         all.filter(|(_, (_, located))| located.large)
             .map(|(mailbox, (id, located))| (mailbox, *id, *located))
             .collect()
     }
 
     pub(super) fn newest(&self) -> Option<MessageId> {
-        self.mailboxes.values().filter_map(|entries| entries.last_key_value().map(|(id, _)| *id)).max()
+        self.mailboxes.values().filter_map(|waiting| Some(*waiting.entries.last_key_value()?.0)).max()
     }
 
     /// Keeps the finding for `doctor` and logs it.

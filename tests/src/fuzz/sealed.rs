@@ -133,7 +133,7 @@ fn start(dir: &Path) -> SegmentSpool {
         segment_bytes: 4096,
         reserve_bytes: 0,
         grace: Duration::from_secs(60),
-        prepare_after_bytes: 1024,
+        prepare_after_bytes: u64::MAX,
     };
     let opened = SegmentSpool::open(Arc::new(RealDisk), Arc::new(ManualClock::default()), dir, settings);
     opened.unwrap_or_else(|error| panic!("the spool does not open: {error}"))

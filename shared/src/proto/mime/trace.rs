@@ -10,8 +10,11 @@
 //! X-Postern-Mailbox: mbx-dead1234beef5678
 //! X-Postern-Capture: journal
 //! X-Postern-Received-At: 2018-07-17T12:13:28.5Z
+//! X-Postern-TLS-Server-Name: gateway.example.com                                  only when the client named one (SNI)
 //! X-Postern-Rcpt: mbx-dead1234beef5678+anna=example.com@gateway.example.com      once for each recipient
 //! X-Postern-Normalised: bare-cr=1 bare-lf=0 final-crlf=0                         only when something was
+//! X-Postern-Authentication-Results:
+//!  dkim=pass header.d=example.com header.s=s1                                     once for each result, if any
 //! X-Postern-Size: 1234
 //! X-Postern-Content-SHA256:
 //!  <64 hexadecimal digits>                                                       always the last
@@ -19,6 +22,9 @@
 //!
 //! The block ends behind the first `X-Postern-Content-SHA256`: what follows is the message, octet for octet. Fields of
 //! these names further down were written by the sender and mean nothing ([`untrusted_fields`]).
+//!
+//! A result is `method=result`, `(why)` when there is something to say, then what was looked at (RFC 8601 §2.2): evidence of
+//! what could be known when the message came, of the octets behind the block. Without the field nothing was checked.
 
 use std::net::SocketAddr;
 
@@ -77,9 +83,13 @@ pub struct Trace {
     pub protocol: String,
     /// Version and cipher suite.
     pub tls: Option<(String, String)>,
+    /// What the client called the server in its TLS handshake (SNI, RFC 6066 §3).
+    pub tls_server_name: Option<String>,
     /// As written in RCPT TO.
     pub recipients: Vec<String>,
     pub normalised: Normalised,
+    /// Results of SPF, DKIM, ARC and DMARC; empty when they were not checked.
+    pub authentication: Vec<String>,
     pub content_bytes: u64,
     pub content_sha256: Digest,
 }
@@ -113,6 +123,9 @@ pub fn write(trace: &Trace) -> Vec<u8> {
     field("X-Postern-Mailbox", &mailbox.to_string());
     field("X-Postern-Capture", trace.capture.as_str());
     field("X-Postern-Received-At", &received_at.rfc3339());
+    if let Some(name) = &trace.tls_server_name {
+        field("X-Postern-TLS-Server-Name", &clean(name));
+    }
     for recipient in &trace.recipients {
         field("X-Postern-Rcpt", &clean(recipient));
     }
@@ -120,6 +133,9 @@ pub fn write(trace: &Trace) -> Vec<u8> {
     if trace.normalised != Normalised::default() {
         let value = format!("bare-cr={bare_cr} bare-lf={bare_lf} final-crlf={}", u8::from(final_crlf_added));
         field("X-Postern-Normalised", &value);
+    }
+    for result in &trace.authentication {
+        field("X-Postern-Authentication-Results", &format!("\r\n {}", clean(result)));
     }
     field("X-Postern-Size", &trace.content_bytes.to_string());
     // Folded: some clients write every header anew whose lines have more than 78 characters.
@@ -158,6 +174,8 @@ fn parse_block(served: &[u8]) -> Option<(Trace, usize)> {
             "x-postern-mailbox" => found.mailbox = value.parse().ok(),
             "x-postern-capture" => found.capture = Capture::parse(&value),
             "x-postern-received-at" => found.received_at = parse_time(&value),
+            "x-postern-tls-server-name" => found.tls_server_name = Some(value),
+            "x-postern-authentication-results" => found.authentication.push(value),
             "x-postern-rcpt" => found.recipients.push(value),
             "x-postern-normalised" => found.normalised = parse_normalised(&value)?,
             "x-postern-size" => found.content_bytes = value.parse().ok(),
@@ -204,8 +222,10 @@ struct Found {
     mailbox: Option<MailboxId>,
     capture: Option<Capture>,
     received_at: Option<UnixMillis>,
+    tls_server_name: Option<String>,
     recipients: Vec<String>,
     normalised: Normalised,
+    authentication: Vec<String>,
     content_bytes: Option<u64>,
 }
 
@@ -223,8 +243,10 @@ impl Found {
             by: received.by,
             protocol: received.protocol,
             tls: received.tls,
+            tls_server_name: self.tls_server_name,
             recipients: self.recipients,
             normalised: self.normalised,
+            authentication: self.authentication,
             content_bytes: self.content_bytes?,
             content_sha256,
         })
@@ -311,8 +333,10 @@ mod tests {
             by: "gateway.example.com".into(),
             protocol: "ESMTPS".into(),
             tls: Some(("TLSv1.3".into(), "TLS13_AES_256_GCM_SHA384".into())),
+            tls_server_name: None,
             recipients: vec!["mbx-0202020202020202+bob=example.com@gateway.example.com".into(), "b@x".into()],
             normalised: Normalised { bare_cr: 1, bare_lf: 2, final_crlf_added: true },
+            authentication: Vec::new(),
             content_bytes: 5,
             content_sha256: sha256(b"a\r\n\r\n"),
         }
@@ -324,6 +348,11 @@ mod tests {
         for trace in [
             trace(),
             Trace { tls: None, normalised: Normalised::default(), mail_from: String::new(), ..trace() },
+            Trace { tls_server_name: Some("gateway.example.com".into()), ..trace() },
+            Trace {
+                authentication: vec!["spf=none".into(), "dkim=pass header.d=example.com".into()],
+                ..trace()
+            },
             Trace { peer: "[2001:db8::1]:25".parse().unwrap(), recipients: Vec::new(), ..trace() },
         ] {
             let served = [&write(&trace)[..], message].concat();
@@ -365,11 +394,17 @@ mod tests {
     proptest! {
         /// Goal: nothing a peer says can add or end a field.
         #[test]
-        fn no_field_can_be_injected(helo in ".*", from in ".*", rcpt in ".*") {
-            let written = write(&Trace { helo, mail_from: from, recipients: vec![rcpt], ..trace() });
+        fn no_field_can_be_injected(helo in ".*", from in ".*", rcpt in ".*", result in ".*") {
+            let written = write(&Trace {
+                helo,
+                mail_from: from,
+                recipients: vec![rcpt],
+                authentication: vec![result],
+                ..trace()
+            });
             let text = String::from_utf8(written).unwrap();
             let fields = text.split("\r\n").filter(|line| !line.is_empty() && !line.starts_with(' ')).count();
-            prop_assert_eq!(fields, 10);
+            prop_assert_eq!(fields, 11);
             prop_assert!(!text.replace("\r\n", "").contains(['\r', '\n', '\0']));
         }
 
