@@ -221,7 +221,8 @@ mod tests {
     #[test]
     fn an_address_may_come_only_so_often_and_the_others_do_not_mind() {
         let clock = Arc::new(ManualClock::default());
-        let quota = Quota { sessions: 100, per_address: 100, connections_per_minute: 60, connection_burst: 5 };
+        let quota =
+            Quota { sessions: 100, per_address: 100, connections_per_minute: 60, connection_burst: 5 };
         let limits = Limits::with(quota, clock.clone());
         for _ in 0..5 {
             limits.take(A).unwrap();
@@ -233,7 +234,11 @@ mod tests {
         clock.advance(Duration::from_secs(2));
         assert!(limits.take(A).is_ok() && limits.take(A).is_ok() && limits.take(A).is_err());
         clock.advance(Duration::from_secs(3600));
-        assert_eq!((0..100).filter(|_| limits.take(A).is_ok()).count(), 5, "no more than the burst is saved up");
+        assert_eq!(
+            (0..100).filter(|_| limits.take(A).is_ok()).count(),
+            5,
+            "no more than the burst is saved up"
+        );
     }
 
     /// Goal: a flood does not flood the log.

@@ -128,11 +128,22 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     fn patience() -> Patience {
-        Patience { command: 10 * SECOND, octets_per_second_min: 100, message: 100 * SECOND, session: 1000 * SECOND }
+        Patience {
+            command: 10 * SECOND,
+            octets_per_second_min: 100,
+            message: 100 * SECOND,
+            session: 1000 * SECOND,
+        }
     }
 
     /// Lets an octet come every `pause`, until the time is up; how many came.
-    fn trickle(pace: &mut Pace, clock: &ManualClock, awaited: Awaited, octets: usize, pause: Duration) -> usize {
+    fn trickle(
+        pace: &mut Pace,
+        clock: &ManualClock,
+        awaited: Awaited,
+        octets: usize,
+        pause: Duration,
+    ) -> usize {
         let mut came = 0;
         while pace.wait(awaited, clock.moment()) >= pause && came < 10_000 {
             clock.advance(pause);
@@ -164,7 +175,11 @@ mod tests {
         pace.wait(Awaited::Command, clock.moment());
         let slow = trickle(&mut pace, &clock, Awaited::Content, 1, SECOND);
         assert!((10..=11).contains(&slow), "{slow}");
-        assert_eq!(pace.wait(Awaited::Command, clock.moment()), 10 * SECOND, "behind it a command has its own time");
+        assert_eq!(
+            pace.wait(Awaited::Command, clock.moment()),
+            10 * SECOND,
+            "behind it a command has its own time"
+        );
         let steady = trickle(&mut pace, &clock, Awaited::Content, 100, SECOND);
         assert!(steady > 900, "only the session's end stops who keeps the rate: {steady}");
     }

@@ -26,7 +26,7 @@ use postern_shared::disk::{Disk, RealDisk};
 use postern_shared::id::{MailboxId, MessageId};
 
 use super::policy::{MailboxStatus, Mailboxes};
-use super::session::{Action, Event, Session, SessionSettings};
+use super::session::{Action, Event, Session, SessionLimits, SessionSettings};
 use crate::intake::{Envelope, IntakeError};
 
 #[derive(Debug)]
@@ -48,6 +48,8 @@ pub(super) fn settings(message_bytes_max: u64) -> Arc<SessionSettings> {
         domain: "gateway.example.com".into(),
         mailboxes: Arc::new(TwoMailboxes),
         message_bytes_max,
+        limits: SessionLimits::default(),
+        product: "Postern",
     })
 }
 

@@ -9,6 +9,8 @@
 //! - Mail is taken for our own mailboxes only. There is no relaying, whoever asks.
 //! - Our own faults are told as 4xx; 5xx says what will be as wrong tomorrow: an unknown mailbox, another domain, a
 //!   message over the limit.
+//! - A session ends: [`SessionLimits`] and `listen`'s `Patience` bound its messages, its errors, its time, and how slowly a
+//!   message may come.
 //! - What arrives in clear behind STARTTLS is dropped (RFC 3207 §4.2).
 //!
 //! | what | source | supported |
@@ -40,4 +42,4 @@ mod transaction;
 
 pub use driver::SmtpServer;
 pub use policy::{MailboxStatus, Mailboxes};
-pub use session::{Action, Event, Session, SessionSettings};
+pub use session::{Action, Event, Session, SessionLimits, SessionSettings};

@@ -7,4 +7,4 @@ mod load;
 mod values;
 
 pub use load::{ConfigError, load};
-pub use values::{ByteSize, ListenAddresses};
+pub use values::{ByteSize, ListenAddresses, Period};

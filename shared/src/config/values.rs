@@ -1,6 +1,7 @@
 //! Values that settings are made of.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 use serde::Deserialize;
 use serde::de::Error;
@@ -71,6 +72,32 @@ fn parse_size(text: &str) -> Result<u64, String> {
     digits.parse::<u64>().ok().and_then(|number| number.checked_mul(factor)).ok_or_else(wrong)
 }
 
+/// A span of time: text with a unit: `"500 ms"`, `"30 s"`, `"5 min"`, `"2 h"`, `"7 d"`. Never zero.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Period(pub Duration);
+
+impl<'de> Deserialize<'de> for Period {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        parse_period(&text).map(Self).map_err(D::Error::custom)
+    }
+}
+
+fn parse_period(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("{text:?} is not a span of time like \"30 s\", \"5 min\" or \"2 h\"");
+    let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
+    let factor_ms = match text[digits.len()..].trim() {
+        "ms" => 1,
+        "s" => 1000,
+        "min" => 60 * 1000,
+        "h" => 3600 * 1000,
+        "d" => 24 * 3600 * 1000,
+        _ => return Err(wrong()),
+    };
+    let number = digits.parse::<u64>().ok().filter(|number| *number > 0);
+    number.and_then(|number| number.checked_mul(factor_ms)).map(Duration::from_millis).ok_or_else(wrong)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -81,6 +108,16 @@ mod tests {
         assert_eq!(parse_address("[::1]:25").unwrap(), "[::1]:25".parse().unwrap());
         assert!(parse_address("smtp").is_err());
         assert!(parse_address(":99999").is_err());
+    }
+
+    #[test]
+    fn spans_of_time_carry_their_unit() {
+        assert_eq!(parse_period("500 ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(parse_period("5min"), Ok(Duration::from_secs(300)));
+        assert_eq!(parse_period("1 d"), parse_period("24 h"));
+        for wrong in ["", "5", "0 s", "-1 s", "1.5 h", "5 minutes", "99999999999999999999 s"] {
+            assert!(parse_period(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]
