@@ -48,8 +48,26 @@ struct Counts {
     sessions: usize,
     by_address: HashMap<IpAddr, usize>,
     rates: Remembered<IpAddr, Rate>,
+    refusals: Refusals,
+}
+
+/// How many refusals the log has not told yet: a flood of peers must not become a flood of lines.
+#[derive(Debug, Default)]
+pub struct Refusals {
     untold: u64,
     told: Option<Moment>,
+}
+
+impl Refusals {
+    /// One more; how many to tell now, this one among them, or 0 when it is not the time to.
+    pub fn count(&mut self, now: Moment) -> u64 {
+        self.untold += 1;
+        if self.told.is_some_and(|told| now.since(told) < TELL_EVERY) {
+            return 0;
+        }
+        self.told = Some(now);
+        std::mem::take(&mut self.untold)
+    }
 }
 
 /// A place taken; given back when dropped.
@@ -115,8 +133,7 @@ impl Limits {
             sessions: 0,
             by_address: HashMap::new(),
             rates: Remembered::new(ADDRESSES_MAX),
-            untold: 0,
-            told: None,
+            refusals: Refusals::default(),
         };
         Self {
             shared: Arc::new(Shared { quota, clock, counts: Mutex::new(counts) }),
@@ -154,15 +171,7 @@ impl Limits {
             counts.by_address.insert(address, here + 1);
             return Ok(Place { shared: Arc::clone(&self.shared), address });
         };
-        counts.untold += 1;
-        let tell = counts.told.is_none_or(|told| now.since(told) >= TELL_EVERY);
-        let untold = if tell {
-            counts.told = Some(now);
-            std::mem::take(&mut counts.untold)
-        } else {
-            0
-        };
-        Err(NoPlace { why, untold })
+        Err(NoPlace { why, untold: counts.refusals.count(now) })
     }
 }
 

@@ -25,7 +25,7 @@ mod remembered;
 pub use connection::{BUFFER_BYTES_MAX, Connection, TlsDetails};
 pub use descriptors::allow_many_descriptors;
 pub use handshake::{HANDSHAKE_DEADLINE, HANDSHAKES_AT_ONCE, Handshakes};
-pub use limits::{Exceeded, Limits, NoPlace, Place, Quota, network};
+pub use limits::{Exceeded, Limits, NoPlace, Place, Quota, Refusals, network};
 pub use listener::{BindError, Door, Server, bind, serve};
 pub use pace::{Awaited, Pace, Patience};
 pub use remembered::Remembered;

@@ -18,7 +18,7 @@ use super::maildrop::{Accounts, Entry, Locks, LoginError, Maildrop, Maildrops, R
 use super::sending::Sending;
 use super::session::{Action, Event, List, LoginRefusal, Session};
 use super::wire::{Received, Wire};
-use crate::listen::{Connection, Door, Patience, Server};
+use crate::listen::{Connection, Door, Patience, Refusals, Server};
 
 /// What a connection beyond the limits is told: [`Door::refusal`] of a POP3 listener.
 pub const REFUSAL: &[u8] = b"-ERR [SYS/TEMP] Too many sessions, try again later\r\n";
@@ -73,6 +73,7 @@ struct Shared<A, M> {
     locks: Locks,
     logins: LoginPool,
     guard: Arc<Mutex<Guard>>,
+    refusals: Mutex<Refusals>,
     settings: Settings,
 }
 
@@ -87,7 +88,15 @@ impl<A: Accounts, M: Maildrops> Pop3Server<A, M> {
     pub fn new(accounts: Arc<A>, maildrops: Arc<M>, settings: Settings) -> Self {
         let logins = LoginPool::new(settings.logins_at_once, settings.logins_waiting);
         let guard = Arc::new(Mutex::new(Guard::new(settings.back_off)));
-        let shared = Shared { accounts, maildrops, locks: Locks::default(), logins, guard, settings };
+        let shared = Shared {
+            accounts,
+            maildrops,
+            locks: Locks::default(),
+            logins,
+            guard,
+            refusals: Mutex::default(),
+            settings,
+        };
         Self { shared: Arc::new(shared) }
     }
 }
@@ -257,11 +266,24 @@ impl<A: Accounts, M: Maildrops> Conversation<'_, A, M> {
                 Ok(maildrop)
             }
             Err(refusal) => {
-                // The name is the peer's text: escaped and bounded.
-                let user: String = user.chars().take(80).collect();
-                tracing::warn!(peer = %self.peer, ?user, %refusal, "login refused");
+                self.log_refusal(&user, refusal);
                 Err(refusal)
             }
+        }
+    }
+
+    /// What was checked is told each time, for there is an end to it; what was refused unchecked is counted.
+    fn log_refusal(&self, user: &str, refusal: LoginRefusal) {
+        let peer = self.peer;
+        // The name is the peer's text: escaped and bounded.
+        let user: String = user.chars().take(80).collect();
+        if !matches!(refusal, LoginRefusal::MustWait | LoginRefusal::Busy) {
+            return tracing::warn!(%peer, ?user, %refusal, "login refused");
+        }
+        let now = self.server.settings.clock.moment();
+        let refused = self.server.refusals.lock().unwrap_or_else(PoisonError::into_inner).count(now);
+        if refused > 0 {
+            tracing::warn!(%peer, ?user, %refusal, refused, "logins refused unchecked");
         }
     }
 
