@@ -162,6 +162,37 @@ fn a_thousand_half_open_handshakes_block_nobody_and_leave_nothing() -> Result<()
     deliver(&gateway, "smtps", Security::Implicit, &mailbox)
 }
 
+/// Goal: a flood of real handshakes does not starve sessions that are established.
+/// Method: eight peers shake hands as fast as they can, bounded in number; one session delivers meanwhile.
+#[test]
+fn a_flood_of_handshakes_does_not_stop_established_sessions() -> Result<()> {
+    let gateway = Program::started(Kind::Gateway, "[limits]\nhandshakes_at_once = 1\n")?;
+    let mailbox = NewMailbox::create(&gateway, "journal")?;
+    let smtps = gateway.address("smtps")?;
+    let mut established = SmtpClient::connect(smtps, Security::Implicit)?;
+    std::thread::scope(|scope| {
+        let flood: Vec<_> = (0..8)
+            .map(|_| {
+                scope.spawn(move || -> Result<()> {
+                    for _ in 0..40 {
+                        Wire::connect(smtps, true)?.line()?;
+                    }
+                    Ok(())
+                })
+            })
+            .collect();
+        while !flood.iter().all(std::thread::ScopedJoinHandle::is_finished) {
+            let start = Instant::now();
+            let reply = established.send("a@example.com", &[&mailbox.address], MESSAGE)?;
+            ensure!(reply.code == 250 && start.elapsed() < Duration::from_secs(10), "{reply:?}");
+        }
+        for peer in flood {
+            peer.join().map_err(|_| anyhow::anyhow!("a peer panicked"))??;
+        }
+        Ok(())
+    })
+}
+
 /// Sends an octet every 50 ms until something is said; what, and after how long.
 fn trickle(wire: &mut TcpStream, octet: u8) -> Result<(String, Duration)> {
     let start = Instant::now();
@@ -199,8 +230,11 @@ fn a_slow_sender_is_cut_and_leaves_nothing() -> Result<()> {
     let (said, after) = trickle(&mut greeted("pop3")?, b'x')?;
     assert!(said.is_empty() && after >= Duration::from_secs(1), "{said} after {after:?}");
     // Whole commands in good time, but no login.
-    let (said, _) = trickle(&mut greeted("pop3")?, b'\n')?;
-    assert!(said.starts_with("-ERR"), "{said}");
+    let (mut stream, start) = (greeted("pop3")?, Instant::now());
+    while stream.write_all(b"CAPA\r\n").is_ok() && matches!(stream.read(&mut [0; 512]), Ok(1..)) {
+        ensure!(start.elapsed() < PATIENCE, "it goes on for ever");
+    }
+    assert!(start.elapsed() >= Duration::from_secs(1));
 
     let mut stream = greeted("smtp")?;
     for line in ["EHLO x", "MAIL FROM:<>", &format!("RCPT TO:<{}>", mailbox.address), "DATA"] {
@@ -312,13 +346,21 @@ fn intake_goes_on_while_logins_queue() -> Result<()> {
     Ok(())
 }
 
+/// A gateway with these lines before everything else in its configuration.
+fn started_with(first: &str) -> Result<Program> {
+    let mut gateway = Program::new(Kind::Gateway, "")?;
+    let config = std::fs::read_to_string(gateway.config_file())?;
+    std::fs::write(gateway.config_file(), format!("{first}\n{config}"))?;
+    gateway.start()?;
+    Ok(gateway)
+}
+
 /// Goal: rustls's bound on KeyUpdate requests holds, and a connection that floods is cut.
 #[test]
 fn a_flood_of_key_updates_is_cut() -> Result<()> {
-    let gateway = Program::started(Kind::Gateway, "")?;
+    let gateway = started_with("log_level = \"debug\"")?;
     let mailbox = NewMailbox::create(&gateway, "journal")?;
     let mut stream = TcpStream::connect(gateway.address("smtps")?)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
     let config = postern_shared::tls::client::client_config(&postern_shared::tls::client::Trust::Any)?;
     let name = rustls::pki_types::ServerName::try_from("localhost")?;
     let mut client = rustls::ClientConnection::new(Arc::new(config), name)?;
@@ -332,13 +374,11 @@ fn a_flood_of_key_updates_is_cut() -> Result<()> {
                 client.write_tls(&mut stream)?;
             }
         }
-        loop {
-            ensure!(client.read_tls(&mut stream)? > 0, "closed");
-            client.process_new_packets()?;
-        }
+        Ok(())
     };
-    let cut = flood().err().context("it goes on for ever")?;
-    assert!(!cut.to_string().contains("timed out"), "{cut}");
+    // All of it may have been sent before the other side cuts; the log says that it did, and why.
+    let _ = flood();
+    eventually("the connection is cut", || Ok(gateway.log().contains("TooManyKeyUpdateRequests")))?;
     deliver(&gateway, "smtps", Security::Implicit, &mailbox)
 }
 
@@ -347,10 +387,7 @@ fn a_flood_of_key_updates_is_cut() -> Result<()> {
 fn greetings_tell_a_version_only_when_configured() -> Result<()> {
     let version = env!("CARGO_PKG_VERSION");
     for configured in [false, true] {
-        let mut gateway = Program::new(Kind::Gateway, "")?;
-        let config = std::fs::read_to_string(gateway.config_file())?;
-        std::fs::write(gateway.config_file(), format!("banner_version = {configured}\n{config}"))?;
-        gateway.start()?;
+        let gateway = started_with(&format!("banner_version = {configured}"))?;
         let mut said = vec![Wire::connect(gateway.address("smtp")?, false)?.line()?];
         let mut pop3 = Wire::connect(gateway.address("pop3s")?, true)?;
         said.push(pop3.line()?);
