@@ -58,7 +58,7 @@ pub enum Event {
     Failed(IntakeError),
     /// The intake is done: every copy is on disk, or none.
     Stored(Result<Vec<MessageId>, IntakeError>),
-    /// Nothing came for too long.
+    /// The peer took too long: nothing came, or too little.
     Idle,
     /// The daemon is stopping.
     Shutdown,
@@ -192,7 +192,7 @@ impl Session {
                     Err(error) => error.reply(),
                 }));
             }
-            Event::Idle => self.close(Reply::new(421, "4.4.2", "Nothing came for too long"), actions),
+            Event::Idle => self.close(Reply::new(421, "4.4.2", "Too slow, or nothing came for too long"), actions),
             Event::Shutdown => self.close(Reply::new(421, "4.3.2", "Shutting down"), actions),
         }
     }
