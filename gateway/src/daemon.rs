@@ -63,6 +63,7 @@ pub async fn run(core: Arc<Core>) -> Result<()> {
     // Commands see a running daemon only once all of it runs.
     let _ = core.listening.set(json!(addresses));
     let commands = tokio::spawn(serve_commands(Arc::clone(&core), stopped.clone()));
+    rooms.spawn(forget_secrets(Arc::clone(&core), stopped.clone()));
     rooms.spawn(sweep_now_and_then(Arc::clone(&core), stopped));
     tracing::info!(fingerprint = %format!("sha256:{}", identity.fingerprint()), "serving");
 
@@ -155,6 +156,15 @@ impl Handler for Commands {
         let core = Arc::clone(&self.0);
         let done = tokio::task::spawn_blocking(move || execute(&core, command)).await;
         done.unwrap_or_else(|error| Err(format!("the command failed inside: {error}")))
+    }
+}
+
+async fn forget_secrets(core: Arc<Core>, mut stopped: Shutdown) {
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(Duration::from_secs(1)) => core.registry.forget_secrets(),
+            () = stopped.requested() => return,
+        }
     }
 }
 

@@ -236,6 +236,15 @@ fn a_slow_sender_is_cut_and_leaves_nothing() -> Result<()> {
     }
     assert!(start.elapsed() >= Duration::from_secs(1));
 
+    // A command without end, as fast as it goes.
+    for listener in ["smtp", "pop3"] {
+        let (mut stream, start) = (greeted(listener)?, Instant::now());
+        while stream.write_all(&[b'x'; 16 * 1024]).is_ok() {
+            ensure!(start.elapsed() < PATIENCE, "{listener}: it goes on for ever");
+        }
+        assert!(start.elapsed() >= Duration::from_secs(1));
+    }
+
     let mut stream = greeted("smtp")?;
     for line in ["EHLO x", "MAIL FROM:<>", &format!("RCPT TO:<{}>", mailbox.address), "DATA"] {
         stream.write_all(format!("{line}\r\n").as_bytes())?;

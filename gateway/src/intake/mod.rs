@@ -1,7 +1,8 @@
 //! The only door to the spool: envelope, content and provenance in; sealed copies on disk out.
 //!
 //! [`SealingIntake`] seals a message to each of its mailboxes while it streams in. Up to 256 KiB of content waits in
-//! memory, sealed; a longer message goes to a file of its own, chunk by chunk, so memory per session is bounded.
+//! memory, sealed; a longer message goes to a file of its own, chunk by chunk, and so does a shorter one when too many
+//! wait at once (`memory`). So memory is bounded, per session and in all.
 //!
 //! Promises
 //! - [`Incoming::commit`] resolves to `Ok` only when every copy would survive a power cut.
@@ -10,6 +11,7 @@
 //!
 //! Not here: SMTP (`smtp_receiver`), who may receive (`smtp_receiver::policy`), files (`spool`).
 
+mod memory;
 mod sealing;
 
 use std::fmt::Debug;

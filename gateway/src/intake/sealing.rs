@@ -3,17 +3,19 @@
 use std::sync::Arc;
 
 use postern_shared::clock::{Clock, UnixMillis};
-use postern_shared::crypto::seal::Sealer;
+use postern_shared::crypto::seal::{CHUNK_BYTES, Sealer};
 use postern_shared::id::{MailboxId, MessageId, MessageIds};
 use postern_shared::proto::mime::trace::{self, Capture, Normalised, Trace};
 use serde::Serialize;
+use tokio::sync::Semaphore;
 
+use super::memory::{MEMORY_BYTES_MAX, Memory, Share};
 use super::{Envelope, Incoming, Intake, IntakeError, Provenance, Recipient};
 use crate::mailbox::{MailboxError, Receiving, Registry};
 use crate::spool::{INLINE_BYTES_MAX, LargeFile, NewBody, NewRecord, Spool, SpoolError};
 
-/// Sealed bytes of a long message are handed to the disk in pieces of at least this size.
-const FLUSH_BYTES_MIN: usize = 256 * 1024;
+/// Messages that wait for the disk at once; the others wait for them without a thread.
+const DISK_WRITERS_MAX: usize = 8;
 
 /// The way into the spool.
 #[derive(Debug, Clone)]
@@ -28,6 +30,8 @@ struct Parts {
     clock: Arc<dyn Clock>,
     ids: Arc<MessageIds>,
     host_name: String,
+    memory: Memory,
+    disk: Semaphore,
 }
 
 impl SealingIntake {
@@ -39,7 +43,8 @@ impl SealingIntake {
         ids: Arc<MessageIds>,
         host_name: String,
     ) -> Self {
-        Self { parts: Arc::new(Parts { registry, spool, clock, ids, host_name }) }
+        let (memory, disk) = (Memory::new(MEMORY_BYTES_MAX), Semaphore::new(DISK_WRITERS_MAX));
+        Self { parts: Arc::new(Parts { registry, spool, clock, ids, host_name, memory, disk }) }
     }
 }
 
@@ -79,17 +84,19 @@ struct Copy {
     /// Keeps the mailbox's keys until the message is on disk.
     receiving: Receiving,
     sealer: Sealer,
-    sealed: Vec<u8>,
+    /// What the sealed chunks that wait here may take.
+    share: Share,
     large: Option<LargeFile>,
 }
 
 impl Incoming for SealingMessage {
     async fn write(&mut self, piece: &[u8]) -> Result<(), IntakeError> {
+        let Parts { memory, disk, spool, .. } = &*self.parts;
         for copy in &mut self.copies {
-            copy.sealer.write(piece, &mut copy.sealed).map_err(temporary)?;
-            if copy.sealer.content_bytes() > INLINE_BYTES_MAX as u64 && copy.sealed.len() >= FLUSH_BYTES_MIN {
-                let spool = &*self.parts.spool;
-                blocking(|| copy.flush(spool)).map_err(refusal)?;
+            copy.sealer.write(piece).map_err(temporary)?;
+            if copy.must_flush(memory) {
+                let _permit = disk.acquire().await.map_err(temporary)?;
+                blocking(|| copy.flush(&**spool)).map_err(refusal)?;
             }
         }
         Ok(())
@@ -102,14 +109,20 @@ impl Incoming for SealingMessage {
         let mut messages = Vec::with_capacity(copies.len());
         let mut batch = Vec::with_capacity(copies.len());
         let mut receiving = Vec::with_capacity(copies.len());
-        for copy in copies {
+        let mut shares = Vec::with_capacity(copies.len());
+        for mut copy in copies {
             messages.push(copy.message);
             receiving.push(copy.receiving.clone());
+            shares.push(std::mem::take(&mut copy.share));
+            let _permit = match copy.large {
+                Some(_) => Some(parts.disk.acquire().await.map_err(temporary)?),
+                None => None,
+            };
             batch.push(copy.finish(&about)?);
         }
         parts.spool.append(batch).await.map_err(refusal)?;
-        // Until here no mailbox could be deleted or change its keys.
-        drop(receiving);
+        // Until here no mailbox could be deleted or change its keys, and the memory was in use.
+        drop((receiving, shares));
         Ok(messages)
     }
 }
@@ -131,9 +144,19 @@ impl Copy {
             other => temporary(other),
         })?;
         let message = parts.ids.next(received);
-        let mut sealed = Vec::new();
-        let sealer = Sealer::new(mailbox, message, receiving.recipients(), &mut sealed);
-        Ok(Self { mailbox, message, recipients: vec![address], receiving, sealer, sealed, large: None })
+        let sealer = Sealer::new(mailbox, message, receiving.encapsulation());
+        let share = Share::default();
+        Ok(Self { mailbox, message, recipients: vec![address], receiving, sealer, share, large: None })
+    }
+
+    /// Whether sealed chunks have to leave memory: they belong to a long message, or there is no room for them.
+    fn must_flush(&mut self, memory: &Memory) -> bool {
+        let sealed = self.sealer.sealed().len();
+        if self.large.is_some() || self.sealer.content_bytes() > INLINE_BYTES_MAX as u64 {
+            return sealed > CHUNK_BYTES;
+        }
+        // Every message may have its open chunk; only whole ones count.
+        sealed > CHUNK_BYTES && !self.share.grow_to(memory, sealed)
     }
 
     /// Moves what is sealed to the message's own file.
@@ -142,22 +165,23 @@ impl Copy {
             Some(file) => file,
             none => none.insert(spool.large_file(self.mailbox, self.message)?),
         };
-        file.write(&self.sealed)?;
-        self.sealed.clear();
+        file.write(self.sealer.sealed())?;
+        self.sealer.drop_sealed();
+        self.share = Share::default();
         Ok(())
     }
 
-    fn finish(mut self, about: &About<'_>) -> Result<NewRecord, IntakeError> {
+    fn finish(self, about: &About<'_>) -> Result<NewRecord, IntakeError> {
         let trace = self.trace(about);
         let envelope = SealedEnvelope { mail_from: about.mail_from, recipients: &self.recipients };
         let envelope = serde_json::to_vec(&envelope).map_err(temporary)?;
         let (mailbox, message, received) = (self.mailbox, self.message, about.received);
-        let sealed = self.sealer.finish(trace, envelope, &mut self.sealed).map_err(temporary)?;
+        let (bytes, sealed) = self.sealer.finish(trace, envelope).map_err(temporary)?;
         let body = match self.large {
-            None => NewBody::Inline(self.sealed),
+            None => NewBody::inline(bytes),
             Some(mut file) => {
                 let durable = blocking(|| {
-                    file.write(&self.sealed)?;
+                    file.write(&bytes)?;
                     file.finish(mailbox, message, received, sealed)
                 });
                 durable.map_err(refusal)?;

@@ -12,6 +12,7 @@
 //!
 //! Not here: the mail itself (`spool`), policy for recipients (`smtp_receiver`), maildrop locks (`pop3_server`).
 
+mod moment;
 mod record;
 mod registry;
 #[cfg(test)]

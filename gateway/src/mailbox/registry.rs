@@ -7,11 +7,12 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use postern_shared::clock::Clock;
 use postern_shared::crypto::keys::{LockedPrivateKey, PrivateKey, PublicKey};
 use postern_shared::crypto::password::{Argon2Cost, BadCost};
-use postern_shared::crypto::seal::Recipients;
+use postern_shared::crypto::seal::Encapsulation;
 use postern_shared::disk::{Disk, write_atomic};
 use postern_shared::id::MailboxId;
 use secrecy::SecretString;
 
+use super::moment::Shared;
 use super::record::Record;
 use super::{Edit, Mailbox, MailboxError, Status};
 
@@ -32,21 +33,35 @@ pub struct Registry {
 
 #[derive(Debug)]
 enum Kept {
-    Usable { record: Box<Record>, receiving: Arc<()> },
+    Usable(Box<Usable>),
     Damaged { reason: String },
+}
+
+#[derive(Debug)]
+struct Usable {
+    record: Record,
+    /// Held by every message that is on its way.
+    receiving: Arc<()>,
+    shared: Shared,
+}
+
+impl Kept {
+    fn usable(record: Record) -> Self {
+        Self::Usable(Box::new(Usable { record, receiving: Arc::default(), shared: Shared::default() }))
+    }
 }
 
 /// A message on its way into a mailbox: as long as this lives, the mailbox's keys stay.
 #[derive(Debug, Clone)]
 pub struct Receiving {
-    recipients: Recipients,
+    encapsulation: Arc<Encapsulation>,
     _receiving: Arc<()>,
 }
 
 impl Receiving {
-    /// Whom to seal to.
-    pub fn recipients(&self) -> &Recipients {
-        &self.recipients
+    /// What to seal with.
+    pub fn encapsulation(&self) -> &Encapsulation {
+        &self.encapsulation
     }
 }
 
@@ -88,7 +103,7 @@ impl Registry {
         let shown = record.shown(&self.domain);
         let mut mailboxes = self.write_lock();
         self.store(&record)?;
-        mailboxes.insert(record.id, Kept::Usable { record: Box::new(record), receiving: Arc::default() });
+        mailboxes.insert(record.id, Kept::usable(record));
         Ok((shown, password))
     }
 
@@ -96,7 +111,7 @@ impl Registry {
     pub fn list(&self) -> Vec<Mailbox> {
         let mailboxes = self.read_lock();
         let usable = mailboxes.values().filter_map(|kept| match kept {
-            Kept::Usable { record, .. } => Some(record.shown(&self.domain)),
+            Kept::Usable(usable) => Some(usable.record.shown(&self.domain)),
             Kept::Damaged { .. } => None,
         });
         usable.collect()
@@ -110,28 +125,40 @@ impl Registry {
 
     /// One mailbox.
     pub fn show(&self, id: MailboxId) -> Result<Mailbox, MailboxError> {
-        self.with(id, |record, _| Ok(record.shown(&self.domain)))
+        self.with(id, |usable| usable.record.shown(&self.domain))
     }
 
     /// Whether a mailbox takes mail. One whose file is damaged does not, for now.
     pub fn status(&self, id: MailboxId) -> Option<Status> {
         match self.read_lock().get(&id)? {
-            Kept::Usable { record, .. } => Some(record.status),
+            Kept::Usable(usable) => Some(usable.record.status),
             Kept::Damaged { .. } => Some(Status::Suspended),
         }
     }
 
     /// Announces a message for a mailbox.
     pub fn receive(&self, id: MailboxId) -> Result<Receiving, MailboxError> {
-        self.with(id, |record, receiving| {
-            Ok(Receiving { recipients: record.recipients.clone(), _receiving: Arc::clone(receiving) })
+        self.with(id, |Usable { record, receiving, shared }| {
+            let encapsulation = shared.encapsulation(self.clock.moment(), &record.recipients);
+            Receiving { encapsulation, _receiving: Arc::clone(receiving) }
         })
+    }
+
+    /// Wipes what messages of the last moment were sealed with; to be called about once a second.
+    pub fn forget_secrets(&self) {
+        let now = self.clock.moment();
+        for kept in self.read_lock().values() {
+            if let Kept::Usable(usable) = kept {
+                usable.shared.forget(now);
+            }
+        }
     }
 
     /// Changes name, description or status.
     pub fn edit(&self, id: MailboxId, edit: Edit) -> Result<Mailbox, MailboxError> {
         let mut mailboxes = self.write_lock();
-        let mut record = self.usable(id, mailboxes.get(&id).ok_or(MailboxError::Unknown(id))?)?.0.clone();
+        let mut record =
+            self.usable(id, mailboxes.get(&id).ok_or(MailboxError::Unknown(id))?)?.record.clone();
         if let Some(name) = edit.name {
             record.name = checked_name(&name)?;
         }
@@ -149,18 +176,20 @@ impl Registry {
         waiting: impl FnOnce() -> u64,
     ) -> Result<(Mailbox, SecretString), MailboxError> {
         let mut mailboxes = self.write_lock();
-        let (record, receiving) = self.usable(id, mailboxes.get(&id).ok_or(MailboxError::Unknown(id))?)?;
-        check_idle(record, receiving, waiting)?;
-        let (record, password) =
-            record.with_new_keys(self.clock.wall(), self.cost).map_err(|error| self.bad_cost(error))?;
+        let usable = self.usable(id, mailboxes.get(&id).ok_or(MailboxError::Unknown(id))?)?;
+        check_idle(usable, waiting)?;
+        let (record, password) = usable
+            .record
+            .with_new_keys(self.clock.wall(), self.cost)
+            .map_err(|error| self.bad_cost(error))?;
         Ok((self.replace(&mut mailboxes, record)?, password))
     }
 
     /// Deletes a suspended, empty mailbox for good. `waiting` tells how many messages it holds.
     pub fn delete(&self, id: MailboxId, waiting: impl FnOnce() -> u64) -> Result<(), MailboxError> {
         let mut mailboxes = self.write_lock();
-        let (record, receiving) = self.usable(id, mailboxes.get(&id).ok_or(MailboxError::Unknown(id))?)?;
-        check_idle(record, receiving, waiting)?;
+        let usable = self.usable(id, mailboxes.get(&id).ok_or(MailboxError::Unknown(id))?)?;
+        check_idle(usable, waiting)?;
         let path = self.path(id);
         let removed = self.disk.remove(&path).and_then(|()| self.disk.sync_dir(&self.dir));
         removed.map_err(|source| MailboxError::Io { path, source })?;
@@ -172,7 +201,7 @@ impl Registry {
     /// Costs the same time when there is no such mailbox. Blocks for Argon2id.
     pub fn unlock(&self, user: &str, password: &SecretString) -> Option<(MailboxId, PrivateKey)> {
         let found = self.id_of_user(user).and_then(|id| match self.read_lock().get(&id) {
-            Some(Kept::Usable { record, .. }) => Some(record.clone()),
+            Some(Kept::Usable(usable)) => Some(usable.record.clone()),
             _ => None,
         });
         let Some(record) = found else {
@@ -191,19 +220,14 @@ impl Registry {
         local.parse().ok()
     }
 
-    fn with<R>(
-        &self,
-        id: MailboxId,
-        read: impl FnOnce(&Record, &Arc<()>) -> Result<R, MailboxError>,
-    ) -> Result<R, MailboxError> {
+    fn with<R>(&self, id: MailboxId, read: impl FnOnce(&Usable) -> R) -> Result<R, MailboxError> {
         let mailboxes = self.read_lock();
-        let (record, receiving) = self.usable(id, mailboxes.get(&id).ok_or(MailboxError::Unknown(id))?)?;
-        read(record, receiving)
+        self.usable(id, mailboxes.get(&id).ok_or(MailboxError::Unknown(id))?).map(read)
     }
 
-    fn usable<'k>(&self, id: MailboxId, kept: &'k Kept) -> Result<(&'k Record, &'k Arc<()>), MailboxError> {
+    fn usable<'k>(&self, id: MailboxId, kept: &'k Kept) -> Result<&'k Usable, MailboxError> {
         match kept {
-            Kept::Usable { record, receiving } => Ok((record, receiving)),
+            Kept::Usable(usable) => Ok(usable),
             Kept::Damaged { reason } => {
                 Err(MailboxError::Damaged { id, path: self.path(id), reason: reason.clone() })
             }
@@ -217,8 +241,10 @@ impl Registry {
     ) -> Result<Mailbox, MailboxError> {
         self.store(&new)?;
         let shown = new.shown(&self.domain);
-        if let Some(Kept::Usable { record, .. }) = mailboxes.get_mut(&new.id) {
-            **record = new;
+        if let Some(Kept::Usable(usable)) = mailboxes.get_mut(&new.id) {
+            // The keys may be new, and messages for the old ones are none on their way (see `check_idle`).
+            usable.shared = Shared::default();
+            usable.record = new;
         }
         Ok(shown)
     }
@@ -257,7 +283,7 @@ fn id_of(path: &Path) -> Option<MailboxId> {
 fn read(disk: &dyn Disk, path: &Path, id: MailboxId) -> Kept {
     let bytes = disk.read(path, FILE_BYTES_MAX).map_err(|error| error.to_string());
     match bytes.and_then(|bytes| Record::from_json(&bytes, id)) {
-        Ok(record) => Kept::Usable { record: Box::new(record), receiving: Arc::default() },
+        Ok(record) => Kept::usable(record),
         Err(reason) => {
             tracing::error!(path = %path.display(), reason, "a mailbox cannot be used; mail for it is refused for now");
             Kept::Damaged { reason }
@@ -265,11 +291,8 @@ fn read(disk: &dyn Disk, path: &Path, id: MailboxId) -> Kept {
     }
 }
 
-fn check_idle(
-    record: &Record,
-    receiving: &Arc<()>,
-    waiting: impl FnOnce() -> u64,
-) -> Result<(), MailboxError> {
+fn check_idle(usable: &Usable, waiting: impl FnOnce() -> u64) -> Result<(), MailboxError> {
+    let Usable { record, receiving, .. } = usable;
     if record.status != Status::Suspended {
         return Err(MailboxError::NotSuspended(record.id));
     }

@@ -3,7 +3,9 @@ use std::sync::Arc;
 use postern_shared::clock::ManualClock;
 use postern_shared::crypto::keys::PrivateKey;
 use postern_shared::crypto::password::Argon2Cost;
+use postern_shared::crypto::seal::{Expected, Opener, Sealer};
 use postern_shared::disk::{Disk, Fault, FaultyDisk, RealDisk, Step};
+use postern_shared::id::MessageId;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::*;
@@ -17,6 +19,16 @@ fn open(dir: &std::path::Path) -> Registry {
     open_on(Arc::new(RealDisk), dir)
 }
 
+/// A message sealed as one that arrives is.
+fn seal(registry: &Registry, mailbox: MailboxId) -> (Expected, Vec<u8>) {
+    let message = MessageId::from_bytes([7; 16]);
+    let receiving = registry.receive(mailbox).unwrap();
+    let sealer = Sealer::new(mailbox, message, receiving.encapsulation());
+    let (bytes, sealed) = sealer.finish(Vec::new(), Vec::new()).unwrap();
+    let trailer_bytes = sealed.trailer_bytes;
+    (Expected { mailbox, message, sealed_bytes: bytes.len() as u64, trailer_bytes }, bytes)
+}
+
 fn suspend(registry: &Registry, id: MailboxId) {
     registry.edit(id, Edit { status: Some(Status::Suspended), ..Edit::default() }).unwrap();
 }
@@ -28,13 +40,14 @@ fn a_created_mailbox_is_found_after_a_restart_and_opens_with_its_password_only()
     let (mailbox, password) = registry.create(" Journal ", "all mail", None).unwrap();
     assert_eq!(mailbox.name, "Journal");
     assert_eq!(mailbox.address, format!("{}@gateway.example.com", mailbox.id));
-    let public = registry.receive(mailbox.id).unwrap().recipients().mailbox.clone();
+    let (expected, sealed) = seal(&registry, mailbox.id);
 
     let registry = open(dir.path());
     assert_eq!(registry.list(), std::slice::from_ref(&mailbox));
     for user in [mailbox.id.to_string(), mailbox.address.clone(), mailbox.address.to_uppercase()] {
         let (id, key) = registry.unlock(&user, &password).expect("the right password");
-        assert_eq!((id, key.public()), (mailbox.id, public.clone()), "{user}");
+        assert_eq!(id, mailbox.id);
+        assert!(Opener::new(sealed.clone(), expected, &key).is_ok(), "{user}");
     }
     let wrong = SecretString::from("wrong".to_owned());
     assert!(registry.unlock(&mailbox.address, &wrong).is_none());
@@ -107,14 +120,15 @@ fn reset_and_delete_want_a_suspended_empty_idle_mailbox() {
 #[test]
 fn a_recovery_key_stays_through_a_password_reset() {
     let dir = tempfile::tempdir().unwrap();
-    let recovery = PrivateKey::generate().public();
+    let recovery = PrivateKey::generate();
     let registry = open(dir.path());
-    let (mailbox, _) = registry.create("Journal", "", Some(recovery.clone())).unwrap();
+    let (mailbox, _) = registry.create("Journal", "", Some(recovery.public())).unwrap();
     suspend(&registry, mailbox.id);
     registry.reset_password(mailbox.id, || 0).unwrap();
     let registry = open(dir.path());
     assert!(registry.show(mailbox.id).unwrap().recovery);
-    assert_eq!(registry.receive(mailbox.id).unwrap().recipients().recovery, Some(recovery));
+    let (expected, sealed) = seal(&registry, mailbox.id);
+    assert!(Opener::recover(sealed, expected, &recovery).is_ok());
 }
 
 /// Goal: our own fault never tells a sender that the mailbox does not exist.

@@ -84,6 +84,10 @@ impl Wire {
             self.flush().await?;
             self.connection.shrink();
             let deadline = self.pace.wait(Awaited::Command, self.clock.moment());
+            if deadline.is_zero() {
+                // Also for a client that always has more to say.
+                return Err(io::ErrorKind::TimedOut.into());
+            }
             match self.connection.fill(deadline).await {
                 Ok(true) => self.pace.came(0, self.clock.moment()),
                 Ok(false) => return Ok(Received::End),

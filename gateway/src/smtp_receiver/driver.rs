@@ -103,10 +103,14 @@ impl<I: Intake> Driver<'_, I> {
         let (before, clock) = (connection.unread().len(), self.clock);
         let awaited = if self.session.is_in_content() { Awaited::Content } else { Awaited::Command };
         let deadline = self.pace.wait(awaited, clock.moment());
+        if deadline.is_zero() {
+            // Also for a peer that always has more to say.
+            return Ok(Some(Input::Event(Event::Idle)));
+        }
         tokio::select! {
             filled = connection.fill(deadline) => match filled {
                 Ok(true) => {
-                    self.pace.came(connection.unread().len() - before, clock.moment());
+                    self.pace.came(connection.unread().len().saturating_sub(before), clock.moment());
                     Ok(None)
                 }
                 Ok(false) => Ok(Some(Input::End)),

@@ -192,7 +192,9 @@ impl Session {
                     Err(error) => error.reply(),
                 }));
             }
-            Event::Idle => self.close(Reply::new(421, "4.4.2", "Too slow, or nothing came for too long"), actions),
+            Event::Idle => {
+                self.close(Reply::new(421, "4.4.2", "Too slow, or nothing came for too long"), actions);
+            }
             Event::Shutdown => self.close(Reply::new(421, "4.3.2", "Shutting down"), actions),
         }
     }

@@ -60,6 +60,8 @@ impl LargeFile {
         self.file.sync_data().map_err(SpoolError::io(Step::Sync, &self.path))?;
         let dir = self.path.parent().unwrap_or(&self.path);
         self.disk.sync_dir(dir).map_err(SpoolError::io(Step::Sync, dir))?;
+        // It is read once, by the archiver; until then it would only push other things out of memory.
+        self.file.drop_cache();
         self.finished = true;
         Ok(())
     }

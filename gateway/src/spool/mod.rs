@@ -52,6 +52,7 @@
 //! Not here: sealing (`intake`), who may read (`pop3_server`), which mailboxes exist (`mailbox`).
 
 mod catalog;
+mod commits;
 mod large;
 mod layout;
 mod reader;
@@ -142,9 +143,31 @@ pub struct NewRecord {
 #[derive(Debug)]
 pub enum NewBody {
     /// In memory.
-    Inline(Vec<u8>),
+    Inline {
+        /// The sealed message.
+        body: Vec<u8>,
+        /// Its CRC-32C.
+        crc: u32,
+    },
     /// Already in a file of its own.
     Large(LargeFile),
+}
+
+impl NewBody {
+    /// A body in memory; its checksum is taken here, where the session works and not where all wait.
+    pub fn inline(body: Vec<u8>) -> Self {
+        let crc = crc32c::crc32c(&body);
+        Self::Inline { body, crc }
+    }
+}
+
+impl NewRecord {
+    fn inline_bytes(&self) -> u64 {
+        match &self.body {
+            NewBody::Inline { body, .. } => body.len() as u64,
+            NewBody::Large(_) => 0,
+        }
+    }
 }
 
 /// A message that waits.

@@ -1,7 +1,7 @@
 //! The spool on segment files: what callers hold. The work is done in `writer`, `recover` and `sweep`.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 use postern_shared::clock::Clock;
@@ -9,6 +9,7 @@ use postern_shared::disk::Disk;
 use postern_shared::id::{MailboxId, MessageId};
 
 use super::catalog::Catalog;
+use super::commits::Commits;
 use super::writer::{Job, Writer};
 use super::{
     Damage, Entry, LargeFile, NewBody, NewRecord, Receipt, SealedBody, Settings, Spool, SpoolError, Step,
@@ -42,14 +43,14 @@ impl Inner {
     }
 }
 
-/// The spool on segment files, with one writing thread of its own.
+/// The spool on segment files, with a writing thread of its own.
 ///
 /// Dropping it finishes what was handed over and ends the thread.
 #[derive(Debug)]
 pub struct SegmentSpool {
     inner: Arc<Inner>,
-    jobs: Option<mpsc::Sender<Job>>,
-    writer: Option<JoinHandle<()>>,
+    commits: Arc<Commits>,
+    thread: Option<JoinHandle<()>>,
     one_sweep: Mutex<()>,
 }
 
@@ -71,13 +72,13 @@ impl SegmentSpool {
             Inner { disk, clock, settings, segments_dir, large_dir, catalog: Mutex::new(Catalog::default()) };
         let end = recover::recover(&inner)?;
         let inner = Arc::new(inner);
-        let (jobs, queue) = mpsc::channel();
-        let mut writer = Writer::new(Arc::clone(&inner), end);
+        let commits = Arc::new(Commits::new(Writer::new(Arc::clone(&inner), end)));
+        let led = Arc::clone(&commits);
         let thread = std::thread::Builder::new()
             .name("spool-writer".into())
-            .spawn(move || writer.run(&queue))
+            .spawn(move || led.run())
             .map_err(SpoolError::io(Step::Create, dir))?;
-        Ok(Self { inner, jobs: Some(jobs), writer: Some(thread), one_sweep: Mutex::new(()) })
+        Ok(Self { inner, commits, thread: Some(thread), one_sweep: Mutex::new(()) })
     }
 
     /// The greatest message id found, which later ids must exceed.
@@ -90,10 +91,7 @@ impl SegmentSpool {
         job: impl FnOnce(tokio::sync::oneshot::Sender<Result<(), SpoolError>>) -> Job,
     ) -> Receipt {
         let (done, receipt) = tokio::sync::oneshot::channel();
-        if let Some(jobs) = &self.jobs {
-            // When the writer is gone, the job's sender is dropped with it and the receipt says "closed".
-            let _ = jobs.send(job(done));
-        }
+        self.commits.submit(job(done));
         Receipt(receipt)
     }
 }
@@ -141,10 +139,10 @@ impl Spool for SegmentSpool {
 
 impl Drop for SegmentSpool {
     fn drop(&mut self) {
-        self.jobs = None;
-        if let Some(writer) = self.writer.take() {
-            // A panic in the writer was reported by the panic hook already.
-            let _ = writer.join();
+        self.commits.close();
+        if let Some(thread) = self.thread.take() {
+            // A panic in it was reported by the panic hook already.
+            let _ = thread.join();
         }
     }
 }

@@ -61,7 +61,7 @@ fn record(n: u8, len: usize) -> NewRecord {
         message: id(n),
         received: UnixMillis(u64::from(n)),
         sealed: LENGTHS,
-        body: NewBody::Inline(body(n, len)),
+        body: NewBody::inline(body(n, len)),
     }
 }
 

@@ -1,13 +1,12 @@
-//! The one thread that writes: group commit into the current segment.
+//! Writing: a group of jobs into the current segment.
 //!
-//! Whatever is waiting when it comes round is written as one piece, synced once, entered into the catalog, and only
-//! then acknowledged. After a failed write or sync the bytes behind the last good sync are worthless: they are cut
+//! A group is written as one piece, synced once, entered into the catalog, and only then acknowledged. After a failed write or sync the bytes behind the last good sync are worthless: they are cut
 //! off, and a new segment is begun whose header says where the old one ends, so that they stay worthless even when
 //! the cut itself does not reach the disk.
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
 
 use postern_shared::disk::DiskFile;
 use postern_shared::id::{MailboxId, MessageId};
@@ -20,15 +19,22 @@ use super::{NewBody, NewRecord, SpoolError, Step, large};
 
 type Done = oneshot::Sender<Result<(), SpoolError>>;
 
-/// A group is closed when it has this much, so that a waiter's delay stays bounded.
-const GROUP_BYTES_MAX: u64 = 16 * 1024 * 1024;
-const GROUP_JOBS_MAX: usize = 1024;
-
 #[derive(Debug)]
 pub(super) enum Job {
     Append { batch: Vec<NewRecord>, done: Done },
     Delete { mailbox: MailboxId, messages: Vec<MessageId>, done: Done },
     Move { moves: Vec<Move>, done: Done },
+}
+
+impl Job {
+    /// Octets that it adds to the segment, headers apart.
+    pub(super) fn bytes(&self) -> u64 {
+        match self {
+            Self::Append { batch, .. } => batch.iter().map(NewRecord::inline_bytes).sum(),
+            Self::Delete { .. } => 0,
+            Self::Move { moves, .. } => moves.iter().map(|moved| moved.body.len() as u64).sum(),
+        }
+    }
 }
 
 /// A record to be copied out of a sparse segment as it stands.
@@ -88,31 +94,25 @@ impl Writer {
         Self { inner, end, current: None }
     }
 
-    pub(super) fn run(&mut self, queue: &mpsc::Receiver<Job>) {
-        let mut left_over = None;
-        while let Some(first) = left_over.take().or_else(|| queue.recv().ok()) {
-            if let Job::Move { moves, done } = first {
-                self.commit(self.still_served(moves), done);
-                continue;
-            }
-            let mut group = Group { only_deletes: true, ..Group::default() };
-            group.take(first, &self.inner);
-            while group.bytes < GROUP_BYTES_MAX && group.waiters.len() < GROUP_JOBS_MAX {
-                match queue.try_recv() {
-                    // Whether a record still has to move is known only when all before it is committed.
-                    Ok(job @ Job::Move { .. }) => {
-                        left_over = Some(job);
-                        break;
-                    }
-                    Ok(job) => group.take(job, &self.inner),
-                    Err(_) => break,
+    /// Commits jobs together and answers each. Moves come alone: what they may move depends on all before them.
+    pub(super) fn commit(&mut self, jobs: Vec<Job>) {
+        let mut group = Group { only_deletes: true, ..Group::default() };
+        for job in jobs {
+            match job {
+                Job::Append { batch, done } => group.append(batch, done),
+                Job::Delete { mailbox, messages, done } => {
+                    group.delete(mailbox, messages, done, &self.inner);
+                }
+                Job::Move { moves, done } => {
+                    debug_assert!(group.waiters.is_empty(), "moves are committed alone");
+                    group = self.still_served(moves, done);
                 }
             }
-            self.commit_group(group);
         }
+        self.commit_group(group);
     }
 
-    fn still_served(&self, moves: Vec<Move>) -> Group {
+    fn still_served(&self, moves: Vec<Move>, done: Done) -> Group {
         let catalog = self.inner.catalog();
         let served = moves.into_iter().filter(|moved| {
             let header = &moved.header;
@@ -124,12 +124,7 @@ impl Writer {
         let records: Vec<Ready> =
             served.map(|moved| Ready { header: moved.header, body: moved.body }).collect();
         let bytes = records.iter().map(|record| record.header.record_bytes()).sum();
-        Group { records, bytes, ..Group::default() }
-    }
-
-    fn commit(&mut self, mut group: Group, done: Done) {
-        group.waiters.push(done);
-        self.commit_group(group);
+        Group { records, bytes, waiters: vec![done], ..Group::default() }
     }
 
     fn commit_group(&mut self, group: Group) {
@@ -181,6 +176,8 @@ impl Writer {
                 && current.bytes + bytes > self.inner.settings.segment_bytes
         };
         if let Some(current) = self.current.take_if(|current| full(current)) {
+            // New pages cost more than the disk; those of a full segment are better used for the next one.
+            current.file.drop_cache();
             self.end = End { segment: current.number, bytes: current.bytes };
         }
         if self.current.is_none() {
@@ -268,30 +265,26 @@ impl Writer {
 }
 
 impl Group {
-    fn take(&mut self, job: Job, inner: &Inner) {
-        match job {
-            Job::Append { batch, done } => {
-                self.only_deletes = false;
-                batch.into_iter().for_each(|record| self.add(record));
-                self.waiters.push(done);
-            }
-            Job::Delete { mailbox, messages, done } => {
-                let now = inner.clock.wall();
-                let catalog = inner.catalog();
-                for message in messages.into_iter().filter(|id| catalog.located(mailbox, *id).is_some()) {
-                    self.push(RecordHeader::tombstone(mailbox, message, now), Vec::new());
-                }
-                self.waiters.push(done);
-            }
-            Job::Move { .. } => debug_assert!(false, "moves are committed alone"),
+    fn append(&mut self, batch: Vec<NewRecord>, done: Done) {
+        self.only_deletes = false;
+        batch.into_iter().for_each(|record| self.add(record));
+        self.waiters.push(done);
+    }
+
+    fn delete(&mut self, mailbox: MailboxId, messages: Vec<MessageId>, done: Done, inner: &Inner) {
+        let now = inner.clock.wall();
+        let catalog = inner.catalog();
+        for message in messages.into_iter().filter(|id| catalog.located(mailbox, *id).is_some()) {
+            self.push(RecordHeader::tombstone(mailbox, message, now), Vec::new());
         }
+        self.waiters.push(done);
     }
 
     fn add(&mut self, record: NewRecord) {
         let NewRecord { mailbox, message, received, sealed, body } = record;
         match body {
-            NewBody::Inline(body) => {
-                let (bytes, crc) = (body.len() as u64, crc32c::crc32c(&body));
+            NewBody::Inline { body, crc } => {
+                let bytes = body.len() as u64;
                 let header =
                     RecordHeader::stored(Kind::Message, (mailbox, message), received, sealed, bytes, crc);
                 self.push(header, body);

@@ -2,6 +2,7 @@
 //! ML-KEM-768 does.
 
 use std::fmt;
+use std::sync::{Mutex, PoisonError};
 
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
@@ -62,7 +63,16 @@ impl PartialEq for PublicKey {
 }
 
 /// What opens messages. Wiped when dropped.
-pub struct PrivateKey(Box<DecapsulationKey>);
+pub struct PrivateKey {
+    key: Box<DecapsulationKey>,
+    /// The encapsulation opened last, and its secret: messages of a moment share it (`seal::Encapsulation`).
+    last: Mutex<Option<Box<Opened>>>,
+}
+
+struct Opened {
+    encapsulation: [u8; ENCAPSULATION_BYTES],
+    secret: SecretBytes,
+}
 
 impl PrivateKey {
     /// A new key.
@@ -72,25 +82,31 @@ impl PrivateKey {
 
     /// The key that `seed` stands for.
     pub fn from_seed(seed: &[u8; DECAPSULATION_KEY_SIZE]) -> Self {
-        Self(Box::new(DecapsulationKey::from(*seed)))
+        Self { key: Box::new(DecapsulationKey::from(*seed)), last: Mutex::default() }
     }
 
     /// The 32 bytes the key can be made from again.
     pub fn to_seed(&self) -> SecretBytes {
-        Zeroizing::new(*self.0.as_bytes())
+        Zeroizing::new(*self.key.as_bytes())
     }
 
     /// The public half.
     pub fn public(&self) -> PublicKey {
-        PublicKey(Box::new(self.0.encapsulation_key().clone()))
+        PublicKey(Box::new(self.key.encapsulation_key().clone()))
     }
 
     /// The shared secret inside `encapsulation`. A wrong one gives a wrong secret, not an error: what is opened
     /// with it must be authenticated.
     pub fn decapsulate(&self, encapsulation: &[u8; ENCAPSULATION_BYTES]) -> SecretBytes {
-        let mut secret = self.0.decapsulate(&(*encapsulation).into());
+        // What is remembered is complete before it is put there, so a poisoned lock is still right.
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(opened) = last.as_ref().filter(|opened| opened.encapsulation == *encapsulation) {
+            return opened.secret.clone();
+        }
+        let mut secret = self.key.decapsulate(&(*encapsulation).into());
         let shared = Zeroizing::new(secret.0);
         zeroize::Zeroize::zeroize(&mut secret.0);
+        *last = Some(Box::new(Opened { encapsulation: *encapsulation, secret: shared.clone() }));
         shared
     }
 }
@@ -165,6 +181,10 @@ mod tests {
         let private = PrivateKey::generate();
         let public = PublicKey::from_bytes(&private.public().to_bytes()).unwrap();
         let (encapsulation, secret) = public.encapsulate();
+        assert_eq!(private.decapsulate(&encapsulation), secret);
+        let (other, other_secret) = public.encapsulate();
+        assert_eq!(private.decapsulate(&other), other_secret);
+        assert_eq!(private.decapsulate(&other), other_secret, "remembered");
         assert_eq!(private.decapsulate(&encapsulation), secret);
         assert_ne!(PrivateKey::generate().decapsulate(&encapsulation), secret);
         assert_eq!(PrivateKey::from_seed(&private.to_seed()).public(), public);

@@ -188,4 +188,8 @@ impl DiskFile for FaultyFile {
     fn allocate(&self, len: u64) -> io::Result<()> {
         self.inner.allocate(len)
     }
+
+    fn drop_cache(&self) {
+        self.inner.drop_cache();
+    }
 }

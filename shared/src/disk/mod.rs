@@ -89,6 +89,10 @@ pub trait DiskFile: Debug + Send + Sync {
     /// Reserves space for `len` bytes from the file's start and extends the file to it; what was not written reads as zeros.
     fn allocate(&self, len: u64) -> io::Result<()>;
 
+    /// Says that what is synced of the file need not stay in memory. A hint: nothing depends on it but speed, and what
+    /// else the machine keeps in memory.
+    fn drop_cache(&self) {}
+
     /// Fills `buffer` from `offset`, or fails with `UnexpectedEof`.
     fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         let mut done = 0;

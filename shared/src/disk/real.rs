@@ -6,7 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::{FallocateFlags, FlockOperation};
+use rustix::fs::{Advice, FallocateFlags, FlockOperation};
 
 use super::{Disk, DiskFile, DiskLock};
 
@@ -161,6 +161,11 @@ impl DiskFile for RealFile {
             Err(rustix::io::Errno::OPNOTSUPP) => self.0.set_len(len),
             other => Ok(other?),
         }
+    }
+
+    fn drop_cache(&self) {
+        // A hint; a file system may not know it.
+        let _ = rustix::fs::fadvise(&self.0, 0, None, Advice::DontNeed);
     }
 }
 

@@ -14,6 +14,9 @@ const MESSAGE_BYTES: usize = 50_000;
 /// Fills a mailbox, gives Dovecot the same messages, measures both and prints a line.
 pub fn run(plan: &Plan) -> Result<()> {
     let count = plan.download_messages;
+    if !plan.wants("download") {
+        return Ok(());
+    }
     println!("\nPOP3S download, one connection, {IN_FLIGHT} RETRs in flight; messages per second");
     println!("{:20} {:>22} {:>20} {:>6}", "", "ours", "Dovecot", "ratio");
     progress(&format!("download: {count} messages into the mailboxes"));

@@ -38,6 +38,9 @@ struct Row {
 
 /// Measures every load and prints a line for each as soon as it is known.
 pub fn run(plan: &Plan) -> Result<()> {
+    if !ROWS.iter().any(|(name, _)| plan.wants(name)) {
+        return Ok(());
+    }
     println!(
         "\nSMTP intake: sessions × size of a message; acknowledged, that is durable, messages per second"
     );
@@ -46,7 +49,7 @@ pub fn run(plan: &Plan) -> Result<()> {
         "", "ours", "Postfix hold", "ratio", "raw group commit", "ours/raw", "syncs of 4 KiB"
     );
     let postfix = start_postfix(&plan.dir)?;
-    for (name, load) in ROWS {
+    for (name, load) in ROWS.into_iter().filter(|(name, _)| plan.wants(name)) {
         let row = measure(plan, postfix.as_ref(), name, load)?;
         println!(
             "{name:20} {:>22} {:>20} {:>6.2} {:>24} {:>8.2} {:>18}",

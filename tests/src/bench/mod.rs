@@ -40,17 +40,24 @@ pub struct Plan {
     pub download_messages: usize,
     /// A directory on a real disk.
     pub dir: PathBuf,
+    /// Measures only rows whose name holds this.
+    pub only: Option<String>,
 }
 
 impl Plan {
     /// The plan that `make bench` follows.
     pub fn full(dir: PathBuf) -> Self {
-        Self { rounds: 3, turn: Duration::from_secs(2), download_messages: 2000, dir }
+        Self { rounds: 3, turn: Duration::from_secs(2), download_messages: 2000, dir, only: None }
     }
 
     /// One round of short turns: shows that everything runs, the figures are rough.
     pub fn quick(dir: PathBuf) -> Self {
-        Self { rounds: 1, turn: Duration::from_millis(800), download_messages: 1000, dir }
+        Self { rounds: 1, turn: Duration::from_millis(800), download_messages: 1000, dir, only: None }
+    }
+
+    /// Whether the row of that name is asked for.
+    pub(crate) fn wants(&self, row: &str) -> bool {
+        self.only.as_ref().is_none_or(|part| row.contains(part.as_str()))
     }
 }
 

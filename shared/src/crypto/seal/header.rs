@@ -2,9 +2,10 @@
 
 use zeroize::Zeroizing;
 
+use super::encapsulation::{Encapsulation, ToRecovery};
 use crate::crypto::aead::{AeadKey, NONCE_BYTES, NotAuthentic};
 use crate::crypto::digest::{Digest, hkdf_sha256, sha256};
-use crate::crypto::keys::{ENCAPSULATION_BYTES, PrivateKey, PublicKey};
+use crate::crypto::keys::{ENCAPSULATION_BYTES, PrivateKey};
 use crate::crypto::{SecretBytes, equal_constant_time};
 use crate::id::{MailboxId, MessageId};
 
@@ -51,29 +52,27 @@ pub(super) struct MessageKeys {
 }
 
 impl Header {
-    /// The header of a new message, and its keys: one encapsulation, a second one for a recovery key.
+    /// The header of a new message, and its keys.
     pub(super) fn create(
         mailbox: MailboxId,
         message: MessageId,
-        public: &PublicKey,
-        recovery: Option<&PublicKey>,
+        encapsulation: &Encapsulation,
     ) -> (Self, MessageKeys) {
-        let (encapsulation, secret) = public.encapsulate();
-        let keys = message_keys(&secret, mailbox, message);
-        let recovery = recovery.map(|public| {
-            let (encapsulation, shared) = public.encapsulate();
+        let Encapsulation { secret, to_mailbox, to_recovery } = encapsulation;
+        let keys = message_keys(secret, mailbox, message);
+        let recovery = to_recovery.as_ref().map(|ToRecovery { shared, encapsulation }| {
             let mut wrapped_secret = [0; WRAPPED_SECRET_BYTES];
-            wrapped_secret[..32].copy_from_slice(&*secret);
-            let key = recovery_key(&shared, mailbox, message);
+            wrapped_secret[..32].copy_from_slice(&**secret);
+            let key = recovery_key(shared, mailbox, message);
             let tag = key.seal([0; NONCE_BYTES], &[], &mut wrapped_secret[..32]);
             wrapped_secret[32..].copy_from_slice(&tag);
-            Box::new(Recovery { encapsulation, wrapped_secret })
+            Box::new(Recovery { encapsulation: *encapsulation, wrapped_secret })
         });
         let header = Self {
             mailbox,
             message,
             commitment: keys.commitment,
-            encapsulation: Box::new(encapsulation),
+            encapsulation: Box::new(*to_mailbox),
             recovery,
         };
         (header, keys)

@@ -14,7 +14,8 @@
 //!   8     8  mailbox id
 //!  16    16  message id
 //!  32    32  key commitment
-//!  64  1120  X-Wing encapsulation to the mailbox's public key; its shared secret is the message secret
+//!  64  1120  X-Wing encapsulation to the mailbox's public key; its shared secret is the message secret, which the
+//!            mailbox's messages of a moment may share
 //! 1184  1120  recipients = 2 only: X-Wing encapsulation to the recovery public key
 //! 2304    48  recipients = 2 only: the message secret (32), AES-256-GCM, nonce zero, under
 //!             HKDF-SHA256(recovery shared secret, "postern spool recovery v1" | mailbox id | message id)
@@ -46,10 +47,12 @@ pub const TRAILER_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 const TRAILER_FIXED_BYTES: usize = 44;
 
+mod encapsulation;
 mod header;
 mod open;
 mod write;
 
+pub use encapsulation::Encapsulation;
 pub use header::{BadHeader, Header};
 pub use open::{Expected, OpenError, Opener, Part, ReadSealed};
 pub use write::{Recipients, SealError, Sealed, Sealer};
@@ -68,14 +71,12 @@ pub struct Trailer {
 }
 
 impl Trailer {
-    fn to_bytes(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(TRAILER_FIXED_BYTES + self.trace_fields.len() + self.envelope.len());
+    fn write(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.content_bytes.to_be_bytes());
         out.extend_from_slice(&self.content_sha256.0);
         out.extend_from_slice(&u32::try_from(self.trace_fields.len()).unwrap_or(u32::MAX).to_be_bytes());
         out.extend_from_slice(&self.trace_fields);
         out.extend_from_slice(&self.envelope);
-        out
     }
 
     fn from_bytes(bytes: &[u8]) -> Option<Self> {

@@ -1,8 +1,10 @@
 //! Sealing a message while it streams in. Public keys only.
 
+use super::encapsulation::Encapsulation;
 use super::header::{Header, MessageKeys};
 use super::{CHUNK_BYTES, TRAILER_BYTES_MAX, TRAILER_FIXED_BYTES, Trailer, nonce};
-use crate::crypto::digest::{Digest, Sha256};
+use crate::crypto::aead::TAG_BYTES;
+use crate::crypto::digest::{Digest, Sha256, sha256};
 use crate::crypto::keys::PublicKey;
 use crate::id::{MailboxId, MessageId};
 
@@ -31,46 +33,62 @@ pub enum SealError {
 
 /// Seals one message for one mailbox.
 ///
-/// Call order: [`Sealer::new`], [`Sealer::write`] as often as content comes, [`Sealer::finish`] once. Each hands
-/// out sealed bytes as they become ready; put one behind the other they are the sealed message.
+/// Call order: [`Sealer::new`], [`Sealer::write`] as often as content comes, [`Sealer::finish`] once. Sealed bytes
+/// gather inside; [`Sealer::sealed`] shows them and [`Sealer::drop_sealed`] makes room once they are stored elsewhere.
 pub struct Sealer {
     keys: MessageKeys,
     header_hash: Digest,
-    pending: Vec<u8>,
+    /// Sealed bytes, then the content of the chunk that is still open.
+    bytes: Vec<u8>,
+    /// Where the open chunk begins.
+    open_at: usize,
     counter: u32,
     content_bytes: u64,
     hash: Sha256,
 }
 
 impl Sealer {
-    /// Starts a message and writes its header to `out`.
-    pub fn new(mailbox: MailboxId, message: MessageId, recipients: &Recipients, out: &mut Vec<u8>) -> Self {
-        let (header, keys) =
-            Header::create(mailbox, message, &recipients.mailbox, recipients.recovery.as_ref());
+    /// Starts a message; its header is the first that is sealed.
+    pub fn new(mailbox: MailboxId, message: MessageId, encapsulation: &Encapsulation) -> Self {
+        let (header, keys) = Header::create(mailbox, message, encapsulation);
         let bytes = header.to_bytes();
-        out.extend_from_slice(&bytes);
         Self {
             keys,
-            header_hash: crate::crypto::digest::sha256(&bytes),
-            pending: Vec::new(),
+            header_hash: sha256(&bytes),
+            open_at: bytes.len(),
+            bytes,
             counter: 0,
             content_bytes: 0,
             hash: Sha256::new(),
         }
     }
 
-    /// Takes the next piece of content; every full chunk goes sealed to `out`.
-    pub fn write(&mut self, mut content: &[u8], out: &mut Vec<u8>) -> Result<(), SealError> {
+    /// Takes the next piece of content. A chunk is sealed when it is full and more comes.
+    pub fn write(&mut self, mut content: &[u8]) -> Result<(), SealError> {
         self.content_bytes += content.len() as u64;
         self.hash.update(content);
-        while self.pending.len() + content.len() > CHUNK_BYTES {
-            let (now, later) = content.split_at(CHUNK_BYTES - self.pending.len());
-            self.pending.extend_from_slice(now);
+        loop {
+            let room = CHUNK_BYTES - (self.bytes.len() - self.open_at);
+            let (now, later) = content.split_at(content.len().min(room));
+            self.make_room(now.len());
+            self.bytes.extend_from_slice(now);
+            if later.is_empty() {
+                return Ok(());
+            }
+            self.seal_chunk(false)?;
             content = later;
-            self.seal_pending(out)?;
         }
-        self.pending.extend_from_slice(content);
-        Ok(())
+    }
+
+    /// What is sealed and was not dropped yet.
+    pub fn sealed(&self) -> &[u8] {
+        &self.bytes[..self.open_at]
+    }
+
+    /// Forgets what [`Sealer::sealed`] shows.
+    pub fn drop_sealed(&mut self) {
+        self.bytes.drain(..self.open_at);
+        self.open_at = 0;
     }
 
     /// Octets of content taken so far.
@@ -83,46 +101,49 @@ impl Sealer {
         self.hash.clone().finish()
     }
 
-    /// Seals what is pending and then the trailer to `out`. Returns the octets served for this message and the
-    /// octets of its sealed trailer: both are stored beside it.
+    /// Seals the rest and the trailer. Returns all sealed bytes that were not dropped, and what is stored beside them.
     pub fn finish(
         mut self,
         trace_fields: Vec<u8>,
         envelope: Vec<u8>,
-        out: &mut Vec<u8>,
-    ) -> Result<Sealed, SealError> {
+    ) -> Result<(Vec<u8>, Sealed), SealError> {
         let bytes = TRAILER_FIXED_BYTES + trace_fields.len() + envelope.len();
         if bytes > TRAILER_BYTES_MAX {
             return Err(SealError::TrailerTooLong { bytes });
         }
-        if !self.pending.is_empty() {
-            self.seal_pending(out)?;
+        if self.bytes.len() > self.open_at {
+            self.seal_chunk(false)?;
         }
         let trailer = Trailer {
             content_bytes: self.content_bytes,
-            content_sha256: self.hash.clone().finish(),
+            content_sha256: self.content_sha256(),
             trace_fields,
             envelope,
         };
-        self.pending = trailer.to_bytes();
-        let before = out.len();
-        self.seal_chunk(true, out)?;
-        Ok(Sealed { served_bytes: trailer.served_bytes(), trailer_bytes: out.len() - before })
+        let before = self.open_at;
+        self.bytes.reserve_exact(bytes + TAG_BYTES);
+        trailer.write(&mut self.bytes);
+        self.seal_chunk(true)?;
+        let sealed =
+            Sealed { served_bytes: trailer.served_bytes(), trailer_bytes: self.bytes.len() - before };
+        Ok((std::mem::take(&mut self.bytes), sealed))
     }
 
-    fn seal_pending(&mut self, out: &mut Vec<u8>) -> Result<(), SealError> {
-        self.seal_chunk(false, out)
+    /// Small messages grow as they come; a longer one gets room for its whole chunk at once, and no more.
+    fn make_room(&mut self, octets: usize) {
+        const SMALL_BYTES_MAX: usize = 16 * 1024;
+        let open = self.bytes.len() - self.open_at;
+        if self.bytes.capacity() - self.bytes.len() < octets + TAG_BYTES && open + octets > SMALL_BYTES_MAX {
+            self.bytes.reserve_exact(CHUNK_BYTES - open + TAG_BYTES);
+        }
     }
 
-    fn seal_chunk(&mut self, last: bool, out: &mut Vec<u8>) -> Result<(), SealError> {
+    fn seal_chunk(&mut self, last: bool) -> Result<(), SealError> {
         let next = self.counter.checked_add(1).ok_or(SealError::TooManyChunks)?;
         let nonce = nonce(self.keys.nonce_prefix, self.counter, last);
-        let at = out.len();
-        out.extend_from_slice(&self.pending);
-        let tag = self.keys.key.seal(nonce, &self.header_hash.0, &mut out[at..]);
-        out.extend_from_slice(&tag);
-        zeroize::Zeroize::zeroize(&mut self.pending[..]);
-        self.pending.clear();
+        let tag = self.keys.key.seal(nonce, &self.header_hash.0, &mut self.bytes[self.open_at..]);
+        self.bytes.extend_from_slice(&tag);
+        self.open_at = self.bytes.len();
         self.counter = next;
         Ok(())
     }
@@ -136,7 +157,10 @@ impl std::fmt::Debug for Sealer {
 
 impl Drop for Sealer {
     fn drop(&mut self) {
-        zeroize::Zeroize::zeroize(&mut self.pending);
+        // What is sealed already need not be wiped.
+        if let Some(open) = self.bytes.get_mut(self.open_at..) {
+            zeroize::Zeroize::zeroize(open);
+        }
     }
 }
 
