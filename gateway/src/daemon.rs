@@ -44,13 +44,16 @@ pub async fn run(core: Arc<Core>) -> Result<()> {
     let mut rooms = JoinSet::new();
     // One for all its listeners: a maildrop is locked whichever door its client came through.
     let pop3 = pop3_server(&core);
+    let (mail_limits, pop3_limits) = limits(&core);
     let mut addresses: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for listener in listeners {
         let address = listener.socket.local_addr()?;
         tracing::info!(listener = listener.name, %address, "listening");
         addresses.entry(listener.name).or_default().push(address.to_string());
-        let limits = Limits::new(core.settings.sessions_max, core.settings.sessions_per_address_max);
-        let refusal = if listener.pop3 { pop3_server::REFUSAL } else { SMTP_REFUSAL };
+        let (limits, refusal) = match listener.pop3 {
+            true => (pop3_limits.clone(), pop3_server::REFUSAL),
+            false => (mail_limits.clone(), SMTP_REFUSAL),
+        };
         let (tls, shutdown) = (Arc::clone(&tls), stopped.clone());
         let door = Door { tls, implicit_tls: listener.implicit_tls, limits, refusal, shutdown };
         if listener.pop3 {
@@ -102,12 +105,26 @@ fn authentication(core: &Core) -> Result<Option<Authentication>> {
     Ok(Some(Authentication::new(Arc::new(checker), settings.bounds.clone())))
 }
 
+/// One set of places for all doors that take mail, and one for all that hand it out: memory is bounded by both together,
+/// and a flood of senders keeps no archiver out, nor the other way round. Handshakes are bounded over all doors.
+fn limits(core: &Core) -> (Limits, Limits) {
+    let settings = &core.settings.limits;
+    listen::allow_many_descriptors(settings.smtp.sessions + settings.pop3.sessions);
+    let handshakes = settings.handshakes();
+    let limits = |quota| {
+        Limits::with(quota, Arc::clone(&core.clock)).deadlines(handshakes.clone(), settings.answer_deadline)
+    };
+    (limits(settings.smtp), limits(settings.pop3))
+}
+
 fn smtp_server(core: &Core, authentication: Option<Authentication>) -> SmtpServer<SealingIntake> {
     let settings = SessionSettings {
         host_name: core.settings.host_name.clone(),
         domain: core.registry.domain().to_owned(),
         mailboxes: Arc::new(SpooledMailboxes::new(Arc::clone(&core.registry), Arc::clone(&core.spool))),
-        message_bytes_max: core.settings.message_bytes_max,
+        message_bytes_max: core.settings.limits.message_bytes_max,
+        limits: core.settings.limits.session,
+        product: core.settings.product(),
     };
     let intake = SealingIntake::new(
         Arc::clone(&core.registry),
@@ -118,11 +135,23 @@ fn smtp_server(core: &Core, authentication: Option<Authentication>) -> SmtpServe
     )
     .with_authentication(authentication);
     SmtpServer::new(Arc::new(settings), intake)
+        .with_patience(core.settings.limits.patience, Arc::clone(&core.clock))
 }
 
 fn pop3_server(core: &Core) -> Pop3Server<Registry, SpooledMaildrops> {
     let maildrops = SpooledMaildrops::new(Arc::clone(&core.spool));
-    Pop3Server::new(Arc::clone(&core.registry), Arc::new(maildrops), pop3_server::Settings::default())
+    let limits = &core.settings.limits;
+    let settings = pop3_server::Settings {
+        idle: limits.pop3_idle,
+        login_deadline: limits.pop3_login,
+        failure_pause: limits.login_failure_pause,
+        logins_at_once: limits.logins_at_once,
+        logins_waiting: limits.logins_waiting,
+        back_off: limits.back_off,
+        product: core.settings.product(),
+        clock: Arc::clone(&core.clock),
+    };
+    Pop3Server::new(Arc::clone(&core.registry), Arc::new(maildrops), settings)
 }
 
 async fn serve_commands(core: Arc<Core>, stopped: Shutdown) -> std::io::Result<()> {

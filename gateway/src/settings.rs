@@ -3,16 +3,19 @@
 //! `config/gateway.toml` shows every key with its default and what it means.
 
 mod authentication;
+mod limits;
 
 use std::path::{Path, PathBuf};
 
-use postern_shared::config::{ByteSize, ConfigError, ListenAddresses, load};
+use postern_shared::config::{ConfigError, ListenAddresses, load};
 use postern_shared::disk::Disk;
 use postern_shared::telemetry::Level;
 use serde::Deserialize;
 
 pub use authentication::Authentication;
 use authentication::RawAuthentication;
+pub use limits::Limits;
+use limits::RawLimits;
 
 /// Prefix of the environment variables that override the file.
 pub const ENVIRONMENT_PREFIX: &str = "POSTERN_GATEWAY__";
@@ -34,12 +37,10 @@ pub struct Settings {
     pub listen: Listen,
     /// What to serve TLS with.
     pub tls: Tls,
-    /// The longest message accepted, in octets of content.
-    pub message_bytes_max: u64,
-    /// Sessions at once, per listener.
-    pub sessions_max: usize,
-    /// Sessions at once from one address, per listener.
-    pub sessions_per_address_max: usize,
+    /// Whether greetings tell the version.
+    pub banner_version: bool,
+    /// How much, how many, how often, how long.
+    pub limits: Limits,
     /// Whether messages are checked when they come.
     pub authentication: Authentication,
     /// Keys in the file that this version knows of and does not act on yet.
@@ -108,6 +109,7 @@ struct Raw {
     host_name: Option<String>,
     data_dir: Option<PathBuf>,
     log_level: Option<Level>,
+    banner_version: bool,
     listen: RawListen,
     tls: RawTls,
     limits: RawLimits,
@@ -146,15 +148,12 @@ enum RawTlsMode {
     Acme,
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct RawLimits {
-    max_message_size: Option<ByteSize>,
-    sessions: Option<usize>,
-    sessions_per_address: Option<usize>,
-}
-
 impl Settings {
+    /// What greetings call this program: its name, and its version only when the operator says so.
+    pub fn product(&self) -> &'static str {
+        if self.banner_version { concat!("Postern ", env!("CARGO_PKG_VERSION")) } else { "Postern" }
+    }
+
     /// Reads `file`; when none is named, [`DEFAULT_FILE`] if it exists.
     pub fn load(
         disk: &dyn Disk,
@@ -206,19 +205,8 @@ impl Raw {
                 pop3s: on(self.listen.pop3s, 995),
             },
             tls: self.tls.check()?,
-            message_bytes_max: at_least(
-                "limits.max_message_size",
-                64 * 1024,
-                self.limits.max_message_size.map(|s| s.0),
-            )?
-            .unwrap_or(200 * 1024 * 1024),
-            sessions_max: at_least("limits.sessions", 1, self.limits.sessions)?.unwrap_or(2000),
-            sessions_per_address_max: at_least(
-                "limits.sessions_per_address",
-                1,
-                self.limits.sessions_per_address,
-            )?
-            .unwrap_or(1000),
+            banner_version: self.banner_version,
+            limits: self.limits.check()?,
             authentication: self.authentication.check()?,
             without_effect: without_effect.into_iter().filter(|(_, set)| *set).map(|(key, _)| key).collect(),
         })
@@ -321,6 +309,9 @@ mod tests {
         assert!(error("[tls]\nmode = 'acme'").contains("this version knows"));
         assert!(error("[authentication]\nmemory = '1 KiB'").contains("key \"authentication.memory\""));
         assert!(error("[limits]\nsessions = 0").contains("key \"limits.sessions\""));
+        assert!(error("[limits]\nlogins_at_once = 0").contains("key \"limits.logins_at_once\""));
+        assert!(error("[limits]\nconnections_per_minute = 60000001").contains("0 is for no limit"));
+        assert!(error("[limits]\ncommand_deadline = '0 s'").contains("span of time"));
         assert!(error("[limits]\nmax_message_size = '1 KB'").contains("line 2"));
         assert!(error("[listen]\nsmtp = ':25'\nbogus = 1").contains("line 3, key \"listen.bogus\""));
     }

@@ -64,6 +64,12 @@ impl Moment {
     pub fn since(self, earlier: Self) -> Duration {
         self.0.saturating_sub(earlier.0)
     }
+
+    /// The moment `delta` later.
+    #[must_use]
+    pub fn plus(self, delta: Duration) -> Self {
+        Self(self.0.saturating_add(delta))
+    }
 }
 
 /// Reads the time. Real in the daemons, driven by hand in tests and simulations.

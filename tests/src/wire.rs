@@ -64,7 +64,11 @@ const DEADLINE: Duration = Duration::from_secs(60);
 impl Wire {
     /// Connects; under TLS at once when `implicit`.
     pub fn connect(address: SocketAddr, implicit: bool) -> Result<Self> {
-        let stream = TcpStream::connect(address).with_context(|| format!("connecting to {address}"))?;
+        Self::over(TcpStream::connect(address).with_context(|| format!("connecting to {address}"))?, implicit)
+    }
+
+    /// The same over a connection that is there.
+    pub fn over(stream: TcpStream, implicit: bool) -> Result<Self> {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(DEADLINE))?;
         stream.set_write_timeout(Some(DEADLINE))?;

@@ -11,16 +11,17 @@ use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
+
+use super::handshake::Handshakes;
+use super::limits::Limits;
 
 /// The most unread octets a connection holds.
 pub const BUFFER_BYTES_MAX: usize = 64 * 1024;
 /// Octets asked for at once.
 const READ_BYTES: usize = 32 * 1024;
-/// A peer that does not take our answer, or does not finish a handshake, in this time is gone.
-const WRITE_DEADLINE: Duration = Duration::from_secs(120);
-const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(30);
+/// A peer that does not take our answer in this time is gone, unless configured.
+pub(super) const WRITE_DEADLINE: Duration = Duration::from_secs(120);
 
 /// How a connection is secured.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +42,8 @@ pub struct Connection {
     read: usize,
     peer: SocketAddr,
     tls: Option<TlsDetails>,
+    handshakes: Handshakes,
+    write_deadline: Duration,
 }
 
 impl Connection {
@@ -48,7 +51,22 @@ impl Connection {
     pub fn new(stream: TcpStream, peer: SocketAddr) -> Self {
         // Only speed depends on it.
         let _ = stream.set_nodelay(true);
-        Self { stream: Stream::Clear(stream), buffer: Vec::new(), read: 0, peer, tls: None }
+        Self {
+            stream: Stream::Clear(stream),
+            buffer: Vec::new(),
+            read: 0,
+            peer,
+            tls: None,
+            handshakes: Handshakes::default(),
+            write_deadline: WRITE_DEADLINE,
+        }
+    }
+
+    /// The same within the limits of a listener.
+    #[must_use]
+    pub fn limited(self, limits: &Limits) -> Self {
+        let (handshakes, write_deadline) = limits.handshakes();
+        Self { handshakes, write_deadline, ..self }
     }
 
     /// Who is on the other side.
@@ -98,7 +116,7 @@ impl Connection {
     /// Sends octets.
     pub async fn send(&mut self, octets: &[u8]) -> io::Result<()> {
         let stream = &mut self.stream;
-        timeout(WRITE_DEADLINE, async {
+        timeout(self.write_deadline, async {
             stream.write_all(octets).await?;
             stream.flush().await
         })
@@ -110,7 +128,7 @@ impl Connection {
         let Stream::Clear(stream) = self.stream else {
             return Err(io::Error::other("TLS is on already"));
         };
-        let stream = timeout(HANDSHAKE_DEADLINE, TlsAcceptor::from(config).accept(stream)).await??;
+        let stream = self.handshakes.accept(stream, config).await?;
         let (_, session) = stream.get_ref();
         let tls = TlsDetails {
             version: session.protocol_version().and_then(|v| v.as_str()).unwrap_or("TLS").replace('_', "."),
@@ -126,6 +144,8 @@ impl Connection {
             read: 0,
             peer: self.peer,
             tls: Some(tls),
+            handshakes: self.handshakes,
+            write_deadline: self.write_deadline,
         })
     }
 

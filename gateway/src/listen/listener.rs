@@ -117,15 +117,18 @@ fn report(ended: Result<(), tokio::task::JoinError>) {
 }
 
 async fn session(stream: TcpStream, peer: SocketAddr, door: Door, server: impl Server) {
-    let mut connection = Connection::new(stream, peer);
-    let Some(_place) = door.limits.take(peer.ip()) else {
-        tracing::warn!(%peer, "too many sessions; refused");
+    let mut connection = Connection::new(stream, peer).limited(&door.limits);
+    let place = door.limits.take(peer.ip());
+    if let Err(refusal) = &place {
+        if refusal.untold > 0 {
+            tracing::warn!(%peer, why = %refusal, refused = refusal.untold, "connections refused");
+        }
         if !door.implicit_tls {
             // A courtesy; the peer notices the end in any case.
             let _ = timeout(REFUSAL_DEADLINE, connection.send(door.refusal)).await;
         }
         return;
-    };
+    }
     if door.implicit_tls {
         connection = match connection.start_tls(Arc::clone(&door.tls)).await {
             Ok(connection) => connection,
@@ -133,4 +136,5 @@ async fn session(stream: TcpStream, peer: SocketAddr, door: Door, server: impl S
         };
     }
     server.serve(connection, door).await;
+    drop(place);
 }

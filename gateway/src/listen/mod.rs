@@ -7,13 +7,25 @@
 //!   handshake is ever taken for a command behind it.
 //! - Memory per connection is bounded: [`Connection`] buffers at most [`BUFFER_BYTES_MAX`] unread octets.
 //! - An error in accepting, for lack of file descriptors say, is waited out; it neither ends nor spins the listener.
+//! - A peer that is slow, silent or half through a handshake holds one place of [`Limits`] for a bounded time
+//!   ([`Patience`], [`Handshakes`]) and nothing else. Places are counted over all listeners of a protocol: mail and
+//!   archivers have separate places, so that a flood at one does not shut out the other.
+//! - Tables of addresses are bounded and forget ([`Remembered`]).
 //! - At shutdown no new connection is taken, and the others are told; they end after their current step, or are cut
 //!   when the grace period is over.
 
 mod connection;
+mod descriptors;
+mod handshake;
 mod limits;
 mod listener;
+mod pace;
+mod remembered;
 
 pub use connection::{BUFFER_BYTES_MAX, Connection, TlsDetails};
-pub use limits::Limits;
+pub use descriptors::allow_many_descriptors;
+pub use handshake::{HANDSHAKE_DEADLINE, HANDSHAKES_AT_ONCE, Handshakes};
+pub use limits::{Exceeded, Limits, NoPlace, Place, Quota, Refusals, network};
 pub use listener::{BindError, Door, Server, bind, serve};
+pub use pace::{Awaited, Pace, Patience};
+pub use remembered::Remembered;

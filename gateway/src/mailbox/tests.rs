@@ -180,3 +180,41 @@ fn a_file_without_a_policy_has_an_open_one() {
     let refused = registry.edit(mailbox.id, Edit { policy, ..Edit::default() });
     assert!(matches!(refused, Err(MailboxError::BadPolicy(_))));
 }
+
+/// Goal: nobody learns from the duration of a login whether a mailbox exists.
+/// Method: the computing time (not the time passed, which depends on what else the machine does) of logins at the real
+/// cost, in turns; a path that skips Argon2id, or computes it twice, is off by far more than the tolerance.
+#[test]
+fn a_login_costs_the_same_whether_the_mailbox_exists_or_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let clock = Arc::new(ManualClock::at(UnixMillis(5)));
+    let registry =
+        Registry::open(Arc::new(RealDisk), clock, dir.path(), "gateway.example.com", Argon2Cost::DEFAULT)
+            .unwrap();
+    let (mailbox, _) = registry.create("Journal", "", None).unwrap();
+    let wrong = SecretString::from("wrong".to_owned());
+    let users = [
+        mailbox.id.to_string(),
+        "mbx-0000000000000000".to_owned(),
+        "anna".to_owned(),
+        format!("{}@elsewhere.example", mailbox.id),
+    ];
+    let cpu_micros = || {
+        let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+        time.tv_sec * 1_000_000 + time.tv_nsec / 1000
+    };
+    let mut spent = [[0; 5]; 4];
+    for round in 0..5 {
+        for (user, spent) in users.iter().zip(&mut spent) {
+            let before = cpu_micros();
+            assert!(registry.unlock(user, &wrong).is_none());
+            spent[round] = cpu_micros() - before;
+        }
+    }
+    let medians = spent.map(|mut times| {
+        times.sort_unstable();
+        times[2]
+    });
+    let (least, most) = (medians.iter().min().unwrap(), medians.iter().max().unwrap());
+    assert!(*most * 2 < *least * 3, "microseconds of computing for {users:?}: {medians:?}");
+}

@@ -213,7 +213,7 @@ impl Stage {
 }
 
 impl Client {
-    async fn line(&mut self) -> String {
+    pub(super) async fn line(&mut self) -> String {
         let mut line = String::new();
         let reading = tokio::time::timeout(Duration::from_secs(10), self.stream.read_line(&mut line));
         reading

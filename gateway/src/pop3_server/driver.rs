@@ -2,20 +2,23 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use postern_shared::clock::{Clock, SystemClock};
 use postern_shared::crypto::keys::PrivateKey;
+use postern_shared::id::MailboxId;
 use postern_shared::proto::pop3::Reply;
 use postern_shared::proto::pop3::sasl_plain::PlainCredentials;
-use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
+use super::guard::{BackOff, Guard};
+use super::login_pool::{LoginPool, NotDone};
 use super::maildrop::{Accounts, Entry, Locks, LoginError, Maildrop, Maildrops, ReadError};
 use super::sending::Sending;
 use super::session::{Action, Event, List, LoginRefusal, Session};
 use super::wire::{Received, Wire};
-use crate::listen::{Connection, Door, Server};
+use crate::listen::{Connection, Door, Patience, Refusals, Server};
 
 /// What a connection beyond the limits is told: [`Door::refusal`] of a POP3 listener.
 pub const REFUSAL: &[u8] = b"-ERR [SYS/TEMP] Too many sessions, try again later\r\n";
@@ -28,15 +31,34 @@ const LIST_OCTETS: usize = 16 * 1024;
 pub struct Settings {
     /// How long a client may be silent (RFC 1939 §3: not less than 10 minutes).
     pub idle: Duration,
+    /// How long a client may take until it has logged in.
+    pub login_deadline: Duration,
     /// What a failed login costs, besides Argon2id.
     pub failure_pause: Duration,
     /// Passwords checked at once; each takes 64 MiB.
     pub logins_at_once: usize,
+    /// Logins that may wait for that.
+    pub logins_waiting: usize,
+    /// How long who fails must wait.
+    pub back_off: BackOff,
+    /// What the greeting calls this program.
+    pub product: &'static str,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { idle: Duration::from_secs(600), failure_pause: Duration::from_secs(1), logins_at_once: 2 }
+        Self {
+            idle: Duration::from_secs(600),
+            login_deadline: Duration::from_secs(180),
+            failure_pause: Duration::from_secs(1),
+            logins_at_once: 2,
+            logins_waiting: 100,
+            back_off: BackOff::default(),
+            product: "Postern",
+            clock: Arc::new(SystemClock::new()),
+        }
     }
 }
 
@@ -49,7 +71,9 @@ struct Shared<A, M> {
     accounts: Arc<A>,
     maildrops: Arc<M>,
     locks: Locks,
-    logins: Arc<Semaphore>,
+    logins: LoginPool,
+    guard: Arc<Mutex<Guard>>,
+    refusals: Mutex<Refusals>,
     settings: Settings,
 }
 
@@ -62,8 +86,17 @@ impl<A, M> Clone for Pop3Server<A, M> {
 impl<A: Accounts, M: Maildrops> Pop3Server<A, M> {
     /// A server that nobody is connected to.
     pub fn new(accounts: Arc<A>, maildrops: Arc<M>, settings: Settings) -> Self {
-        let logins = Arc::new(Semaphore::new(settings.logins_at_once.max(1)));
-        let shared = Shared { accounts, maildrops, locks: Locks::default(), logins, settings };
+        let logins = LoginPool::new(settings.logins_at_once, settings.logins_waiting);
+        let guard = Arc::new(Mutex::new(Guard::new(settings.back_off)));
+        let shared = Shared {
+            accounts,
+            maildrops,
+            locks: Locks::default(),
+            logins,
+            guard,
+            refusals: Mutex::default(),
+            settings,
+        };
         Self { shared: Arc::new(shared) }
     }
 }
@@ -77,13 +110,16 @@ impl<A: Accounts, M: Maildrops> Server for Pop3Server<A, M> {
         let peer = connection.peer();
         let mut conversation = Conversation {
             server: &self.shared,
-            session: Session::new(connection.tls().is_some()),
+            session: Session::new(connection.tls().is_some()).called(self.shared.settings.product),
             key: None,
             door,
             peer,
             messages_sent: 0,
         };
-        let ended = conversation.run(Wire::new(connection, self.shared.settings.idle)).await;
+        let Settings { idle, login_deadline, ref clock, .. } = self.shared.settings;
+        let patience = Patience { command: idle, session: login_deadline, ..Patience::default() };
+        let wire = Wire::new(connection, patience, Arc::clone(clock));
+        let ended = conversation.run(wire).await;
         let sent = conversation.messages_sent;
         match ended {
             Ok(()) => tracing::debug!(%peer, sent, "pop3 session ended"),
@@ -173,6 +209,9 @@ impl<A: Accounts, M: Maildrops> Conversation<'_, A, M> {
             Action::SendMessage { entry, body_lines } => self.send_message(wire, entry, body_lines).await?,
             Action::Authenticate(credentials) => {
                 let outcome = self.log_in(credentials).await;
+                if outcome.is_ok() {
+                    wire.trust();
+                }
                 self.session.handle(Event::Login(outcome), reported);
             }
             Action::Pause => tokio::time::sleep(self.server.settings.failure_pause).await,
@@ -205,19 +244,20 @@ impl<A: Accounts, M: Maildrops> Conversation<'_, A, M> {
     /// Checks the password, then locks the maildrop, then looks what is in it: in this order nobody without the
     /// password learns whether it is held, and the snapshot cannot grow old before the lock.
     async fn log_in(&mut self, credentials: PlainCredentials) -> Result<Maildrop, LoginRefusal> {
-        let temporary = LoginRefusal::Denied(LoginError::Temporary);
         let user = credentials.user.clone();
-        let permit = Arc::clone(&self.server.logins).acquire_owned().await.map_err(|_| temporary)?;
-        let accounts = Arc::clone(&self.server.accounts);
-        let maildrops = Arc::clone(&self.server.maildrops);
-        let locks = self.server.locks.clone();
-        let checked = spawn_blocking(move || {
-            let _permit = permit;
-            let (mailbox, key) = accounts.unlock(&credentials.user, &credentials.password)?;
-            let lock = locks.take(mailbox).ok_or(LoginRefusal::InUse)?;
-            Ok((Maildrop::new(lock, maildrops.snapshot(mailbox)), key))
-        });
-        match checked.await.unwrap_or(Err(temporary)) {
+        let opened = match self.check_password(credentials).await {
+            Ok((mailbox, key)) => {
+                let maildrops = Arc::clone(&self.server.maildrops);
+                let locks = self.server.locks.clone();
+                let opening = spawn_blocking(move || {
+                    let lock = locks.take(mailbox).ok_or(LoginRefusal::InUse)?;
+                    Ok((Maildrop::new(lock, maildrops.snapshot(mailbox)), key))
+                });
+                opening.await.unwrap_or(Err(LoginRefusal::Denied(LoginError::Temporary)))
+            }
+            Err(refusal) => Err(refusal),
+        };
+        match opened {
             Ok((maildrop, key)) => {
                 let (messages, octets) = maildrop.totals();
                 let mailbox = maildrop.mailbox();
@@ -226,12 +266,61 @@ impl<A: Accounts, M: Maildrops> Conversation<'_, A, M> {
                 Ok(maildrop)
             }
             Err(refusal) => {
-                // The name is the peer's text: escaped and bounded.
-                let user: String = user.chars().take(80).collect();
-                tracing::warn!(peer = %self.peer, ?user, %refusal, "login refused");
+                self.log_refusal(&user, refusal);
                 Err(refusal)
             }
         }
+    }
+
+    /// What was checked is told each time, for there is an end to it; what was refused unchecked is counted.
+    fn log_refusal(&self, user: &str, refusal: LoginRefusal) {
+        let peer = self.peer;
+        // The name is the peer's text: escaped and bounded.
+        let user: String = user.chars().take(80).collect();
+        if !matches!(refusal, LoginRefusal::MustWait | LoginRefusal::Busy) {
+            return tracing::warn!(%peer, ?user, %refusal, "login refused");
+        }
+        let now = self.server.settings.clock.moment();
+        let refused = self.server.refusals.lock().unwrap_or_else(PoisonError::into_inner).count(now);
+        if refused > 0 {
+            tracing::warn!(%peer, ?user, %refusal, refused, "logins refused unchecked");
+        }
+    }
+
+    /// Checks the password where that may cost what it costs, unless the client must wait. That is looked up again when
+    /// its turn comes: of many that it sent at once, no more are checked than if it had sent them one by one.
+    async fn check_password(
+        &self,
+        credentials: PlainCredentials,
+    ) -> Result<(MailboxId, PrivateKey), LoginRefusal> {
+        let server = self.server;
+        let attempt = lock(&server.guard).attempt(self.peer.ip(), &credentials.user);
+        let (guard, clock) = (Arc::clone(&server.guard), Arc::clone(&server.settings.clock));
+        let must_wait = move || !lock(&guard).wait(attempt, clock.moment()).is_zero();
+        if must_wait() {
+            return Err(LoginRefusal::MustWait);
+        }
+        let known = lock(&server.guard).knows(attempt);
+        let accounts = Arc::clone(&server.accounts);
+        let (guard, clock) = (Arc::clone(&server.guard), Arc::clone(&server.settings.clock));
+        let checked = server.logins.run(known, move || {
+            if must_wait() {
+                return Err(LoginRefusal::MustWait);
+            }
+            let checked = accounts.unlock(&credentials.user, &credentials.password);
+            match &checked {
+                Ok(_) => lock(&guard).succeeded(attempt),
+                Err(LoginError::WrongPassword) => lock(&guard).failed(attempt, clock.moment()),
+                Err(LoginError::Temporary) => {}
+            }
+            Ok(checked?)
+        });
+        checked.await.unwrap_or_else(|not_done| {
+            Err(match not_done {
+                NotDone::Full => LoginRefusal::Busy,
+                NotDone::Failed => LoginRefusal::Denied(LoginError::Temporary),
+            })
+        })
     }
 
     async fn send_message(
@@ -286,6 +375,10 @@ impl<A: Accounts, M: Maildrops> Conversation<'_, A, M> {
         });
         opened.await.unwrap_or_else(|_| Err(stopped(entry)))
     }
+}
+
+fn lock(guard: &Mutex<Guard>) -> MutexGuard<'_, Guard> {
+    guard.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The task that read the message panicked, or the runtime is going down.

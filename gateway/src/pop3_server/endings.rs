@@ -3,7 +3,7 @@
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
-use postern_shared::clock::{Clock, Moment, SystemClock};
+use postern_shared::clock::{Clock, ManualClock, Moment, SystemClock};
 use postern_shared::crypto::keys::PrivateKey;
 use postern_shared::id::MailboxId;
 use secrecy::SecretString;
@@ -12,7 +12,7 @@ use tokio::io::AsyncReadExt;
 use super::dialogues::{Client, Stage};
 use super::in_memory::InMemory;
 use super::maildrop::{Accounts, LoginError};
-use super::{Pop3Server, Settings};
+use super::{BackOff, Pop3Server, Settings};
 
 const LOGIN: [&str; 3] =
     ["connect pop3s", "S: +OK Postern ready", "C: AUTH PLAIN AG1ieC0wMDAwMDAwMDAwMDAwMDBhAG9wZW4gc2VzYW1l"];
@@ -124,7 +124,8 @@ impl Accounts for Crowd {
 #[tokio::test]
 async fn passwords_are_checked_two_at_a_time() {
     let crowd = Arc::new(Crowd::default());
-    let settings = Settings { failure_pause: Duration::ZERO, ..Settings::default() };
+    let back_off = BackOff { free: u32::MAX, ..BackOff::default() };
+    let settings = Settings { failure_pause: Duration::ZERO, back_off, ..Settings::default() };
     let server = Pop3Server::new(Arc::clone(&crowd), Arc::new(InMemory::default()), settings);
     let mut stage = Stage::new("");
     for name in ["a", "b", "c", "d", "e", "f"] {
@@ -136,4 +137,49 @@ async fn passwords_are_checked_two_at_a_time() {
     }
     let most = crowd.counts.lock().unwrap().1;
     assert!(most <= 2, "{most} at once");
+}
+
+/// Counts passwords that were checked; none is right.
+#[derive(Default)]
+struct Counted(Mutex<u32>);
+
+impl Accounts for Counted {
+    fn unlock(&self, _: &str, _: &SecretString) -> Result<(MailboxId, PrivateKey), LoginError> {
+        *self.0.lock().unwrap() += 1;
+        Err(LoginError::WrongPassword)
+    }
+}
+
+/// Goal: of many logins sent at once from one address, no more are checked than the back-off allows, and the others
+/// are told to come again, at the cost of nothing.
+#[tokio::test]
+async fn a_flood_of_logins_from_one_address_is_refused_unchecked() {
+    let counted = Arc::new(Counted::default());
+    let clock = Arc::new(ManualClock::default());
+    let back_off = BackOff { free: 2, ..BackOff::default() };
+    let settings = Settings {
+        failure_pause: Duration::ZERO,
+        logins_at_once: 1,
+        back_off,
+        clock: clock.clone(),
+        ..Settings::default()
+    };
+    let server = Pop3Server::new(Arc::clone(&counted), Arc::new(InMemory::default()), settings);
+    let mut stage = Stage::new("");
+    let names: Vec<String> = (0..10).map(|n| n.to_string()).collect();
+    for name in &names {
+        stage.connect_to(&server, &format!("pop3s as {name}")).await;
+        stage.steps(&["S: +OK Postern ready", "C: AUTH PLAIN AHgAeQ==", "send"]).await;
+    }
+    for name in &names {
+        stage.step(&format!("use {name}")).await;
+        let said = stage.clients.get_mut(name).unwrap().line().await;
+        assert!(
+            said.starts_with("-ERR [AUTH] ") || said.starts_with("-ERR [SYS/TEMP] Too many failed"),
+            "{said}"
+        );
+    }
+    assert_eq!(*counted.0.lock().unwrap(), 2);
+    clock.advance(back_off.first);
+    stage.steps(&["C: AUTH PLAIN AHgAeQ==", "S: -ERR [AUTH] Wrong user name or password"]).await;
 }

@@ -39,6 +39,12 @@ pub enum LoginRefusal {
     /// Another session holds the maildrop.
     #[error("another session holds the maildrop")]
     InUse,
+    /// Too many logins from there failed; the password was not looked at.
+    #[error("too many logins from this address failed; it must wait")]
+    MustWait,
+    /// Too many wait to be checked; the password was not looked at.
+    #[error("too many logins wait to be checked")]
+    Busy,
 }
 
 impl LoginRefusal {
@@ -50,6 +56,10 @@ impl LoginRefusal {
             Self::Denied(LoginError::Temporary) => {
                 Reply::err("Login is not possible now").with(ResponseCode::SysTemp)
             }
+            Self::MustWait => {
+                Reply::err("Too many failed logins, try again later").with(ResponseCode::SysTemp)
+            }
+            Self::Busy => Reply::err("Too many logins at once, try again later").with(ResponseCode::SysTemp),
             Self::InUse => Reply::err("Another session holds this maildrop").with(ResponseCode::InUse),
         }
     }
@@ -128,18 +138,25 @@ pub struct Session {
     utf8: bool,
     login_failures: u32,
     bad_lines: u32,
+    product: &'static str,
 }
 
 impl Session {
     /// A session that begins; `tls` says whether TLS is already up.
     pub fn new(tls: bool) -> Self {
         let state = State::Authorization(Authorization::default());
-        Self { state, tls, utf8: false, login_failures: 0, bad_lines: 0 }
+        Self { state, tls, utf8: false, login_failures: 0, bad_lines: 0, product: "Postern" }
+    }
+
+    /// The same under another name, in the greeting and in IMPLEMENTATION.
+    #[must_use]
+    pub fn called(self, product: &'static str) -> Self {
+        Self { product, ..self }
     }
 
     /// The greeting. Without a timestamp, so nobody tries APOP.
     pub fn greet(&self, actions: &mut Vec<Action>) {
-        reply(&Reply::ok("Postern ready"), actions);
+        reply(&Reply::ok(format!("{} ready", self.product)), actions);
     }
 
     /// The maildrop, once somebody has logged in.
@@ -162,7 +179,7 @@ impl Session {
             }
             Event::TlsEstablished => {
                 // What was said in clear is forgotten (RFC 2595 §4).
-                *self = Self { bad_lines: self.bad_lines, ..Self::new(true) };
+                *self = Self { bad_lines: self.bad_lines, ..Self::new(true).called(self.product) };
             }
             Event::Login(outcome) => self.login_done(outcome, actions),
             Event::Deleted(outcome) => {
@@ -287,7 +304,9 @@ impl Session {
             }
             Err(refusal) => {
                 self.login_failures += 1;
-                actions.push(Action::Pause);
+                if refusal != LoginRefusal::Busy {
+                    actions.push(Action::Pause);
+                }
                 reply(&refusal.reply(), actions);
                 if self.login_failures >= LOGIN_FAILURES_MAX {
                     self.close(actions);
@@ -336,7 +355,7 @@ impl Session {
             Capability::AuthRespCode,
             Capability::Utf8,
             Capability::ExpireNever,
-            Capability::Implementation("Postern"),
+            Capability::Implementation(self.product),
         ]);
         let lines: String = list.iter().map(|capability| format!("{capability}\r\n")).collect();
         format!("+OK Capabilities follow\r\n{lines}.\r\n").into_bytes()

@@ -5,13 +5,13 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 
+use postern_shared::clock::Clock;
 use postern_shared::proto::pop3::AUTH_OCTETS_MAX;
 use rustls::ServerConfig;
 use zeroize::{Zeroize, Zeroizing};
 
-use crate::listen::Connection;
+use crate::listen::{Awaited, Connection, Pace, Patience};
 
 /// Output that is sent without waiting for the input to run dry.
 const OUTPUT_OCTETS: usize = 16 * 1024;
@@ -34,20 +34,33 @@ pub(super) struct Wire {
     line: Zeroizing<Vec<u8>>,
     skipping: bool,
     output: Vec<u8>,
-    idle: Duration,
+    pace: Pace,
+    clock: Arc<dyn Clock>,
 }
 
 impl Wire {
-    /// A connection on which nothing was said yet. `idle` bounds each wait for the client to say something.
-    pub(super) fn new(connection: Connection, idle: Duration) -> Self {
+    /// A connection on which nothing was said yet. `patience` bounds the wait for each line, and the session until
+    /// [`Wire::trust`].
+    pub(super) fn new(connection: Connection, patience: Patience, clock: Arc<dyn Clock>) -> Self {
+        let pace = Pace::new(patience, clock.moment());
+        Self::paced(connection, pace, clock)
+    }
+
+    fn paced(connection: Connection, pace: Pace, clock: Arc<dyn Clock>) -> Self {
         Self {
             connection,
             // Never grows, so no copy of a password is left behind.
             line: Zeroizing::new(Vec::with_capacity(AUTH_OCTETS_MAX)),
             skipping: false,
             output: Vec::new(),
-            idle,
+            pace,
+            clock,
         }
+    }
+
+    /// The client has logged in: it may stay as long as it likes.
+    pub(super) fn trust(&mut self) {
+        self.pace.trust();
     }
 
     /// Whether TLS is up.
@@ -63,14 +76,20 @@ impl Wire {
     /// Waits for the next line. LF ends it, with or without CR before it.
     pub(super) async fn receive(&mut self) -> io::Result<Received> {
         self.line.zeroize();
+        self.pace.done();
         loop {
             if let Some(received) = self.take_line() {
                 return Ok(received);
             }
             self.flush().await?;
             self.connection.shrink();
-            match self.connection.fill(self.idle).await {
-                Ok(true) => {}
+            let deadline = self.pace.wait(Awaited::Command, self.clock.moment());
+            if deadline.is_zero() {
+                // Also for a client that always has more to say.
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            match self.connection.fill(deadline).await {
+                Ok(true) => self.pace.came(0, self.clock.moment()),
                 Ok(false) => return Ok(Received::End),
                 // A peer that goes without closing TLS is gone just the same.
                 Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(Received::End),
@@ -128,7 +147,7 @@ impl Wire {
     pub(super) async fn start_tls(mut self, config: Arc<ServerConfig>) -> io::Result<Self> {
         self.flush().await?;
         let connection = self.connection.start_tls(config).await?;
-        Ok(Self::new(connection, self.idle))
+        Ok(Self::paced(connection, self.pace, self.clock))
     }
 
     /// Sends what was collected and says good-bye.
@@ -141,6 +160,9 @@ impl Wire {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use postern_shared::clock::SystemClock;
     use tokio::io::AsyncWriteExt;
     use tokio::net::{TcpListener, TcpStream};
 
@@ -150,7 +172,8 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let far = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (near, peer) = listener.accept().await.unwrap();
-        (Wire::new(Connection::new(near, peer), idle), far)
+        let patience = Patience { command: idle, ..Patience::default() };
+        (Wire::new(Connection::new(near, peer), patience, Arc::new(SystemClock::new())), far)
     }
 
     /// Goal: lines come whole at any chunk border, and one that is too long costs no memory and no later line.

@@ -13,7 +13,7 @@ use crate::intake::SealingIntake;
 use crate::mailbox::Registry;
 use crate::pop3_server::SpooledMaildrops;
 use crate::pop3_server::maildrop::Locks;
-use crate::smtp_receiver::{SessionSettings, SpooledMailboxes};
+use crate::smtp_receiver::{SessionLimits, SessionSettings, SpooledMailboxes};
 use crate::spool::{SegmentSpool, Settings, Spool};
 
 pub(super) const DOMAIN: &str = "gateway.example.com";
@@ -58,6 +58,8 @@ impl Node {
             domain: DOMAIN.to_owned(),
             mailboxes: Arc::new(SpooledMailboxes::new(Arc::clone(&registry), Arc::clone(&as_spool))),
             message_bytes_max: MESSAGE_BYTES_MAX,
+            limits: SessionLimits::default(),
+            product: "Postern",
         });
         let maildrops = Arc::new(SpooledMaildrops::new(as_spool));
         Ok(Self { registry, spool, intake, maildrops, locks: Locks::default(), smtp })

@@ -36,7 +36,7 @@ use postern_shared::id::{MailboxId, MessageId};
 use postern_shared::proto::mime::trace::Normalised;
 
 use super::policy::{MailboxStatus, Mailboxes};
-use super::session::{Action, Event, Session, SessionSettings};
+use super::session::{Action, Event, Session, SessionLimits, SessionSettings};
 use crate::intake::{Envelope, IntakeError};
 use crate::mailbox::Policy;
 use crate::spool::Usage;
@@ -80,6 +80,8 @@ pub(super) fn settings(message_bytes_max: u64) -> Arc<SessionSettings> {
         domain: "gateway.example.com".into(),
         mailboxes: Arc::new(FewMailboxes),
         message_bytes_max,
+        limits: SessionLimits::default(),
+        product: "Postern",
     })
 }
 

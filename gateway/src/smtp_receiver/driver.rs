@@ -2,16 +2,13 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 
+use postern_shared::clock::{Clock, SystemClock};
 use postern_shared::shutdown::Shutdown;
 
 use super::session::{Action, Event, Session, SessionSettings};
 use crate::intake::{Incoming, Intake, IntakeError, Provenance};
-use crate::listen::{Connection, Door, Server};
-
-/// RFC 5321 §4.5.3.2.7 wants a server to wait at least 5 minutes for the next command.
-const IDLE_DEADLINE: Duration = Duration::from_secs(300);
+use crate::listen::{Awaited, Connection, Door, Pace, Patience, Server};
 
 /// Replies that are sent without waiting for the input to run dry: a peer that pipelines and does not read must not
 /// make them pile up.
@@ -22,19 +19,20 @@ const OUTPUT_BYTES: usize = 16 * 1024;
 pub struct SmtpServer<I> {
     settings: Arc<SessionSettings>,
     intake: I,
-    idle_deadline: Duration,
+    patience: Patience,
+    clock: Arc<dyn Clock>,
 }
 
 impl<I: Intake> SmtpServer<I> {
     /// Serves with these settings into that intake.
     pub fn new(settings: Arc<SessionSettings>, intake: I) -> Self {
-        Self { settings, intake, idle_deadline: IDLE_DEADLINE }
+        Self { settings, intake, patience: Patience::default(), clock: Arc::new(SystemClock::new()) }
     }
 
-    /// With another deadline than five minutes for the next octet.
+    /// With another patience than the default.
     #[must_use]
-    pub fn with_idle_deadline(self, idle_deadline: Duration) -> Self {
-        Self { idle_deadline, ..self }
+    pub fn with_patience(self, patience: Patience, clock: Arc<dyn Clock>) -> Self {
+        Self { patience, clock, ..self }
     }
 }
 
@@ -50,7 +48,8 @@ impl<I: Intake> Server for SmtpServer<I> {
             incoming: None,
             failure: None,
             out: Vec::new(),
-            idle_deadline: self.idle_deadline,
+            pace: Pace::new(self.patience, self.clock.moment()),
+            clock: &*self.clock,
         };
         if let Err(error) = driver.run(&door).await {
             tracing::debug!(%peer, %error, "the SMTP connection broke");
@@ -67,7 +66,8 @@ struct Driver<'d, I: Intake> {
     /// Why the intake no longer holds a message that the session commits in the same breath.
     failure: Option<IntakeError>,
     out: Vec<u8>,
-    idle_deadline: Duration,
+    pace: Pace,
+    clock: &'d dyn Clock,
 }
 
 impl<I: Intake> Driver<'_, I> {
@@ -87,6 +87,9 @@ impl<I: Intake> Driver<'_, I> {
                     Some(Input::Event(event)) => self.session.handle(event, &mut actions),
                 }
             }
+            if !actions.is_empty() && !self.session.is_in_content() {
+                self.pace.done();
+            }
             // Doing one can call for more.
             while !actions.is_empty() {
                 for action in std::mem::take(&mut actions) {
@@ -102,9 +105,19 @@ impl<I: Intake> Driver<'_, I> {
     async fn next_input(&mut self, shutdown: &mut Shutdown) -> io::Result<Option<Input>> {
         let connection = self.connection.as_mut().ok_or_else(gone)?;
         connection.shrink();
+        let (before, clock) = (connection.unread().len(), self.clock);
+        let awaited = if self.session.is_in_content() { Awaited::Content } else { Awaited::Command };
+        let deadline = self.pace.wait(awaited, clock.moment());
+        if deadline.is_zero() {
+            // Also for a peer that always has more to say.
+            return Ok(Some(Input::Event(Event::Idle)));
+        }
         tokio::select! {
-            filled = connection.fill(self.idle_deadline) => match filled {
-                Ok(true) => Ok(None),
+            filled = connection.fill(deadline) => match filled {
+                Ok(true) => {
+                    self.pace.came(connection.unread().len().saturating_sub(before), clock.moment());
+                    Ok(None)
+                }
                 Ok(false) => Ok(Some(Input::End)),
                 Err(error) if error.kind() == io::ErrorKind::TimedOut => Ok(Some(Input::Event(Event::Idle))),
                 Err(error) => Err(error),
@@ -130,6 +143,7 @@ impl<I: Intake> Driver<'_, I> {
             }
             Action::Begin(envelope) => {
                 let provenance = self.provenance()?;
+                self.pace.message(Some(self.clock.moment()));
                 match self.intake.begin(envelope, provenance) {
                     Ok(incoming) => (self.incoming, self.failure) = (Some(incoming), None),
                     Err(error) => self.fail(error, more),
@@ -143,6 +157,7 @@ impl<I: Intake> Driver<'_, I> {
                 }
             }
             Action::Commit(normalised) => {
+                self.pace.message(None);
                 let result = match self.incoming.take() {
                     Some(incoming) => incoming.commit(normalised).await,
                     None => Err(self.failure.take().unwrap_or_else(|| IntakeError::Temporary {
@@ -152,7 +167,10 @@ impl<I: Intake> Driver<'_, I> {
                 self.log(&result);
                 self.session.handle(Event::Stored(result), more);
             }
-            Action::Abort => self.incoming = None,
+            Action::Abort => {
+                self.pace.message(None);
+                self.incoming = None;
+            }
             Action::Close => {
                 self.flush().await?;
                 if let Some(connection) = self.connection.take() {
@@ -173,6 +191,7 @@ impl<I: Intake> Driver<'_, I> {
     fn fail(&mut self, error: IntakeError, more: &mut Vec<Action>) {
         tracing::error!(%error, "a message is refused");
         self.incoming = None;
+        self.pace.message(None);
         self.failure = Some(error.clone());
         self.session.handle(Event::Failed(error), more);
     }

@@ -11,6 +11,8 @@
 //!   message over the limit.
 //! - Mail is taken for a mailbox only as its policy allows: from its networks, under TLS when it wants that, within its
 //!   size and quota. A quota is told as 4xx: it has room again once the archiver has pulled.
+//! - A session ends: [`SessionLimits`] and `listen`'s `Patience` bound its messages, its errors, its time, and how slowly a
+//!   message may come.
 //! - What arrives in clear behind STARTTLS is dropped (RFC 3207 §4.2).
 //! - Where nobody can tell commands from what is none (behind a BDAT that cannot be read, in a browser's request), the
 //!   session ends.
@@ -48,4 +50,4 @@ mod transaction;
 
 pub use driver::SmtpServer;
 pub use policy::{MailboxStatus, Mailboxes, SpooledMailboxes};
-pub use session::{Action, Event, Session, SessionSettings};
+pub use session::{Action, Event, Session, SessionLimits, SessionSettings};

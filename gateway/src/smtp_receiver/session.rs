@@ -17,8 +17,21 @@ use crate::intake::{Envelope, IntakeError, Recipient};
 const RECIPIENTS_MAX: usize = 1000;
 /// Each mailbox of a transaction gets a sealed copy, so their number bounds its memory.
 const MAILBOXES_MAX: usize = 50;
-/// Refused commands after which a peer is sent away; refused recipients count too, so that nobody tries out ids.
-const ERRORS_MAX: u32 = 20;
+
+/// What one session may do before it must end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SessionLimits {
+    /// Messages taken; the peer may come again.
+    pub messages_max: u64,
+    /// Refused commands after which a peer is sent away; refused recipients count too, so that nobody tries out ids.
+    pub errors_max: u32,
+}
+
+impl Default for SessionLimits {
+    fn default() -> Self {
+        Self { messages_max: 100_000, errors_max: 20 }
+    }
+}
 
 /// What all sessions of a listener share.
 #[derive(Debug, Clone)]
@@ -31,6 +44,10 @@ pub struct SessionSettings {
     pub mailboxes: Arc<dyn Mailboxes>,
     /// The longest message, in octets of content.
     pub message_bytes_max: u64,
+    /// What else there is an end to.
+    pub limits: SessionLimits,
+    /// What the greeting calls this program.
+    pub product: &'static str,
 }
 
 /// What has happened.
@@ -42,7 +59,7 @@ pub enum Event {
     Failed(IntakeError),
     /// The intake is done: every copy is on disk, or none.
     Stored(Result<Vec<MessageId>, IntakeError>),
-    /// Nothing came for too long.
+    /// The peer took too long: nothing came, or too little.
     Idle,
     /// The daemon is stopping.
     Shutdown,
@@ -87,6 +104,7 @@ pub struct Session {
     waiting: bool,
     closing: bool,
     errors: u32,
+    messages: u64,
 }
 
 #[derive(Debug, Clone)]
@@ -110,6 +128,7 @@ impl Session {
             waiting: false,
             closing: false,
             errors: 0,
+            messages: 0,
         }
     }
 
@@ -121,12 +140,17 @@ impl Session {
 
     /// What is said first.
     pub fn greeting(&self) -> Reply {
-        Reply::new(220, "", format!("{} ESMTP Postern", self.settings.host_name))
+        Reply::new(220, "", format!("{} ESMTP {}", self.settings.host_name, self.settings.product))
     }
 
     /// Whether it waits for [`Event::TlsStarted`] or [`Event::Stored`].
     pub fn is_waiting(&self) -> bool {
         self.waiting
+    }
+
+    /// Whether what comes next is content of a message.
+    pub fn is_in_content(&self) -> bool {
+        self.body.is_some()
     }
 
     /// What the peer called itself, and the protocol it speaks (RFC 3848, RFC 6531 §3.7.1).
@@ -172,12 +196,15 @@ impl Session {
             }
             Event::Stored(result) => {
                 self.waiting = false;
+                self.messages += u64::from(result.is_ok());
                 actions.push(Action::Reply(match result {
                     Ok(messages) => stored(&messages),
                     Err(error) => error.reply(),
                 }));
             }
-            Event::Idle => self.close(Reply::new(421, "4.4.2", "Nothing came for too long"), actions),
+            Event::Idle => {
+                self.close(Reply::new(421, "4.4.2", "Too slow, or nothing came for too long"), actions);
+            }
             Event::Shutdown => self.close(Reply::new(421, "4.3.2", "Shutting down"), actions),
         }
     }
@@ -235,7 +262,7 @@ impl Session {
     fn refuse(&mut self, reply: Reply, actions: &mut Vec<Action>) {
         // What is refused only for now is our trouble more often than the peer's.
         self.errors += u32::from(reply.code >= 500);
-        if self.errors > ERRORS_MAX {
+        if self.errors > self.settings.limits.errors_max {
             return self.close(Reply::new(421, "4.7.0", "Too many errors"), actions);
         }
         actions.push(Action::Reply(reply));
@@ -256,6 +283,10 @@ impl Session {
         let reply = match command {
             Command::Ehlo { name } => self.greet(Helo { name, extended: true }, actions),
             Command::Helo { name } => self.greet(Helo { name, extended: false }, actions),
+            Command::Mail { .. } if self.messages >= self.settings.limits.messages_max => {
+                let enough = Reply::new(421, "4.7.0", "Enough messages for one session; come again");
+                return self.close(enough, actions);
+            }
             Command::Mail { from, parameters } => self.mail(from, parameters),
             Command::Rcpt { to } => self.rcpt(&to),
             Command::Data => return self.data(actions),

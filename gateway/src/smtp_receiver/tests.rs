@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::dialogues::{Stage, settings};
-use super::session::{Event, Session};
+use super::session::{Event, Session, SessionLimits, SessionSettings};
 
 const TO: &[u8] =
     b"EHLO x\r\nMAIL FROM:<a@example.com>\r\nRCPT TO:<mbx-000000000000000a@gateway.example.com>\r\nDATA\r\n";
@@ -50,6 +50,31 @@ fn silence_and_shutdown_end_a_session_in_words_and_drop_what_was_half_sent() {
         assert!(stage.stored.is_empty());
         assert_eq!(stage.feed(b"\r\n.\r\n"), b"\r\n.\r\n", "nothing is taken any more");
     }
+}
+
+/// Goal: there is an end to one session, and nothing is lost by it.
+#[test]
+fn messages_and_errors_of_a_session_are_bounded() {
+    let limited = |limits| {
+        let settings = SessionSettings { limits, ..(*settings(1000)).clone() };
+        Stage::new(Session::new(std::sync::Arc::new(settings), true))
+    };
+    let message = [TO, b"x\r\n.\r\n"].concat();
+    let mut stage = limited(SessionLimits { messages_max: 2, errors_max: 20 });
+    for _ in 0..3 {
+        stage.feed(&message);
+    }
+    assert_eq!(stage.stored.len(), 2);
+    assert!(
+        stage.closed
+            && replies(&stage).ends_with("421 4.7.0 Enough messages for one session; come again\r\n")
+    );
+
+    let mut stage = limited(SessionLimits { messages_max: 2, errors_max: 1 });
+    stage.feed(b"NONSENSE\r\n");
+    assert!(!stage.closed);
+    stage.feed(b"NONSENSE\r\n");
+    assert!(stage.closed && replies(&stage).contains("421 4.7.0 Too many errors"));
 }
 
 /// Goal: a full disk does not send senders away as if they had made the errors.

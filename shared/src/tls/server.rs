@@ -5,9 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair};
-use rustls::ServerConfig;
+use rustls::crypto::aws_lc_rs::{self, cipher_suite, kx_group};
+use rustls::crypto::{CryptoProvider, SupportedKxGroup};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::version::{TLS12, TLS13};
+use rustls::{ServerConfig, SupportedCipherSuite};
 use zeroize::Zeroizing;
 
 use crate::clock::UnixMillis;
@@ -68,6 +71,23 @@ const PEM_BYTES_MAX: u64 = 1024 * 1024;
 /// Archivers pin it, so it should not go stale behind their backs.
 const SELF_SIGNED_VALIDITY: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
+/// Written out, so that no new default of the library changes what is offered; each gives forward secrecy.
+const CIPHER_SUITES: [SupportedCipherSuite; 9] = [
+    cipher_suite::TLS13_AES_256_GCM_SHA384,
+    cipher_suite::TLS13_AES_128_GCM_SHA256,
+    cipher_suite::TLS13_CHACHA20_POLY1305_SHA256,
+    cipher_suite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
+    cipher_suite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
+    cipher_suite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
+    cipher_suite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+    cipher_suite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+    cipher_suite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
+];
+
+/// Best first: what is recorded of a connection today stays closed to tomorrow's quantum computers.
+const KX_GROUPS: [&dyn SupportedKxGroup; 4] =
+    [kx_group::X25519MLKEM768, kx_group::X25519, kx_group::SECP256R1, kx_group::SECP384R1];
+
 impl Identity {
     /// Reads a chain (leaf first) and its private key (PKCS#8, PKCS#1 or SEC1) from PEM files, and tries them.
     pub fn from_pem_files(disk: &dyn Disk, certificate: &Path, key: &Path) -> Result<Self, IdentityError> {
@@ -120,11 +140,16 @@ impl Identity {
         Self::from_pem_files(disk, &certificate, &key)
     }
 
-    /// What listeners serve with.
+    /// What listeners serve with: TLS 1.3 and 1.2, ephemeral key exchange and authenticated ciphers only, X25519MLKEM768
+    /// preferred. There is no resumption of early data (0-RTT), no compression and no renegotiation in rustls.
     pub fn server_config(&self) -> Result<Arc<ServerConfig>, rustls::Error> {
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let config = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()?
+        let provider = CryptoProvider {
+            cipher_suites: CIPHER_SUITES.to_vec(),
+            kx_groups: KX_GROUPS.to_vec(),
+            ..aws_lc_rs::default_provider()
+        };
+        let config = ServerConfig::builder_with_provider(Arc::new(provider))
+            .with_protocol_versions(&[&TLS13, &TLS12])?
             .with_no_client_auth()
             .with_single_cert(self.chain.clone(), self.key.clone_key())?;
         Ok(Arc::new(config))

@@ -6,7 +6,9 @@
 use std::sync::Arc;
 
 use postern_gateway::intake::IntakeError;
-use postern_gateway::smtp_receiver::{Action, Event, MailboxStatus, Mailboxes, Session, SessionSettings};
+use postern_gateway::smtp_receiver::{
+    Action, Event, MailboxStatus, Mailboxes, Session, SessionLimits, SessionSettings,
+};
 use postern_shared::id::{MailboxId, MessageId};
 
 use super::octets::Octets;
@@ -86,6 +88,8 @@ pub(super) fn run(data: &[u8]) {
         domain: "gateway.example.com".into(),
         mailboxes: Arc::new(Two),
         message_bytes_max: MESSAGE_BYTES_MAX,
+        limits: SessionLimits::default(),
+        product: "Postern",
     });
     let mut driver = Driver {
         session: Session::new(settings, flags & 1 == 1),
