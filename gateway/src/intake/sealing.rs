@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::{Envelope, Incoming, Intake, IntakeError, Provenance, Recipient};
 use crate::mailbox::{MailboxError, Receiving, Registry};
+use crate::monitoring::metrics;
 use crate::spool::{INLINE_BYTES_MAX, LargeFile, NewBody, NewRecord, Spool, SpoolError};
 
 /// Sealed bytes of a long message are handed to the disk in pieces of at least this size.
@@ -99,6 +100,7 @@ impl Incoming for SealingMessage {
         let Self { parts, mail_from, provenance, received, copies } = self;
         let about =
             About { parts: &parts, mail_from: &mail_from, provenance: &provenance, received, normalised };
+        let content_bytes = copies.first().map_or(0, |copy| copy.sealer.content_bytes());
         let mut messages = Vec::with_capacity(copies.len());
         let mut batch = Vec::with_capacity(copies.len());
         let mut receiving = Vec::with_capacity(copies.len());
@@ -107,7 +109,10 @@ impl Incoming for SealingMessage {
             receiving.push(copy.receiving.clone());
             batch.push(copy.finish(&about)?);
         }
+        let handed_over = parts.clock.moment();
         parts.spool.append(batch).await.map_err(refusal)?;
+        let waited = parts.clock.moment().since(handed_over);
+        metrics().message_accepted(messages.len(), content_bytes, waited);
         // Until here no mailbox could be deleted or change its keys.
         drop(receiving);
         Ok(messages)

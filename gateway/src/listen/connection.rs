@@ -14,6 +14,8 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use crate::monitoring::metrics;
+
 /// The most unread octets a connection holds.
 pub const BUFFER_BYTES_MAX: usize = 64 * 1024;
 /// A peer that does not take our answer, or does not finish a handshake, in this time is gone.
@@ -106,7 +108,9 @@ impl Connection {
         let Stream::Clear(stream) = self.stream else {
             return Err(io::Error::other("TLS is on already"));
         };
-        let stream = timeout(HANDSHAKE_DEADLINE, TlsAcceptor::from(config).accept(stream)).await??;
+        let handshake = timeout(HANDSHAKE_DEADLINE, TlsAcceptor::from(config).accept(stream)).await;
+        let stream =
+            handshake.map_err(io::Error::from).flatten().inspect_err(|_| metrics().tls_handshake(None))?;
         let (_, session) = stream.get_ref();
         let tls = TlsDetails {
             version: session.protocol_version().and_then(|v| v.as_str()).unwrap_or("TLS").replace('_', "."),
@@ -115,6 +119,7 @@ impl Connection {
                 .and_then(|suite| suite.suite().as_str().map(|name| name.replace("TLS13_", "TLS_")))
                 .unwrap_or_else(|| "unknown".into()),
         };
+        metrics().tls_handshake(Some(&tls.version));
         Ok(Self {
             stream: Stream::Tls(Box::new(stream)),
             buffer: Vec::new(),

@@ -13,7 +13,9 @@
 mod connection;
 mod limits;
 mod listener;
+mod session_id;
 
 pub use connection::{BUFFER_BYTES_MAX, Connection, TlsDetails};
 pub use limits::Limits;
 pub use listener::{BindError, Door, Server, bind, serve};
+pub use session_id::SessionId;

@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use postern_shared::shutdown::Shutdown;
 
+use super::refusal;
 use super::session::{Action, Event, Session, SessionSettings};
 use crate::intake::{Incoming, Intake, IntakeError, Provenance};
 use crate::listen::{Connection, Door, Server};
+use crate::monitoring::metrics;
 
 /// RFC 5321 §4.5.3.2.7 wants a server to wait at least 5 minutes for the next command.
 const IDLE_DEADLINE: Duration = Duration::from_secs(300);
@@ -111,7 +113,10 @@ impl<I: Intake> Driver<'_, I> {
     /// Does one action; `false` when the connection is over.
     async fn perform(&mut self, action: Action, door: &Door, more: &mut Vec<Action>) -> io::Result<bool> {
         match action {
-            Action::Reply(reply) => self.out.extend(reply.to_bytes()),
+            Action::Reply(reply) => {
+                refusal::counted_as(&reply).into_iter().for_each(|why| metrics().refused(why));
+                self.out.extend(reply.to_bytes());
+            }
             Action::StartTls => {
                 self.flush().await?;
                 let connection = self.connection.take().ok_or_else(gone)?;

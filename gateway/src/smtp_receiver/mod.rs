@@ -33,6 +33,7 @@
 mod dialogues;
 mod driver;
 mod policy;
+mod refusal;
 mod session;
 #[cfg(test)]
 mod tests;

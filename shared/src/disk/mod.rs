@@ -12,6 +12,7 @@
 mod atomic;
 mod damage;
 mod faulty;
+mod probe;
 mod real;
 
 use std::fmt::Debug;
@@ -22,6 +23,7 @@ use std::sync::Arc;
 pub use atomic::write_atomic;
 pub use damage::Damage;
 pub use faulty::{Fault, FaultyDisk, Step};
+pub use probe::write_probe;
 pub use real::RealDisk;
 
 /// A file system, as far as Postern needs one.
