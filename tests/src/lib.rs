@@ -7,6 +7,7 @@
 //! | [`smtp`], [`pop3`] | clients of a few lines, blocking, over plain TCP or TLS |
 //! | [`foreign`] | Postfix, and how to skip a test aloud when a program or the corpus is missing |
 //! | [`mod@bench`] | the measures of `make bench` |
+//! | [`prometheus`] | a scrape, read strictly |
 //! | [`messages`] | messages and journal reports for demo and tests |
 
 #![expect(
@@ -20,6 +21,7 @@ pub mod foreign;
 pub mod messages;
 pub mod pop3;
 pub mod program;
+pub mod prometheus;
 pub mod smtp;
 mod wire;
 
