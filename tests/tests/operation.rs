@@ -227,3 +227,53 @@ fn status_shows_what_waits_and_who_is_there() -> Result<()> {
     }
     Ok(())
 }
+
+fn verdicts(gateway: &Program) -> Result<(bool, std::collections::BTreeMap<String, Value>)> {
+    let output = gateway.run(&["--json", "doctor"])?;
+    let findings: Vec<Value> = serde_json::from_slice(&output.stdout)
+        .with_context(|| String::from_utf8_lossy(&output.stderr).into_owned())?;
+    let by_check = findings.into_iter().map(|finding| (finding["check"].to_string(), finding));
+    Ok((output.status.success(), by_check.map(|(check, finding)| (check.replace('"', ""), finding)).collect()))
+}
+
+/// Goal: `doctor` is content with a fresh gateway, running or not, and names each trouble with what to do.
+/// Method: healthy first; then an open key, a changed certificate, a taken port. The DNS is the machine's, so it may
+/// warn, but never fail.
+#[test]
+fn the_doctor_names_trouble_and_what_to_do() -> Result<()> {
+    let mut gateway = Program::new(Kind::Gateway, "")?;
+    let (ok, found) = verdicts(&gateway)?;
+    assert!(!ok && found["data directory"]["advice"].as_str().is_some_and(|advice| advice.contains("init")));
+    gateway.json(&["init"])?;
+    assert!(verdicts(&gateway)?.0, "{:?}", verdicts(&gateway)?.1);
+    gateway.start()?;
+    let (ok, found) = verdicts(&gateway)?;
+    assert!(ok, "{found:?}");
+    for check in ["permissions", "disk writes", "certificate", "stored data", "ports", "clock"] {
+        assert_eq!(found[check]["verdict"], "ok", "{}", found[check]);
+    }
+    assert_ne!(found["DNS of the e-mail domain"]["verdict"], "fail");
+    assert!(found["ports"]["found"].as_str().is_some_and(|text| text.contains("pop3s 127.0.0.1:")));
+
+    let key = gateway.data_dir().join("tls/self-signed.key.pem");
+    std::fs::set_permissions(&key, std::os::unix::fs::PermissionsExt::from_mode(0o644))?;
+    let text = gateway.run(&["doctor"])?;
+    assert_eq!(text.status.code(), Some(1));
+    let text = String::from_utf8(text.stdout)?;
+    assert!(text.contains("FAIL  permissions") && text.contains("-> chmod -R go= "), "{text}");
+    std::fs::set_permissions(&key, std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
+
+    for file in ["tls/self-signed.key.pem", "tls/self-signed.crt.pem"] {
+        std::fs::remove_file(gateway.data_dir().join(file))?;
+    }
+    let (ok, found) = verdicts(&gateway)?;
+    assert!(!ok && found["ports"]["advice"].as_str().is_some_and(|advice| advice.contains("restart")));
+    gateway.stop()?;
+
+    let taken = std::net::TcpListener::bind("127.0.0.1:0")?;
+    let mut command = gateway.command(&["doctor"])?;
+    let output = command.env("POSTERN_GATEWAY__LISTEN__POP3", taken.local_addr()?.to_string()).output()?;
+    let text = String::from_utf8(output.stdout)?;
+    assert!(!output.status.success() && text.contains("another program listens there"), "{text}");
+    Ok(())
+}

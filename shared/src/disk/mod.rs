@@ -9,6 +9,7 @@
 //! - [`write_atomic`] leaves the old content or the new one, never a mixture, and returns only once the new
 //!   one would survive a power cut.
 
+mod access;
 mod atomic;
 mod damage;
 mod faulty;
@@ -20,6 +21,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+pub use access::{Access, access, program_written};
 pub use atomic::write_atomic;
 pub use damage::Damage;
 pub use faulty::{Fault, FaultyDisk, Step};
