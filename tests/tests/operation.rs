@@ -233,7 +233,10 @@ fn verdicts(gateway: &Program) -> Result<(bool, std::collections::BTreeMap<Strin
     let findings: Vec<Value> = serde_json::from_slice(&output.stdout)
         .with_context(|| String::from_utf8_lossy(&output.stderr).into_owned())?;
     let by_check = findings.into_iter().map(|finding| (finding["check"].to_string(), finding));
-    Ok((output.status.success(), by_check.map(|(check, finding)| (check.replace('"', ""), finding)).collect()))
+    Ok((
+        output.status.success(),
+        by_check.map(|(check, finding)| (check.replace('"', ""), finding)).collect(),
+    ))
 }
 
 /// Goal: `doctor` is content with a fresh gateway, running or not, and names each trouble with what to do.

@@ -110,8 +110,55 @@ fn judge(domain: &str, host_name: &str, Records { mx, addresses }: &Records) -> 
 
 #[cfg(test)]
 mod tests {
+    use hickory_resolver::Resolver;
+    use hickory_resolver::config::{NameServerConfig, ResolverConfig};
+    use hickory_resolver::net::runtime::TokioRuntimeProvider;
+    use tokio::net::UdpSocket;
+
     use super::super::Verdict;
     use super::*;
+
+    const A: u8 = 1;
+    const MX: u8 = 15;
+
+    /// The answer to a query (RFC 1035 §4): every name has MX 10 GateWay.example.com and the address 192.0.2.1.
+    fn reply(query: &[u8]) -> Vec<u8> {
+        let question = 12..query[12..].iter().position(|octet| *octet == 0).unwrap() + 12 + 5;
+        let kind = query[question.end - 3];
+        let data: &[u8] = match kind {
+            A => &[192, 0, 2, 1],
+            MX => b"\0\x0a\x07GateWay\x07example\x03com\0",
+            _ => &[],
+        };
+        let mut out = query[..2].to_vec();
+        out.extend([0x85, 0x80, 0, 1, 0, u8::from(!data.is_empty()), 0, 0, 0, 0]);
+        out.extend(&query[question]);
+        if !data.is_empty() {
+            out.extend([0xc0, 12, 0, kind, 0, 1, 0, 0, 0, 60, 0, u8::try_from(data.len()).unwrap()]);
+            out.extend(data);
+        }
+        out
+    }
+
+    /// Goal: what the DNS answers is read: mail exchangers in lower case, the addresses of the first.
+    #[tokio::test]
+    async fn records_are_read_from_answers() {
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let mut server = NameServerConfig::udp([127, 0, 0, 1].into());
+        server.connections[0].port = socket.local_addr().unwrap().port();
+        tokio::spawn(async move {
+            let mut query = [0; 1500];
+            while let Ok((octets, peer)) = socket.recv_from(&mut query).await {
+                socket.send_to(&reply(&query[..octets]), peer).await.unwrap();
+            }
+        });
+        let config = ResolverConfig::from_parts(None, Vec::new(), vec![server]);
+        let resolver =
+            Resolver::builder_with_config(config, TokioRuntimeProvider::default()).build().unwrap();
+        let found = records(&resolver, "mail.example.com").await.unwrap();
+        assert_eq!(found.mx, [(10, "gateway.example.com".to_owned())]);
+        assert_eq!(found.addresses, [IpAddr::from([192, 0, 2, 1])]);
+    }
 
     #[test]
     fn records_are_judged() {

@@ -132,12 +132,13 @@ mod tests {
     #[test]
     fn a_file_that_others_can_read_is_told() {
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("tls/key.pem");
-        RealDisk.create_dir_all(&dir.path().join("tls")).unwrap();
+        let data = dir.path().join("data");
+        let path = data.join("tls/key.pem");
+        RealDisk.create_dir_all(&data.join("tls")).unwrap();
         write_atomic(&RealDisk, &path, b"secret").unwrap();
-        assert_eq!(permissions(dir.path(), &RealDisk).verdict, Verdict::Ok);
+        assert_eq!(permissions(&data, &RealDisk).verdict, Verdict::Ok);
         rustix::fs::chmod(&path, rustix::fs::Mode::from_raw_mode(0o640)).unwrap();
-        let finding = permissions(dir.path(), &RealDisk);
+        let finding = permissions(&data, &RealDisk);
         assert_eq!(finding.verdict, Verdict::Fail);
         assert!(finding.found.contains("key.pem has mode 0640"), "{}", finding.found);
         assert!(finding.advice.unwrap().starts_with("chmod -R go= "));
