@@ -1,15 +1,19 @@
 //! The gateway as one thing: opens its rooms in order, and keeps a second daemon out.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
-use postern_shared::clock::Clock;
+use postern_shared::clock::{Clock, Moment, UnixMillis};
 use postern_shared::crypto::password::Argon2Cost;
 use postern_shared::data_dir::{self, DataDirError};
 use postern_shared::disk::{Disk, DiskLock};
 use postern_shared::id::MessageIds;
+use postern_shared::telemetry::log_level;
 use serde_json::{Value, json};
 
 use crate::mailbox::{MailboxError, Registry};
+use crate::monitoring::metrics;
 use crate::settings::Settings;
 use crate::spool::{self, SegmentSpool, Spool, SpoolError};
 
@@ -30,6 +34,8 @@ pub struct Core {
     pub disk: Arc<dyn Disk>,
     /// Where the daemon listens, by listener, once it does.
     pub listening: OnceLock<Value>,
+    /// When it was opened, on both clocks.
+    started: (Moment, UnixMillis),
     _lock: DiskLock,
 }
 
@@ -69,7 +75,20 @@ impl Core {
         let ids = Arc::new(MessageIds::default());
         spool.newest().into_iter().for_each(|newest| ids.at_least(newest));
         let (registry, spool) = (Arc::new(registry), Arc::new(spool));
-        Ok(Self { settings, registry, spool, ids, clock, disk, listening: OnceLock::new(), _lock: lock })
+        let (listening, started) = (OnceLock::new(), (clock.moment(), clock.wall()));
+        Ok(Self { settings, registry, spool, ids, clock, disk, listening, started, _lock: lock })
+    }
+
+    /// How long it has been open.
+    pub fn uptime(&self) -> Duration {
+        self.clock.moment().since(self.started.0)
+    }
+
+    /// By how many milliseconds the calendar clock was moved since it was opened.
+    fn clock_moved_ms(&self) -> i64 {
+        let elapsed = i64::try_from(self.uptime().as_millis()).unwrap_or(i64::MAX);
+        let (then, now) = (self.started.1.0, self.clock.wall().0);
+        now.cast_signed().saturating_sub(then.cast_signed()).saturating_sub(elapsed)
     }
 
     /// What `status` shows.
@@ -78,15 +97,36 @@ impl Core {
         let usages: Vec<_> = mailboxes.iter().map(|mailbox| self.spool.usage(mailbox.id)).collect();
         let mut damage: Vec<String> = self.spool.damage().iter().map(ToString::to_string).collect();
         damage.extend(self.registry.damaged().iter().map(ToString::to_string));
+        let waiting: Vec<Value> = mailboxes
+            .iter()
+            .zip(&usages)
+            .map(|(mailbox, usage)| {
+                json!({
+                    "id": mailbox.id,
+                    "name": mailbox.name,
+                    "status": mailbox.status,
+                    "messages": usage.messages,
+                    "bytes": usage.served_bytes,
+                    "oldest": usage.oldest.map(UnixMillis::rfc3339),
+                })
+            })
+            .collect();
+        let running = self.listening.get().is_some();
+        let sessions: BTreeMap<_, _> = metrics().sessions_open().collect();
         json!({
             "version": env!("CARGO_PKG_VERSION"),
-            "running": self.listening.get().is_some(),
+            "running": running,
+            "uptime_seconds": running.then(|| self.uptime().as_secs()),
+            "clock_moved_ms": running.then(|| self.clock_moved_ms()),
+            "log_level": running.then(log_level),
             "data_dir": self.settings.data_dir,
             "email_domain": self.settings.email_domain,
             "listening": self.listening.get(),
+            "sessions": running.then_some(sessions),
             "mailboxes": mailboxes.len(),
             "messages": usages.iter().map(|usage| usage.messages).sum::<u64>(),
             "bytes": usages.iter().map(|usage| usage.served_bytes).sum::<u64>(),
+            "waiting": waiting,
             "free_bytes": self.disk.free_bytes(&self.settings.data_dir).ok(),
             "damage": damage,
         })

@@ -19,6 +19,7 @@ use crate::intake::SealingIntake;
 use crate::intake::authentication::{Authentication, Checker};
 use crate::listen::{self, Door, Limits};
 use crate::mailbox::Registry;
+use crate::monitoring::{self, Monitor};
 use crate::pop3_server::{self, Pop3Server, SpooledMaildrops};
 use crate::smtp_receiver::{SessionSettings, SmtpServer, SpooledMailboxes};
 
@@ -40,6 +41,14 @@ pub async fn run(core: Arc<Core>) -> Result<()> {
     let authentication = authentication(&core)?;
     // All ports or none: a gateway that takes mail and cannot hand it out would only look healthy.
     let listeners = open_all(&core)?;
+    let monitoring_ports: Vec<TcpListener> = core
+        .settings
+        .listen
+        .metrics
+        .0
+        .iter()
+        .map(|address| listen::bind("metrics", *address))
+        .collect::<Result<_, _>>()?;
     let (stop, stopped) = switch();
     let mut rooms = JoinSet::new();
     // One for all its listeners: a maildrop is locked whichever door its client came through.
@@ -57,10 +66,22 @@ pub async fn run(core: Arc<Core>) -> Result<()> {
         let (tls, shutdown) = (Arc::clone(&tls), stopped.clone());
         let door = Door { tls, implicit_tls: listener.implicit_tls, limits, refusal, shutdown };
         if listener.pop3 {
-            rooms.spawn(listen::serve(listener.socket, door, pop3.clone()));
+            rooms.spawn(listen::serve(listener.name, listener.socket, door, pop3.clone()));
         } else {
-            rooms.spawn(listen::serve(listener.socket, door, smtp_server(&core, authentication.clone())));
+            let server = smtp_server(&core, authentication.clone());
+            rooms.spawn(listen::serve(listener.name, listener.socket, door, server));
         }
+    }
+    let (last_stop, all_stopped) = switch();
+    let expires = identity.expires();
+    let monitor =
+        Monitor { core: Arc::clone(&core), certificate_expires: expires, stopping: stopped.clone() };
+    let monitor = Arc::new(monitor);
+    for socket in monitoring_ports {
+        let address = socket.local_addr()?;
+        tracing::info!(listener = "metrics", %address, "listening");
+        addresses.entry("metrics").or_default().push(address.to_string());
+        tokio::spawn(monitoring::serve(socket, Arc::clone(&monitor), all_stopped.clone()));
     }
     // Commands see a running daemon only once all of it runs.
     let _ = core.listening.set(json!(addresses));
@@ -74,6 +95,7 @@ pub async fn run(core: Arc<Core>) -> Result<()> {
     stop.turn();
     while rooms.join_next().await.is_some() {}
     commands.await?.context("the control socket")?;
+    last_stop.turn();
     tracing::info!("stopped");
     Ok(())
 }

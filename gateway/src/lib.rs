@@ -9,6 +9,7 @@ pub mod daemon;
 pub mod intake;
 pub mod listen;
 pub mod mailbox;
+pub mod monitoring;
 pub mod pop3_server;
 pub mod settings;
 #[cfg(test)]

@@ -7,9 +7,9 @@ mod limits;
 
 use std::path::{Path, PathBuf};
 
-use postern_shared::config::{ConfigError, ListenAddresses, load};
+use postern_shared::config::{ByteSize, ConfigError, ListenAddresses, load};
 use postern_shared::disk::Disk;
-use postern_shared::telemetry::Level;
+use postern_shared::telemetry::{Format, Level, Rotation};
 use serde::Deserialize;
 
 pub use authentication::Authentication;
@@ -33,6 +33,10 @@ pub struct Settings {
     pub data_dir: PathBuf,
     /// How much is logged.
     pub log_level: Level,
+    /// What log lines look like.
+    pub log_format: Format,
+    /// Where log lines go.
+    pub log: Log,
     /// Where to listen.
     pub listen: Listen,
     /// What to serve TLS with.
@@ -60,6 +64,19 @@ pub struct Listen {
     pub pop3: ListenAddresses,
     /// POP3 with implicit TLS.
     pub pop3s: ListenAddresses,
+    /// Metrics and health over HTTP, in clear and for everybody who can connect.
+    pub metrics: ListenAddresses,
+}
+
+/// Where log lines go, and what becomes of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Log {
+    /// The file being written; standard error when there is none.
+    pub file: Option<PathBuf>,
+    /// When another is begun.
+    pub rotation: Rotation,
+    /// How many closed ones are kept.
+    pub keep: usize,
 }
 
 /// What to serve TLS with.
@@ -110,6 +127,8 @@ struct Raw {
     data_dir: Option<PathBuf>,
     log_level: Option<Level>,
     banner_version: bool,
+    log_format: Option<Format>,
+    log: RawLog,
     listen: RawListen,
     tls: RawTls,
     limits: RawLimits,
@@ -126,8 +145,31 @@ struct RawListen {
     submission: Option<ListenAddresses>,
     pop3: Option<ListenAddresses>,
     pop3s: Option<ListenAddresses>,
+    metrics: Option<ListenAddresses>,
     console: Option<ListenAddresses>,
     http01: Option<ListenAddresses>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawLog {
+    file: Option<PathBuf>,
+    rotate: Option<RawRotation>,
+    keep: Option<usize>,
+}
+
+/// `"daily"`, or a size.
+#[derive(Debug, Deserialize)]
+#[serde(untagged, expecting = "expected \"daily\" or a size like \"100 MiB\"")]
+enum RawRotation {
+    Named(NamedRotation),
+    Size(ByteSize),
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum NamedRotation {
+    Daily,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -197,12 +239,15 @@ impl Raw {
             host_name,
             data_dir: self.data_dir.unwrap_or_else(|| "/var/lib/postern/gateway".into()),
             log_level: self.log_level.unwrap_or_default(),
+            log_format: self.log_format.unwrap_or_default(),
+            log: self.log.check()?,
             listen: Listen {
                 smtp: on(self.listen.smtp, 25),
                 smtps: on(self.listen.smtps, 465),
                 submission: on(self.listen.submission, 587),
                 pop3: on(self.listen.pop3, 110),
                 pop3s: on(self.listen.pop3s, 995),
+                metrics: self.listen.metrics.unwrap_or_default(),
             },
             tls: self.tls.check()?,
             banner_version: self.banner_version,
@@ -210,6 +255,21 @@ impl Raw {
             authentication: self.authentication.check()?,
             without_effect: without_effect.into_iter().filter(|(_, set)| *set).map(|(key, _)| key).collect(),
         })
+    }
+}
+
+impl RawLog {
+    fn check(self) -> Result<Log, Wrong> {
+        let rotation = match self.rotate {
+            None => Rotation::Bytes(100 * 1024 * 1024),
+            Some(RawRotation::Named(NamedRotation::Daily)) => Rotation::Daily,
+            Some(RawRotation::Size(ByteSize(bytes))) => {
+                at_least("log.rotate", 64 * 1024, Some(bytes))?;
+                Rotation::Bytes(bytes)
+            }
+        };
+        let keep = at_least("log.keep", 1, self.keep)?.unwrap_or(10);
+        Ok(Log { file: self.file, rotation, keep })
     }
 }
 
@@ -314,6 +374,20 @@ mod tests {
         assert!(error("[limits]\ncommand_deadline = '0 s'").contains("span of time"));
         assert!(error("[limits]\nmax_message_size = '1 KB'").contains("line 2"));
         assert!(error("[listen]\nsmtp = ':25'\nbogus = 1").contains("line 3, key \"listen.bogus\""));
+    }
+
+    #[test]
+    fn a_log_file_rotates_by_size_or_day() {
+        let file = |text: &str| load_text(&format!("[log]\nfile = '/var/log/g.log'\n{text}"), &[]);
+        let log = file("").unwrap().log;
+        assert_eq!((log.rotation, log.keep), (Rotation::Bytes(100 << 20), 10));
+        let log = file("rotate = 'daily'\nkeep = 3").unwrap().log;
+        assert_eq!((log.rotation, log.keep), (Rotation::Daily, 3));
+        assert_eq!(file("rotate = '1 GiB'").unwrap().log.rotation, Rotation::Bytes(1 << 30));
+        let error = file("rotate = 'weekly'").unwrap_err().to_string();
+        assert!(error.contains("key \"log.rotate\"") && error.contains("\"daily\" or a size"), "{error}");
+        assert!(file("keep = 0").unwrap_err().to_string().contains("log.keep"));
+        assert!(load_text("log_format = 'xml'", &[]).unwrap_err().to_string().contains("log_format"));
     }
 
     #[test]

@@ -10,7 +10,7 @@
 //! | [`tls`] | server and client TLS configurations |
 //! | [`config`] | raw settings, their checks, and where they come from |
 //! | [`control`] | the socket by which the command line reaches a running daemon |
-//! | [`telemetry`] | log lines and progress |
+//! | [`telemetry`] | log lines, metrics and progress |
 //! | [`shutdown`] | telling everything that runs to end |
 
 pub mod clock;

@@ -24,6 +24,11 @@ impl Switch {
 }
 
 impl Shutdown {
+    /// Whether it is time to end.
+    pub fn is_requested(&self) -> bool {
+        *self.0.borrow() || self.0.has_changed().is_err()
+    }
+
     /// Resolves when it is time to end; at once when it was before.
     pub async fn requested(&mut self) {
         // An error means that the switch is gone, and with it whoever ran this.

@@ -8,6 +8,7 @@
 //! | [`foreign`] | Postfix, and how to skip a test aloud when a program or the corpus is missing |
 //! | [`mod@bench`] | the measures of `make bench` |
 //! | [`fuzz`] | what is fuzzed: by cargo-fuzz, and shortly by `make test` |
+//! | [`prometheus`] | a scrape, read strictly |
 //! | [`messages`] | messages and journal reports for demo and tests |
 
 #![expect(
@@ -22,6 +23,7 @@ pub mod fuzz;
 pub mod messages;
 pub mod pop3;
 pub mod program;
+pub mod prometheus;
 pub mod smtp;
 mod wire;
 

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use postern_shared::id::MailboxId;
+use postern_shared::telemetry::Level;
 
 use super::policy::PolicyArgs;
 use crate::mailbox::Status;
@@ -44,8 +45,14 @@ pub enum Task {
     CheckConfig,
     /// Show what the gateway is and holds.
     Status,
-    /// Look for trouble: disk space, certificate, listeners, damaged files. Fails when it finds any.
+    /// Look for trouble: data directory, disk, certificate, ports, DNS of the e-mail domain, clock, damaged files. Says
+    /// of each check whether it is ok and else what to do; fails when any check does.
     Doctor,
+    /// Show how much the running daemon logs, or change it until the daemon ends.
+    LogLevel {
+        /// error, warn, info, debug or trace.
+        level: Option<Level>,
+    },
     /// Create, show, change and delete mailboxes.
     Mailbox {
         /// What to do.

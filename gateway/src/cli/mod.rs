@@ -18,7 +18,7 @@ use postern_shared::clock::{Clock, SystemClock};
 use postern_shared::control::{CallError, call};
 use postern_shared::data_dir::DataDirError;
 use postern_shared::disk::{Disk, RealDisk};
-use postern_shared::telemetry::start_log;
+use postern_shared::telemetry::{LogFile, start_log_to};
 use serde_json::Value;
 
 pub use args::Args;
@@ -45,6 +45,9 @@ pub fn run() -> Result<()> {
         Task::CheckConfig => setup::check_config(&settings, args.json),
         Task::Doctor => doctor::run(&settings, args.json),
         Task::Status => command(&settings, &Command::Status, args.json, output::status),
+        Task::LogLevel { level } => {
+            command(&settings, &Command::LogLevel { level }, args.json, output::log_level)
+        }
         Task::Mailbox { action } => mailbox(settings, action, args.json),
         Task::Certificate { action: CertificateAction::Show } => {
             setup::show_certificate(&settings, args.json)
@@ -54,11 +57,17 @@ pub fn run() -> Result<()> {
 }
 
 fn serve(settings: Settings) -> Result<()> {
-    start_log(settings.log_level);
+    let (disk, clock): (Arc<dyn Disk>, Arc<dyn Clock>) = (Arc::new(RealDisk), Arc::new(SystemClock::new()));
+    let log = &settings.log;
+    let file = log.file.as_ref().map(|path| {
+        LogFile::open(Arc::clone(&disk), Arc::clone(&clock), path, log.rotation, log.keep)
+            .with_context(|| format!("cannot write the log file {} (key log.file)", path.display()))
+    });
+    start_log_to(settings.log_level, settings.log_format, file.transpose()?);
     for key in &settings.without_effect {
         tracing::warn!(key, "this setting has no effect in this version");
     }
-    let core = Core::open(Arc::new(RealDisk), Arc::new(SystemClock::new()), settings)?;
+    let core = Core::open(disk, clock, settings)?;
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;
     runtime.block_on(crate::daemon::run(Arc::new(core)))

@@ -81,14 +81,34 @@ fn table<const N: usize>(head: &[String; N], rows: &[[String; N]]) -> String {
     out
 }
 
+pub(super) fn log_level(value: &Value) -> String {
+    text(&value["log_level"])
+}
+
+const STATUS: [&str; 10] = [
+    "version",
+    "running",
+    "uptime_seconds",
+    "log_level",
+    "data_dir",
+    "email_domain",
+    "mailboxes",
+    "messages",
+    "bytes",
+    "free_bytes",
+];
+
 pub(super) fn status(value: &Value) -> String {
-    let mut out = members(
-        value,
-        &["version", "running", "data_dir", "email_domain", "mailboxes", "messages", "bytes", "free_bytes"],
-    );
+    let mut out = members(value, &STATUS);
     for (listener, addresses) in value["listening"].as_object().into_iter().flatten() {
         let addresses: Vec<String> = addresses.as_array().into_iter().flatten().map(text).collect();
-        let _ = write!(out, "\n{listener:12}  {}", addresses.join(" "));
+        let _ = write!(out, "\n{listener:14}  {}", addresses.join(" "));
+        if let Some(open) = value["sessions"][listener].as_i64() {
+            let _ = write!(out, "  {open} sessions");
+        }
+    }
+    if value["waiting"].as_array().is_some_and(|rows| !rows.is_empty()) {
+        let _ = write!(out, "\n\n{}", mailboxes(&value["waiting"]));
     }
     for damage in value["damage"].as_array().into_iter().flatten() {
         let _ = write!(out, "\ndamaged: {}", text(damage));

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use postern_shared::crypto::keys::PublicKey;
 use postern_shared::id::MailboxId;
+use postern_shared::telemetry::{Level, log_level, set_log_level};
 use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -20,6 +21,11 @@ use crate::mailbox::{Edit, Mailbox, MailboxError, PolicyEdit};
 pub enum Command {
     /// What the gateway is and holds.
     Status,
+    /// Changes how much the running daemon logs, until it ends.
+    LogLevel {
+        /// How much from now on; `None` only asks.
+        level: Option<Level>,
+    },
     /// Creates a mailbox.
     MailboxCreate {
         /// What to call it.
@@ -69,6 +75,8 @@ pub fn execute(core: &Arc<Core>, command: Command) -> Result<Value, String> {
 enum CommandError {
     #[error(transparent)]
     Mailbox(#[from] MailboxError),
+    #[error("no daemon is running; log_level in the configuration tells how much the next one logs")]
+    NoDaemon,
     #[error("the recovery key is not a public key as `recovery-key generate` prints it")]
     BadRecoveryKey,
 }
@@ -78,6 +86,14 @@ fn run(core: &Arc<Core>, command: Command) -> Result<Value, CommandError> {
     let waiting = |id| move || core.spool.usage(id).messages;
     match command {
         Command::Status => Ok(core.status()),
+        Command::LogLevel { .. } if core.listening.get().is_none() => Err(CommandError::NoDaemon),
+        Command::LogLevel { level } => {
+            if let Some(level) = level {
+                set_log_level(level);
+                tracing::warn!(?level, "the log level was changed");
+            }
+            Ok(json!({ "log_level": log_level() }))
+        }
         Command::MailboxCreate { name, description, recovery_key, policy } => {
             let recovery = recovery_key.map(|text| parse_public_key(&text)).transpose()?;
             let (mailbox, password) = registry.create_with(&name, &description, recovery, &policy)?;

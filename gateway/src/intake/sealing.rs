@@ -13,6 +13,7 @@ use super::authentication::{Arrived, Authentication, Check};
 use super::memory::{MEMORY_BYTES_MAX, Memory, Share};
 use super::{Envelope, Incoming, Intake, IntakeError, Provenance, Recipient};
 use crate::mailbox::{MailboxError, Receiving, Registry};
+use crate::monitoring::metrics;
 use crate::spool::{INLINE_BYTES_MAX, LargeFile, NewBody, NewRecord, Spool, SpoolError};
 
 /// Messages that wait for the disk at once; the others wait for them without a thread.
@@ -130,6 +131,7 @@ impl Incoming for SealingMessage {
             normalised,
             authentication: &authentication,
         };
+        let content_bytes = copies.first().map_or(0, |copy| copy.sealer.content_bytes());
         let mut messages = Vec::with_capacity(copies.len());
         let mut batch = Vec::with_capacity(copies.len());
         let mut receiving = Vec::with_capacity(copies.len());
@@ -144,7 +146,10 @@ impl Incoming for SealingMessage {
             };
             batch.push(copy.finish(&about)?);
         }
+        let handed_over = parts.clock.moment();
         parts.spool.append(batch).await.map_err(refusal)?;
+        let waited = parts.clock.moment().since(handed_over);
+        metrics().message_accepted(messages.len(), content_bytes, waited);
         // Until here no mailbox could be deleted or change its keys, and the memory was in use.
         drop((receiving, shares));
         Ok(messages)

@@ -15,6 +15,7 @@ use tokio_rustls::server::TlsStream;
 
 use super::handshake::Handshakes;
 use super::limits::Limits;
+use crate::monitoring::metrics;
 
 /// The most unread octets a connection holds.
 pub const BUFFER_BYTES_MAX: usize = 64 * 1024;
@@ -128,7 +129,8 @@ impl Connection {
         let Stream::Clear(stream) = self.stream else {
             return Err(io::Error::other("TLS is on already"));
         };
-        let stream = self.handshakes.accept(stream, config).await?;
+        let accepted = self.handshakes.accept(stream, config).await;
+        let stream = accepted.inspect_err(|_| metrics().tls_handshake(None))?;
         let (_, session) = stream.get_ref();
         let tls = TlsDetails {
             version: session.protocol_version().and_then(|v| v.as_str()).unwrap_or("TLS").replace('_', "."),
@@ -138,6 +140,7 @@ impl Connection {
                 .unwrap_or_else(|| "unknown".into()),
             server_name: session.server_name().map(str::to_owned),
         };
+        metrics().tls_handshake(Some(&tls.version));
         Ok(Self {
             stream: Stream::Tls(Box::new(stream)),
             buffer: Vec::new(),

@@ -11,8 +11,10 @@ use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
+use tracing::Instrument as _;
 
-use super::{Connection, Limits};
+use super::{Connection, Limits, SessionId};
+use crate::monitoring::{LISTENERS, metrics};
 
 const BACKLOG: u32 = 1024;
 /// How long to wait after an error in accepting; it seldom is over at once.
@@ -77,15 +79,19 @@ pub trait Server: Clone + Send + Sync + 'static {
     fn serve(&self, connection: Connection, door: Door) -> impl Future<Output = ()> + Send;
 }
 
-/// Takes connections until shutdown, then waits for those that are open.
-pub async fn serve(listener: TcpListener, door: Door, server: impl Server) {
+/// Takes connections until shutdown, then waits for those that are open. `name` is the key in `[listen]`.
+pub async fn serve(name: &'static str, listener: TcpListener, door: Door, server: impl Server) {
+    let counted = LISTENERS.iter().position(|listener| *listener == name).unwrap_or(0);
     let mut shutdown = door.shutdown.clone();
     let mut sessions = JoinSet::new();
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => {
-                    sessions.spawn(session(stream, peer, door.clone(), server.clone()));
+                    // Whatever the level: a warning should tell its session as well.
+                    let span = tracing::error_span!("session", id = %SessionId::next(), listener = name);
+                    let session = session(stream, peer, counted, door.clone(), server.clone());
+                    sessions.spawn(session.instrument(span));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a connection; trying again");
@@ -116,10 +122,11 @@ fn report(ended: Result<(), tokio::task::JoinError>) {
     }
 }
 
-async fn session(stream: TcpStream, peer: SocketAddr, door: Door, server: impl Server) {
+async fn session(stream: TcpStream, peer: SocketAddr, counted: usize, door: Door, server: impl Server) {
     let mut connection = Connection::new(stream, peer).limited(&door.limits);
     let place = door.limits.take(peer.ip());
     if let Err(refusal) = &place {
+        metrics().session_refused(counted);
         if refusal.untold > 0 {
             tracing::warn!(%peer, why = %refusal, refused = refusal.untold, "connections refused");
         }
@@ -129,6 +136,8 @@ async fn session(stream: TcpStream, peer: SocketAddr, door: Door, server: impl S
         }
         return;
     }
+    let _open = metrics().session(counted);
+    tracing::debug!(%peer, "session begins");
     if door.implicit_tls {
         connection = match connection.start_tls(Arc::clone(&door.tls)).await {
             Ok(connection) => connection,

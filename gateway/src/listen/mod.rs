@@ -21,6 +21,7 @@ mod limits;
 mod listener;
 mod pace;
 mod remembered;
+mod session_id;
 
 pub use connection::{BUFFER_BYTES_MAX, Connection, TlsDetails};
 pub use descriptors::allow_many_descriptors;
@@ -29,3 +30,4 @@ pub use limits::{Exceeded, Limits, NoPlace, Place, Quota, Refusals, network};
 pub use listener::{BindError, Door, Server, bind, serve};
 pub use pace::{Awaited, Pace, Patience};
 pub use remembered::Remembered;
+pub use session_id::SessionId;

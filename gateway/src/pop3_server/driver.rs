@@ -19,6 +19,7 @@ use super::sending::Sending;
 use super::session::{Action, Event, List, LoginRefusal, Session};
 use super::wire::{Received, Wire};
 use crate::listen::{Connection, Door, Patience, Refusals, Server};
+use crate::monitoring::{Login, metrics};
 
 /// What a connection beyond the limits is told: [`Door::refusal`] of a POP3 listener.
 pub const REFUSAL: &[u8] = b"-ERR [SYS/TEMP] Too many sessions, try again later\r\n";
@@ -125,6 +126,7 @@ impl<A: Accounts, M: Maildrops> Server for Pop3Server<A, M> {
             Ok(()) => tracing::debug!(%peer, sent, "pop3 session ended"),
             Err(End::Peer(error)) => tracing::info!(%peer, %error, sent, "pop3 connection lost"),
             Err(End::Damaged(error)) => {
+                metrics().message_not_served();
                 tracing::error!(%peer, %error, "pop3 connection closed amid a message that cannot be completed");
             }
         }
@@ -219,7 +221,10 @@ impl<A: Accounts, M: Maildrops> Conversation<'_, A, M> {
                 let outcome = self.server.maildrops.delete(mailbox, &messages).await;
                 let peer = self.peer;
                 match &outcome {
-                    Ok(()) => tracing::info!(%peer, %mailbox, deleted = messages.len(), "messages deleted"),
+                    Ok(()) => {
+                        metrics().messages_deleted(messages.len());
+                        tracing::info!(%peer, %mailbox, deleted = messages.len(), "messages deleted");
+                    }
                     Err(error) => tracing::error!(%peer, %error, "messages marked were not deleted"),
                 }
                 self.session.handle(Event::Deleted(outcome), reported);
@@ -261,11 +266,13 @@ impl<A: Accounts, M: Maildrops> Conversation<'_, A, M> {
             Ok((maildrop, key)) => {
                 let (messages, octets) = maildrop.totals();
                 let mailbox = maildrop.mailbox();
+                metrics().login(Login::Ok);
                 tracing::info!(peer = %self.peer, %mailbox, messages, octets, "maildrop opened");
                 self.key = Some(Arc::new(key));
                 Ok(maildrop)
             }
             Err(refusal) => {
+                metrics().login(refusal.counted_as());
                 self.log_refusal(&user, refusal);
                 Err(refusal)
             }
@@ -332,6 +339,7 @@ impl<A: Accounts, M: Maildrops> Conversation<'_, A, M> {
         let (mut sending, first) = match self.open(entry, body_lines).await {
             Ok(opened) => opened,
             Err(error) => {
+                metrics().message_not_served();
                 tracing::error!(peer = %self.peer, %error, "message not served");
                 let mut line = Vec::new();
                 error.reply().write(&mut line);
@@ -347,6 +355,7 @@ impl<A: Accounts, M: Maildrops> Conversation<'_, A, M> {
             (batch, sending) = read.unwrap_or_else(|_| Err(stopped(entry))).map_err(End::Damaged)?;
         }
         self.messages_sent += 1;
+        metrics().message_served(if body_lines.is_none() { entry.served_bytes } else { 0 });
         Ok(())
     }
 

@@ -9,6 +9,7 @@ use postern_shared::proto::pop3::sasl_plain::PlainCredentials;
 use postern_shared::proto::pop3::{Capability, Command, CommandError, MessageNumber, Reply, ResponseCode};
 
 use super::maildrop::{DeleteError, Entry, LoginError, Maildrop};
+use crate::monitoring::Login;
 
 /// Logins that may fail before the connection is closed.
 pub const LOGIN_FAILURES_MAX: u32 = 3;
@@ -48,6 +49,16 @@ pub enum LoginRefusal {
 }
 
 impl LoginRefusal {
+    /// For the metrics.
+    pub(super) fn counted_as(self) -> Login {
+        match self {
+            Self::Denied(LoginError::WrongPassword) => Login::WrongPassword,
+            Self::Denied(LoginError::Temporary) | Self::Busy => Login::Unavailable,
+            Self::InUse => Login::InUse,
+            Self::MustWait => Login::MustWait,
+        }
+    }
+
     fn reply(self) -> Reply {
         match self {
             Self::Denied(LoginError::WrongPassword) => {

@@ -6,9 +6,11 @@ use std::sync::Arc;
 use postern_shared::clock::{Clock, SystemClock};
 use postern_shared::shutdown::Shutdown;
 
+use super::refusal;
 use super::session::{Action, Event, Session, SessionSettings};
 use crate::intake::{Incoming, Intake, IntakeError, Provenance};
 use crate::listen::{Awaited, Connection, Door, Pace, Patience, Server};
+use crate::monitoring::metrics;
 
 /// Replies that are sent without waiting for the input to run dry: a peer that pipelines and does not read must not
 /// make them pile up.
@@ -130,6 +132,7 @@ impl<I: Intake> Driver<'_, I> {
     async fn perform(&mut self, action: Action, door: &Door, more: &mut Vec<Action>) -> io::Result<bool> {
         match action {
             Action::Reply(reply) => {
+                refusal::counted_as(&reply).into_iter().for_each(|why| metrics().refused(why));
                 self.out.extend(reply.to_bytes());
                 if self.out.len() >= OUTPUT_BYTES {
                     self.flush().await?;

@@ -41,6 +41,7 @@ mod driver;
 #[cfg(test)]
 mod hostile;
 mod policy;
+mod refusal;
 mod session;
 #[cfg(test)]
 mod smuggling;

@@ -150,9 +150,12 @@ impl Writer {
 
     fn commit_group(&mut self, group: Group) {
         let Group { records, waiters, files, bytes, only_deletes } = group;
+        let begun = self.inner.clock.moment();
         let space = if only_deletes { Ok(()) } else { self.inner.check_space(bytes) };
         let result = space.and_then(|()| self.write(&records, bytes));
         self.keep_pace(waiters.len());
+        let took = self.inner.clock.moment().since(begun);
+        crate::monitoring::metrics().group_committed(records.len(), bytes, took, result.is_ok());
         if let Err(error) = &result {
             tracing::error!(%error, "nothing of this group is acknowledged");
             // Before anybody is told: what was refused must not be found by a restart.

@@ -9,9 +9,11 @@
 //! - [`write_atomic`] leaves the old content or the new one, never a mixture, and returns only once the new
 //!   one would survive a power cut.
 
+mod access;
 mod atomic;
 mod damage;
 mod faulty;
+mod probe;
 mod real;
 pub mod simulated;
 
@@ -20,9 +22,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+pub use access::{Access, access, program_written};
 pub use atomic::write_atomic;
 pub use damage::Damage;
 pub use faulty::{Fault, FaultyDisk, Step};
+pub use probe::write_probe;
 pub use real::RealDisk;
 pub use simulated::SimulatedDisk;
 

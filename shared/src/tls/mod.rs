@@ -6,4 +6,5 @@
 //! Not here: sockets (each program's own rooms), ACME and reloading.
 
 pub mod client;
+mod leaf;
 pub mod server;

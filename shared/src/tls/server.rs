@@ -5,14 +5,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair};
+use rustls::client::danger::ServerCertVerifier as _;
 use rustls::crypto::aws_lc_rs::{self, cipher_suite, kx_group};
 use rustls::crypto::{CryptoProvider, SupportedKxGroup};
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::version::{TLS12, TLS13};
 use rustls::{ServerConfig, SupportedCipherSuite};
 use zeroize::Zeroizing;
 
+use super::client::system;
+pub use super::leaf::Leaf;
 use crate::clock::UnixMillis;
 use crate::crypto::digest::{Digest, sha256};
 use crate::disk::{Disk, write_atomic};
@@ -162,8 +165,23 @@ impl Identity {
 
     /// When the leaf certificate expires.
     pub fn expires(&self) -> Option<UnixMillis> {
-        let (_, leaf) = x509_parser::parse_x509_certificate(self.chain.first()?).ok()?;
-        u64::try_from(leaf.validity().not_after.timestamp()).ok().map(|seconds| UnixMillis(seconds * 1000))
+        self.leaf().map(|leaf| leaf.not_after)
+    }
+
+    /// What the leaf certificate says; `None` when it cannot be read.
+    pub fn leaf(&self) -> Option<Leaf> {
+        Leaf::read(self.chain.first()?)
+    }
+
+    /// Whether a client that trusts this machine's authorities would accept the chain for `host_name`; else why not.
+    pub fn verify(&self, host_name: &str, now: UnixMillis) -> Result<(), String> {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let verifier = system(&provider).map_err(|error| error.to_string())?;
+        let name = ServerName::try_from(host_name).map_err(|error| error.to_string())?;
+        let (leaf, intermediates) = self.chain.split_first().ok_or("there is no certificate")?;
+        let now = UnixTime::since_unix_epoch(Duration::from_millis(now.0));
+        let verified = verifier.verify_server_cert(leaf, intermediates, &name, &[], now);
+        verified.map(drop).map_err(|error| error.to_string())
     }
 }
 

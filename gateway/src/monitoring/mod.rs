@@ -1,0 +1,42 @@
+//! What monitoring systems see: metrics, and whether the gateway lives and is ready, over plain HTTP/1.1.
+//!
+//! | path | answer |
+//! |---|---|
+//! | `/metrics` | everything counted, for Prometheus (text exposition format 0.0.4) |
+//! | `/healthz` | 200: the process lives |
+//! | `/readyz` | 200: all listeners are open and the spool takes mail; else 503 with the reasons, a line each |
+//!
+//! Metrics are process-wide, as the log is: whatever counts calls [`metrics()`], which costs an atomic addition or two.
+//! What can be looked up (how much waits in which mailbox) is looked up when somebody asks.
+//!
+//! Promises
+//! - Nothing here shows content, addresses of peers or of people; mailbox ids are shown.
+//! - Connections, their duration and what they may send are bounded.
+//!
+//! Not here: the exposition format (`shared::telemetry::metrics`), the operators' console.
+
+mod exposition;
+mod http;
+mod metrics;
+mod readiness;
+
+use std::sync::Arc;
+
+use postern_shared::clock::UnixMillis;
+use postern_shared::shutdown::Shutdown;
+
+pub use http::serve;
+pub use metrics::{LISTENERS, Login, Metrics, Refusal, metrics};
+
+use crate::app::Core;
+
+/// What is shown.
+#[derive(Debug)]
+pub struct Monitor {
+    /// What to look things up in.
+    pub core: Arc<Core>,
+    /// When the certificate expires.
+    pub certificate_expires: Option<UnixMillis>,
+    /// From then on the gateway is no longer ready.
+    pub stopping: Shutdown,
+}
