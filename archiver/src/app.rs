@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use postern_shared::clock::Clock;
-use postern_shared::data_dir::{self, DataDirError};
+use postern_shared::data_dir::{self, DataDirError, Holder};
 use postern_shared::disk::{Disk, DiskLock};
 
 use crate::archive::{ArchiveError, Instance, InstanceInfo};
@@ -36,7 +36,8 @@ impl Core {
         settings: Settings,
         running: bool,
     ) -> Result<Self, DataDirError> {
-        let lock = data_dir::lock(&*disk, &settings.data_dir, "postern-archiver")?;
+        let holder = if running { Holder::Daemon } else { Holder::Command };
+        let lock = data_dir::lock(&*disk, &settings.data_dir, "postern-archiver", holder)?;
         Ok(Self {
             settings,
             clock,

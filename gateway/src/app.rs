@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use postern_shared::clock::{Clock, Moment, UnixMillis};
 use postern_shared::crypto::password::Argon2Cost;
-use postern_shared::data_dir::{self, DataDirError};
+use postern_shared::data_dir::{self, DataDirError, Holder};
 use postern_shared::disk::{Disk, DiskLock};
 use postern_shared::id::MessageIds;
 use postern_shared::telemetry::log_level;
@@ -56,9 +56,14 @@ pub enum StartError {
 
 impl Core {
     /// Takes the data directory's lock and opens what is in it.
-    pub fn open(disk: Arc<dyn Disk>, clock: Arc<dyn Clock>, settings: Settings) -> Result<Self, StartError> {
+    pub fn open(
+        disk: Arc<dyn Disk>,
+        clock: Arc<dyn Clock>,
+        settings: Settings,
+        holder: Holder,
+    ) -> Result<Self, StartError> {
         let dir = settings.data_dir.clone();
-        let lock = data_dir::lock(&*disk, &dir, "postern-gateway")?;
+        let lock = data_dir::lock(&*disk, &dir, "postern-gateway", holder)?;
         let registry = Registry::open(
             Arc::clone(&disk),
             Arc::clone(&clock),

@@ -16,7 +16,7 @@ use anyhow::{Context as _, Result, anyhow};
 use clap::Parser;
 use postern_shared::clock::{Clock, SystemClock};
 use postern_shared::control::{CallError, call};
-use postern_shared::data_dir::DataDirError;
+use postern_shared::data_dir::{DataDirError, Holder};
 use postern_shared::disk::{Disk, RealDisk};
 use postern_shared::telemetry::{LogFile, start_log_to};
 use serde_json::Value;
@@ -67,9 +67,11 @@ fn serve(settings: Settings) -> Result<()> {
     for key in &settings.without_effect {
         tracing::warn!(key, "this setting has no effect in this version");
     }
-    let core = Core::open(disk, clock, settings)?;
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;
+    let core = Core::open(disk, clock, settings, Holder::Daemon)?;
+    // Two may wait for the disk: one that commits a group (`spool::commits`), one that writes a long message (`intake`).
+    let threads = std::thread::available_parallelism().map_or(1, usize::from) + 2;
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime = runtime.worker_threads(threads).enable_all().build().context("cannot start threads")?;
     runtime.block_on(crate::daemon::run(Arc::new(core)))
 }
 
@@ -121,7 +123,7 @@ fn answer(settings: &Settings, command: &Command) -> Result<Value> {
             Err(CallError::NotRunning) => {}
             Err(error) => return Err(error.into()),
         }
-        match Core::open(Arc::clone(&disk), Arc::clone(&clock), settings.clone()) {
+        match Core::open(Arc::clone(&disk), Arc::clone(&clock), settings.clone(), Holder::Command) {
             Ok(core) => return execute(&Arc::new(core), command.clone()).map_err(|message| anyhow!(message)),
             Err(StartError::DataDir(DataDirError::InUse { .. }))
                 if clock.moment().since(start) < PATIENCE =>

@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result, bail};
 use postern_shared::clock::SystemClock;
 use postern_shared::crypto::keys::PrivateKey;
 use postern_shared::crypto::seal::Opener;
+use postern_shared::data_dir::Holder;
 use postern_shared::disk::{Disk, RealDisk, write_atomic};
 use postern_shared::id::MailboxId;
 use serde_json::json;
@@ -72,7 +73,7 @@ pub(super) fn recover(
     hex::decode_to_slice(text.trim(), &mut *seed)
         .with_context(|| format!("{} is not a private recovery key", key.display()))?;
     let private = PrivateKey::from_seed(&seed);
-    let core = Core::open(Arc::new(RealDisk), Arc::new(SystemClock::new()), settings)?;
+    let core = Core::open(Arc::new(RealDisk), Arc::new(SystemClock::new()), settings, Holder::Command)?;
     core.registry.show(mailbox)?;
     RealDisk.create_dir_all(out).with_context(|| format!("cannot create {}", out.display()))?;
     let entries = core.spool.entries(mailbox);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use postern_shared::clock::{Clock, UnixMillis};
-use postern_shared::crypto::seal::{CHUNK_BYTES, Sealer};
+use postern_shared::crypto::seal::Sealer;
 use postern_shared::id::{MailboxId, MessageId, MessageIds};
 use postern_shared::proto::mime::trace::{self, Capture, Normalised, Trace};
 use serde::Serialize;
@@ -16,8 +16,8 @@ use crate::mailbox::{MailboxError, Receiving, Registry};
 use crate::monitoring::metrics;
 use crate::spool::{INLINE_BYTES_MAX, LargeFile, NewBody, NewRecord, Spool, SpoolError};
 
-/// Messages that wait for the disk at once; the others wait for them without a thread.
-const DISK_WRITERS_MAX: usize = 8;
+/// Long messages made durable at once; the others wait for them without a thread.
+const SYNCS_MAX: usize = 8;
 
 /// The way into the spool.
 #[derive(Debug, Clone)]
@@ -34,7 +34,10 @@ struct Parts {
     ids: Arc<MessageIds>,
     host_name: String,
     memory: Memory,
-    disk: Semaphore,
+    /// One at a time writes a chunk, where it stands: that seldom waits for the disk, and where it does, only one of the
+    /// runtime's threads is kept from its other work (there are more, see `cli`).
+    writing: Semaphore,
+    syncing: Semaphore,
 }
 
 impl SealingIntake {
@@ -46,8 +49,9 @@ impl SealingIntake {
         ids: Arc<MessageIds>,
         host_name: String,
     ) -> Self {
-        let (memory, disk) = (Memory::new(MEMORY_BYTES_MAX), Semaphore::new(DISK_WRITERS_MAX));
-        let parts = Arc::new(Parts { registry, spool, clock, ids, host_name, memory, disk });
+        let memory = Memory::new(MEMORY_BYTES_MAX);
+        let (writing, syncing) = (Semaphore::new(1), Semaphore::new(SYNCS_MAX));
+        let parts = Arc::new(Parts { registry, spool, clock, ids, host_name, memory, writing, syncing });
         Self { parts, authentication: None }
     }
 
@@ -106,12 +110,15 @@ impl Incoming for SealingMessage {
         if let Some(check) = &mut self.check {
             check.write(piece);
         }
-        let Parts { memory, disk, spool, .. } = &*self.parts;
+        let Parts { memory, writing, spool, .. } = &*self.parts;
         for copy in &mut self.copies {
-            copy.sealer.write(piece).map_err(temporary)?;
-            if copy.must_flush(memory) {
-                let _permit = disk.acquire().await.map_err(temporary)?;
-                blocking(|| copy.flush(&**spool)).map_err(refusal)?;
+            let mut rest = piece;
+            while !rest.is_empty() {
+                rest = &rest[copy.sealer.write(rest).map_err(temporary)?..];
+                if copy.must_flush(memory) {
+                    let _permit = writing.acquire().await.map_err(temporary)?;
+                    copy.flush(&**spool).map_err(refusal)?;
+                }
             }
         }
         Ok(())
@@ -141,7 +148,7 @@ impl Incoming for SealingMessage {
             receiving.push(copy.receiving.clone());
             shares.push(std::mem::take(&mut copy.share));
             let _permit = match copy.large {
-                Some(_) => Some(parts.disk.acquire().await.map_err(temporary)?),
+                Some(_) => Some(parts.syncing.acquire().await.map_err(temporary)?),
                 None => None,
             };
             batch.push(copy.finish(&about)?);
@@ -191,12 +198,12 @@ impl Copy {
 
     /// Whether sealed chunks have to leave memory: they belong to a long message, or there is no room for them.
     fn must_flush(&mut self, memory: &Memory) -> bool {
-        let sealed = self.sealer.sealed().len();
+        let sealed = self.sealer.sealed_bytes();
         if self.large.is_some() || self.sealer.content_bytes() > INLINE_BYTES_MAX as u64 {
-            return sealed > CHUNK_BYTES;
+            return sealed > 0;
         }
         // Every message may have its open chunk; only whole ones count.
-        sealed > CHUNK_BYTES && !self.share.grow_to(memory, sealed)
+        sealed > 0 && !self.share.grow_to(memory, sealed)
     }
 
     /// Moves what is sealed to the message's own file.
@@ -205,8 +212,7 @@ impl Copy {
             Some(file) => file,
             none => none.insert(spool.large_file(self.mailbox, self.message)?),
         };
-        file.write(self.sealer.sealed())?;
-        self.sealer.drop_sealed();
+        self.sealer.take_sealed(|pieces| file.write(pieces))?;
         self.share = Share::default();
         Ok(())
     }
@@ -216,12 +222,12 @@ impl Copy {
         let envelope = SealedEnvelope { mail_from: about.mail_from, recipients: &self.recipients };
         let envelope = serde_json::to_vec(&envelope).map_err(temporary)?;
         let (mailbox, message, received) = (self.mailbox, self.message, about.received);
-        let (bytes, sealed) = self.sealer.finish(trace, envelope).map_err(temporary)?;
+        let (pieces, sealed) = self.sealer.finish(trace, envelope).map_err(temporary)?;
         let body = match self.large {
-            None => NewBody::inline(bytes),
+            None => NewBody::inline(pieces),
             Some(mut file) => {
                 let durable = blocking(|| {
-                    file.write(&bytes)?;
+                    file.write(&pieces)?;
                     file.finish(mailbox, message, received, sealed)
                 });
                 durable.map_err(refusal)?;

@@ -20,7 +20,7 @@ use crate::monitoring::metrics;
 /// The most unread octets a connection holds.
 pub const BUFFER_BYTES_MAX: usize = 64 * 1024;
 /// Octets asked for at once.
-const READ_BYTES: usize = 32 * 1024;
+const READ_BYTES: usize = 16 * 1024;
 /// A peer that does not take our answer in this time is gone, unless configured.
 pub(super) const WRITE_DEADLINE: Duration = Duration::from_secs(120);
 
@@ -102,7 +102,7 @@ impl Connection {
         if room == 0 {
             return Ok(false);
         }
-        self.buffer.reserve(room.min(READ_BYTES));
+        self.buffer.reserve_exact(room.min(READ_BYTES));
         let n = timeout(deadline, (&mut self.stream).take(room as u64).read_buf(&mut self.buffer)).await??;
         Ok(n > 0)
     }

@@ -24,7 +24,8 @@ fn seal(registry: &Registry, mailbox: MailboxId) -> (Expected, Vec<u8>) {
     let message = MessageId::from_bytes([7; 16]);
     let receiving = registry.receive(mailbox).unwrap();
     let sealer = Sealer::new(mailbox, message, receiving.encapsulation());
-    let (bytes, sealed) = sealer.finish(Vec::new(), Vec::new()).unwrap();
+    let (pieces, sealed) = sealer.finish(Vec::new(), Vec::new()).unwrap();
+    let bytes = pieces.concat();
     let trailer_bytes = sealed.trailer_bytes;
     (Expected { mailbox, message, sealed_bytes: bytes.len() as u64, trailer_bytes }, bytes)
 }

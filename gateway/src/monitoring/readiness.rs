@@ -43,6 +43,8 @@ mod tests {
     use postern_shared::disk::{Disk, Fault, FaultyDisk, RealDisk, Step, write_atomic};
     use postern_shared::shutdown::switch;
 
+    use postern_shared::data_dir::Holder;
+
     use super::*;
     use crate::app::Core;
     use crate::settings::Settings;
@@ -52,7 +54,7 @@ mod tests {
         let text = format!("email_domain = 'gateway.example.com'\ndata_dir = {:?}", dir.join("data"));
         write_atomic(&RealDisk, &config, text.as_bytes()).unwrap();
         let settings = Settings::load(&RealDisk, Some(&config), []).unwrap();
-        let core = Core::open(disk, Arc::new(SystemClock::new()), settings).unwrap();
+        let core = Core::open(disk, Arc::new(SystemClock::new()), settings, Holder::Daemon).unwrap();
         let (switch, stopping) = switch();
         (Monitor { core: Arc::new(core), certificate_expires: None, stopping }, switch)
     }

@@ -41,11 +41,13 @@ impl LargeFile {
     }
 
     /// Appends sealed bytes, unless they would eat into the reserve. Blocks for the disk.
-    pub fn write(&mut self, sealed: &[u8]) -> Result<(), SpoolError> {
-        check_space(&*self.disk, &self.path, self.reserve_bytes, sealed.len() as u64)?;
-        self.file.write_all_at(&[sealed], self.bytes).map_err(SpoolError::io(Step::Write, &self.path))?;
-        self.bytes += sealed.len() as u64;
-        self.crc = crc32c::crc32c_append(self.crc, sealed);
+    pub fn write(&mut self, pieces: &[impl AsRef<[u8]>]) -> Result<(), SpoolError> {
+        let pieces: Vec<&[u8]> = pieces.iter().map(AsRef::as_ref).collect();
+        let bytes = pieces.iter().map(|piece| piece.len() as u64).sum();
+        check_space(&*self.disk, &self.path, self.reserve_bytes, bytes)?;
+        self.file.write_all_at(&pieces, self.bytes).map_err(SpoolError::io(Step::Write, &self.path))?;
+        self.bytes += bytes;
+        self.crc = pieces.iter().fold(self.crc, |crc, piece| crc32c::crc32c_append(crc, piece));
         Ok(())
     }
 

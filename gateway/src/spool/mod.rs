@@ -151,8 +151,8 @@ pub struct NewRecord {
 pub enum NewBody {
     /// In memory.
     Inline {
-        /// The sealed message.
-        body: Vec<u8>,
+        /// The sealed message, in pieces.
+        pieces: Vec<Vec<u8>>,
         /// Its CRC-32C.
         crc: u32,
     },
@@ -162,16 +162,16 @@ pub enum NewBody {
 
 impl NewBody {
     /// A body in memory; its checksum is taken here, where the session works and not where all wait.
-    pub fn inline(body: Vec<u8>) -> Self {
-        let crc = crc32c::crc32c(&body);
-        Self::Inline { body, crc }
+    pub fn inline(pieces: Vec<Vec<u8>>) -> Self {
+        let crc = pieces.iter().fold(0, |crc, piece| crc32c::crc32c_append(crc, piece));
+        Self::Inline { pieces, crc }
     }
 }
 
 impl NewRecord {
     fn inline_bytes(&self) -> u64 {
         match &self.body {
-            NewBody::Inline { body, .. } => body.len() as u64,
+            NewBody::Inline { pieces, .. } => pieces.iter().map(|piece| piece.len() as u64).sum(),
             NewBody::Large(_) => 0,
         }
     }

@@ -66,14 +66,14 @@ fn record(n: u8, len: usize) -> NewRecord {
         message: id(n),
         received: UnixMillis(u64::from(n)),
         sealed: LENGTHS,
-        body: NewBody::inline(body(n, len)),
+        body: NewBody::inline(vec![body(n, len)]),
     }
 }
 
 fn large_record(spool: &SegmentSpool, n: u8, len: usize) -> NewRecord {
     let mut file = spool.large_file(mailbox(), id(n)).unwrap();
     for piece in body(n, len).chunks(1000) {
-        file.write(piece).unwrap();
+        file.write(&[piece]).unwrap();
     }
     file.finish(mailbox(), id(n), UnixMillis(u64::from(n)), LENGTHS).unwrap();
     NewRecord { body: NewBody::Large(file), ..record(n, 0) }
@@ -295,7 +295,7 @@ fn a_nearly_full_disk_refuses_mail_but_deletes() {
     let error = spool.append(vec![record(2, 30)]).wait().unwrap_err();
     assert!(matches!(error, SpoolError::Full { free_bytes: 40, needed_bytes: 98 }), "{error}");
     let mut large = spool.large_file(mailbox(), id(3)).unwrap();
-    assert!(matches!(large.write(&[0; 41]), Err(SpoolError::Full { needed_bytes: 41, .. })));
+    assert!(matches!(large.write(&[[0; 41]]), Err(SpoolError::Full { needed_bytes: 41, .. })));
     drop(large);
     assert_eq!(bench.large().len(), 0);
     spool.delete(mailbox(), &[id(1)]).wait().unwrap();
@@ -315,7 +315,7 @@ fn a_large_file_without_its_record_is_removed_or_adopted() {
     let whole = large_record(&spool, 2, 3000);
     // A crash while streaming.
     let mut half = spool.large_file(mailbox(), id(3)).unwrap();
-    half.write(&[1; 500]).unwrap();
+    half.write(&[[1; 500]]).unwrap();
     std::mem::forget((whole, half));
     drop(spool);
 

@@ -94,7 +94,8 @@ pub(super) struct Writer {
 /// One record of a group, ready to be written.
 struct Ready {
     header: RecordHeader,
-    body: Vec<u8>,
+    /// In pieces.
+    body: Vec<Vec<u8>>,
 }
 
 /// Jobs that are committed together.
@@ -143,7 +144,7 @@ impl Writer {
                     .is_some_and(|at| at.place == Some(moved.from))
         });
         let records: Vec<Ready> =
-            served.map(|moved| Ready { header: moved.header, body: moved.body }).collect();
+            served.map(|moved| Ready { header: moved.header, body: vec![moved.body] }).collect();
         let bytes = records.iter().map(|record| record.header.record_bytes()).sum();
         Group { records, bytes, waiters: vec![done], ..Group::default() }
     }
@@ -180,7 +181,7 @@ impl Writer {
         let mut slices = Vec::with_capacity(2 * records.len());
         for (header, record) in headers.iter().zip(records) {
             slices.push(&header[..]);
-            slices.push(&record.body);
+            slices.extend(record.body.iter().map(Vec::as_slice));
         }
         let written =
             current.file.write_all_at(&slices, start).map_err(SpoolError::io(Step::Write, &current.path));
@@ -364,11 +365,11 @@ impl Group {
     fn add(&mut self, record: NewRecord) {
         let NewRecord { mailbox, message, received, sealed, body } = record;
         match body {
-            NewBody::Inline { body, crc } => {
-                let bytes = body.len() as u64;
+            NewBody::Inline { pieces, crc } => {
+                let bytes = pieces.iter().map(|piece| piece.len() as u64).sum();
                 let header =
                     RecordHeader::stored(Kind::Message, (mailbox, message), received, sealed, bytes, crc);
-                self.push(header, body);
+                self.push(header, pieces);
             }
             NewBody::Large(file) => {
                 self.push(file.header(mailbox, message, received, sealed), Vec::new());
@@ -377,7 +378,7 @@ impl Group {
         }
     }
 
-    fn push(&mut self, header: RecordHeader, body: Vec<u8>) {
+    fn push(&mut self, header: RecordHeader, body: Vec<Vec<u8>>) {
         self.bytes += header.record_bytes();
         self.records.push(Ready { header, body });
     }

@@ -94,7 +94,7 @@ pub(super) fn spool(data: &[u8]) {
         message: added,
         received: UnixMillis(1_700_000_000_000),
         sealed,
-        body: NewBody::inline(SEALED.to_vec()),
+        body: NewBody::inline(vec![SEALED.to_vec()]),
     };
     assert!(SEALED.len() < INLINE_BYTES_MAX);
     let stored = spool.append(vec![record]).wait();
@@ -224,7 +224,7 @@ pub(super) fn spool_seeds() -> Vec<Vec<u8>> {
             };
             let received = UnixMillis(1_600_000_000_000 + u64::from(number));
             let body = if number < LARGE {
-                Some(NewBody::inline(SEALED.to_vec()))
+                Some(NewBody::inline(vec![SEALED.to_vec()]))
             } else {
                 large_body(&spool, message, sealed)
             };
@@ -241,7 +241,7 @@ pub(super) fn spool_seeds() -> Vec<Vec<u8>> {
 
 fn large_body(spool: &SegmentSpool, message: MessageId, sealed: Sealed) -> Option<NewBody> {
     let mut file = spool.large_file(mailbox(), message).ok()?;
-    file.write(SEALED).ok()?;
+    file.write(&[SEALED]).ok()?;
     file.finish(mailbox(), message, UnixMillis(1_600_000_000_005), sealed).ok()?;
     Some(NewBody::Large(file))
 }

@@ -148,12 +148,12 @@ impl Workload {
         let body = if self.dice.once_in(3) {
             let mut file = spool.large_file(mailbox, message)?;
             for piece in new.body.chunks(1500) {
-                file.write(piece)?;
+                file.write(&[piece])?;
             }
             file.finish(mailbox, message, received, sealed)?;
             NewBody::Large(file)
         } else {
-            NewBody::inline(new.body.clone())
+            NewBody::inline(vec![new.body.clone()])
         };
         Ok(NewRecord { mailbox, message, received, sealed, body })
     }

@@ -22,15 +22,21 @@ fn seal(content: &[u8], piece: usize, with_recovery: bool) -> Message {
     let mut sealed = Vec::new();
     let mut sealer = Sealer::new(mailbox, message, &Encapsulation::new(&recipients));
     for piece in content.chunks(piece.max(1)) {
-        sealer.write(piece).unwrap();
+        let mut rest = piece;
+        while !rest.is_empty() {
+            rest = &rest[sealer.write(rest).unwrap()..];
+        }
         // As it is stored elsewhere now and then; pieces of an odd length stay to the end.
         if piece.len() % 2 == 0 {
-            sealed.extend_from_slice(sealer.sealed());
-            sealer.drop_sealed();
+            let store = |pieces: &[Vec<u8>]| {
+                sealed.extend(pieces.concat());
+                Ok::<(), ()>(())
+            };
+            sealer.take_sealed(store).unwrap();
         }
     }
     let (rest, done) = sealer.finish(b"X-Trace: yes\r\n".to_vec(), b"{}".to_vec()).unwrap();
-    sealed.extend_from_slice(&rest);
+    sealed.extend(rest.concat());
     assert_eq!(done.served_bytes, content.len() as u64 + 14);
     let expected =
         Expected { mailbox, message, sealed_bytes: sealed.len() as u64, trailer_bytes: done.trailer_bytes };

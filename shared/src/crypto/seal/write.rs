@@ -33,62 +33,75 @@ pub enum SealError {
 
 /// Seals one message for one mailbox.
 ///
-/// Call order: [`Sealer::new`], [`Sealer::write`] as often as content comes, [`Sealer::finish`] once. Sealed bytes
-/// gather inside; [`Sealer::sealed`] shows them and [`Sealer::drop_sealed`] makes room once they are stored elsewhere.
+/// Call order: [`Sealer::new`], [`Sealer::write`] until all content is taken, [`Sealer::finish`] once. Sealed bytes
+/// gather inside in pieces of about a chunk; [`Sealer::take_sealed`] hands out those there are.
 pub struct Sealer {
     keys: MessageKeys,
     header_hash: Digest,
-    /// Sealed bytes, then the content of the chunk that is still open.
-    bytes: Vec<u8>,
-    /// Where the open chunk begins.
+    sealed: Vec<Vec<u8>>,
+    sealed_bytes: usize,
+    /// What is sealed up to `open_at`, and from there the content of the open chunk. It never grows beyond
+    /// [`PIECE_BYTES`], so that the buffers of long messages are all alike.
+    piece: Vec<u8>,
     open_at: usize,
     counter: u32,
     content_bytes: u64,
     hash: Sha256,
 }
 
+/// A chunk, its tag, and what may stand before it: the longest header.
+const PIECE_BYTES: usize = CHUNK_BYTES + TAG_BYTES + Header::BYTES_MAX;
+
 impl Sealer {
     /// Starts a message; its header is the first that is sealed.
     pub fn new(mailbox: MailboxId, message: MessageId, encapsulation: &Encapsulation) -> Self {
         let (header, keys) = Header::create(mailbox, message, encapsulation);
-        let bytes = header.to_bytes();
+        let piece = header.to_bytes();
         Self {
             keys,
-            header_hash: sha256(&bytes),
-            open_at: bytes.len(),
-            bytes,
+            header_hash: sha256(&piece),
+            sealed: Vec::new(),
+            sealed_bytes: 0,
+            open_at: piece.len(),
+            piece,
             counter: 0,
             content_bytes: 0,
             hash: Sha256::new(),
         }
     }
 
-    /// Takes the next piece of content. A chunk is sealed when it is full and more comes.
-    pub fn write(&mut self, mut content: &[u8]) -> Result<(), SealError> {
-        self.content_bytes += content.len() as u64;
-        self.hash.update(content);
-        loop {
-            let room = CHUNK_BYTES - (self.bytes.len() - self.open_at);
-            let (now, later) = content.split_at(content.len().min(room));
-            self.make_room(now.len());
-            self.bytes.extend_from_slice(now);
-            if later.is_empty() {
-                return Ok(());
-            }
+    /// Takes content, as much as the open chunk has room for; returns how many octets. A chunk that is full when more
+    /// comes is sealed, and nothing is taken yet (0), so that the caller can first store what is sealed.
+    pub fn write(&mut self, content: &[u8]) -> Result<usize, SealError> {
+        let room = CHUNK_BYTES - (self.piece.len() - self.open_at);
+        if room == 0 && !content.is_empty() {
             self.seal_chunk(false)?;
-            content = later;
+            self.put_aside();
+            return Ok(0);
         }
+        let taken = &content[..content.len().min(room)];
+        self.make_room(taken.len());
+        self.piece.extend_from_slice(taken);
+        self.hash.update(taken);
+        self.content_bytes += taken.len() as u64;
+        Ok(taken.len())
     }
 
-    /// What is sealed and was not dropped yet.
-    pub fn sealed(&self) -> &[u8] {
-        &self.bytes[..self.open_at]
+    /// Octets that [`Sealer::take_sealed`] would hand out.
+    pub fn sealed_bytes(&self) -> usize {
+        self.sealed_bytes
     }
 
-    /// Forgets what [`Sealer::sealed`] shows.
-    pub fn drop_sealed(&mut self) {
-        self.bytes.drain(..self.open_at);
-        self.open_at = 0;
+    /// Hands the whole pieces that are sealed to `store`, which may keep none of them: their memory is used again.
+    pub fn take_sealed<E>(&mut self, store: impl FnOnce(&[Vec<u8>]) -> Result<(), E>) -> Result<(), E> {
+        store(&self.sealed)?;
+        self.sealed_bytes = 0;
+        let mut buffers = std::mem::take(&mut self.sealed).into_iter();
+        if self.piece.capacity() == 0 {
+            self.piece = buffers.next().unwrap_or_default();
+            self.piece.clear();
+        }
+        Ok(())
     }
 
     /// Octets of content taken so far.
@@ -101,17 +114,17 @@ impl Sealer {
         self.hash.clone().finish()
     }
 
-    /// Seals the rest and the trailer. Returns all sealed bytes that were not dropped, and what is stored beside them.
+    /// Seals the rest and the trailer. Returns all sealed pieces that were not taken, and what is stored beside them.
     pub fn finish(
         mut self,
         trace_fields: Vec<u8>,
         envelope: Vec<u8>,
-    ) -> Result<(Vec<u8>, Sealed), SealError> {
+    ) -> Result<(Vec<Vec<u8>>, Sealed), SealError> {
         let bytes = TRAILER_FIXED_BYTES + trace_fields.len() + envelope.len();
         if bytes > TRAILER_BYTES_MAX {
             return Err(SealError::TrailerTooLong { bytes });
         }
-        if self.bytes.len() > self.open_at {
+        if self.piece.len() > self.open_at {
             self.seal_chunk(false)?;
         }
         let trailer = Trailer {
@@ -121,31 +134,39 @@ impl Sealer {
             envelope,
         };
         let before = self.open_at;
-        self.bytes.reserve_exact(bytes + TAG_BYTES);
-        trailer.write(&mut self.bytes);
+        self.piece.reserve_exact(bytes + TAG_BYTES);
+        trailer.write(&mut self.piece);
         self.seal_chunk(true)?;
-        let sealed =
-            Sealed { served_bytes: trailer.served_bytes(), trailer_bytes: self.bytes.len() - before };
-        Ok((std::mem::take(&mut self.bytes), sealed))
+        let trailer_bytes = self.piece.len() - before;
+        self.put_aside();
+        let sealed = Sealed { served_bytes: trailer.served_bytes(), trailer_bytes };
+        Ok((std::mem::take(&mut self.sealed), sealed))
     }
 
     /// Small messages grow as they come; a longer one gets room for its whole chunk at once, and no more.
     fn make_room(&mut self, octets: usize) {
         const SMALL_BYTES_MAX: usize = 16 * 1024;
-        let open = self.bytes.len() - self.open_at;
-        if self.bytes.capacity() - self.bytes.len() < octets + TAG_BYTES && open + octets > SMALL_BYTES_MAX {
-            self.bytes.reserve_exact(CHUNK_BYTES - open + TAG_BYTES);
+        let needed = self.piece.len() + octets + TAG_BYTES;
+        if self.piece.capacity() < needed && needed > SMALL_BYTES_MAX {
+            self.piece.reserve_exact(PIECE_BYTES - self.piece.len());
         }
     }
 
     fn seal_chunk(&mut self, last: bool) -> Result<(), SealError> {
         let next = self.counter.checked_add(1).ok_or(SealError::TooManyChunks)?;
         let nonce = nonce(self.keys.nonce_prefix, self.counter, last);
-        let tag = self.keys.key.seal(nonce, &self.header_hash.0, &mut self.bytes[self.open_at..]);
-        self.bytes.extend_from_slice(&tag);
-        self.open_at = self.bytes.len();
+        let tag = self.keys.key.seal(nonce, &self.header_hash.0, &mut self.piece[self.open_at..]);
+        self.piece.extend_from_slice(&tag);
+        self.open_at = self.piece.len();
         self.counter = next;
         Ok(())
+    }
+
+    /// Begins a new piece; all of this one is sealed.
+    fn put_aside(&mut self) {
+        self.sealed_bytes += self.piece.len();
+        self.sealed.push(std::mem::take(&mut self.piece));
+        self.open_at = 0;
     }
 }
 
@@ -158,7 +179,7 @@ impl std::fmt::Debug for Sealer {
 impl Drop for Sealer {
     fn drop(&mut self) {
         // What is sealed already need not be wiped.
-        if let Some(open) = self.bytes.get_mut(self.open_at..) {
+        if let Some(open) = self.piece.get_mut(self.open_at..) {
             zeroize::Zeroize::zeroize(open);
         }
     }
