@@ -116,6 +116,8 @@ fn scan_segment(
                 if let Some(entry) = catalog.segments.get_mut(number) {
                     entry.bytes = at;
                 }
+                // The next segment is read into the same memory.
+                file.drop_cache();
                 return Ok(at);
             }
         }

@@ -12,7 +12,7 @@ use crate::foreign::{self, Postfix};
 use crate::program::{Kind, NewMailbox, Program};
 
 /// The loads measured, their names as printed.
-const ROWS: [(&str, Load); 8] = [
+const ROWS: [(&str, Load); 9] = [
     ("1 × 5 KB", clear(1, 5_000)),
     ("16 × 5 KB", clear(16, 5_000)),
     ("64 × 5 KB", clear(64, 5_000)),
@@ -20,11 +20,12 @@ const ROWS: [(&str, Load); 8] = [
     ("16 × 50 KB", clear(16, 50_000)),
     ("64 × 50 KB", clear(64, 50_000)),
     ("16 × 5 MB", clear(16, 5_000_000)),
-    ("16 × 50 KB STARTTLS", Load { sessions: 16, bytes: 50_000, security: Security::StartTls }),
+    ("16 × 50 KB STARTTLS", Load::new(16, 50_000, Security::StartTls)),
+    ("16 × 5 KB STARTTLS each", Load::new(16, 5_000, Security::StartTls).reconnecting()),
 ];
 
 const fn clear(sessions: usize, bytes: usize) -> Load {
-    Load { sessions, bytes, security: Security::Clear }
+    Load::new(sessions, bytes, Security::Clear)
 }
 
 /// The rates of one load.
@@ -45,14 +46,14 @@ pub fn run(plan: &Plan) -> Result<()> {
         "\nSMTP intake: sessions × size of a message; acknowledged, that is durable, messages per second"
     );
     println!(
-        "{:20} {:>22} {:>20} {:>6} {:>24} {:>8} {:>18}",
+        "{:23} {:>22} {:>20} {:>6} {:>24} {:>8} {:>18}",
         "", "ours", "Postfix hold", "ratio", "raw group commit", "ours/raw", "syncs of 4 KiB"
     );
     let postfix = start_postfix(&plan.dir)?;
     for (name, load) in ROWS.into_iter().filter(|(name, _)| plan.wants(name)) {
         let row = measure(plan, postfix.as_ref(), name, load)?;
         println!(
-            "{name:20} {:>22} {:>20} {:>6.2} {:>24} {:>8.2} {:>18}",
+            "{name:23} {:>22} {:>20} {:>6.2} {:>24} {:>8.2} {:>18}",
             row.ours,
             row.postfix,
             row.ours.median() / row.postfix.median(),

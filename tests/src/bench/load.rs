@@ -20,13 +20,17 @@ pub struct Load {
     pub sessions: usize,
     /// Octets of each message, before dot-stuffing.
     pub bytes: usize,
-    /// In clear or by STARTTLS; every connection is secured once and then kept.
+    /// In clear or by STARTTLS.
     pub security: Security,
+    /// A connection of its own for every message, with its own handshake; else each session keeps its connection.
+    pub reconnect: bool,
 }
 
 /// One session: a connection and the message that it repeats.
 struct Sender {
     client: SmtpClient,
+    /// Where and how to connect anew for the next message.
+    reconnect: Option<(SocketAddr, Security)>,
     envelope: Vec<u8>,
     content: Vec<u8>,
 }
@@ -34,8 +38,10 @@ struct Sender {
 impl Sender {
     fn connect(address: SocketAddr, to: &str, load: Load, number: usize) -> Result<Self> {
         let client = SmtpClient::connect(address, load.security)?;
+        let reconnect = load.reconnect.then_some((address, load.security));
         let envelope = format!("MAIL FROM:<sender@example.org>\r\nRCPT TO:<{to}>\r\nDATA\r\n").into_bytes();
-        let mut sender = Self { client, envelope, content: stuffed(&messages::sized(number, load.bytes)) };
+        let mut sender =
+            Self { client, reconnect, envelope, content: stuffed(&messages::sized(number, load.bytes)) };
         // The first message is a warm-up: the peer's process is there and has its files open.
         sender.send()?;
         Ok(sender)
@@ -47,7 +53,12 @@ impl Sender {
             self.expect(expected)?;
         }
         self.client.wire.send(&self.content)?;
-        self.expect(250)
+        self.expect(250)?;
+        if let Some((address, security)) = self.reconnect {
+            let next = SmtpClient::connect(address, security)?;
+            std::mem::replace(&mut self.client, next).quit()?;
+        }
+        Ok(())
     }
 
     fn expect(&mut self, code: u16) -> Result<()> {
@@ -58,6 +69,32 @@ impl Sender {
 }
 
 impl Load {
+    /// Each session keeps its connection.
+    pub const fn new(sessions: usize, bytes: usize, security: Security) -> Self {
+        Self { sessions, bytes, security, reconnect: false }
+    }
+
+    /// With a connection of its own for every message.
+    #[must_use]
+    pub const fn reconnecting(self) -> Self {
+        Self { reconnect: true, ..self }
+    }
+
+    /// Sends `count` messages over the sessions together, each session the same one again and again.
+    pub fn repeat(self, address: SocketAddr, to: &str, count: usize) -> Result<()> {
+        let session = |number| {
+            let share = (number..count).step_by(self.sessions).len();
+            if share == 0 {
+                return Ok(());
+            }
+            let mut sender = Sender::connect(address, to, self, number)?;
+            // Its first message is sent.
+            (1..share).try_for_each(|_| sender.send())?;
+            sender.client.quit()
+        };
+        in_threads(self.sessions, session).map(drop)
+    }
+
     /// Sends to `to` for a time; messages acknowledged per second.
     pub fn run(self, address: SocketAddr, to: &str, time: Duration) -> Result<f64> {
         let barrier = Barrier::new(self.sessions);

@@ -4,6 +4,8 @@
 //! |---|---|
 //! | [`intake`] | SMTP intake: ours, Postfix's hold queue, a raw group commit |
 //! | [`download`] | POP3S download: ours and Dovecot |
+//! | [`memory`] | what the gateway's process takes |
+//! | [`scale`] | whether cost grows with what waits |
 //! | [`load`], [`reader`] | the generator of SMTP load, the raw POP3 reader |
 //! | [`raw_disk`] | what the disk does without any mail program |
 //! | [`dovecot`] | a Dovecot of its own |
@@ -17,8 +19,10 @@ pub mod dovecot;
 pub mod download;
 pub mod intake;
 pub mod load;
+pub mod memory;
 pub mod raw_disk;
 pub mod reader;
+pub mod scale;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -40,6 +44,10 @@ pub struct Plan {
     pub download_messages: usize,
     /// A directory on a real disk.
     pub dir: PathBuf,
+    /// Sessions with long messages at once.
+    pub memory_sessions: usize,
+    /// The most messages that wait in the spool.
+    pub scale_messages: usize,
     /// Measures only rows whose name holds this.
     pub only: Option<String>,
 }
@@ -47,12 +55,28 @@ pub struct Plan {
 impl Plan {
     /// The plan that `make bench` follows.
     pub fn full(dir: PathBuf) -> Self {
-        Self { rounds: 3, turn: Duration::from_secs(2), download_messages: 2000, dir, only: None }
+        Self {
+            rounds: 3,
+            turn: Duration::from_secs(2),
+            download_messages: 2000,
+            dir,
+            memory_sessions: 1000,
+            scale_messages: 1_000_000,
+            only: None,
+        }
     }
 
     /// One round of short turns: shows that everything runs, the figures are rough.
     pub fn quick(dir: PathBuf) -> Self {
-        Self { rounds: 1, turn: Duration::from_millis(800), download_messages: 1000, dir, only: None }
+        Self {
+            rounds: 1,
+            turn: Duration::from_millis(800),
+            download_messages: 1000,
+            dir,
+            memory_sessions: 50,
+            scale_messages: 10_000,
+            only: None,
+        }
     }
 
     /// Whether the row of that name is asked for.
