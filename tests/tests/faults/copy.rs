@@ -53,13 +53,19 @@ fn a_copy_taken_under_load_holds_what_was_acknowledged_before() -> Result<()> {
         ensure!(!promised.is_empty(), "seed {seed}: something was promised");
         for number in promised {
             let count = held.iter().filter(|held| **held == number).count();
-            ensure!(count == 1, "seed {seed}: message {number} is {count} times in the copy's mailbox {mailbox}");
+            ensure!(
+                count == 1,
+                "seed {seed}: message {number} is {count} times in the copy's mailbox {mailbox}"
+            );
         }
         let now = load.ledger();
         for number in held {
             let key = (mailbox, number);
             let deleted = before.knows(key) && before.copies(key).most < 1;
-            ensure!(now.knows(key) && !deleted, "seed {seed}: message {number} is in the copy's mailbox {mailbox}");
+            ensure!(
+                now.knows(key) && !deleted,
+                "seed {seed}: message {number} is in the copy's mailbox {mailbox}"
+            );
         }
     }
     restored.stop().context("stopping")?;

@@ -73,7 +73,8 @@ impl Stage {
 
     /// What is left is served, the other mailbox does not notice, both take mail.
     fn check(&self, left: &[usize]) -> Result<()> {
-        let expected: Vec<Vec<u8>> = left.iter().map(|at| messages::sized(OURS[*at].0, OURS[*at].1)).collect();
+        let expected: Vec<Vec<u8>> =
+            left.iter().map(|at| messages::sized(OURS[*at].0, OURS[*at].1)).collect();
         ensure!(self.readable(&self.ours)? == expected, "what is not damaged is served");
         ensure!(self.readable(&self.others)? == [messages::sized(OTHERS.0, OTHERS.1)], "others are served");
         Ok(())
@@ -104,7 +105,9 @@ impl Stage {
     fn file(&self, folder: &str) -> Result<PathBuf> {
         let entries = std::fs::read_dir(self.gateway.data_dir().join("spool").join(folder))?;
         let mut paths: Vec<PathBuf> = entries.map(|entry| Ok(entry?.path())).collect::<Result<_>>()?;
-        paths.retain(|path| path.extension().is_some_and(|extension| extension == "seg" || extension == "msg"));
+        paths.retain(|path| {
+            path.extension().is_some_and(|extension| extension == "seg" || extension == "msg")
+        });
         paths.sort();
         paths.pop().with_context(|| format!("nothing in {folder}"))
     }
@@ -117,7 +120,8 @@ fn records(segment: &Path) -> Result<Vec<u64>> {
     let mut found = Vec::new();
     while octets.get(at..at + 4) == Some(b"PSR1") {
         found.push(at as u64);
-        let body = if octets[at + 4] == 1 { u64::from_be_bytes(octets[at + 48..at + 56].try_into()?) } else { 0 };
+        let body =
+            if octets[at + 4] == 1 { u64::from_be_bytes(octets[at + 48..at + 56].try_into()?) } else { 0 };
         at += 68 + usize::try_from(body)?;
     }
     Ok(found)
@@ -178,7 +182,8 @@ fn a_segment_cut_short_while_stopped_serves_what_is_left() -> Result<()> {
 #[test]
 fn a_large_file_damaged_while_stopped_costs_one_message() -> Result<()> {
     type Harm = fn(&Path) -> Result<()>;
-    let harms: [Harm; 3] = [|file| cut(file, 1000), |file| flip(file, 200_000), |file| Ok(std::fs::remove_file(file)?)];
+    let harms: [Harm; 3] =
+        [|file| cut(file, 1000), |file| flip(file, 200_000), |file| Ok(std::fs::remove_file(file)?)];
     for harm in harms {
         let mut stage = Stage::new()?;
         let large = stage.file("large")?;

@@ -53,9 +53,8 @@ fn work_and_die(gateway: &mut Program, load: &Load, round: u64, random: &mut Ran
         let workers = load.start(scope, &doors, round);
         let wanted = random.below(60);
         // Fewer when a worker failed and the others wait for nothing.
-        let counted = (0..wanted)
-            .take_while(|_| accepted.recv_timeout(Duration::from_secs(60)).is_ok())
-            .count();
+        let counted =
+            (0..wanted).take_while(|_| accepted.recv_timeout(Duration::from_secs(60)).is_ok()).count();
         // Not to wait for something, but to be at no particular place.
         std::thread::sleep(Duration::from_micros(random.below(20_000) as u64));
         doors.killed.store(true, Ordering::SeqCst);

@@ -5,59 +5,62 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result, ensure};
 
 /// A message in a mailbox: the mailbox's place in the list, the message's number.
-pub type Key = (usize, usize);
+pub(crate) type Key = (usize, usize);
 
 /// Between two answers the bounds differ: what is under way may have happened or not.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Copies {
+pub(crate) struct Copies {
     /// Acknowledged, and no deletion begun. Below zero when a deletion was begun before the sender read its 250.
-    pub least: i32,
+    pub(crate) least: i32,
     /// Begun and not refused, and no deletion acknowledged.
-    pub most: i32,
+    pub(crate) most: i32,
 }
 
 /// Every message that anybody was promised something about.
 #[derive(Debug, Clone, Default)]
-pub struct Ledger(BTreeMap<Key, Copies>);
+pub(crate) struct Ledger(BTreeMap<Key, Copies>);
 
 impl Ledger {
     /// Its end is about to be sent.
-    pub fn announced(&mut self, key: Key) {
+    pub(crate) fn announced(&mut self, key: Key) {
         self.0.entry(key).or_default().most += 1;
     }
 
     /// 250.
-    pub fn accepted(&mut self, key: Key) {
+    pub(crate) fn accepted(&mut self, key: Key) {
         self.0.entry(key).or_default().least += 1;
     }
 
     /// QUIT is about to be sent.
-    pub fn deleting(&mut self, key: Key) {
+    pub(crate) fn deleting(&mut self, key: Key) {
         self.0.entry(key).or_default().least -= 1;
     }
 
     /// +OK to QUIT.
-    pub fn deleted(&mut self, key: Key) {
+    pub(crate) fn deleted(&mut self, key: Key) {
         self.0.entry(key).or_default().most -= 1;
     }
 
     /// Its copies now; none when nobody sent it.
-    pub fn copies(&self, key: Key) -> Copies {
+    pub(crate) fn copies(&self, key: Key) -> Copies {
         self.0.get(&key).copied().unwrap_or_default()
     }
 
     /// Whether anybody ever sent it whole.
-    pub fn knows(&self, key: Key) -> bool {
+    pub(crate) fn knows(&self, key: Key) -> bool {
         self.0.contains_key(&key)
     }
 
     /// What a mailbox must hold.
-    pub fn promised(&self, mailbox: usize) -> impl Iterator<Item = usize> {
-        self.0.iter().filter(move |((at, _), copies)| *at == mailbox && copies.least > 0).map(|(key, _)| key.1)
+    pub(crate) fn promised(&self, mailbox: usize) -> impl Iterator<Item = usize> {
+        self.0
+            .iter()
+            .filter(move |((at, _), copies)| *at == mailbox && copies.least > 0)
+            .map(|(key, _)| key.1)
     }
 
     /// Compares what a mailbox holds with what was promised, while nothing is under way; nothing is in doubt behind it.
-    pub fn settle(&mut self, mailbox: usize, held: &[usize]) -> Result<()> {
+    pub(crate) fn settle(&mut self, mailbox: usize, held: &[usize]) -> Result<()> {
         let mut counts: BTreeMap<usize, i32> = BTreeMap::new();
         for number in held {
             *counts.entry(*number).or_default() += 1;

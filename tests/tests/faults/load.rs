@@ -14,16 +14,16 @@ use postern_tests::{Security, messages};
 use crate::ledger::{Key, Ledger};
 
 /// For the gateway's configuration: what is longer is refused.
-pub const LIMITS: &str = "[limits]\nmax_message_size = \"1 MiB\"\nlogin_failure_pause = \"1 ms\"\n";
+pub(crate) const LIMITS: &str = "[limits]\nmax_message_size = \"1 MiB\"\nlogin_failure_pause = \"1 ms\"\n";
 const TOO_LONG: usize = 1024 * 1024 + 1;
 
 /// Chance (SplitMix64), the same for the same seed.
 #[derive(Debug)]
-pub struct Random(pub u64);
+pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
     /// A number below `end`.
-    pub fn below(&mut self, end: usize) -> usize {
+    pub(crate) fn below(&mut self, end: usize) -> usize {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -33,34 +33,34 @@ impl Random {
 }
 
 /// A number from the environment, as `make soak` sets it.
-pub fn number(variable: &str, default: u64) -> u64 {
+pub(crate) fn number(variable: &str, default: u64) -> u64 {
     std::env::var(variable).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 
 /// What all who work on one gateway share, also across its restarts.
 #[derive(Debug)]
-pub struct Load {
-    pub mailboxes: Vec<NewMailbox>,
-    pub seed: u64,
+pub(crate) struct Load {
+    pub(crate) mailboxes: Vec<NewMailbox>,
+    pub(crate) seed: u64,
     ledger: Mutex<Ledger>,
     next: AtomicUsize,
 }
 
 /// Where the gateway listens this time, and when to end.
 #[derive(Debug)]
-pub struct Doors {
+pub(crate) struct Doors {
     smtp: SocketAddr,
     pop3s: SocketAddr,
     /// From now on a broken connection is no failure.
-    pub killed: AtomicBool,
+    pub(crate) killed: AtomicBool,
     /// End behind the present session.
-    pub stop: AtomicBool,
+    pub(crate) stop: AtomicBool,
     /// Told of each 250.
-    pub accepted: mpsc::Sender<()>,
+    pub(crate) accepted: mpsc::Sender<()>,
 }
 
 impl Doors {
-    pub fn of(gateway: &Program, accepted: mpsc::Sender<()>) -> Result<Self> {
+    pub(crate) fn of(gateway: &Program, accepted: mpsc::Sender<()>) -> Result<Self> {
         let status = gateway.json(&["status"])?;
         let address = |listener: &str| -> Result<SocketAddr> {
             Ok(status["listening"][listener][0].as_str().context("not listening")?.parse()?)
@@ -72,17 +72,17 @@ impl Doors {
 
 impl Load {
     /// A load for two new mailboxes.
-    pub fn new(gateway: &Program, seed: u64) -> Result<Self> {
+    pub(crate) fn new(gateway: &Program, seed: u64) -> Result<Self> {
         let mailboxes = vec![NewMailbox::create(gateway, "one")?, NewMailbox::create(gateway, "two")?];
         Ok(Self { mailboxes, seed, ledger: Mutex::default(), next: AtomicUsize::new(1) })
     }
 
-    pub fn ledger(&self) -> MutexGuard<'_, Ledger> {
+    pub(crate) fn ledger(&self) -> MutexGuard<'_, Ledger> {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Message by number: most are short, some are kept in files of their own.
-    pub fn message(&self, number: usize) -> Vec<u8> {
+    pub(crate) fn message(&self, number: usize) -> Vec<u8> {
         let mut random = Random(self.seed ^ (number as u64) << 20);
         let bytes = match random.below(20) {
             0..12 => 500 + random.below(5_000),
@@ -93,7 +93,7 @@ impl Load {
     }
 
     /// Which message that is that was served; an error when it is not whole.
-    pub fn recognise(&self, served: &[u8]) -> Result<usize> {
+    pub(crate) fn recognise(&self, served: &[u8]) -> Result<usize> {
         let content = without_trace(served);
         let head = String::from_utf8_lossy(&content[..content.len().min(400)]);
         let number = head.split("Message-ID: <").nth(1).and_then(|rest| rest.split('@').next());
@@ -104,7 +104,7 @@ impl Load {
 
     /// Starts senders and archivers. Each ends when told to, or with the gateway when that is killed; an error is
     /// whatever else went wrong.
-    pub fn start<'s>(
+    pub(crate) fn start<'s>(
         &'s self,
         scope: &'s Scope<'s, '_>,
         doors: &'s Doors,
@@ -158,7 +158,8 @@ impl Load {
             let number = self.next.fetch_add(1, Ordering::SeqCst);
             match random.below(24) {
                 0 => {
-                    let reply = client.send("a@example.com", &[mailbox], &messages::sized(number, TOO_LONG))?;
+                    let reply =
+                        client.send("a@example.com", &[mailbox], &messages::sized(number, TOO_LONG))?;
                     ensure!(reply.code == 552, "too long: {reply:?}");
                 }
                 1 => {
@@ -227,13 +228,13 @@ impl Load {
         client.quit()
     }
 
-    pub fn login(&self, doors: &Doors, mailbox: usize) -> Result<Pop3Client> {
+    pub(crate) fn login(&self, doors: &Doors, mailbox: usize) -> Result<Pop3Client> {
         let NewMailbox { id, password, .. } = &self.mailboxes[mailbox];
         Pop3Client::login(doors.pop3s, Security::Implicit, id, password)
     }
 
     /// The same once whoever vanished is noticed.
-    pub fn login_when_free(&self, doors: &Doors, mailbox: usize) -> Result<Pop3Client> {
+    pub(crate) fn login_when_free(&self, doors: &Doors, mailbox: usize) -> Result<Pop3Client> {
         loop {
             match self.login(doors, mailbox) {
                 Err(error) if error.to_string().contains("[IN-USE]") => {}
@@ -278,7 +279,7 @@ impl Load {
 
     /// While nothing is under way: each mailbox holds what was promised, byte for byte, and nothing else. Of a full one,
     /// half is deleted.
-    pub fn check(&self, gateway: &Program, random: &mut Random) -> Result<usize> {
+    pub(crate) fn check(&self, gateway: &Program, random: &mut Random) -> Result<usize> {
         let doors = Doors::of(gateway, mpsc::channel().0)?;
         let mut held = 0;
         for mailbox in 0..self.mailboxes.len() {

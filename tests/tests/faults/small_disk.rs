@@ -150,7 +150,10 @@ fn a_full_disk_costs_a_4xx_and_deleting_makes_room() -> Result<()> {
     stage.check("emptied a little")?;
 
     let filler = stage.gateway.data_dir().join("filler");
-    let filled = Command::new("dd").args(["if=/dev/zero", "bs=64k"]).arg(format!("of={}", filler.display())).output()?;
+    let filled = Command::new("dd")
+        .args(["if=/dev/zero", "bs=64k"])
+        .arg(format!("of={}", filler.display()))
+        .output()?;
     ensure!(!filled.status.success(), "there is no end of it");
     for bytes in [2_000, 500_000] {
         let code = stage.send(bytes)?;
@@ -198,8 +201,11 @@ fn a_read_only_disk_costs_a_4xx_and_is_read_on() -> Result<()> {
     for bytes in [2_000, 400_000, 60_000] {
         assert_eq!(stage.send(bytes)?, 250);
     }
-    let spool = stage.gateway.data_dir().join("spool");
-    let chattr = |how: &str| run(Command::new("chattr").arg("-R").arg(how).arg(&spool)).map(drop);
+    let data_dir = stage.gateway.data_dir();
+    let chattr = |how: &str| -> Result<()> {
+        run(Command::new("chattr").arg("-R").arg(how).arg(data_dir.join("spool")))?;
+        run(Command::new("chattr").arg(how).arg(&data_dir)).map(drop)
+    };
     chattr("+i")?;
     let refused = [stage.send(2_000)?, stage.send(400_000)?];
     let read = stage.check("immutable");
