@@ -1,12 +1,13 @@
 # Everything a developer or CI runs. `make` alone says what there is.
 
 CARGO ?= cargo
-.PHONY: help demo run test check bench fmt install-test-tools
+.PHONY: help demo run test soak check bench fmt install-test-tools
 
 help:
 	@echo "make demo    build both programs and show a journal report's way through them"
 	@echo "make run     keep both programs running in ./data, on free ports that it prints"
 	@echo "make test    install what the tests need, then run every test"
+	@echo "make soak    fault tests and fuzzing for MINUTES=10, with new seeds until one fails"
 	@echo "make check   format, lints, licences, tidiness"
 	@echo "make bench   performance beside Postfix and Dovecot, as ratios from one run"
 
@@ -21,6 +22,9 @@ run:
 test: install-test-tools
 	$(CARGO) build --workspace --bins
 	$(CARGO) nextest run --workspace
+
+soak: install-test-tools
+	@CARGO="$(CARGO)" tests/scripts/soak $(or $(MINUTES),10) $(SEED)
 
 check:
 	$(CARGO) fmt --all --check

@@ -89,6 +89,12 @@ impl Core {
         self.clock.moment().since(self.started.0)
     }
 
+    /// So little is free that what is dead gets no grace (see the spool's `sweep`).
+    pub fn is_nearly_full(&self) -> bool {
+        let free = self.disk.free_bytes(&self.settings.data_dir);
+        free.is_ok_and(|free| free < 2 * spool::Settings::default().reserve_bytes)
+    }
+
     /// By how many milliseconds the calendar clock was moved since it was opened.
     fn clock_moved_ms(&self) -> i64 {
         let elapsed = i64::try_from(self.uptime().as_millis()).unwrap_or(i64::MAX);

@@ -24,6 +24,8 @@ use crate::pop3_server::{self, Pop3Server, SpooledMaildrops};
 use crate::smtp_receiver::{SessionSettings, SmtpServer, SpooledMailboxes};
 
 const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
+/// On a disk that is nearly full senders wait for what a sweep gives back.
+const SWEEP_INTERVAL_FULL: Duration = Duration::from_secs(3);
 const SMTP_REFUSAL: &[u8] = b"421 4.7.0 Too many connections, try again later\r\n";
 
 /// One entry of `[listen]`.
@@ -203,11 +205,16 @@ async fn forget_secrets(core: Arc<Core>, mut stopped: Shutdown) {
 }
 
 async fn sweep_now_and_then(core: Arc<Core>, mut stopped: Shutdown) {
+    let mut swept_at = core.clock.moment();
     loop {
         tokio::select! {
-            () = tokio::time::sleep(SWEEP_INTERVAL) => {}
+            () = tokio::time::sleep(SWEEP_INTERVAL_FULL) => {}
             () = stopped.requested() => return,
         }
+        if core.clock.moment().since(swept_at) < SWEEP_INTERVAL && !core.is_nearly_full() {
+            continue;
+        }
+        swept_at = core.clock.moment();
         let spool = Arc::clone(&core.spool);
         match tokio::task::spawn_blocking(move || spool.sweep()).await {
             Ok(Ok(swept)) if swept != crate::spool::Swept::default() => tracing::info!(?swept, "spool swept"),

@@ -46,15 +46,14 @@ impl Maildrops for SpooledMaildrops {
             SpoolError::Gone { .. } => ReadError::Gone { id },
             other => ReadError::Io { id, what: other.to_string() },
         })?;
-        let (place, expected, served_bytes) = (body.damage(""), body.expected(), body.served_bytes());
-        let opener = Opener::new(body, expected, key).map_err(|error| read_error(id, &place, &error))?;
+        let (expected, served_bytes) = (body.expected(), body.served_bytes());
+        let place = Place { spool: Arc::clone(&self.spool), id, damage: body.damage("") };
+        let opener = Opener::new(body, expected, key).map_err(|error| place.error(&error))?;
         if opener.trailer().served_bytes() != served_bytes {
-            let what =
-                Damage { what: "the record gives another size than the sealed message".into(), ..place };
-            return Err(ReadError::Damaged { id, what: what.to_string() });
+            return Err(place.damaged("the record gives another size than the sealed message".into()));
         }
         let trace = opener.trailer().trace_fields.clone();
-        Ok(SpooledMessage { id, place, opener, trace, trace_sent: false })
+        Ok(SpooledMessage { place, opener, trace, trace_sent: false })
     }
 
     async fn delete(&self, mailbox: MailboxId, ids: &[MessageId]) -> Result<(), DeleteError> {
@@ -66,8 +65,7 @@ impl Maildrops for SpooledMaildrops {
 /// A message of the spool, being read.
 #[derive(Debug)]
 pub struct SpooledMessage {
-    id: MessageId,
-    place: Damage,
+    place: Place,
     opener: Opener<SealedBody>,
     trace: Vec<u8>,
     trace_sent: bool,
@@ -78,17 +76,38 @@ impl ServedMessage for SpooledMessage {
         if !std::mem::replace(&mut self.trace_sent, true) && !self.trace.is_empty() {
             return Ok(Some(&self.trace));
         }
-        let Self { id, place, opener, .. } = self;
-        opener.next_chunk().map_err(|error| read_error(*id, place, &error))
+        let Self { place, opener, .. } = self;
+        opener.next_chunk().map_err(|error| place.error(&error))
     }
 }
 
-fn read_error(id: MessageId, place: &Damage, error: &OpenError) -> ReadError {
-    let what = Damage { what: error.to_string(), ..place.clone() }.to_string();
-    match error {
-        OpenError::Io(source) if source.kind() != std::io::ErrorKind::UnexpectedEof => {
-            ReadError::Io { id, what }
+/// Where a message lies, and who is told when it cannot be opened.
+#[derive(Debug)]
+struct Place {
+    spool: Arc<dyn Spool>,
+    id: MessageId,
+    damage: Damage,
+}
+
+impl Place {
+    fn error(&self, error: &OpenError) -> ReadError {
+        match error {
+            OpenError::Io(source) if source.kind() != std::io::ErrorKind::UnexpectedEof => {
+                ReadError::Io { id: self.id, what: self.with(error.to_string()).to_string() }
+            }
+            _ => self.damaged(error.to_string()),
         }
-        _ => ReadError::Damaged { id, what },
+    }
+
+    /// Also for `status` and `doctor`: at start only headers are read, so nobody knows yet.
+    fn damaged(&self, what: String) -> ReadError {
+        let damage = self.with(what);
+        let what = damage.to_string();
+        self.spool.report(damage);
+        ReadError::Damaged { id: self.id, what }
+    }
+
+    fn with(&self, what: String) -> Damage {
+        Damage { what, ..self.damage.clone() }
     }
 }

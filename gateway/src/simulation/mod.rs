@@ -12,7 +12,8 @@
 //! ([`SegmentSpool::open_stepped`](crate::spool::SegmentSpool::open_stepped)), and what waits for it is a future that is
 //! polled by hand, without a runtime. Keys and ids are random all the same; nothing depends on them.
 //!
-//! `POSTERN_SOAK_ROUNDS=n` runs n times as many seeds; `POSTERN_SIMULATION_SEED=s` only that one.
+//! `POSTERN_SOAK_ROUNDS=n` runs n times as many seeds, `POSTERN_SOAK_SEED=s` others; `POSTERN_SIMULATION_SEED=s` only that
+//! one.
 //!
 //! Not here: TLS, sockets, deadlines (`listen` and the drivers, tested from outside), passwords of real cost.
 
@@ -48,7 +49,11 @@ fn run(seed: u64) -> Vec<String> {
 fn simulation() {
     let seeds = match number("POSTERN_SIMULATION_SEED") {
         Some(seed) => seed..seed + 1,
-        None => 0..SEEDS * number("POSTERN_SOAK_ROUNDS").unwrap_or(1),
+        None => {
+            let seeds = SEEDS * number("POSTERN_SOAK_ROUNDS").unwrap_or(1);
+            let first = number("POSTERN_SOAK_SEED").unwrap_or(0).wrapping_mul(seeds);
+            first..first.saturating_add(seeds)
+        }
     };
     for seed in seeds {
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| run(seed))) {

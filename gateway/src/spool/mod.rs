@@ -129,6 +129,8 @@ pub trait Spool: std::fmt::Debug + Send + Sync + 'static {
     fn sweep(&self) -> Result<Swept, SpoolError>;
     /// What was found damaged since the start.
     fn damage(&self) -> Vec<Damage>;
+    /// Adds what was found by whoever opened a message.
+    fn report(&self, damage: Damage);
 }
 
 /// A sealed message to be stored.

@@ -174,6 +174,10 @@ impl Spool for SegmentSpool {
     fn damage(&self) -> Vec<Damage> {
         self.inner.catalog().damage.clone()
     }
+
+    fn report(&self, damage: Damage) {
+        self.inner.catalog().report(damage);
+    }
 }
 
 impl Drop for SegmentSpool {

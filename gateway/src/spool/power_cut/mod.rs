@@ -3,7 +3,7 @@
 //! `workload` does random things to a spool and writes down, in a `ledger`, what was promised; afterwards the ledger says
 //! whether the spool holds it. Only the [`Spool`](super::Spool) trait is used, so nothing here depends on how it writes.
 //!
-//! `POSTERN_SOAK_ROUNDS=n` runs n different workloads instead of one.
+//! `POSTERN_SOAK_ROUNDS=n` runs n different workloads instead of one, `POSTERN_SOAK_SEED=s` others.
 
 mod ledger;
 mod workload;
@@ -23,8 +23,14 @@ use workload::{Pace, Workload};
 const DIR: &str = "/data/spool";
 const ORDERS: [EntryOrder; 2] = [EntryOrder::Journal, EntryOrder::Any];
 
-fn rounds() -> u64 {
-    std::env::var("POSTERN_SOAK_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(1)
+/// The seeds of the workloads.
+fn workloads() -> std::ops::Range<u64> {
+    let number = |variable, default| {
+        std::env::var(variable).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+    };
+    let (first, rounds) = (number("POSTERN_SOAK_SEED", 0_u64), number("POSTERN_SOAK_ROUNDS", 1_u64));
+    let first = first.wrapping_mul(rounds);
+    first..first.saturating_add(rounds)
 }
 
 /// With segments prepared, where that is repeatable.
@@ -81,7 +87,7 @@ fn operations_of(seed: u64, pace: Pace, order: EntryOrder, steps: usize) -> u64 
 }
 
 fn cut_everywhere(pace: Pace, steps: usize, seeds: u64) {
-    for (workload, order) in (0..rounds()).flat_map(|seed| ORDERS.map(|order| (seed, order))) {
+    for (workload, order) in workloads().flat_map(|seed| ORDERS.map(|order| (seed, order))) {
         for cut in 0..=operations_of(workload, pace, order, steps) {
             for seed in 0..seeds {
                 let context =
@@ -136,7 +142,7 @@ fn every_promise_of_a_group_holds_wherever_the_power_goes() {
 /// Method: each operation of a workload fails once in turn; then it goes on, and the power goes somewhere.
 #[test]
 fn what_was_refused_does_not_appear_after_a_power_cut() {
-    for (workload, order) in (0..rounds()).flat_map(|seed| ORDERS.map(|order| (seed, order))) {
+    for (workload, order) in workloads().flat_map(|seed| ORDERS.map(|order| (seed, order))) {
         for pace in [Pace::OneByOne, Pace::InGroups] {
             let all = operations_of(workload, pace, order, 16);
             for fault in 0..all {
@@ -162,7 +168,7 @@ fn what_was_refused_does_not_appear_after_a_power_cut() {
 /// Method: the program dies behind each operation in turn, a new one works a little, then the power goes.
 #[test]
 fn what_a_restart_shows_stays() {
-    for (workload, order) in (0..rounds()).flat_map(|seed| ORDERS.map(|order| (seed, order))) {
+    for (workload, order) in workloads().flat_map(|seed| ORDERS.map(|order| (seed, order))) {
         for killed in 0..=operations_of(workload, Pace::OneByOne, order, 20) {
             let context = format!("workload {workload}, {order:?}, killed after {killed}");
             let mut run = Run::new(workload, Pace::OneByOne);
