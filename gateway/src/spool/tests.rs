@@ -464,6 +464,41 @@ fn what_cannot_be_removed_does_not_hold_the_space_of_the_rest() {
     assert_eq!(bench.large().len(), 0);
 }
 
+/// Goal: whatever fails at a prepared segment, mail goes to another one, and nothing of it is left behind.
+#[test]
+fn a_prepared_segment_that_cannot_be_used_costs_no_mail() {
+    let free_of_prepared = |bench: &Bench| {
+        bench.segments().iter().all(|path| path.extension().is_some_and(|extension| extension == "seg"))
+    };
+    // Write 0 is the first segment's header, 1 the record, 2 the zeros; syncs as well. Directories are synced but
+    // once before.
+    for (step, nth) in
+        [(disk::Step::Write, 3), (disk::Step::Sync, 3), (disk::Step::Rename, 0), (disk::Step::SyncDir, 1)]
+    {
+        let mut bench = Bench::new();
+        bench.settings.prepare_after_bytes = 0;
+        let disk = FaultyDisk::new(Arc::new(RealDisk), Fault::nth(step, nth, io::ErrorKind::Other));
+        let clock: Arc<dyn Clock> = bench.clock.clone();
+        let settings = bench.settings.clone();
+        let spool = SegmentSpool::open_stepped(Arc::new(disk), clock, bench.dir.path(), settings).unwrap();
+        let append = |n: u8| {
+            let receipt = spool.append(vec![record(n, 50)]);
+            spool.step();
+            receipt.wait()
+        };
+        append(1).unwrap();
+        assert!(!free_of_prepared(&bench), "one is ready");
+        append(2).unwrap_or_else(|error| panic!("{step:?}: {error}"));
+        append(3).unwrap();
+        let expected = expect(&[(1, 50), (2, 50), (3, 50)]);
+        assert_eq!(served(&spool), expected, "{step:?}");
+        drop(spool);
+        let spool = bench.open();
+        assert!(free_of_prepared(&bench), "{step:?}");
+        assert_eq!((served(&spool), spool.damage()), (expected, Vec::new()), "{step:?}");
+    }
+}
+
 #[derive(Debug, Clone)]
 enum Op {
     Append { len: usize, large: bool },
