@@ -68,8 +68,13 @@ fn serve(settings: Settings) -> Result<()> {
         tracing::warn!(key, "this setting has no effect in this version");
     }
     let core = Core::open(disk, clock, settings)?;
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;
+    // Who commits a lone message waits for the disk where it stands: on a machine with one core, too, others must go on.
+    let threads = std::thread::available_parallelism().map_or(2, |cores| cores.get().max(2));
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(threads)
+        .enable_all()
+        .build()
+        .context("cannot start threads")?;
     runtime.block_on(crate::daemon::run(Arc::new(core)))
 }
 
