@@ -186,12 +186,12 @@ fn arrived(parts: &Parts, mail_from: &str, provenance: &Provenance) -> Arrived {
 impl Copy {
     fn begin(parts: &Parts, recipient: Recipient, received: UnixMillis) -> Result<Self, IntakeError> {
         let Recipient { mailbox, address } = recipient;
-        let receiving = parts.registry.receive(mailbox).map_err(|error| match error {
+        let (receiving, encapsulation) = parts.registry.receive(mailbox).map_err(|error| match error {
             MailboxError::Unknown(_) => IntakeError::MailboxGone { mailbox },
             other => temporary(other),
         })?;
         let message = parts.ids.next(received);
-        let sealer = Sealer::new(mailbox, message, receiving.encapsulation());
+        let sealer = Sealer::new(mailbox, message, &encapsulation);
         let share = Share::default();
         Ok(Self { mailbox, message, recipients: vec![address], receiving, sealer, share, large: None })
     }

@@ -124,6 +124,22 @@ impl Connection {
         .await?
     }
 
+    /// Sends octets and forgets them as they go: when this future is dropped, what is left in `octets` is what was not
+    /// sent, so none goes twice.
+    pub async fn send_from(&mut self, octets: &mut Vec<u8>) -> io::Result<()> {
+        let stream = &mut self.stream;
+        timeout(self.write_deadline, async {
+            while !octets.is_empty() {
+                match stream.write(octets).await? {
+                    0 => return Err(io::ErrorKind::WriteZero.into()),
+                    sent => drop(octets.drain(..sent)),
+                }
+            }
+            stream.flush().await
+        })
+        .await?
+    }
+
     /// Goes on under TLS. What was read in clear and not consumed is dropped.
     pub async fn start_tls(self, config: Arc<ServerConfig>) -> io::Result<Self> {
         let Stream::Clear(stream) = self.stream else {

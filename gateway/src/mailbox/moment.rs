@@ -25,7 +25,7 @@ impl Shared {
         made
     }
 
-    /// Lets go of what no further message may use; it is wiped when the last message on its way is sealed.
+    /// Lets go of what no further message may use; it is wiped once those that begin just now have their keys.
     pub(super) fn forget(&self, now: Moment) {
         let mut shared = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         shared.take_if(|(made, _)| now.since(*made) >= SHARED_FOR);

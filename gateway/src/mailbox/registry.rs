@@ -55,15 +55,7 @@ impl Kept {
 /// A message on its way into a mailbox: as long as this lives, the mailbox's keys stay.
 #[derive(Debug, Clone)]
 pub struct Receiving {
-    encapsulation: Arc<Encapsulation>,
     _receiving: Arc<()>,
-}
-
-impl Receiving {
-    /// What to seal with.
-    pub fn encapsulation(&self) -> &Encapsulation {
-        &self.encapsulation
-    }
 }
 
 impl Registry {
@@ -160,11 +152,12 @@ impl Registry {
         }
     }
 
-    /// Announces a message for a mailbox.
-    pub fn receive(&self, id: MailboxId) -> Result<Receiving, MailboxError> {
+    /// Announces a message for a mailbox, and gives what its keys are derived from. That is to be dropped at once: held
+    /// for as long as a slow sender takes, it would keep the secret of all messages of this moment in memory.
+    pub fn receive(&self, id: MailboxId) -> Result<(Receiving, Arc<Encapsulation>), MailboxError> {
         self.with(id, |Usable { record, receiving, shared }| {
             let encapsulation = shared.encapsulation(self.clock.moment(), &record.recipients);
-            Receiving { encapsulation, _receiving: Arc::clone(receiving) }
+            (Receiving { _receiving: Arc::clone(receiving) }, encapsulation)
         })
     }
 

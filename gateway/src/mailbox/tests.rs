@@ -22,8 +22,8 @@ fn open(dir: &std::path::Path) -> Registry {
 /// A message sealed as one that arrives is.
 fn seal(registry: &Registry, mailbox: MailboxId) -> (Expected, Vec<u8>) {
     let message = MessageId::from_bytes([7; 16]);
-    let receiving = registry.receive(mailbox).unwrap();
-    let sealer = Sealer::new(mailbox, message, receiving.encapsulation());
+    let (_receiving, encapsulation) = registry.receive(mailbox).unwrap();
+    let sealer = Sealer::new(mailbox, message, &encapsulation);
     let (pieces, sealed) = sealer.finish(Vec::new(), Vec::new()).unwrap();
     let bytes = pieces.concat();
     let trailer_bytes = sealed.trailer_bytes;

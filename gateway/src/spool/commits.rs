@@ -6,6 +6,7 @@
 //! no two callers at once.
 
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::writer::{Job, Writer};
@@ -93,7 +94,10 @@ impl Commits {
             while !queue.jobs.is_empty() {
                 let group = take_group(&mut queue.jobs);
                 drop(queue);
-                self.commit(group);
+                // As when a caller's commit panics, its group is refused and the next one tried.
+                if catch_unwind(AssertUnwindSafe(|| self.commit(group))).is_err() {
+                    tracing::error!("a commit failed inside; nothing of this group is acknowledged");
+                }
                 queue = self.queue();
             }
             queue.leader = Leader::Nobody;

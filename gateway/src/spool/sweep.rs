@@ -15,14 +15,28 @@ const MOVE_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
 pub(super) fn sweep(inner: &Inner, append: impl Fn(Vec<Move>) -> Receipt) -> Result<Swept, SpoolError> {
     let mut swept = Swept::default();
-    remove_graves(inner, &mut swept)?;
+    // What fails at one file must not hold the space of the others: on a full disk nothing can be moved, and all the
+    // more must what is dead go.
+    let mut failed = remove_graves(inner, &mut swept).err();
     for (number, segment) in closed_segments(inner) {
-        if segment.retired.is_none() && is_sparse(inner, number, &segment) {
-            swept.messages_moved += move_out(inner, number, &segment, &append)?;
+        if let Err(error) = give_back(inner, number, &segment, &append, &mut swept) {
+            failed.get_or_insert(error);
         }
-        retire_or_remove(inner, number, &mut swept)?;
     }
-    Ok(swept)
+    failed.map_or(Ok(swept), Err)
+}
+
+fn give_back(
+    inner: &Inner,
+    number: u64,
+    segment: &Segment,
+    append: &impl Fn(Vec<Move>) -> Receipt,
+    swept: &mut Swept,
+) -> Result<(), SpoolError> {
+    if segment.retired.is_none() && is_sparse(inner, number, segment) {
+        swept.messages_moved += move_out(inner, number, segment, append)?;
+    }
+    retire_or_remove(inner, number, swept)
 }
 
 /// A nearly full disk gives those who are copying no grace: not losing what comes in goes first.
@@ -32,19 +46,25 @@ fn grace_is_over(inner: &Inner, since: postern_shared::clock::Moment) -> bool {
 }
 
 fn remove_graves(inner: &Inner, swept: &mut Swept) -> Result<(), SpoolError> {
-    let due: Vec<_> =
+    let mut due: Vec<_> =
         inner.catalog().graves.iter().filter(|grave| grace_is_over(inner, grave.since)).cloned().collect();
-    for grave in &due {
-        remove(inner, &grave.path)?;
-        swept.files_removed += 1;
-    }
+    let mut failed = None;
+    due.retain(|grave| match remove(inner, &grave.path) {
+        Ok(()) => true,
+        Err(error) => {
+            failed.get_or_insert(error);
+            false
+        }
+    });
+    swept.files_removed += due.len() as u64;
+    let failed = failed.map_or(Ok(()), Err);
     if due.is_empty() {
-        return Ok(());
+        return failed;
     }
     inner.disk.sync_dir(&inner.large_dir).map_err(SpoolError::io(Step::Sweep, &inner.large_dir))?;
     // Only now: a tombstone must outlive its file, else a restart would adopt that.
     inner.catalog().graves.retain(|grave| !due.contains(grave));
-    Ok(())
+    failed
 }
 
 fn remove(inner: &Inner, path: &std::path::Path) -> Result<(), SpoolError> {

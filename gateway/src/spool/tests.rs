@@ -425,6 +425,132 @@ fn a_sparse_segment_is_compacted_and_deletions_hold() {
     assert_eq!(served(&bench.open()), expected);
 }
 
+/// Goal: on a full disk, where nothing can be moved out of a sparse segment, the dead ones behind it are removed.
+#[test]
+fn what_cannot_be_moved_does_not_hold_the_space_of_what_is_dead() {
+    let bench = Bench::new();
+    let spool = bench.open();
+    for n in 0..20 {
+        spool.append(vec![record(n, 600)]).wait().unwrap();
+    }
+    let gone: Vec<MessageId> = (1..19).map(id).collect();
+    spool.delete(mailbox(), &gone).wait().unwrap();
+    drop(spool);
+    let full = FaultyDisk::new(Arc::new(RealDisk), Fault::nearly_full(40));
+    let spool = bench.open_on(Arc::new(full));
+    let before = bench.segments().len();
+    for _ in 0..2 {
+        assert!(matches!(spool.sweep().unwrap_err(), SpoolError::Full { .. }));
+        bench.clock.advance(Duration::from_secs(61));
+    }
+    assert!(bench.segments().len() < before, "all {before} are still there");
+    assert_eq!(served(&spool), expect(&[(0, 600), (19, 600)]));
+}
+
+/// Goal: one file that cannot be removed does not hold the space of the others.
+#[test]
+fn what_cannot_be_removed_does_not_hold_the_space_of_the_rest() {
+    let bench = Bench::new();
+    let fault = Fault::nth(disk::Step::Remove, 0, io::ErrorKind::Other);
+    let spool = bench.open_on(Arc::new(FaultyDisk::new(Arc::new(RealDisk), fault)));
+    for n in 1..4 {
+        spool.append(vec![large_record(&spool, n, 3000)]).wait().unwrap();
+    }
+    spool.delete(mailbox(), &[id(1), id(2), id(3)]).wait().unwrap();
+    bench.clock.advance(Duration::from_secs(61));
+    spool.sweep().unwrap_err();
+    assert_eq!(bench.large().len(), 1);
+    spool.sweep().unwrap();
+    assert_eq!(bench.large().len(), 0);
+}
+
+/// Goal: whatever fails at a prepared segment, mail goes to another one, and nothing of it is left behind.
+#[test]
+fn a_prepared_segment_that_cannot_be_used_costs_no_mail() {
+    let free_of_prepared = |bench: &Bench| {
+        bench.segments().iter().all(|path| path.extension().is_some_and(|extension| extension == "seg"))
+    };
+    // Write 0 is the first segment's header, 1 the record, 2 the zeros; syncs as well. Directories are synced but
+    // once before.
+    for (step, nth) in
+        [(disk::Step::Write, 3), (disk::Step::Sync, 3), (disk::Step::Rename, 0), (disk::Step::SyncDir, 1)]
+    {
+        let mut bench = Bench::new();
+        bench.settings.prepare_after_bytes = 0;
+        let disk = FaultyDisk::new(Arc::new(RealDisk), Fault::nth(step, nth, io::ErrorKind::Other));
+        let clock: Arc<dyn Clock> = bench.clock.clone();
+        let settings = bench.settings.clone();
+        let spool = SegmentSpool::open_stepped(Arc::new(disk), clock, bench.dir.path(), settings).unwrap();
+        let append = |n: u8| {
+            let receipt = spool.append(vec![record(n, 50)]);
+            spool.step();
+            receipt.wait()
+        };
+        append(1).unwrap();
+        assert!(!free_of_prepared(&bench), "one is ready");
+        append(2).unwrap_or_else(|error| panic!("{step:?}: {error}"));
+        append(3).unwrap();
+        let expected = expect(&[(1, 50), (2, 50), (3, 50)]);
+        assert_eq!(served(&spool), expected, "{step:?}");
+        drop(spool);
+        let spool = bench.open();
+        assert!(free_of_prepared(&bench), "{step:?}");
+        assert_eq!((served(&spool), spool.damage()), (expected, Vec::new()), "{step:?}");
+    }
+}
+
+/// A clock that holds the first commit until told to go on, and panics in the second.
+#[derive(Debug)]
+struct PanickingClock {
+    inner: ManualClock,
+    readings: std::sync::atomic::AtomicU64,
+    go_on: std::sync::Barrier,
+}
+
+impl Clock for PanickingClock {
+    fn wall(&self) -> UnixMillis {
+        self.inner.wall()
+    }
+
+    fn moment(&self) -> postern_shared::clock::Moment {
+        // Opening reads it once; a commit at its begin, when it publishes, and at its end.
+        match self.readings.fetch_add(1, std::sync::atomic::Ordering::SeqCst) {
+            1 => {
+                self.go_on.wait();
+                self.go_on.wait();
+            }
+            4 => panic!("on purpose"),
+            _ => {}
+        }
+        self.inner.moment()
+    }
+}
+
+/// Goal: a panic in the spool's thread costs its group, not the spool.
+/// Method: one caller is held in its commit while a second hands over, so that the thread commits for that one.
+#[test]
+fn a_panic_in_a_commit_refuses_its_group_only() {
+    let bench = Bench::new();
+    let clock = Arc::new(PanickingClock {
+        inner: ManualClock::default(),
+        readings: std::sync::atomic::AtomicU64::new(0),
+        go_on: std::sync::Barrier::new(2),
+    });
+    let spool =
+        SegmentSpool::open(Arc::new(RealDisk), clock.clone(), bench.dir.path(), bench.settings.clone())
+            .unwrap();
+    std::thread::scope(|threads| {
+        let first = threads.spawn(|| spool.append(vec![record(1, 30)]).wait());
+        clock.go_on.wait();
+        let second = spool.append(vec![record(2, 30)]);
+        clock.go_on.wait();
+        first.join().unwrap().unwrap();
+        second.wait().unwrap_err();
+    });
+    spool.append(vec![record(3, 30)]).wait().unwrap();
+    assert_eq!(served(&spool), expect(&[(1, 30), (3, 30)]));
+}
+
 #[derive(Debug, Clone)]
 enum Op {
     Append { len: usize, large: bool },

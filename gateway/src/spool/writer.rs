@@ -232,12 +232,9 @@ impl Writer {
         let number = self.end.segment + 1;
         let path = self.inner.segment_path(number);
         let header = SegmentHeader { number, previous_bytes: self.end.bytes };
-        let ready = self.preparer.take();
+        let ready = self.preparer.take().and_then(|prepared| self.begin_in(prepared, header, &path));
         let prepared = ready.is_some();
-        let begun = match ready {
-            Some(prepared) => self.begin_in(prepared, header, &path),
-            None => self.begin_in_new_file(header, &path),
-        };
+        let begun = ready.map_or_else(|| self.begin_in_new_file(header, &path), Ok);
         let file = begun.map_err(SpoolError::io(Step::Create, &path))?;
         self.trim_predecessor();
         let bytes = SEGMENT_HEADER_BYTES as u64;
@@ -268,19 +265,22 @@ impl Writer {
         Ok(file)
     }
 
-    /// The header first: a numbered segment without one would look damaged.
-    fn begin_in(
-        &self,
-        prepared: Prepared,
-        header: SegmentHeader,
-        path: &Path,
-    ) -> io::Result<Arc<dyn DiskFile>> {
+    /// The header first: a numbered segment without one would look damaged. `None` when that failed: mail need not wait
+    /// for what was only to be quicker.
+    fn begin_in(&self, prepared: Prepared, header: SegmentHeader, path: &Path) -> Option<Arc<dyn DiskFile>> {
         let (disk, file) = (&self.inner.disk, prepared.file);
-        file.write_all_at(&[&header.to_bytes()], 0)?;
-        file.sync_data()?;
-        disk.rename(&prepared.path, path)?;
-        disk.sync_dir(&self.inner.segments_dir)?;
-        Ok(file)
+        let begun = file.write_all_at(&[&header.to_bytes()], 0).and_then(|()| {
+            file.sync_data()?;
+            disk.rename(&prepared.path, path)?;
+            disk.sync_dir(&self.inner.segments_dir)
+        });
+        if let Err(error) = begun {
+            tracing::warn!(path = %path.display(), %error, "cannot begin a prepared segment; trying an empty one");
+            // It may bear the number already, and is then begun anew; what stays is removed at the next start.
+            let _ = disk.remove(&prepared.path);
+            return None;
+        }
+        Some(file)
     }
 
     /// Gives back what was prepared in the segment before and not used.

@@ -103,9 +103,10 @@ fn content_chunks(content_bytes: u64) -> u64 {
     content_bytes.div_ceil(CHUNK_BYTES as u64)
 }
 
-/// Octets that `content_bytes` of content take when sealed, trailer apart.
-fn sealed_content_bytes(content_bytes: u64) -> u64 {
-    content_bytes + content_chunks(content_bytes) * super::aead::TAG_BYTES as u64
+/// Octets that `content_bytes` of content take when sealed, trailer apart; `None` when no file has so many.
+fn sealed_content_bytes(content_bytes: u64) -> Option<u64> {
+    let tags = content_chunks(content_bytes).checked_mul(super::aead::TAG_BYTES as u64)?;
+    content_bytes.checked_add(tags)
 }
 
 fn nonce(prefix: [u8; 7], counter: u32, last: bool) -> [u8; super::aead::NONCE_BYTES] {

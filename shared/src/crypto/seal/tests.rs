@@ -172,6 +172,36 @@ fn an_endless_envelope_is_refused() {
     assert!(matches!(error, SealError::TrailerTooLong { .. }));
 }
 
+/// Goal: an authentic trailer with a length that no file has is refused; whoever has the public key can write one.
+/// Method: trailers sealed by hand, among them the lengths whose sealed length, modulo 2^64, is that of no content.
+#[test]
+fn an_authentic_length_beyond_all_files_is_refused() {
+    let private = PrivateKey::generate();
+    let recipients = Recipients { mailbox: private.public(), recovery: None };
+    let (mailbox, message) = (MailboxId::random(), MessageId::from_bytes([1; 16]));
+    let wrapping = |bytes: u64| bytes.wrapping_add(content_chunks(bytes).wrapping_mul(16));
+    let near = u64::MAX / 4097 * 4096;
+    let wraps = (near..near + 8192).find(|bytes| wrapping(*bytes) == 0).expect("there is one");
+    for content_bytes in [u64::MAX, u64::MAX - CHUNK_BYTES as u64, 1 << 63, wraps] {
+        let (header, keys) =
+            super::header::Header::create(mailbox, message, &Encapsulation::new(&recipients));
+        let trailer = Trailer {
+            content_bytes,
+            content_sha256: crate::crypto::digest::sha256(b""),
+            trace_fields: Vec::new(),
+            envelope: Vec::new(),
+        };
+        let mut plain = Vec::new();
+        trailer.write(&mut plain);
+        let tag = keys.key.seal(nonce(keys.nonce_prefix, 0, true), &header.hash().0, &mut plain);
+        let trailer_bytes = plain.len() + TAG_BYTES;
+        let sealed = [header.to_bytes(), plain, tag.to_vec()].concat();
+        let expected = Expected { mailbox, message, sealed_bytes: sealed.len() as u64, trailer_bytes };
+        let error = Opener::new(sealed, expected, &private).unwrap_err();
+        assert!(matches!(error, OpenError::Lengths { .. }), "{content_bytes}: {error}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(16))]
     #[test]
