@@ -302,6 +302,23 @@ fn a_nearly_full_disk_refuses_mail_but_deletes() {
     assert_eq!(served(&spool), expect(&[]));
 }
 
+/// Goal: on a full disk, where senders keep trying, archivers can delete all the same.
+#[test]
+fn deletions_that_come_together_with_mail_work_on_a_full_disk() {
+    let bench = Bench::new();
+    bench.open().append(vec![record(1, 30)]).wait().unwrap();
+    let full = FaultyDisk::new(Arc::new(RealDisk), Fault::nearly_full(40));
+    let clock: Arc<dyn Clock> = bench.clock.clone();
+    let spool =
+        SegmentSpool::open_stepped(Arc::new(full), clock, bench.dir.path(), bench.settings.clone()).unwrap();
+    let refused = spool.append(vec![record(2, 30)]);
+    let deleted = spool.delete(mailbox(), &[id(1)]);
+    spool.step();
+    assert!(matches!(refused.wait(), Err(SpoolError::Full { .. })));
+    deleted.wait().unwrap();
+    assert_eq!(served(&spool), expect(&[]));
+}
+
 #[test]
 fn a_large_file_without_its_record_is_removed_or_adopted() {
     let bench = Bench::new();

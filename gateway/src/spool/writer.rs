@@ -18,6 +18,9 @@ use super::prepare::{Prepared, Preparer};
 use super::segment::Inner;
 use super::{NewBody, NewRecord, SpoolError, Step, large};
 
+/// What the headers of a group take, with room to spare.
+const HEADERS_BYTES: u64 = 16 * 1024 * 1024;
+
 type Done = oneshot::Sender<Result<(), SpoolError>>;
 
 #[derive(Debug)]
@@ -118,6 +121,22 @@ impl Writer {
 
     /// Commits jobs together and answers each. Moves come alone: what they may move depends on all before them.
     pub(super) fn commit(&mut self, jobs: Vec<Job>) {
+        let (deletions, others): (Vec<_>, Vec<_>) =
+            jobs.into_iter().partition(|job| matches!(job, Job::Delete { .. }));
+        let together = deletions.is_empty() || others.is_empty() || {
+            let bytes: u64 = others.iter().map(Job::bytes).sum();
+            self.inner.check_space(bytes + HEADERS_BYTES).is_ok()
+        };
+        if together {
+            self.commit_together(deletions.into_iter().chain(others));
+        } else {
+            // Refused together with mail, deletions could never make room for it.
+            self.commit_together(deletions);
+            self.commit_together(others);
+        }
+    }
+
+    fn commit_together(&mut self, jobs: impl IntoIterator<Item = Job>) {
         let mut group = Group { only_deletes: true, ..Group::default() };
         for job in jobs {
             match job {
