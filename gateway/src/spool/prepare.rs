@@ -14,7 +14,7 @@ use postern_shared::disk::DiskFile;
 use super::segment::Inner;
 use super::{SpoolError, Step};
 
-const PIECE: [u8; 64 * 1024] = [0; 64 * 1024];
+static PIECE: [u8; 64 * 1024] = [0; 64 * 1024];
 /// Free space that must be left beyond the reserve, in segments: zeros must not crowd out mail.
 const SPARE_SEGMENTS: u64 = 8;
 
