@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use postern_shared::clock::{Clock, UnixMillis};
-use postern_shared::crypto::seal::Sealer;
+use postern_shared::crypto::seal::{CHUNK_BYTES, Sealer};
 use postern_shared::id::{MailboxId, MessageId, MessageIds};
 use postern_shared::proto::mime::trace::{self, Capture, Normalised, Trace};
 use serde::Serialize;
@@ -71,7 +71,14 @@ impl Intake for SealingIntake {
         for recipient in envelope.recipients {
             match copies.iter_mut().find(|copy| copy.mailbox == recipient.mailbox) {
                 Some(copy) => copy.recipients.push(recipient.address),
-                None => copies.push(Copy::begin(&self.parts, recipient, received)?),
+                None => {
+                    let mut copy = Copy::begin(&self.parts, recipient, received)?;
+                    // Every session may have one open chunk; a message to many mailboxes asks for the others.
+                    if !copies.is_empty() && !copy.open_chunk.grow_to(&self.parts.memory, CHUNK_BYTES) {
+                        return Err(temporary("too many messages to several mailboxes are on their way"));
+                    }
+                    copies.push(copy);
+                }
             }
         }
         let parts = Arc::clone(&self.parts);
@@ -100,6 +107,7 @@ struct Copy {
     /// Keeps the mailbox's keys until the message is on disk.
     receiving: Receiving,
     sealer: Sealer,
+    open_chunk: Share,
     /// What the sealed chunks that wait here may take.
     share: Share,
     large: Option<LargeFile>,
@@ -146,7 +154,7 @@ impl Incoming for SealingMessage {
         for mut copy in copies {
             messages.push(copy.message);
             receiving.push(copy.receiving.clone());
-            shares.push(std::mem::take(&mut copy.share));
+            shares.push((std::mem::take(&mut copy.open_chunk), std::mem::take(&mut copy.share)));
             let _permit = match copy.large {
                 Some(_) => Some(parts.syncing.acquire().await.map_err(temporary)?),
                 None => None,
@@ -192,8 +200,16 @@ impl Copy {
         })?;
         let message = parts.ids.next(received);
         let sealer = Sealer::new(mailbox, message, &encapsulation);
-        let share = Share::default();
-        Ok(Self { mailbox, message, recipients: vec![address], receiving, sealer, share, large: None })
+        Ok(Self {
+            mailbox,
+            message,
+            recipients: vec![address],
+            receiving,
+            sealer,
+            open_chunk: Share::default(),
+            share: Share::default(),
+            large: None,
+        })
     }
 
     /// Whether sealed chunks have to leave memory: they belong to a long message, or there is no room for them.

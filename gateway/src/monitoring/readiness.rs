@@ -19,7 +19,7 @@ pub(super) fn reasons(monitor: &Monitor) -> Vec<String> {
     let dir = &core.settings.data_dir;
     let reserve = spool::Settings::default().reserve_bytes;
     match core.disk.free_bytes(dir) {
-        Ok(free) if free < reserve => {
+        Ok(free) if free <= reserve => {
             reasons.push(format!("the disk is full: {free} bytes free, {reserve} are held back"));
         }
         Ok(_) => {}

@@ -15,6 +15,8 @@ use super::transaction::{Body, Taken, Transaction};
 use crate::intake::{Envelope, IntakeError, Recipient};
 
 const RECIPIENTS_MAX: usize = 1000;
+/// Octets of their addresses: memory for a transaction. A thousand of usual length fit.
+const RECIPIENT_OCTETS_MAX: usize = 128 * 1024;
 /// Each mailbox of a transaction gets a sealed copy, so their number bounds its memory.
 const MAILBOXES_MAX: usize = 50;
 
@@ -349,7 +351,8 @@ impl Session {
         if !to.written.is_ascii() && !transaction.smtputf8 {
             return Reply::new(553, "5.6.7", "Only ASCII without SMTPUTF8");
         }
-        if transaction.recipients.len() >= RECIPIENTS_MAX {
+        let octets = transaction.recipient_octets + to.written.len();
+        if transaction.recipients.len() >= RECIPIENTS_MAX || octets > RECIPIENT_OCTETS_MAX {
             return Reply::new(452, "4.5.3", "Too many recipients; send to the rest in another transaction");
         }
         let client = Client { address: self.client, secured: self.secured, size: transaction.size };
@@ -359,6 +362,7 @@ impl Session {
             }
             Ok((mailbox, room)) => {
                 transaction.room = transaction.room.and(room);
+                transaction.recipient_octets = octets;
                 transaction.recipients.push(Recipient { mailbox, address: to.written.clone() });
                 Reply::new(250, "2.1.5", "Ok")
             }

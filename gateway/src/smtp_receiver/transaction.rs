@@ -15,6 +15,8 @@ pub(super) struct Transaction {
     pub(super) mail_from: String,
     pub(super) smtputf8: bool,
     pub(super) recipients: Vec<Recipient>,
+    /// Of their addresses.
+    pub(super) recipient_octets: usize,
     /// BDAT has begun: only BDAT may follow (RFC 3030 §2).
     pub(super) chunks: Option<ChunkDecoder>,
     /// The intake holds a message for this transaction.

@@ -92,6 +92,10 @@ fn scan_segment(
         Segment { file: Arc::clone(&file), path, bytes: 0, live_bytes: 0, tombstones: 0, retired: None };
     catalog.segments.insert(*number, entry);
 
+    if !settled {
+        // After a sync that failed, memory may have what the disk does not; what counts is the disk.
+        file.drop_cache();
+    }
     let mut scan = Scan::new(&*file, file_bytes.min(limit.unwrap_or(u64::MAX)), !settled);
     loop {
         match scan.next().map_err(SpoolError::io(Step::Read, &segment.path))? {

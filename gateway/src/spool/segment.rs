@@ -41,6 +41,11 @@ impl Inner {
     pub(super) fn check_space(&self, needed_bytes: u64) -> Result<(), SpoolError> {
         large::check_space(&*self.disk, &self.segments_dir, self.settings.reserve_bytes, needed_bytes)
     }
+
+    /// The same for a sweep, which may use half of the reserve: it has to write before it can remove.
+    pub(super) fn check_space_for_moves(&self, needed_bytes: u64) -> Result<(), SpoolError> {
+        large::check_space(&*self.disk, &self.segments_dir, self.settings.reserve_bytes / 2, needed_bytes)
+    }
 }
 
 /// The spool on segment files, with a writing thread of its own.

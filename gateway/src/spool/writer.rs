@@ -76,7 +76,12 @@ struct Current {
 struct Pace {
     syncs: u64,
     jobs: u64,
+    /// A segment was asked for; what is counted came since.
+    asked: bool,
 }
+
+/// Syncs between two attempts to prepare a segment: where one fails, on a full disk say, the next would as well.
+const SYNCS_BETWEEN: u64 = 64;
 
 impl Pace {
     /// Few enough share one that the sync itself is what they wait for.
@@ -108,8 +113,15 @@ struct Group {
     waiters: Vec<Done>,
     files: Vec<super::LargeFile>,
     bytes: u64,
-    /// Deletions must work on a full disk, else it could never be emptied.
-    only_deletes: bool,
+    /// Deletions must work on a full disk, else it could never be emptied, and moves on one that is nearly full.
+    only: Option<Only>,
+}
+
+/// What a group is made of, when it is of one kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Only {
+    Deletions,
+    Moves,
 }
 
 impl Writer {
@@ -137,7 +149,7 @@ impl Writer {
     }
 
     fn commit_together(&mut self, jobs: impl IntoIterator<Item = Job>) {
-        let mut group = Group { only_deletes: true, ..Group::default() };
+        let mut group = Group { only: Some(Only::Deletions), ..Group::default() };
         for job in jobs {
             match job {
                 Job::Append { batch, done } => group.append(batch, done),
@@ -165,13 +177,18 @@ impl Writer {
         let records: Vec<Ready> =
             served.map(|moved| Ready { header: moved.header, body: vec![moved.body] }).collect();
         let bytes = records.iter().map(|record| record.header.record_bytes()).sum();
-        Group { records, bytes, waiters: vec![done], ..Group::default() }
+        let only = Some(Only::Moves);
+        Group { records, bytes, waiters: vec![done], only, ..Group::default() }
     }
 
     fn commit_group(&mut self, group: Group) {
-        let Group { records, waiters, files, bytes, only_deletes } = group;
+        let Group { records, waiters, files, bytes, only } = group;
         let begun = self.inner.clock.moment();
-        let space = if only_deletes { Ok(()) } else { self.inner.check_space(bytes) };
+        let space = match only {
+            Some(Only::Deletions) => Ok(()),
+            Some(Only::Moves) => self.inner.check_space_for_moves(bytes),
+            None => self.inner.check_space(bytes),
+        };
         let result = space.and_then(|()| self.write(&records, bytes));
         self.keep_pace(waiters.len());
         let took = self.inner.clock.moment().since(begun);
@@ -221,10 +238,10 @@ impl Writer {
         let Some(current) = &mut self.current else { return };
         current.pace.syncs += 1;
         current.pace.jobs += jobs as u64;
-        if current.bytes >= self.inner.settings.prepare_after_bytes && current.pace.is_slow() {
+        let due = !current.pace.asked || current.pace.syncs >= SYNCS_BETWEEN;
+        if due && current.bytes >= self.inner.settings.prepare_after_bytes && current.pace.is_slow() {
             self.preparer.ask();
-            // Counted anew, so that it is asked for again only after a while.
-            current.pace = Pace::default();
+            current.pace = Pace { asked: true, ..Pace::default() };
         }
     }
 
@@ -367,7 +384,7 @@ impl Writer {
 
 impl Group {
     fn append(&mut self, batch: Vec<NewRecord>, done: Done) {
-        self.only_deletes = false;
+        self.only = None;
         batch.into_iter().for_each(|record| self.add(record));
         self.waiters.push(done);
     }
