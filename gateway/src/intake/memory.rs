@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// What whole sealed chunks of all sessions may take.
-pub(super) const MEMORY_BYTES_MAX: usize = 32 * 1024 * 1024;
+pub(super) const MEMORY_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// What is left.
 #[derive(Debug, Clone)]

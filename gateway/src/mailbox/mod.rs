@@ -96,6 +96,9 @@ pub enum MailboxError {
     /// Mail is on its way into it.
     #[error("a message for mailbox {0} is just arriving; try again in a moment")]
     Receiving(MailboxId),
+    /// Its keys are being replaced, or it is being deleted.
+    #[error("mailbox {0} is being changed; try again in a moment")]
+    Changing(MailboxId),
     /// Not a name.
     #[error("a mailbox's {what} has {min} to {max} characters and no control characters")]
     BadText {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use postern_shared::clock::Clock;
 use postern_shared::crypto::keys::{LockedPrivateKey, PrivateKey, PublicKey};
@@ -29,7 +29,10 @@ pub struct Registry {
     dir: PathBuf,
     domain: String,
     cost: Argon2Cost,
+    /// Sessions read it all the time, so it is never held while the disk or Argon2id is waited for.
     mailboxes: RwLock<BTreeMap<MailboxId, Kept>>,
+    /// One change at a time.
+    changes: Mutex<()>,
 }
 
 #[derive(Debug)]
@@ -44,11 +47,18 @@ struct Usable {
     /// Held by every message that is on its way.
     receiving: Arc<()>,
     shared: Shared,
+    /// Its keys are being replaced, or it is being deleted: no message may begin.
+    going: bool,
 }
 
 impl Kept {
     fn usable(record: Record) -> Self {
-        Self::Usable(Box::new(Usable { record, receiving: Arc::default(), shared: Shared::default() }))
+        Self::Usable(Box::new(Usable {
+            record,
+            receiving: Arc::default(),
+            shared: Shared::default(),
+            going: false,
+        }))
     }
 }
 
@@ -75,7 +85,15 @@ impl Registry {
             mailboxes.insert(id, read(&*disk, &path, id));
         }
         let (dir, domain) = (dir.to_path_buf(), domain.to_ascii_lowercase());
-        Ok(Self { disk, clock, dir, domain, cost, mailboxes: RwLock::new(mailboxes) })
+        Ok(Self {
+            disk,
+            clock,
+            dir,
+            domain,
+            cost,
+            mailboxes: RwLock::new(mailboxes),
+            changes: Mutex::default(),
+        })
     }
 
     /// The domain of all addresses, lower case.
@@ -106,12 +124,12 @@ impl Registry {
         let (record, password) = Record::create(texts, policy, recovery, self.clock.wall(), self.cost)
             .map_err(|error| self.bad_cost(error))?;
         let shown = record.shown(&self.domain);
-        let mut mailboxes = self.write_lock();
+        let _one = self.change();
         if let Err(error) = self.store(&record) {
             self.forget(record.id);
             return Err(error);
         }
-        mailboxes.insert(record.id, Kept::usable(record));
+        self.write_lock().insert(record.id, Kept::usable(record));
         Ok((shown, password))
     }
 
@@ -155,10 +173,13 @@ impl Registry {
     /// Announces a message for a mailbox, and gives what its keys are derived from. That is to be dropped at once: held
     /// for as long as a slow sender takes, it would keep the secret of all messages of this moment in memory.
     pub fn receive(&self, id: MailboxId) -> Result<(Receiving, Arc<Encapsulation>), MailboxError> {
-        self.with(id, |Usable { record, receiving, shared }| {
+        self.with(id, |Usable { record, receiving, shared, going }| {
+            if *going {
+                return Err(MailboxError::Changing(id));
+            }
             let encapsulation = shared.encapsulation(self.clock.moment(), &record.recipients);
-            (Receiving { _receiving: Arc::clone(receiving) }, encapsulation)
-        })
+            Ok((Receiving { _receiving: Arc::clone(receiving) }, encapsulation))
+        })?
     }
 
     /// The key that mail is sealed to.
@@ -179,9 +200,8 @@ impl Registry {
 
     /// Changes name, description, status or policy.
     pub fn edit(&self, id: MailboxId, edit: Edit) -> Result<Mailbox, MailboxError> {
-        let mut mailboxes = self.write_lock();
-        let mut record =
-            self.usable(id, mailboxes.get(&id).ok_or(MailboxError::Unknown(id))?)?.record.clone();
+        let _one = self.change();
+        let mut record = self.with(id, |usable| usable.record.clone())?;
         if let Some(name) = edit.name {
             record.name = checked_name(&name)?;
         }
@@ -190,7 +210,7 @@ impl Registry {
         }
         record.status = edit.status.unwrap_or(record.status);
         record.policy = Arc::new(record.policy.edited(&edit.policy)?);
-        self.replace(&mut mailboxes, record)
+        self.replace(record)
     }
 
     /// Gives a suspended, empty mailbox a new key pair and password. `waiting` tells how many messages it holds.
@@ -199,30 +219,48 @@ impl Registry {
         id: MailboxId,
         waiting: impl FnOnce() -> u64,
     ) -> Result<(Mailbox, SecretString), MailboxError> {
-        let mut mailboxes = self.write_lock();
-        let usable = self.usable(id, mailboxes.get(&id).ok_or(MailboxError::Unknown(id))?)?;
-        check_idle(usable, waiting)?;
-        let (record, password) = usable
-            .record
-            .with_new_keys(self.clock.wall(), self.cost)
-            .map_err(|error| self.bad_cost(error))?;
-        Ok((self.replace(&mut mailboxes, record)?, password))
+        let _one = self.change();
+        let old = self.close(id, waiting)?;
+        let renewed = old.with_new_keys(self.clock.wall(), self.cost).map_err(|error| self.bad_cost(error));
+        let replaced =
+            renewed.and_then(|(record, password)| self.replace(record).map(|shown| (shown, password)));
+        self.reopen(id);
+        replaced
     }
 
     /// Deletes a suspended, empty mailbox for good. `waiting` tells how many messages it holds.
     pub fn delete(&self, id: MailboxId, waiting: impl FnOnce() -> u64) -> Result<(), MailboxError> {
-        let mut mailboxes = self.write_lock();
-        let usable = self.usable(id, mailboxes.get(&id).ok_or(MailboxError::Unknown(id))?)?;
-        check_idle(usable, waiting)?;
+        let _one = self.change();
+        let old = self.close(id, waiting)?;
         let path = self.path(id);
         let removed = self.disk.remove(&path).and_then(|()| self.disk.sync_dir(&self.dir));
         if let Err(source) = removed {
-            let old = usable.record.clone();
-            self.take_back(&mut mailboxes, &old);
+            self.take_back(&old);
+            self.reopen(id);
             return Err(MailboxError::Io { path, source });
         }
-        mailboxes.remove(&id);
+        self.write_lock().remove(&id);
         Ok(())
+    }
+
+    /// Lets no further message begin for a mailbox that is suspended, empty and not receiving; what its record is.
+    fn close(&self, id: MailboxId, waiting: impl FnOnce() -> u64) -> Result<Record, MailboxError> {
+        let mut mailboxes = self.write_lock();
+        self.usable(id, mailboxes.get(&id).ok_or(MailboxError::Unknown(id))?)
+            .and_then(|usable| check_idle(usable, waiting))?;
+        match mailboxes.get_mut(&id) {
+            Some(Kept::Usable(usable)) => {
+                usable.going = true;
+                Ok(usable.record.clone())
+            }
+            _ => Err(MailboxError::Unknown(id)),
+        }
+    }
+
+    fn reopen(&self, id: MailboxId) {
+        if let Some(Kept::Usable(usable)) = self.write_lock().get_mut(&id) {
+            usable.going = false;
+        }
     }
 
     /// The private key of the mailbox that `user` names (its id or address, in any case), when the password is right.
@@ -262,19 +300,15 @@ impl Registry {
         }
     }
 
-    fn replace(
-        &self,
-        mailboxes: &mut BTreeMap<MailboxId, Kept>,
-        new: Record,
-    ) -> Result<Mailbox, MailboxError> {
-        let stored = self.store(&new);
+    fn replace(&self, new: Record) -> Result<Mailbox, MailboxError> {
         let shown = new.shown(&self.domain);
-        if let Some(Kept::Usable(usable)) = mailboxes.get_mut(&new.id) {
-            if let Err(error) = stored {
-                let old = usable.record.clone();
-                self.take_back(mailboxes, &old);
-                return Err(error);
+        if let Err(error) = self.store(&new) {
+            if let Ok(old) = self.with(new.id, |usable| usable.record.clone()) {
+                self.take_back(&old);
             }
+            return Err(error);
+        }
+        if let Some(Kept::Usable(usable)) = self.write_lock().get_mut(&new.id) {
             // The keys may be new, and messages for the old ones are none on their way (see `check_idle`).
             usable.shared = Shared::default();
             usable.record = new;
@@ -284,7 +318,7 @@ impl Registry {
 
     /// After a change that failed: makes sure that the disk has what memory has, above all the keys that mail is sealed
     /// to. A mailbox for which that fails as well is not used until a restart has read it.
-    fn take_back(&self, mailboxes: &mut BTreeMap<MailboxId, Kept>, old: &Record) {
+    fn take_back(&self, old: &Record) {
         let path = self.path(old.id);
         let restored = old.to_json().map_err(std::io::Error::from).and_then(|json| {
             match self.disk.read(&path, FILE_BYTES_MAX) {
@@ -296,7 +330,7 @@ impl Registry {
             tracing::error!(path = %path.display(), %error, "a mailbox cannot be used; mail for it is refused for now");
             let reason =
                 format!("a change failed halfway ({error}); restart the gateway when its disk works again");
-            mailboxes.insert(old.id, Kept::Damaged { reason });
+            self.write_lock().insert(old.id, Kept::Damaged { reason });
         }
     }
 
@@ -325,6 +359,10 @@ impl Registry {
 
     fn bad_cost(&self, error: BadCost) -> MailboxError {
         MailboxError::Io { path: self.dir.clone(), source: std::io::Error::other(error) }
+    }
+
+    fn change(&self) -> MutexGuard<'_, ()> {
+        self.changes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn read_lock(&self) -> RwLockReadGuard<'_, BTreeMap<MailboxId, Kept>> {

@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
-use postern_shared::clock::Clock;
+use postern_shared::clock::{Clock, Moment};
 use postern_shared::disk::Disk;
 use postern_shared::id::{MailboxId, MessageId};
 
@@ -25,6 +26,8 @@ pub(super) struct Inner {
     pub(super) segments_dir: PathBuf,
     pub(super) large_dir: PathBuf,
     catalog: Mutex<Catalog>,
+    /// When the disk was last found to have plenty of space, and how much of that is left.
+    plenty: Mutex<Option<(Moment, u64)>>,
 }
 
 impl Inner {
@@ -37,9 +40,29 @@ impl Inner {
         self.segments_dir.join(format!("{number:016x}.seg"))
     }
 
-    /// Refuses when `needed_bytes` would eat into the reserve.
+    /// Refuses when `needed_bytes` would eat into the reserve. While there is plenty, the disk is not asked for every
+    /// commit: should others fill it within that moment, the write itself fails, and is refused as well.
     pub(super) fn check_space(&self, needed_bytes: u64) -> Result<(), SpoolError> {
-        large::check_space(&*self.disk, &self.segments_dir, self.settings.reserve_bytes, needed_bytes)
+        const ASKED_AGAIN_AFTER: Duration = Duration::from_millis(100);
+        const PLENTY_BYTES: u64 = 1024 * 1024 * 1024;
+        let now = self.clock.moment();
+        let mut known = self.plenty.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((asked, left)) = known.as_mut()
+            && now.since(*asked) < ASKED_AGAIN_AFTER
+            && *left >= needed_bytes
+        {
+            *left -= needed_bytes;
+            return Ok(());
+        }
+        let wanted = PLENTY_BYTES + needed_bytes;
+        let reserve = self.settings.reserve_bytes;
+        *known = large::check_space(&*self.disk, &self.segments_dir, reserve, wanted)
+            .is_ok()
+            .then_some((now, PLENTY_BYTES));
+        if known.is_some() {
+            return Ok(());
+        }
+        large::check_space(&*self.disk, &self.segments_dir, reserve, needed_bytes)
     }
 
     /// The same for a sweep, which may use half of the reserve: it has to write before it can remove.
@@ -112,8 +135,15 @@ impl SegmentSpool {
         for dir in [&segments_dir, &large_dir] {
             disk.create_dir_all(dir).map_err(SpoolError::io(Step::Create, dir))?;
         }
-        let inner =
-            Inner { disk, clock, settings, segments_dir, large_dir, catalog: Mutex::new(Catalog::default()) };
+        let inner = Inner {
+            disk,
+            clock,
+            settings,
+            segments_dir,
+            large_dir,
+            catalog: Mutex::default(),
+            plenty: Mutex::default(),
+        };
         let end = recover::recover(&inner)?;
         let inner = Arc::new(inner);
         let writer = Writer::new(Arc::clone(&inner), end, stepped)?;

@@ -530,13 +530,13 @@ impl Clock for PanickingClock {
     }
 
     fn moment(&self) -> postern_shared::clock::Moment {
-        // Opening reads it once; a commit at its begin, when it publishes, and at its end.
+        // Opening reads it once; a commit at its begin, when it looks for space, when it publishes, and at its end.
         match self.readings.fetch_add(1, std::sync::atomic::Ordering::SeqCst) {
             1 => {
                 self.go_on.wait();
                 self.go_on.wait();
             }
-            4 => panic!("on purpose"),
+            5 => panic!("on purpose"),
             _ => {}
         }
         self.inner.moment()

@@ -97,6 +97,9 @@ fn tail(log: &str) -> String {
     lines.into_iter().rev().collect::<Vec<_>>().join("\n")
 }
 
+/// All load comes from one address, which is no hostile one.
+const UNLIMITED: &str = "[limits]\nconnections_per_minute = 0\n";
+
 /// A running gateway with a mailbox, its data on the disk that is measured.
 pub(crate) struct Gateway {
     pub(crate) program: Program,
@@ -108,7 +111,7 @@ pub(crate) struct Gateway {
 impl Gateway {
     pub(crate) fn start(dir: &Path) -> Result<Self> {
         let dir = tempfile::Builder::new().prefix("gateway").tempdir_in(dir)?;
-        let mut program = Program::in_dir(Kind::Gateway, dir.path(), "")?;
+        let mut program = Program::in_dir(Kind::Gateway, dir.path(), UNLIMITED)?;
         program.start()?;
         let mailbox = NewMailbox::create(&program, "bench")?;
         Ok(Self { program, mailbox, dir })
