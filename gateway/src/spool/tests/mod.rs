@@ -1,3 +1,6 @@
+//! The spool through its own trait: what it holds, now and after a restart, damaged or not. Failing disks, prepared segments,
+//! sweeps and commits have files of their own; power cuts are in `power_cut`.
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
