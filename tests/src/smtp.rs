@@ -95,6 +95,21 @@ impl SmtpClient {
     }
 }
 
+/// What some servers took for the end of data, and which is none (RFC 5321 §4.1.1.4): ways to smuggle.
+pub const FALSE_ENDS: [&str; 11] = [
+    "\n.\n",
+    "\n.\r",
+    "\r.\n",
+    "\r.\r",
+    "\n.\r\n",
+    "\r.\r\n",
+    "\r\n.\n",
+    "\r\n.\r",
+    "\r\n.\r\r\n",
+    "\r\r\n.\r\r\n",
+    "\r\n\0.\r\n",
+];
+
 /// A message as DATA carries it: dots doubled, final dot added (RFC 5321 §4.5.2).
 pub fn stuffed(message: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(message.len() + 16);

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use postern_tests::pop3::{Pop3Client, without_trace};
 use postern_tests::program::{Kind, NewMailbox, Program};
-use postern_tests::smtp::SmtpClient;
+use postern_tests::smtp::{FALSE_ENDS, SmtpClient};
 use postern_tests::{Security, Wire};
 
 /// What a session, or a few hundred kilobytes of its replies, may cost at most.
@@ -18,25 +18,12 @@ const SLACK_BYTES: u64 = 32 * 1024 * 1024;
 /// Method: over TLS, in one record and octet by octet; what POP3 serves is compared.
 #[test]
 fn smuggled_transactions_end_in_the_message_that_carried_them() -> Result<()> {
-    let variants = [
-        "\n.\n",
-        "\n.\r",
-        "\r.\n",
-        "\r.\r",
-        "\n.\r\n",
-        "\r.\r\n",
-        "\r\n.\n",
-        "\r\n.\r",
-        "\r\n.\r\r\n",
-        "\r\r\n.\r\r\n",
-        "\r\n\0.\r\n",
-    ];
     let gateway = Program::started(Kind::Gateway, "")?;
     let mailbox = NewMailbox::create(&gateway, "journal")?;
     let smuggled =
         format!("MAIL FROM:<evil@example.org>\r\nRCPT TO:<{}>\r\nDATA\r\nevil\r\n", mailbox.address);
     let mut sent = 0;
-    for (variant, step) in variants.iter().flat_map(|variant| [(variant, usize::MAX), (variant, 1)]) {
+    for (variant, step) in FALSE_ENDS.iter().flat_map(|variant| [(variant, usize::MAX), (variant, 1)]) {
         let mut client = SmtpClient::connect(gateway.address("smtp")?, Security::StartTls)?;
         client.command("MAIL FROM:<a@example.com>")?;
         client.command(&format!("RCPT TO:<{}>", mailbox.address))?;

@@ -4,6 +4,7 @@ use postern_shared::proto::smtp::command::{Command, parse};
 use postern_shared::proto::smtp::content::{ChunkDecoder, DataDecoder, LineEnds, Progress};
 
 use super::octets::pieces;
+use crate::smtp::FALSE_ENDS;
 
 /// A line is a command or is refused; a path that was taken is taken again as it was written, and means the same; a
 /// refusal is one reply of one whole line.
@@ -138,24 +139,9 @@ pub(super) fn command_seeds() -> Vec<Vec<u8>> {
 }
 
 pub(super) fn content_seeds() -> Vec<Vec<u8>> {
-    let variants = [
-        "\n.\n",
-        "\n.\r",
-        "\r.\n",
-        "\r.\r",
-        "\n.\r\n",
-        "\r.\r\n",
-        "\r\n.\n",
-        "\r\n.\r",
-        "\r\n.\r\r\n",
-        "\r\r\n.\r\r\n",
-        "\r\n\0.\r\n",
-        "\r\n.\r\n",
-        "\r\n..\r\n",
-        "\r\n.x\r\n",
-        "",
-    ];
+    let others = ["\r\n.\r\n", "\r\n..\r\n", "\r\n.x\r\n", ""];
+    let variants = FALSE_ENDS.into_iter().chain(others);
     variants
         .map(|variant| format!("Subject: x\r\n\r\nfirst{variant}MAIL FROM:<>\r\n.\r\n").into_bytes())
-        .to_vec()
+        .collect()
 }
