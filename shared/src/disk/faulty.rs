@@ -185,10 +185,6 @@ impl DiskFile for FaultyFile {
         self.inner.set_len(len)
     }
 
-    fn allocate(&self, len: u64) -> io::Result<()> {
-        self.inner.allocate(len)
-    }
-
     fn drop_cache(&self) {
         self.inner.drop_cache();
     }

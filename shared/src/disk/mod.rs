@@ -93,8 +93,6 @@ pub trait DiskFile: Debug + Send + Sync {
     fn sync_data(&self) -> io::Result<()>;
     /// Cuts or extends (with zeros) the file.
     fn set_len(&self, len: u64) -> io::Result<()>;
-    /// Reserves space for `len` bytes from the file's start and extends the file to it; what was not written reads as zeros.
-    fn allocate(&self, len: u64) -> io::Result<()>;
 
     /// Says that what is synced of the file need not stay in memory. A hint: nothing depends on it but speed, and what
     /// else the machine keeps in memory.

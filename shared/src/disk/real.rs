@@ -6,7 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::{Advice, FallocateFlags, FlockOperation};
+use rustix::fs::{Advice, FlockOperation};
 
 use super::{Disk, DiskFile, DiskLock};
 
@@ -157,14 +157,6 @@ impl DiskFile for RealFile {
 
     fn set_len(&self, len: u64) -> io::Result<()> {
         self.0.set_len(len)
-    }
-
-    fn allocate(&self, len: u64) -> io::Result<()> {
-        match rustix::fs::fallocate(&self.0, FallocateFlags::empty(), 0, len) {
-            // Some file systems cannot reserve; a sparse file then serves as well, only slower.
-            Err(rustix::io::Errno::OPNOTSUPP) => self.0.set_len(len),
-            other => Ok(other?),
-        }
     }
 
     fn drop_cache(&self) {

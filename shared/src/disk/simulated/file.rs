@@ -86,22 +86,6 @@ impl SimulatedFile {
     fn check_writable(&self) -> io::Result<()> {
         if self.writable { Ok(()) } else { Err(io::ErrorKind::PermissionDenied.into()) }
     }
-
-    fn change_len(&self, len: u64, only_grow: bool) -> io::Result<()> {
-        self.check_writable()?;
-        let mut state = self.state();
-        state.begin_whole(Step::SetLen, &self.path)?;
-        let free = state.free_bytes();
-        let content = content(&mut state, self.inode)?;
-        if len > content.len().saturating_add(free) {
-            return Err(io::ErrorKind::StorageFull.into());
-        }
-        let len = position(len)?;
-        if !only_grow || len > content.cached.len() {
-            content.change(Change::SetLen(len));
-        }
-        Ok(())
-    }
 }
 
 impl DiskFile for SimulatedFile {
@@ -169,11 +153,16 @@ impl DiskFile for SimulatedFile {
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.change_len(len, false)
-    }
-
-    fn allocate(&self, len: u64) -> io::Result<()> {
-        self.change_len(len, true)
+        self.check_writable()?;
+        let mut state = self.state();
+        state.begin_whole(Step::SetLen, &self.path)?;
+        let free = state.free_bytes();
+        let content = content(&mut state, self.inode)?;
+        if len > content.len().saturating_add(free) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        content.change(Change::SetLen(position(len)?));
+        Ok(())
     }
 }
 
