@@ -96,6 +96,11 @@ impl Ledger {
         }
     }
 
+    /// The group that is being written is a sweep's, of any number of records.
+    pub(super) fn moving_when_power_is_lost(&mut self) {
+        self.records_under_way = usize::MAX / 2;
+    }
+
     pub(super) fn power_is_lost(&mut self) {
         self.power_lost = true;
     }

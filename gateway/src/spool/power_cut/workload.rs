@@ -57,7 +57,9 @@ impl Workload {
             if self.dice.once_in(6) {
                 self.clock.advance(Duration::from_secs(self.dice.below(100)));
                 // It may fail; what it must not do shows in the end.
-                let _ = spool.sweep();
+                if spool.sweep().is_err() && !powered() {
+                    ledger.moving_when_power_is_lost();
+                }
             }
             let mut under_way: Vec<Job> =
                 (0..jobs).filter_map(|_| self.hand_over(spool, ledger, powered)).collect();
