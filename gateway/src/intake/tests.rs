@@ -230,13 +230,14 @@ async fn what_nobody_decides_on_is_kept_and_says_so() {
 #[tokio::test]
 async fn who_gives_up_amid_a_decision_leaves_no_doubt() {
     let bench = Bench::new(true);
-    let waiting = async |message: &[u8]| {
-        let mut prepare = Box::pin(bench.sent(message).await.prepare(Normalised::default()));
+    let waiting = |incoming: SealingMessage| {
+        let mut prepare = Box::pin(incoming.prepare(Normalised::default()));
         assert!(prepare.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
         prepare
     };
-    let [mut confirmed, mut discarded] = [waiting(MESSAGE).await, waiting(MESSAGE).await];
-    drop(waiting(MESSAGE).await);
+    let mut confirmed = waiting(bench.sent(MESSAGE).await);
+    let mut discarded = waiting(bench.sent(MESSAGE).await);
+    drop(waiting(bench.sent(MESSAGE).await));
     bench.spool.step();
     assert_eq!(bench.served().len(), 1, "the one whose session died");
     let (confirmed, discarded) = ((&mut confirmed).await.unwrap(), (&mut discarded).await.unwrap());

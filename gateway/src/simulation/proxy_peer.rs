@@ -13,7 +13,7 @@ use super::ledger::{Fate, Ledger, Token};
 use super::node::Node;
 use crate::intake::{
     Envelope, Incoming, Intake, IntakeError, Origin, Prepared, PreparedMessage, Provenance, Proxied,
-    Recipient, SealingIntake,
+    Recipient, SealingMessage,
 };
 use crate::spool::INLINE_BYTES_MAX;
 
@@ -27,7 +27,7 @@ pub(super) struct ProxyPeer {
 }
 
 enum Stage {
-    Content(<SealingIntake as Intake>::Incoming, usize),
+    Content(Box<SealingMessage>, usize),
     Preparing(Answer<PreparedMessage>),
     Prepared(PreparedMessage),
     Confirming(Answer<MessageId>),
@@ -56,7 +56,7 @@ impl ProxyPeer {
         let peer = ([192, 0, 2, 3], 25000).into();
         let provenance = Provenance { peer, helo: "client".into(), protocol: "ESMTPSA", tls: None, origin };
         let incoming = node.intake.begin(envelope, provenance).ok()?;
-        Some(Self { token: ledger.new_content(dice), mailbox, stage: Stage::Content(incoming, 0) })
+        Some(Self { token: ledger.new_content(dice), mailbox, stage: Stage::Content(Box::new(incoming), 0) })
     }
 
     /// Whether nothing more comes of it.
@@ -109,7 +109,7 @@ impl ProxyPeer {
 
     fn content(
         &self,
-        mut incoming: <SealingIntake as Intake>::Incoming,
+        mut incoming: Box<SealingMessage>,
         sent: usize,
         dice: &mut Dice,
         ledger: &mut Ledger,

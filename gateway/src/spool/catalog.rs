@@ -77,7 +77,8 @@ impl Located {
 
     /// With the field that an unconfirmed message is served with.
     fn listed_bytes(&self) -> u64 {
-        self.served_bytes + if self.is_unconfirmed() { trace::UNCONFIRMED.len() as u64 } else { 0 }
+        let field_bytes = if self.is_unconfirmed() { trace::UNCONFIRMED.len() as u64 } else { 0 };
+        self.served_bytes.saturating_add(field_bytes)
     }
 
     fn record_bytes(&self) -> u64 {
@@ -113,6 +114,7 @@ struct Held {
     entries: BTreeMap<MessageId, Located>,
     served: u64,
     unconfirmed: u64,
+    /// Wraps around when headers tell nonsense, and back.
     served_bytes: u64,
 }
 
@@ -121,7 +123,7 @@ impl Held {
         self.served += u64::from(located.is_served());
         self.unconfirmed += u64::from(located.is_unconfirmed());
         if located.is_served() {
-            self.served_bytes += located.listed_bytes();
+            self.served_bytes = self.served_bytes.wrapping_add(located.listed_bytes());
         }
         self.entries.insert(message, located);
     }
@@ -131,7 +133,7 @@ impl Held {
         self.served -= u64::from(located.is_served());
         self.unconfirmed -= u64::from(located.is_unconfirmed());
         if located.is_served() {
-            self.served_bytes -= located.listed_bytes();
+            self.served_bytes = self.served_bytes.wrapping_sub(located.listed_bytes());
         }
         Some(located)
     }

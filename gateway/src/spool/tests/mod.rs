@@ -357,8 +357,8 @@ impl Model {
     }
 
     /// Does it to the spool as well.
-    fn apply(&mut self, op: Op, n: u8, spool: &SegmentSpool) {
-        match op {
+    fn apply(&mut self, op: &Op, n: u8, spool: &SegmentSpool) {
+        match *op {
             Op::Append { len, large } | Op::Prepare { len, large } => {
                 let prepared = matches!(op, Op::Prepare { .. });
                 let new = if large {
@@ -417,7 +417,7 @@ proptest! {
                         bench.clock.advance(Duration::from_secs(61));
                     }
                 }
-                other => model.apply(other, n, &spool),
+                other => model.apply(&other, n, &spool),
             }
             model.check(&spool)?;
         }
