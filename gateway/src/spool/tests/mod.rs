@@ -13,6 +13,7 @@ use super::layout::{RECORD_HEADER_BYTES, SEGMENT_HEADER_BYTES};
 use super::*;
 
 mod commits;
+mod copies;
 mod faults;
 mod prepared;
 mod sweeping;
@@ -322,8 +323,10 @@ fn op() -> impl Strategy<Value = Op> {
 }
 
 /// What a spool should hold.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 struct Model {
+    /// Every message there ever was.
+    seen: BTreeSet<MessageId>,
     served: BTreeMap<MessageId, Vec<u8>>,
     unconfirmed: BTreeSet<MessageId>,
     undecided: BTreeMap<MessageId, Vec<u8>>,
@@ -367,6 +370,7 @@ impl Model {
                     NewRecord { prepared, ..record(n, len) }
                 };
                 spool.append(vec![new]).wait().unwrap();
+                self.seen.insert(id(n));
                 let held = if prepared { &mut self.undecided } else { &mut self.served };
                 held.insert(id(n), body(n, len));
             }
