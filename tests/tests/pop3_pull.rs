@@ -18,7 +18,7 @@ use postern_shared::crypto::keys::PrivateKey;
 use postern_shared::disk::RealDisk;
 use postern_shared::id::{MailboxId, MessageId};
 use postern_shared::proto::pop3::client::TlsStart;
-use postern_shared::proto::pop3::sasl_plain::PlainCredentials;
+use postern_shared::proto::sasl::PlainCredentials;
 use postern_shared::shutdown::{Switch, switch};
 use postern_shared::tls::client::Trust;
 use postern_shared::tls::server::Identity;
