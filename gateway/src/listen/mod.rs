@@ -16,6 +16,7 @@
 
 mod connection;
 mod descriptors;
+mod entrance;
 mod handshake;
 mod limits;
 mod listener;
@@ -26,6 +27,7 @@ mod wire;
 
 pub use connection::Connection;
 pub use descriptors::allow_many_descriptors;
+pub use entrance::Entrance;
 pub use handshake::{HANDSHAKE_DEADLINE, HANDSHAKES_AT_ONCE, Handshakes};
 pub use limits::{Exceeded, Limits, NoPlace, Place, Quota, Refusals, network};
 pub use listener::{BindError, Door, Server, bind, serve};
