@@ -6,6 +6,7 @@
 //! | file | what |
 //! |---|---|
 //! | [`route`] | a user name → account, target, mailbox |
+//! | [`targets`] | which servers, on which port, how TLS begins |
 //! | [`upstream`] | a target → a connection that is logged in |
 //!
 //! Promises
@@ -18,7 +19,9 @@
 //!
 //! Not here: sealing (`intake`), files (`spool`), passwords of mailboxes (`pop3_server`).
 
+mod ranges;
 pub mod route;
+pub mod targets;
 pub mod upstream;
 
 pub use route::{Account, BadRoute, Host, Route};
