@@ -3,7 +3,7 @@
 mod dialling;
 mod hostile;
 mod machines;
-mod scripted;
+pub(in crate::proxy) mod scripted;
 
 use postern_shared::proto::sasl::{BearerCredentials, Credentials, PlainCredentials};
 

@@ -18,7 +18,7 @@ use crate::settings::Settings;
 
 /// What a server does.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Act {
+pub(in crate::proxy) enum Act {
     /// Sends octets.
     Say(&'static [u8]),
     /// Sends octets again and again, until the client has gone.
@@ -32,10 +32,10 @@ pub(super) enum Act {
 }
 
 /// A server, and all it heard.
-pub(super) struct Scripted {
-    pub(super) address: SocketAddr,
-    pub(super) heard: Arc<Mutex<String>>,
-    pub(super) authority: tempfile::TempDir,
+pub(in crate::proxy) struct Scripted {
+    pub(in crate::proxy) address: SocketAddr,
+    pub(in crate::proxy) heard: Arc<Mutex<String>>,
+    pub(in crate::proxy) authority: tempfile::TempDir,
 }
 
 trait Both: AsyncRead + AsyncWrite + Unpin + Send {}
@@ -43,7 +43,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send> Both for T {}
 
 /// Which certificate a server shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Shown {
+pub(in crate::proxy) enum Shown {
     /// One for `localhost`, of the authority in `authority`.
     Good,
     /// The same for another name.
@@ -56,7 +56,7 @@ pub(super) enum Shown {
 
 impl Scripted {
     /// Serves every connection by the same script; then it closes.
-    pub(super) async fn start(shown: Shown, script: &'static [Act]) -> Self {
+    pub(in crate::proxy) async fn start(shown: Shown, script: &'static [Act]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let heard = Arc::new(Mutex::new(String::new()));
@@ -72,18 +72,18 @@ impl Scripted {
     }
 
     /// Whom to trust to reach it.
-    pub(super) fn trust(&self) -> Trust {
+    pub(in crate::proxy) fn trust(&self) -> Trust {
         Trust::Authorities(self.authority.path().join("ca.pem"))
     }
 
     /// The server as a target, by the name `localhost`.
-    pub(super) fn target(&self, tls: TlsMode) -> Target {
+    pub(in crate::proxy) fn target(&self, tls: TlsMode) -> Target {
         let host = Host::Name("localhost".into());
         Target { host, port: self.address.port(), tls, trust: self.trust() }
     }
 
     /// A dialer that may go there, as patient as `deadline`.
-    pub(super) fn dialer(&self, deadline: &str) -> Dialer {
+    pub(in crate::proxy) fn dialer(&self, deadline: &str) -> Dialer {
         let text = format!(
             "[proxy]\nallow_private_targets = true\ntrust = '{}'\nconnect_deadline = '{deadline}'\nlogin_deadline = '{deadline}'",
             self.trust()
@@ -91,13 +91,13 @@ impl Scripted {
         dialer(&text)
     }
 
-    pub(super) fn heard(&self) -> String {
+    pub(in crate::proxy) fn heard(&self) -> String {
         self.heard.lock().unwrap().clone()
     }
 }
 
 /// A dialer by these settings, for which every name is this machine.
-pub(super) fn dialer(text: &str) -> Dialer {
+pub(in crate::proxy) fn dialer(text: &str) -> Dialer {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("gateway.toml");
     let disk = postern_shared::disk::RealDisk;
@@ -181,6 +181,6 @@ fn server_config(shown: Shown, authority: &tempfile::TempDir) -> ServerConfig {
 }
 
 /// Fails the test when `work` takes longer than any of them should.
-pub(super) async fn in_time<T>(work: impl Future<Output = T>) -> T {
+pub(in crate::proxy) async fn in_time<T>(work: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(60), work).await.expect("no hang")
 }
