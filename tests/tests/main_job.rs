@@ -8,10 +8,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
-use postern_tests::foreign::{Postfix, corpus, has, run};
+use postern_tests::foreign::{corpus, has, run};
 use postern_tests::pop3::{Pop3Client, without_trace};
 use postern_tests::program::{Kind, NewMailbox, Program};
 use postern_tests::smtp::SmtpClient;
+use postern_tests::upstream::Postfix;
 use postern_tests::{Archive, Security, crlf, messages};
 
 /// Goal: a real MTA that journals by always_bcc, over STARTTLS, to a sub-addressed mailbox, ends in the right archive.
