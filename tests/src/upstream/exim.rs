@@ -69,17 +69,19 @@ impl Exim {
         Ok(exim)
     }
 
-    /// Waits until `count` messages were delivered since the start, and returns all, oldest first.
+    /// Waits until `count` messages were delivered since the start, and returns all in the order
+    /// in which they were accepted.
     pub fn received(&self, count: usize) -> Result<Vec<Received>> {
         wait_for_messages(
             count,
             || self.log(),
             || {
                 let files = maildir(&self.dir.path().join("mail"))?;
-                files
-                    .iter()
-                    .map(|file| parse(file).context("not as Exim delivers"))
-                    .collect::<Result<Vec<_>>>()
+                let parsed = files.iter().map(|file| parse(file).context("not as Exim delivers"));
+                let mut messages = parsed.collect::<Result<Vec<_>>>()?;
+                let log = self.log();
+                messages.sort_by_key(|message| log.find(&format!(" {} <= ", message.id)));
+                Ok(messages)
             },
         )
     }

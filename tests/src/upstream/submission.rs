@@ -61,7 +61,8 @@ impl Submission {
         Ok(Self { postfix, submission: local(submission), smtps: local(smtps) })
     }
 
-    /// Waits until `count` messages were delivered since the start, and returns all, oldest first.
+    /// Waits until `count` messages were delivered since the start, and returns all in the order
+    /// in which they were accepted.
     pub fn received(&self, count: usize) -> Result<Vec<Received>> {
         // All copies of a message are there when it has left the queue.
         self.postfix.wait_for_log(": removed", count)?;
@@ -70,23 +71,22 @@ impl Submission {
 
     /// A copy for each recipient is there; they are put together by the queue id in the trace field.
     fn delivered(&self) -> Result<Vec<Received>> {
-        let mut order = Vec::new();
         let mut messages: BTreeMap<String, Received> = BTreeMap::new();
         for copy in maildir(&self.postfix.dir().join("mail/all"))? {
             let one = parse(&copy)
                 .with_context(|| format!("not as Postfix delivers: {}", String::from_utf8_lossy(&copy)))?;
             match messages.get_mut(&one.id) {
                 Some(known) => known.to.extend(one.to),
-                None => {
-                    order.push(one.id.clone());
-                    messages.insert(one.id.clone(), one);
-                }
+                None => drop(messages.insert(one.id.clone(), one)),
             }
         }
-        for message in messages.values_mut() {
+        let mut messages: Vec<Received> = messages.into_values().collect();
+        for message in &mut messages {
             message.to.sort();
         }
-        Ok(order.iter().filter_map(|id| messages.remove(id)).collect())
+        let log = self.log();
+        messages.sort_by_key(|message| log.find(&format!(" {}: ", message.id)));
+        Ok(messages)
     }
 
     /// What it logged.
