@@ -13,7 +13,7 @@ const NO_MAIL: i32 = 1;
 /// Fetches all messages.
 pub fn fetch(account: &Account, after: After) -> Result<Vec<Vec<u8>>> {
     let home = Home::new("fetchmail")?;
-    let store = format!("sh -c 'cat > $(mktemp {}/maildir/new/XXXXXXXX)'", home.path("").display());
+    let store = format!("sh -c 'cat > $(mktemp -p {})'", home.path("maildir/new").display());
     let tls = match account.security {
         Security::Clear => "sslproto ''",
         Security::StartTls => "sslproto 'TLS1+'",

@@ -1,5 +1,7 @@
 //! Dovecot, and what fetches mail.
 
+use std::process::Command;
+
 use anyhow::{Context as _, Result};
 use postern_tests::Security::{self, Implicit, StartTls};
 use postern_tests::clients::thunderbird::{self, Flights};
@@ -7,7 +9,6 @@ use postern_tests::clients::{Account, After, Trust, fetchmail, getmail, mpop, po
 use postern_tests::foreign::run;
 use postern_tests::pop3::Pop3Client;
 use postern_tests::upstream::{Authority, Dovecot, OAuth2};
-use std::process::Command;
 
 use crate::{PASSWORD, USER, all, awkward};
 
@@ -63,6 +64,8 @@ fn every_client_fetches_what_was_delivered() -> Result<()> {
     Ok(())
 }
 
+type Fetch = fn(&Account, After) -> Result<Vec<Vec<u8>>>;
+
 /// Goal: what a client deletes is gone, which [`Dovecot::messages`] shows.
 #[test]
 fn every_client_deletes_when_told_to() -> Result<()> {
@@ -73,7 +76,7 @@ fn every_client_deletes_when_told_to() -> Result<()> {
     let identity = authority.identity()?;
     let mut dovecot = Dovecot::with(&identity).user(USER, PASSWORD).start()?;
     let account = account(&dovecot, Implicit, Trust::Any);
-    let clients: [fn(&Account, After) -> Result<Vec<Vec<u8>>>; 5] =
+    let clients: [Fetch; 5] =
         [poplib::fetch, mpop::fetch, fetchmail::fetch, getmail::fetch, |account, after| {
             Ok(thunderbird::fetch(account, "PLAIN", 2, after, Flights::One)?.messages)
         }];
