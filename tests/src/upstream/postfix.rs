@@ -9,6 +9,7 @@ use anyhow::{Result, ensure};
 
 use tempfile::TempDir;
 
+use super::process::end_daemon;
 use super::{chown, directory};
 use crate::foreign::{free_port, run, wait_for};
 
@@ -127,8 +128,13 @@ fn each_once(main_cf: &str) -> String {
 
 impl Drop for Postfix {
     fn drop(&mut self) {
-        // The directory goes with it in any case.
-        let _ = self.command("abort").output();
+        // Its own `abort` writes to the log first, which may stand still.
+        let master =
+            std::fs::read_to_string(self.dir.path().join("spool/pid/master.pid")).unwrap_or_default();
+        if let Ok(master) = master.trim().parse() {
+            // The directory goes with it in any case.
+            let _ = end_daemon(master);
+        }
     }
 }
 

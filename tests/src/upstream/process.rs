@@ -1,4 +1,4 @@
-//! A server in the foreground, in a process group of its own that is ended whole.
+//! Servers as process groups, ended whole.
 
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, Stdio};
@@ -6,12 +6,29 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
-use crate::program::signal;
-
 /// How long a server may take to end when it is asked to.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The first process of the group; all are ended when it is dropped.
+/// Ends a daemon that leads a process group, and what is left of the group.
+pub(super) fn end_daemon(leader: u32) -> Result<()> {
+    let kill = |arguments: &[&str]| Command::new("kill").args(arguments).stderr(Stdio::null()).status();
+    kill(&["-TERM", &leader.to_string()])?;
+    let start = Instant::now();
+    while is_running(leader) && start.elapsed() < PATIENCE {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    // Fails when none is left, which is as it should be.
+    kill(&["-KILL", "--", &format!("-{leader}")])?;
+    Ok(())
+}
+
+/// Whether there is such a process, and not only what is kept of it for a parent that asks.
+fn is_running(process: u32) -> bool {
+    let state = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    state.rsplit(") ").next().is_some_and(|state| !state.is_empty() && !state.starts_with('Z'))
+}
+
+/// A server in the foreground. The first process of its group; all are ended when it is dropped.
 #[derive(Debug)]
 pub(super) struct Group(Child);
 
@@ -28,18 +45,11 @@ impl Group {
         Ok(self.0.try_wait()?.is_some())
     }
 
-    /// Asks the server to end, for it ends its processes of other groups too, and makes sure of the rest.
     fn end(&mut self) -> Result<()> {
-        if !self.is_over()? {
-            signal(&self.0, "TERM")?;
+        if self.is_over()? {
+            return Ok(());
         }
-        let start = Instant::now();
-        while !self.is_over()? && start.elapsed() < PATIENCE {
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        // Fails when none is left, which is as it should be.
-        let group = format!("-{}", self.0.id());
-        Command::new("kill").args(["-KILL", "--", &group]).stderr(Stdio::null()).status()?;
+        end_daemon(self.0.id())?;
         self.0.wait()?;
         Ok(())
     }
