@@ -3,6 +3,7 @@
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -29,10 +30,24 @@ pub fn corpus() -> Option<PathBuf> {
     None
 }
 
-/// A port nobody uses now, for programs that cannot choose one themselves.
+/// A port nobody uses now, for programs that cannot choose one themselves. It is none of those the system gives to
+/// connections, so it stays free until the program takes it, and each process of tests looks elsewhere first.
 pub fn free_port() -> Result<u16> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+    static ASKED: AtomicU32 = AtomicU32::new(0);
+    let first = std::process::id().wrapping_mul(41);
+    for _ in 0..PORTS {
+        let number = first.wrapping_add(ASKED.fetch_add(1, Ordering::Relaxed)) % PORTS;
+        let port = u16::try_from(FIRST_PORT + number)?;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return Ok(port);
+        }
+    }
+    bail!("no port is free from {FIRST_PORT} on")
 }
+
+/// Ports below those that Linux gives to connections (32768 to 60999).
+const FIRST_PORT: u32 = 11_000;
+const PORTS: u32 = 21_000;
 
 /// Waits until something listens there.
 pub fn wait_for(address: SocketAddr) -> Result<()> {
