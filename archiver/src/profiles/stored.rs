@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use postern_shared::crypto::aead::{AeadKey, NotAuthentic};
 use postern_shared::disk::{Disk, write_atomic};
-use postern_shared::proto::pop3::sasl_plain::PlainCredentials;
+use postern_shared::proto::sasl::PlainCredentials;
 use postern_shared::tls::client::Trust;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
@@ -67,7 +67,7 @@ impl Profile {
                 host: settings.host.clone(),
                 port: settings.port,
                 tls: settings.tls.into(),
-                trust: settings.trust,
+                trust: settings.trust.clone(),
                 username: settings.credentials.user.clone(),
             },
             assign: self.assign.clone(),
