@@ -11,6 +11,7 @@
 //! | [`refusal`] | why a login comes to nothing, in both protocols' words |
 //! | `places`, `throttle` | sessions of an account at once; servers that said "not now" |
 //! | [`tokens`] | the door to a broker of access tokens |
+//! | [`oauth`] | a proxy password → an access token, for clients that can only do passwords |
 //! | [`upstream`] | a target → a connection that is logged in |
 //!
 //! Promises
@@ -24,6 +25,7 @@
 //! Not here: sealing (`intake`), files (`spool`), passwords of mailboxes (`pop3_server`).
 
 pub mod gate;
+pub mod oauth;
 mod places;
 mod ranges;
 pub mod refusal;
