@@ -230,7 +230,7 @@ mod tests {
                 }
                 assert!(wire.line.0.capacity() <= AUTH_OCTETS_MAX.next_power_of_two());
             }
-            assert_eq!(wire.line.0.capacity(), 0, "nothing is held while nothing comes");
+            assert_eq!(wire.line.0.capacity(), LINE_OCTETS, "after a long line little is held");
             assert_eq!(found, ["NOOP", "STAT", &longest, "too long", "too long", "QUIT"], "{step}");
             sending.await.unwrap();
         }
