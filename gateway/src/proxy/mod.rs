@@ -6,6 +6,7 @@
 //! | file | what |
 //! |---|---|
 //! | [`route`] | a user name → account, target, mailbox |
+//! | [`upstream`] | a target → a connection that is logged in |
 //!
 //! Promises
 //! - Both ends are under TLS before anything that could carry a credential is sent or taken; the server's certificate is
@@ -18,5 +19,6 @@
 //! Not here: sealing (`intake`), files (`spool`), passwords of mailboxes (`pop3_server`).
 
 pub mod route;
+pub mod upstream;
 
 pub use route::{Account, BadRoute, Host, Route};
