@@ -18,6 +18,7 @@
 //!
 //! Not here: sealing (`intake`), files (`spool`), passwords of mailboxes (`pop3_server`).
 
+pub mod pop3;
 pub mod route;
 pub mod upstream;
 
