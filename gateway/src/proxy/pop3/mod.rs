@@ -4,6 +4,7 @@ pub mod machine;
 pub mod message;
 mod numbers;
 mod request;
+pub mod seen;
 mod transfer;
 
 #[cfg(test)]
