@@ -13,9 +13,7 @@ use postern_shared::proto::pop3::UidlToken;
 use super::machine::Unrecorded;
 use super::message::About;
 use super::seen::{Claim, Seen, Table};
-use crate::intake::{
-    Envelope, Incoming, Intake, IntakeError, Origin, Provenance, Proxied, Recipient,
-};
+use crate::intake::{Envelope, Incoming, Intake, IntakeError, Origin, Provenance, Proxied, Recipient};
 use crate::listen::TlsDetails;
 use crate::monitoring::{self, ProxyProtocol, metrics};
 use crate::smtp_receiver::{Mailboxes, takes};
@@ -158,7 +156,7 @@ impl<I: Intake> Recorder<I> {
         let _ = self.failed(about, &Failure::NotTaken("it is longer than any message that is recorded"));
     }
 
-    async fn claim(&self, about: &About, sha256: Digest) -> Claim {
+    async fn claim(&mut self, about: &About, sha256: Digest) -> Claim {
         let Source { mailbox, account, .. } = &self.source;
         let entry = self.recording.seen.entry(*mailbox, account, about.uidl.as_ref(), sha256);
         self.table.claim(entry).await
@@ -184,7 +182,7 @@ impl<I: Intake> Recorder<I> {
         Ok(self.recording.intake.begin(Envelope { mail_from: String::new(), recipients }, provenance)?)
     }
 
-    async fn commit(&self, incoming: I::Incoming, octets: u64) -> Result<(), Failure> {
+    async fn commit(&mut self, incoming: I::Incoming, octets: u64) -> Result<(), Failure> {
         self.check(octets)?;
         // The server's octets are kept as they are: whatever stands in a line, only CRLF ended one.
         let messages = incoming.commit(Normalised::default()).await?;
