@@ -116,7 +116,7 @@ impl<I: Intake> Relayed for LoggedIn<I> {
                     tracing::error!(%peer, %account, %server, recorded, %ended, "proxied pop3 session cut");
                 }
                 ended => {
-                    tracing::warn!(%peer, %account, %server, recorded, %ended, "proxied pop3 session cut")
+                    tracing::warn!(%peer, %account, %server, recorded, %ended, "proxied pop3 session cut");
                 }
             }
         })

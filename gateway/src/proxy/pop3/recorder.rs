@@ -85,7 +85,7 @@ impl<I: Intake> Recorder<I> {
         content: impl Iterator<Item = &[u8]> + Send,
     ) -> Result<(), Unrecorded> {
         let claimed = match self.claim(about, sha256).await {
-            Claim::Known => return Ok(self.known(about)),
+            Claim::Known => return self.is_known(about),
             Claim::Free(claimed) => claimed,
         };
         let written = async {
@@ -137,7 +137,7 @@ impl<I: Intake> Recorder<I> {
         let incoming = self.incoming.take().ok_or(Unrecorded)?;
         let claimed = match self.claim(about, sha256).await {
             // What came is dropped, and leaves nothing behind.
-            Claim::Known => return Ok(self.known(about)),
+            Claim::Known => return self.is_known(about),
             Claim::Free(claimed) => claimed,
         };
         self.commit(incoming, self.octets).await.map_err(|failure| self.failed(about, &failure))?;
@@ -198,10 +198,11 @@ impl<I: Intake> Recorder<I> {
         metrics().proxy.account_message(&self.source.account);
     }
 
-    fn known(&self, about: &About) {
+    fn is_known(&self, about: &About) -> Result<(), Unrecorded> {
         let Source { account, server, .. } = &self.source;
         tracing::debug!(%account, %server, number = %about.number, "message known");
         metrics().proxied(ProxyProtocol::Pop3, monitoring::Proxied::Known);
+        Ok(())
     }
 
     fn failed(&self, about: &About, why: &Failure) -> Unrecorded {
