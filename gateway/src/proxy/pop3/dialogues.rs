@@ -130,7 +130,7 @@ fn run(name: &str, script: &str, piece: usize) {
             "finish fails" => stage.failing = Failing::Finish,
             _ if step.starts_with("C:") => client.extend(line(&step[2..])),
             _ if step.starts_with("S:") => server.extend(line(&step[2..])),
-            _ if step.starts_with("S+ ") => server.extend(step[3..].as_bytes()),
+            _ if step.starts_with("S+ ") => server.extend(&step.as_bytes()[3..]),
             _ => {
                 expected.expect(step);
                 expecting = true;

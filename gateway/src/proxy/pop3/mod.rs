@@ -57,3 +57,5 @@ pub use recorder::Recording;
 mod dialogues;
 #[cfg(test)]
 mod stage;
+#[cfg(test)]
+mod tests;
