@@ -91,7 +91,8 @@ impl<I: Intake> Driver<I> {
             }
             let used = self.relay.from_server(self.server.unread(), &mut actions);
             self.server.consume(used);
-            if actions.is_empty() {
+            // What the server sent may have made room for a command that is there already.
+            if actions.is_empty() && used == 0 {
                 match self.wait(shutdown).await {
                     Happened::Client(Ok(true)) | Happened::Server(Ok(true)) => {}
                     Happened::Client(Ok(false)) => self.relay.client_closed(&mut actions),

@@ -56,6 +56,8 @@ pub use recorder::Recording;
 #[cfg(test)]
 mod dialogues;
 #[cfg(test)]
+mod model;
+#[cfg(test)]
 mod stage;
 #[cfg(test)]
 mod tests;

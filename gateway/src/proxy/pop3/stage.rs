@@ -92,17 +92,18 @@ impl Stage {
             self.from_client.drain(..used);
             let used = self.relay.from_server(&self.from_server, &mut actions);
             self.from_server.drain(..used);
-            if actions.is_empty() || self.closed {
+            if (actions.is_empty() && used == 0) || self.closed {
                 return;
             }
             self.perform(actions);
         }
     }
 
+    /// As the driver does: what is reported leads to actions behind those that are there.
     fn perform(&mut self, actions: Vec<Action>) {
+        let mut more = Vec::new();
         for action in actions {
             assert!(!self.closed, "{action:?} behind the end");
-            let mut more = Vec::new();
             match action {
                 Action::Answer(octets) => self.outs.push(Out::Answered(octets)),
                 Action::Ask(octets) => self.outs.push(Out::Asked(octets)),
@@ -142,6 +143,8 @@ impl Stage {
                     self.outs.push(Out::Ended(end));
                 }
             }
+        }
+        if !more.is_empty() {
             self.perform(more);
         }
     }
