@@ -68,6 +68,8 @@ mod dialogues;
 #[cfg(test)]
 mod endings;
 #[cfg(test)]
+mod handing_over;
+#[cfg(test)]
 mod in_memory;
 #[cfg(test)]
 mod tests;
