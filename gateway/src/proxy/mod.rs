@@ -31,6 +31,8 @@ mod ranges;
 pub mod refusal;
 pub mod route;
 pub mod targets;
+#[cfg(test)]
+mod tests;
 mod throttle;
 pub mod tokens;
 pub mod upstream;

@@ -29,7 +29,7 @@ mod login;
 mod pop3_login;
 mod smtp_login;
 #[cfg(test)]
-mod tests;
+pub(in crate::proxy) mod tests;
 
 use postern_shared::proto::smtp::extensions::Extensions;
 

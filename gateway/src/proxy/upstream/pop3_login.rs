@@ -139,9 +139,11 @@ impl Pop3Login {
         let Some(identity) = &self.identity else { return Ok(self.ready()) };
         let offered = self.capabilities.mechanisms();
         let Some(mechanism) = identity.mechanism(&offered) else {
-            // USER need not be announced: many servers only say so when asked otherwise.
-            if identity.password().is_none() {
-                return Err(LoginError::NoMechanism { token: true, offered });
+            let token = identity.password().is_none();
+            // A server that announces no way at all may still know the oldest one.
+            let takes_user = self.capabilities.has("USER") || !self.capabilities.has("SASL");
+            if token || !takes_user {
+                return Err(LoginError::NoMechanism { token, offered });
             }
             let user = identity.user().to_owned();
             self.say(&["USER ", &user], Phase::User);
