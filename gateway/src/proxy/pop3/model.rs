@@ -199,8 +199,6 @@ impl World {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(512))]
-
     /// Goal: whatever is asked, however it is cut and whatever fails: no DELE and no whole message before its copy, each copy
     /// once, every command answered once and in order, and nothing is ever stuck.
     #[test]
