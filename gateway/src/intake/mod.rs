@@ -21,7 +21,7 @@
 
 pub mod authentication;
 mod hidden;
-mod memory;
+pub mod memory;
 mod prepared;
 mod sealing;
 #[cfg(test)]

@@ -13,6 +13,7 @@
 //! | [`tokens`] | the door to a broker of access tokens |
 //! | [`oauth`] | a proxy password → an access token, for clients that can only do passwords |
 //! | [`upstream`] | a target → a connection that is logged in |
+//! | [`pop3`] | the relay between a mail client and its POP3 server |
 //!
 //! Promises
 //! - Both ends are under TLS before anything that could carry a credential is sent or taken; the server's certificate is
@@ -27,6 +28,7 @@
 pub mod gate;
 pub mod oauth;
 mod places;
+pub mod pop3;
 mod ranges;
 pub mod refusal;
 pub mod route;
