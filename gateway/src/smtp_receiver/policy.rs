@@ -73,6 +73,8 @@ impl Mailboxes for SpooledMailboxes {
 pub(super) struct Client {
     pub(super) address: Option<IpAddr>,
     pub(super) secured: bool,
+    /// Whether it is offered to log in, and so to send elsewhere.
+    pub(super) may_log_in: bool,
     /// The octets it announced for the message (RFC 1870).
     pub(super) size: Option<u64>,
 }
@@ -124,7 +126,8 @@ pub(super) fn judge(
     mailboxes: &dyn Mailboxes,
 ) -> Result<(MailboxId, Room), Reply> {
     if !address.domain.is_empty() && !address.domain.eq_ignore_ascii_case(domain) {
-        return Err(Reply::new(550, "5.7.1", "Relaying denied: not a domain of this host"));
+        let how = if client.may_log_in { "; log in first to send through your provider" } else { "" };
+        return Err(Reply::new(550, "5.7.1", format!("Relaying denied: not a domain of this host{how}")));
     }
     let unknown = || Reply::new(550, "5.1.1", "No such mailbox here");
     let name = address.local.split('+').next().unwrap_or_default();

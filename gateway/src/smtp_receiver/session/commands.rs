@@ -1,7 +1,8 @@
 //! What each command does.
 
-use postern_shared::proto::smtp::command::{Command, MailParameters};
+use postern_shared::proto::smtp::command::Command;
 use postern_shared::proto::smtp::content::DataDecoder;
+use postern_shared::proto::smtp::parameters::MailParameters;
 use postern_shared::proto::smtp::path::Address;
 use postern_shared::proto::smtp::reply::Reply;
 
@@ -33,7 +34,8 @@ impl Session {
                 return self.close(enough, actions);
             }
             Command::Mail { from, parameters } => self.mail(from, parameters),
-            Command::Rcpt { to } => self.rcpt(&to),
+            Command::Rcpt { parameters, .. } if !parameters.is_empty() => no_reports(),
+            Command::Rcpt { to, .. } => self.rcpt(&to),
             Command::Data => return self.data(actions),
             Command::Bdat { bytes, last } => return self.bdat(bytes, last, actions),
             Command::Rset => {
@@ -46,7 +48,7 @@ impl Session {
             Command::Help => {
                 Reply::new(214, "2.0.0", "RFC 5321; this host takes journal mail for its own mailboxes")
             }
-            Command::Auth => Reply::new(502, "5.5.1", "Nobody logs in here"),
+            Command::Auth { mechanism, initial } => return self.auth(mechanism, initial, actions),
             Command::StartTls => return self.start_tls(actions),
             Command::Quit => return self.close(Reply::new(221, "2.0.0", "Bye"), actions),
         };
@@ -65,6 +67,7 @@ impl Session {
             if self.can_start_tls {
                 lines.push("STARTTLS".into());
             }
+            lines.extend(self.login_offer());
         }
         self.helo = Some(helo);
         Reply { code: 250, enhanced: "", lines }
@@ -82,12 +85,17 @@ impl Session {
             return refusal;
         }
         let mail_from = from.map(|address| address.written).unwrap_or_default();
-        let MailParameters { size, smtputf8 } = parameters;
+        // Who submitted it elsewhere (RFC 4954 §5) is taken where logins are offered, and means nothing here.
+        if parameters.wants_reports() || (parameters.auth.is_some() && !self.offers_login()) {
+            return no_reports();
+        }
+        let MailParameters { size, smtputf8, .. } = parameters;
         self.transaction = Some(Transaction { mail_from, smtputf8, size, ..Transaction::default() });
         Reply::new(250, "2.1.0", "Ok")
     }
 
     fn rcpt(&mut self, to: &Address) -> Reply {
+        let may_log_in = self.offers_login();
         let Some(transaction) = &mut self.transaction else {
             return Reply::new(503, "5.5.1", "MAIL first");
         };
@@ -98,7 +106,8 @@ impl Session {
         if transaction.recipients.len() >= RECIPIENTS_MAX || octets > RECIPIENT_OCTETS_MAX {
             return Reply::new(452, "4.5.3", "Too many recipients; send to the rest in another transaction");
         }
-        let client = Client { address: self.client, secured: self.secured, size: transaction.size };
+        let client =
+            Client { address: self.client, secured: self.secured, may_log_in, size: transaction.size };
         match judge(to, client, &self.settings.domain, &*self.settings.mailboxes) {
             Ok((mailbox, _)) if transaction.is_one_mailbox_too_many(mailbox, MAILBOXES_MAX) => {
                 Reply::new(452, "4.5.3", "Too many mailboxes; send to the rest in another transaction")
@@ -172,4 +181,9 @@ impl Session {
             transaction => (self.transaction, self.body) = (transaction, Some(body)),
         }
     }
+}
+
+/// RFC 3461 and RFC 4954 §5 are not offered.
+fn no_reports() -> Reply {
+    Reply::new(555, "5.5.4", "Unknown parameter")
 }

@@ -4,13 +4,16 @@
 
 mod commands;
 mod content;
+mod login;
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use postern_shared::id::MessageId;
 use postern_shared::proto::mime::trace::Normalised;
+use postern_shared::proto::sasl::{self, Credentials, Exchange};
 use postern_shared::proto::smtp::command::{LINE_BYTES_MAX, loses_step, parse};
+use postern_shared::proto::smtp::line::{Line, LineReader};
 use postern_shared::proto::smtp::reply::Reply;
 
 use super::policy::Mailboxes;
@@ -58,6 +61,8 @@ pub enum Event {
     Failed(IntakeError),
     /// The intake is done: every copy is on disk, or none.
     Stored(Result<Vec<MessageId>, IntakeError>),
+    /// The login elsewhere is done, or refused with these words.
+    LoggedIn(Result<(), Reply>),
     /// The peer took too long: nothing came, or too little.
     Idle,
     /// The daemon is stopping.
@@ -65,7 +70,7 @@ pub enum Event {
 }
 
 /// What must happen next, in this order.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Action {
     /// Send a reply. May wait for others to be sent with it.
     Reply(Reply),
@@ -79,6 +84,12 @@ pub enum Action {
     Commit(Normalised),
     /// Drop the message.
     Abort,
+    /// Log in where the user's name says; then report [`Event::LoggedIn`].
+    LogIn(Credentials),
+    /// Wait a little: whoever guesses passwords should not guess fast.
+    Pause,
+    /// Once all replies are sent the connection, with what is unread, is the proxy's.
+    HandOver,
     /// End the connection once all replies are sent.
     Close,
 }
@@ -95,11 +106,14 @@ pub struct Session {
     client: Option<IpAddr>,
     secured: bool,
     can_start_tls: bool,
+    /// What stands in the names of those who may log in; `None` where nobody may.
+    divider: Option<char>,
+    login: Option<Exchange>,
+    login_failures: u32,
     helo: Option<Helo>,
     transaction: Option<Transaction>,
     body: Option<Body>,
-    /// The line is too long; it is dropped up to its end.
-    skipping: bool,
+    lines: LineReader,
     waiting: bool,
     closing: bool,
     errors: u32,
@@ -120,10 +134,13 @@ impl Session {
             client: None,
             secured,
             can_start_tls: !secured,
+            divider: None,
+            login: None,
+            login_failures: 0,
             helo: None,
             transaction: None,
             body: None,
-            skipping: false,
+            lines: LineReader::default(),
             waiting: false,
             closing: false,
             errors: 0,
@@ -137,12 +154,18 @@ impl Session {
         Self { client: Some(client), ..self }
     }
 
+    /// Beside a proxy, whose user names hold the `divider`.
+    #[must_use]
+    pub fn beside_proxy(self, divider: Option<char>) -> Self {
+        Self { divider, ..self }
+    }
+
     /// What is said first.
     pub fn greeting(&self) -> Reply {
         Reply::new(220, "", format!("{} ESMTP {}", self.settings.host_name, self.settings.product))
     }
 
-    /// Whether it waits for [`Event::TlsStarted`] or [`Event::Stored`].
+    /// Whether it waits for [`Event::TlsStarted`], [`Event::Stored`] or [`Event::LoggedIn`].
     pub fn is_waiting(&self) -> bool {
         self.waiting
     }
@@ -185,7 +208,7 @@ impl Session {
         match event {
             Event::TlsStarted => {
                 (self.waiting, self.secured, self.can_start_tls) = (false, true, false);
-                (self.helo, self.transaction) = (None, None);
+                (self.helo, self.transaction, self.login) = (None, None, None);
             }
             Event::Failed(error) => {
                 if let Some(transaction) = &mut self.transaction {
@@ -201,6 +224,7 @@ impl Session {
                     Err(error) => error.reply(),
                 }));
             }
+            Event::LoggedIn(outcome) => self.logged_in(outcome, actions),
             Event::Idle => {
                 self.close(Reply::new(421, "4.4.2", "Too slow, or nothing came for too long"), actions);
             }
@@ -222,32 +246,32 @@ impl Session {
     }
 
     fn receive_line(&mut self, input: &[u8], actions: &mut Vec<Action>) -> usize {
-        let end = memchr::memchr(b'\n', &input[..input.len().min(LINE_BYTES_MAX)]);
-        let Some(end) = end else {
-            if input.len() < LINE_BYTES_MAX {
-                // While skipping, nothing of the line is worth keeping.
-                return if self.skipping { input.len() } else { 0 };
+        let octets_max = if self.expects_secret(input) { sasl::LINE_OCTETS_MAX } else { LINE_BYTES_MAX };
+        let line = self.lines.read(input, octets_max);
+        let exchange = if matches!(line, Line::More(_)) { None } else { self.login.take() };
+        match line {
+            Line::More(_) => {}
+            Line::TooLong(start) if loses_step(start) && exchange.is_none() => {
+                self.refuse_line(start, Reply::new(500, "5.5.2", "Line too long"), actions);
             }
-            if !std::mem::replace(&mut self.skipping, true) && loses_step(input) {
-                self.refuse_line(input, Reply::new(500, "5.5.2", "Line too long"), actions);
-            }
-            return LINE_BYTES_MAX;
-        };
-        let taken = end + 1;
-        if std::mem::take(&mut self.skipping) {
-            self.refuse(Reply::new(500, "5.5.2", "Line too long"), actions);
-            return taken;
-        }
-        match input[..end].strip_suffix(b"\r") {
-            None => {
-                self.refuse_line(&input[..end], Reply::new(500, "5.5.2", "A line ends in CRLF"), actions);
-            }
-            Some(line) => match parse(line) {
-                Ok(command) => self.command(command, actions),
-                Err(reply) => self.refuse_line(line, reply, actions),
+            // Refused when its end is there.
+            Line::TooLong(_) => self.login = exchange,
+            Line::TooLongEnds(_) => self.refuse(Reply::new(500, "5.5.2", "Line too long"), actions),
+            Line::Whole(line) => match exchange {
+                Some(exchange) => self.respond(exchange, line, actions),
+                None => match parse(line) {
+                    Ok(command) => self.command(command, actions),
+                    Err(reply) => self.refuse_line(line, reply, actions),
+                },
             },
+            Line::BareLf(_) if exchange.is_some() => {
+                self.refuse(Reply::new(501, "5.5.2", "A line ends in CRLF"), actions);
+            }
+            Line::BareLf(line) => {
+                self.refuse_line(line, Reply::new(500, "5.5.2", "A line ends in CRLF"), actions);
+            }
         }
-        taken
+        line.used()
     }
 
     /// Refuses a line that is no command.
