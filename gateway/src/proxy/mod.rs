@@ -6,6 +6,7 @@
 //! | file | what |
 //! |---|---|
 //! | [`route`] | a user name → account, target, mailbox |
+//! | [`smtp`] | a client logged in at its server → mail sent on, copies kept |
 //! | [`upstream`] | a target → a connection that is logged in |
 //!
 //! Promises
@@ -19,6 +20,7 @@
 //! Not here: sealing (`intake`), files (`spool`), passwords of mailboxes (`pop3_server`).
 
 pub mod route;
+pub mod smtp;
 pub mod upstream;
 
 pub use route::{Account, BadRoute, Host, Route};

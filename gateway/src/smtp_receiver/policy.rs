@@ -81,7 +81,7 @@ pub(super) struct Client {
 
 /// How much content a transaction's mailboxes take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Room {
+pub(crate) struct Room {
     /// More will be too much tomorrow as well.
     message_bytes_max: u64,
     /// More is too much for now.
@@ -104,7 +104,7 @@ impl Room {
     }
 
     /// Why content of so many octets cannot be taken; `octets_max` is what the host takes.
-    pub(super) fn refuses(self, octets: u64, octets_max: u64) -> Option<Reply> {
+    pub(crate) fn refuses(self, octets: u64, octets_max: u64) -> Option<Reply> {
         if octets > octets_max.min(self.message_bytes_max) {
             let who = if self.message_bytes_max < octets_max { "mailbox" } else { "host" };
             return Some(Reply::new(552, "5.3.4", format!("Message is longer than this {who} takes")));
@@ -149,6 +149,19 @@ pub(super) fn judge(
         Some(refusal) => Err(refusal),
         None => Ok((id, room)),
     }
+}
+
+/// How much a mailbox takes that mail passes through on its way elsewhere, or why none for now: it may have been there when
+/// the client logged in.
+pub(crate) fn room_of(id: MailboxId, mailboxes: &dyn Mailboxes) -> Result<Room, Reply> {
+    if mailboxes.status(id) != Some(MailboxStatus::Active) {
+        return Err(Reply::new(
+            450,
+            "4.2.1",
+            "The gateway's mailbox takes no mail for now, so none can be sent",
+        ));
+    }
+    room(id, &mailboxes.policy(id), mailboxes)
 }
 
 /// Sessions that ask at the same time are told the same, so a quota can be passed by what they bring together.
