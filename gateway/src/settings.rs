@@ -4,6 +4,7 @@
 
 mod authentication;
 mod limits;
+mod proxy;
 
 use std::path::{Path, PathBuf};
 
@@ -16,6 +17,8 @@ pub use authentication::Authentication;
 use authentication::RawAuthentication;
 pub use limits::Limits;
 use limits::RawLimits;
+use proxy::RawProxy;
+pub use proxy::{OnRecordingFailure, ProxySettings};
 
 /// Prefix of the environment variables that override the file.
 pub const ENVIRONMENT_PREFIX: &str = "POSTERN_GATEWAY__";
@@ -47,6 +50,8 @@ pub struct Settings {
     pub limits: Limits,
     /// Whether messages are checked when they come.
     pub authentication: Authentication,
+    /// Whether mail clients may go through to their servers.
+    pub proxy: ProxySettings,
     /// Keys in the file that this version knows of and does not act on yet.
     pub without_effect: Vec<&'static str>,
 }
@@ -134,7 +139,7 @@ struct Raw {
     limits: RawLimits,
     authentication: RawAuthentication,
     acme: Option<toml::Table>,
-    proxy: Option<toml::Table>,
+    proxy: RawProxy,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -229,7 +234,6 @@ impl Raw {
             ("listen.console", self.listen.console.is_some_and(|listen| !listen.0.is_empty())),
             ("listen.http01", self.listen.http01.is_some_and(|listen| !listen.0.is_empty())),
             ("acme", self.acme.is_some()),
-            ("proxy", self.proxy.is_some()),
         ];
         let on = |addresses: Option<ListenAddresses>, port: u16| {
             addresses.unwrap_or_else(|| ListenAddresses(vec![([0, 0, 0, 0], port).into()]))
@@ -253,6 +257,7 @@ impl Raw {
             banner_version: self.banner_version,
             limits: self.limits.check()?,
             authentication: self.authentication.check()?,
+            proxy: self.proxy.check()?,
             without_effect: without_effect.into_iter().filter(|(_, set)| *set).map(|(key, _)| key).collect(),
         })
     }
@@ -368,6 +373,13 @@ mod tests {
         assert!(error("[tls]\nmode = 'files'").contains("needs certificate and key"));
         assert!(error("[tls]\nmode = 'acme'").contains("this version knows"));
         assert!(error("[authentication]\nmemory = '1 KiB'").contains("key \"authentication.memory\""));
+        assert!(error("[proxy]\ndivider = '@'").contains("key \"proxy.divider\""));
+        assert!(error("[proxy]\ndivider = '%%'").contains("not one character"));
+        assert!(error("[proxy]\ndeny = ['a b']").contains("none of: a host name"));
+        assert!(error("[proxy]\ntrust = 'all'").contains("none of: system"));
+        assert!(error("[proxy]\nsessions_per_account = 0").contains("key \"proxy.sessions_per_account\""));
+        assert!(error("[[proxy.target]]\nport = 25").contains("host"));
+        assert!(error("[[proxy.target]]\nhost = 'a'\ntls = 'none'").contains("implicit"));
         assert!(error("[limits]\nsessions = 0").contains("key \"limits.sessions\""));
         assert!(error("[limits]\nlogins_at_once = 0").contains("key \"limits.logins_at_once\""));
         assert!(error("[limits]\nconnections_per_minute = 60000001").contains("0 is for no limit"));
@@ -392,8 +404,8 @@ mod tests {
 
     #[test]
     fn keys_of_later_versions_are_told_apart_from_mistakes() {
-        let settings = load_text("[proxy]\nenabled = true\n[listen]\nconsole = ':8450'", &[]).unwrap();
-        assert_eq!(settings.without_effect, ["listen.console", "proxy"]);
+        let settings = load_text("[acme]\ncontact = 'a@b'\n[listen]\nconsole = ':8450'", &[]).unwrap();
+        assert_eq!(settings.without_effect, ["listen.console", "acme"]);
         assert!(load_text("[listen]\nconsole = []", &[]).unwrap().without_effect.is_empty());
     }
 }

@@ -5,7 +5,9 @@
 mod args;
 mod doctor;
 mod output;
+mod password;
 mod policy;
+mod proxy;
 mod recovery;
 mod setup;
 
@@ -22,7 +24,7 @@ use postern_shared::telemetry::{LogFile, start_log_to};
 use serde_json::Value;
 
 pub use args::Args;
-use args::{CertificateAction, MailboxAction, Task};
+use args::{CertificateAction, MailboxAction, ProxyAction, Task};
 pub(crate) use setup::identity;
 
 use crate::app::{Core, StartError};
@@ -52,6 +54,7 @@ pub fn run() -> Result<()> {
         Task::Certificate { action: CertificateAction::Show } => {
             setup::show_certificate(&settings, args.json)
         }
+        Task::Proxy { action: ProxyAction::Test(test) } => proxy::test(&settings, &test, args.json),
         Task::Init { .. } | Task::RecoveryKey { .. } => Ok(()),
     }
 }

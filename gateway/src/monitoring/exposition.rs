@@ -15,6 +15,7 @@ impl Monitor {
         self.spool(&mut out);
         sessions(&mut out);
         pop3(&mut out);
+        metrics().proxy.show(&mut out);
         out.finish()
     }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use postern_shared::telemetry::metrics::{Counter, Counters, Gauge, Histogram};
 
+use super::{Proxied, ProxyMetrics, ProxyProtocol};
 use crate::listen::Entrance;
 
 /// The listeners that have sessions, as in `[listen]`.
@@ -110,6 +111,8 @@ pub struct Metrics {
     pub(super) served_bytes: Counter,
     pub(super) not_served: Counter,
     pub(super) deleted: Counter,
+    /// Of the proxy.
+    pub proxy: ProxyMetrics,
 }
 
 static METRICS: Metrics = Metrics {
@@ -133,6 +136,7 @@ static METRICS: Metrics = Metrics {
     served_bytes: Counter::new(),
     not_served: Counter::new(),
     deleted: Counter::new(),
+    proxy: ProxyMetrics::new(),
 };
 
 /// This process's metrics.
@@ -216,6 +220,11 @@ impl Metrics {
     /// An archiver has deleted messages.
     pub fn messages_deleted(&self, messages: usize) {
         self.deleted.add(messages as u64);
+    }
+
+    /// A message passed the proxy.
+    pub fn proxied(&self, protocol: ProxyProtocol, outcome: Proxied) {
+        self.proxy.message(protocol, outcome);
     }
 
     /// Whether the spool's last group could not be written.

@@ -5,9 +5,14 @@
 //!
 //! | file | what |
 //! |---|---|
+//! | [`gate`] | credentials whose user name is a route → a server that has taken them |
 //! | [`route`] | a user name → account, target, mailbox |
-//! | [`smtp`] | a client logged in at its server → mail sent on, copies kept |
+//! | [`targets`], `ranges` | which servers, on which port, how TLS begins; addresses that are not public |
+//! | [`refusal`] | why a login comes to nothing, in both protocols' words |
+//! | `places`, `throttle` | sessions of an account at once; servers that said "not now" |
+//! | [`tokens`] | the door to a broker of access tokens |
 //! | [`upstream`] | a target → a connection that is logged in |
+//! | [`smtp`] | the relay between a mail client and its SMTP server |
 //!
 //! Promises
 //! - Both ends are under TLS before anything that could carry a credential is sent or taken; the server's certificate is
@@ -19,8 +24,23 @@
 //!
 //! Not here: sealing (`intake`), files (`spool`), passwords of mailboxes (`pop3_server`).
 
+pub mod gate;
+mod places;
+mod ranges;
+pub mod refusal;
 pub mod route;
 pub mod smtp;
+pub mod targets;
+#[cfg(test)]
+mod tests;
+mod throttle;
+pub mod tokens;
 pub mod upstream;
 
+pub use crate::listen::Entrance;
+pub use gate::{Admitted, Proxy};
+pub use places::AccountPlace;
+pub use refusal::LoginRefusal;
 pub use route::{Account, BadRoute, Host, Route};
+pub use tokens::{NoToken, Token, Tokens};
+pub use upstream::{Link, Pop3Server, SmtpServer};

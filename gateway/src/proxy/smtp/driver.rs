@@ -8,11 +8,9 @@ use postern_shared::proto::mime::trace::Normalised;
 use postern_shared::shutdown::Shutdown;
 
 use super::relay::{Action, Awaited, Event, Relay};
-use crate::intake::{
-    Envelope, Incoming, Intake, IntakeError, Origin, Prepared as _, Provenance, Proxied,
-};
+use crate::intake::{Envelope, Incoming, Intake, IntakeError, Origin, Prepared as _, Provenance, Proxied};
 use crate::listen::{self, Connection, Pace};
-use crate::monitoring::{ProxiedMail, metrics};
+use crate::monitoring::{self, ProxyProtocol, metrics};
 use crate::proxy::upstream::Link;
 
 /// Replies, and commands, that are sent without waiting for the input to run dry.
@@ -37,7 +35,6 @@ pub(super) struct Driver<'d, I: Intake> {
     pub(super) client: Connection,
     /// `None` once it is cut.
     pub(super) server: Option<Link>,
-    pub(super) helo: String,
     pub(super) proxied: Proxied,
     pub(super) intake: &'d I,
     pub(super) pace: Pace,
@@ -231,8 +228,8 @@ impl<I: Intake> Driver<'_, I> {
             Action::Server(octets) => {
                 self.hands.to_server.extend(octets);
                 if self.hands.to_server.len() >= OUTPUT_OCTETS && self.flush_server().await.is_err() {
-                    // Noticed again, and told, where the server is waited for.
-                    self.server = self.server.take().filter(|_| false);
+                    self.server = None;
+                    self.relay.handle(Event::ServerGone, more);
                 }
             }
             Action::Begin(envelope, protocol) => {
@@ -243,7 +240,7 @@ impl<I: Intake> Driver<'_, I> {
                 if let Some(incoming) = &mut self.hands.incoming
                     && let Err(error) = incoming.write(&content).await
                 {
-                    tracing::error!(account = %self.proxied.account, %error, "a proxied message is refused");
+                    self.not_recorded(&error);
                     self.hands.incoming = None;
                     self.hands.failure = Some(error.clone());
                     self.relay.handle(Event::Failed(error), more);
@@ -265,7 +262,6 @@ impl<I: Intake> Driver<'_, I> {
             Action::Abort => {
                 self.pace.message(None);
                 self.hands.incoming = None;
-                metrics().proxied(ProxiedMail::GivenUp);
             }
             Action::Sever => {
                 self.hands.to_server.clear();
@@ -279,7 +275,7 @@ impl<I: Intake> Driver<'_, I> {
     fn begin(&mut self, envelope: Envelope, protocol: &'static str) -> Result<(), IntakeError> {
         let provenance = Provenance {
             peer: self.client.peer(),
-            helo: self.helo.clone(),
+            helo: self.relay.helo().to_owned(),
             protocol,
             tls: self.client.tls().cloned(),
             origin: Origin::SmtpProxy(self.proxied.clone()),
@@ -293,7 +289,7 @@ impl<I: Intake> Driver<'_, I> {
                 Ok(())
             }
             Err(error) => {
-                tracing::error!(account = %self.proxied.account, %error, "a proxied message is refused");
+                self.not_recorded(&error);
                 Err(error)
             }
         }
@@ -312,17 +308,24 @@ impl<I: Intake> Driver<'_, I> {
                 Ok(())
             }
             Err(error) => {
-                tracing::error!(account = %self.proxied.account, %error, "a proxied message is refused");
-                metrics().proxied(ProxiedMail::GivenUp);
+                self.not_recorded(&error);
                 Err(error)
             }
         }
     }
 
+    /// The client is told that it must come again; why is for the operator.
+    fn not_recorded(&self, error: &IntakeError) {
+        let Proxied { account, server, .. } = &self.proxied;
+        metrics().proxied(ProxyProtocol::Smtp, monitoring::Proxied::Failed);
+        tracing::error!(%account, %server, %error, "a message cannot be recorded, so it is not sent");
+    }
+
     async fn confirm(&mut self) {
         let Some(prepared) = self.hands.prepared.take() else { return };
         let Proxied { account, server, .. } = &self.proxied;
-        metrics().proxied(ProxiedMail::Sent);
+        metrics().proxied(ProxyProtocol::Smtp, monitoring::Proxied::Recorded);
+        metrics().proxy.account_message(account);
         match prepared.confirm().await {
             Ok(id) => tracing::info!(%account, %server, %id, "message sent, copy on disk"),
             // The server has it, so the client must not send it again.
@@ -335,7 +338,7 @@ impl<I: Intake> Driver<'_, I> {
     async fn discard(&mut self) {
         let Some(prepared) = self.hands.prepared.take() else { return };
         let Proxied { account, server, .. } = &self.proxied;
-        metrics().proxied(ProxiedMail::Refused);
+        metrics().proxied(ProxyProtocol::Smtp, monitoring::Proxied::Refused);
         match prepared.discard().await {
             Ok(()) => tracing::info!(%account, %server, "the server refused a message; its copy is gone"),
             Err(error) => {
@@ -347,7 +350,7 @@ impl<I: Intake> Driver<'_, I> {
     fn keep(&mut self) {
         let Some(prepared) = self.hands.prepared.take() else { return };
         let Proxied { account, server, .. } = &self.proxied;
-        metrics().proxied(ProxiedMail::Uncertain);
+        metrics().proxied(ProxyProtocol::Smtp, monitoring::Proxied::Unconfirmed);
         let id = prepared.keep_unconfirmed();
         tracing::warn!(%account, %server, %id, "nobody knows whether the server took a message; its copy is kept unconfirmed");
     }

@@ -1,7 +1,8 @@
 //! The recording proxy's SMTP side, from the moment a client is logged in at its provider's server: commands go on to the
 //! server, its answers come back, and each message leaves a copy.
 //!
-//! [`Relay`] is the pure machine, with octets and events of both sides in and actions out; `driver` does what it says.
+//! [`Relay`] is the pure machine, with octets and events of both sides in and actions out; `driver` does what it says, `login`
+//! begins it.
 //!
 //! One message (DESIGN decision 7):
 //!
@@ -50,6 +51,10 @@
 //! (`smtp_receiver::policy`).
 
 mod content;
+mod driver;
+mod login;
 mod relay;
 
+pub use driver::ServerPatience;
+pub use login::{Recording, SmtpProxy};
 pub use relay::{Action, Awaited, Event, Relay, RelaySettings};

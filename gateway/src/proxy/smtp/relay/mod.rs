@@ -219,6 +219,11 @@ impl Relay {
         }
     }
 
+    /// What the client called itself last.
+    pub fn helo(&self) -> &str {
+        &self.settings.helo
+    }
+
     /// Whether it waits for what it asked the driver for.
     pub fn is_waiting(&self) -> bool {
         self.waiting
@@ -309,10 +314,9 @@ impl Relay {
                 self.client_gone = true;
                 self.lose_client(Reply::new(421, "4.4.2", "The client is gone"), actions);
             }
-            Event::Idle => self.lose_client(
-                Reply::new(421, "4.4.2", "Too slow, or nothing came for too long"),
-                actions,
-            ),
+            Event::Idle => {
+                self.lose_client(Reply::new(421, "4.4.2", "Too slow, or nothing came for too long"), actions)
+            }
             Event::Shutdown => self.stopping = true,
         }
         self.settle(actions);
