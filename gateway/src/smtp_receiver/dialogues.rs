@@ -198,7 +198,7 @@ fn full() -> IntakeError {
     IntakeError::Full { free_bytes: 0, needed_bytes: 1 }
 }
 
-fn unescape(text: &str) -> Vec<u8> {
+pub(crate) fn unescape(text: &str) -> Vec<u8> {
     let mut out = Vec::new();
     let mut rest = text.as_bytes();
     while let Some((&byte, tail)) = rest.split_first() {

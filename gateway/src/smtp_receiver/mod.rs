@@ -38,7 +38,7 @@
 //! Not here: sealing (`intake`), TLS and limits (`listen`), what becomes of a client that logged in (`proxy`).
 
 #[cfg(test)]
-mod dialogues;
+pub(crate) mod dialogues;
 mod driver;
 mod elsewhere;
 #[cfg(test)]

@@ -54,6 +54,8 @@ mod content;
 mod driver;
 mod login;
 mod relay;
+#[cfg(test)]
+mod tests;
 
 pub use driver::ServerPatience;
 pub use login::{Recording, SmtpProxy};
