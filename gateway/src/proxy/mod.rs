@@ -14,6 +14,7 @@
 //! | [`oauth`] | a proxy password → an access token, for clients that can only do passwords |
 //! | [`upstream`] | a target → a connection that is logged in |
 //! | [`pop3`] | the relay between a mail client and its POP3 server |
+//! | [`smtp`] | the relay between a mail client and its SMTP server |
 //!
 //! Promises
 //! - Both ends are under TLS before anything that could carry a credential is sent or taken; the server's certificate is
@@ -32,6 +33,7 @@ pub mod pop3;
 mod ranges;
 pub mod refusal;
 pub mod route;
+pub mod smtp;
 pub mod targets;
 #[cfg(test)]
 mod tests;
