@@ -117,6 +117,7 @@ impl Core {
                     "name": mailbox.name,
                     "status": mailbox.status,
                     "messages": usage.messages,
+                    "unconfirmed": usage.unconfirmed,
                     "bytes": usage.served_bytes,
                     "oldest": usage.oldest.map(UnixMillis::rfc3339),
                 })
@@ -136,6 +137,7 @@ impl Core {
             "sessions": running.then_some(sessions),
             "mailboxes": mailboxes.len(),
             "messages": usages.iter().map(|usage| usage.messages).sum::<u64>(),
+            "unconfirmed": usages.iter().map(|usage| usage.unconfirmed).sum::<u64>(),
             "bytes": usages.iter().map(|usage| usage.served_bytes).sum::<u64>(),
             "waiting": waiting,
             "free_bytes": self.disk.free_bytes(&self.settings.data_dir).ok(),

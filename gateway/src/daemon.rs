@@ -17,7 +17,7 @@ use crate::cli::identity;
 use crate::command::{Command, execute};
 use crate::intake::SealingIntake;
 use crate::intake::authentication::{Authentication, Checker};
-use crate::listen::{self, Door, Limits};
+use crate::listen::{self, Door, Entrance, Limits};
 use crate::mailbox::Registry;
 use crate::monitoring::{self, Monitor};
 use crate::pop3_server::{self, Pop3Server, SpooledMaildrops};
@@ -30,10 +30,8 @@ const SMTP_REFUSAL: &[u8] = b"421 4.7.0 Too many connections, try again later\r\
 
 /// One entry of `[listen]`.
 struct Listener {
-    name: &'static str,
+    entrance: Entrance,
     socket: TcpListener,
-    implicit_tls: bool,
-    pop3: bool,
 }
 
 /// Serves until SIGTERM or SIGINT; a second one ends the process at once.
@@ -59,19 +57,20 @@ pub async fn run(core: Arc<Core>) -> Result<()> {
     let mut addresses: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for listener in listeners {
         let address = listener.socket.local_addr()?;
-        tracing::info!(listener = listener.name, %address, "listening");
-        addresses.entry(listener.name).or_default().push(address.to_string());
-        let (limits, refusal) = match listener.pop3 {
+        let entrance = listener.entrance;
+        tracing::info!(listener = entrance.name(), %address, "listening");
+        addresses.entry(entrance.name()).or_default().push(address.to_string());
+        let (limits, refusal) = match entrance.is_pop3() {
             true => (pop3_limits.clone(), pop3_server::REFUSAL),
             false => (mail_limits.clone(), SMTP_REFUSAL),
         };
         let (tls, shutdown) = (Arc::clone(&tls), stopped.clone());
-        let door = Door { tls, implicit_tls: listener.implicit_tls, limits, refusal, shutdown };
-        if listener.pop3 {
-            rooms.spawn(listen::serve(listener.name, listener.socket, door, pop3.clone()));
+        let door = Door { entrance, tls, limits, refusal, shutdown };
+        if entrance.is_pop3() {
+            rooms.spawn(listen::serve(listener.socket, door, pop3.clone()));
         } else {
             let server = smtp_server(&core, authentication.clone());
-            rooms.spawn(listen::serve(listener.name, listener.socket, door, server));
+            rooms.spawn(listen::serve(listener.socket, door, server));
         }
     }
     let (last_stop, all_stopped) = switch();
@@ -105,16 +104,16 @@ pub async fn run(core: Arc<Core>) -> Result<()> {
 fn open_all(core: &Core) -> Result<Vec<Listener>> {
     let listen = &core.settings.listen;
     let doors = [
-        ("smtp", &listen.smtp, false, false),
-        ("smtps", &listen.smtps, true, false),
-        ("submission", &listen.submission, false, false),
-        ("pop3", &listen.pop3, false, true),
-        ("pop3s", &listen.pop3s, true, true),
+        (Entrance::Smtp, &listen.smtp),
+        (Entrance::Smtps, &listen.smtps),
+        (Entrance::Submission, &listen.submission),
+        (Entrance::Pop3, &listen.pop3),
+        (Entrance::Pop3s, &listen.pop3s),
     ];
     let mut open = Vec::new();
-    for (name, addresses, implicit_tls, pop3) in doors {
+    for (entrance, addresses) in doors {
         for address in &addresses.0 {
-            open.push(Listener { name, socket: listen::bind(name, *address)?, implicit_tls, pop3 });
+            open.push(Listener { entrance, socket: listen::bind(entrance.name(), *address)? });
         }
     }
     Ok(open)

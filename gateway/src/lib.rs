@@ -8,9 +8,11 @@ pub mod command;
 pub mod daemon;
 pub mod intake;
 pub mod listen;
+pub mod login;
 pub mod mailbox;
 pub mod monitoring;
 pub mod pop3_server;
+pub mod proxy;
 pub mod settings;
 #[cfg(test)]
 mod simulation;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use postern_archiver::sources::gateway::{GatewaySource, Limits, Settings as SourceSettings};
 use postern_archiver::sources::{ItemId, NotFetched, Source, SourceError};
-use postern_gateway::listen::{Connection, Door, Limits as ListenLimits, Server};
+use postern_gateway::listen::{Connection, Door, Entrance, Limits as ListenLimits, Server};
 use postern_gateway::pop3_server::maildrop::{
     Accounts, DeleteError, Entry, LoginError, Maildrops, ReadError, ServedMessage,
 };
@@ -18,7 +18,7 @@ use postern_shared::crypto::keys::PrivateKey;
 use postern_shared::disk::RealDisk;
 use postern_shared::id::{MailboxId, MessageId};
 use postern_shared::proto::pop3::client::TlsStart;
-use postern_shared::proto::pop3::sasl_plain::PlainCredentials;
+use postern_shared::proto::sasl::PlainCredentials;
 use postern_shared::shutdown::{Switch, switch};
 use postern_shared::tls::client::Trust;
 use postern_shared::tls::server::Identity;
@@ -127,8 +127,8 @@ impl Gateway {
         let port = listener.local_addr().unwrap().port();
         let (running, shutdown) = switch();
         let door = Door {
+            entrance: if tls == TlsStart::Implicit { Entrance::Pop3s } else { Entrance::Pop3 },
             tls: identity.server_config().unwrap(),
-            implicit_tls: tls == TlsStart::Implicit,
             limits: ListenLimits::new(100, 100),
             refusal: REFUSAL,
             shutdown,
@@ -138,7 +138,7 @@ impl Gateway {
                 let (server, door) = (server.clone(), door.clone());
                 tokio::spawn(async move {
                     let connection = Connection::new(stream, peer);
-                    let connection = if door.implicit_tls {
+                    let connection = if door.entrance.has_implicit_tls() {
                         connection.start_tls(Arc::clone(&door.tls)).await
                     } else {
                         Ok(connection)

@@ -54,6 +54,8 @@ fn trace_of(message: &[u8], recipients: &[&str]) -> Trace {
         id: MessageId::from_bytes([1; 16]),
         mailbox: MailboxId::from_bytes([2; 8]),
         capture: Capture::Journal,
+        proxied: None,
+        unconfirmed: false,
         received_at: UnixMillis(1_767_607_200_000),
         mail_from: "reverse@example.com".into(),
         helo: "mail.example.com".into(),

@@ -23,7 +23,7 @@ use std::str::FromStr;
 use postern_shared::config::{ConfigError, load};
 use postern_shared::disk::Disk;
 use postern_shared::proto::pop3::client::TlsStart;
-use postern_shared::proto::pop3::sasl_plain::PlainCredentials;
+use postern_shared::proto::sasl::PlainCredentials;
 use postern_shared::tls::client::Trust;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};

@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use postern_shared::crypto::aead::{AeadKey, NotAuthentic};
 use postern_shared::disk::{Disk, write_atomic};
-use postern_shared::proto::pop3::sasl_plain::PlainCredentials;
+use postern_shared::proto::sasl::PlainCredentials;
 use postern_shared::tls::client::Trust;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};

@@ -10,12 +10,14 @@ use postern_shared::crypto::seal::Opener;
 use postern_shared::data_dir::Holder;
 use postern_shared::disk::{Disk, RealDisk, write_atomic};
 use postern_shared::id::MailboxId;
+use postern_shared::proto::mime::trace::UNCONFIRMED;
 use serde_json::json;
 use zeroize::Zeroizing;
 
 use super::args::RecoveryKeyAction;
 use crate::app::Core;
 use crate::settings::Settings;
+use crate::spool::Entry;
 
 const KEY_FILE_BYTES_MAX: u64 = 16 * 1024;
 
@@ -78,7 +80,7 @@ pub(super) fn recover(
     RealDisk.create_dir_all(out).with_context(|| format!("cannot create {}", out.display()))?;
     let entries = core.spool.entries(mailbox);
     for entry in &entries {
-        let message = recover_one(&core, mailbox, entry.message, &private)
+        let message = recover_one(&core, mailbox, entry, &private)
             .with_context(|| format!("cannot open message {}", entry.message))?;
         write(&out.join(format!("{}.eml", entry.message)), &message)?;
     }
@@ -90,16 +92,12 @@ pub(super) fn recover(
     Ok(())
 }
 
-fn recover_one(
-    core: &Core,
-    mailbox: MailboxId,
-    message: postern_shared::id::MessageId,
-    private: &PrivateKey,
-) -> Result<Vec<u8>> {
-    let body = core.spool.open(mailbox, message)?;
+fn recover_one(core: &Core, mailbox: MailboxId, entry: &Entry, private: &PrivateKey) -> Result<Vec<u8>> {
+    let body = core.spool.open(mailbox, entry.message)?;
     let expected = body.expected();
     let mut opener = Opener::recover(body, expected, private)?;
-    let mut bytes = opener.trailer().trace_fields.clone();
+    let mut bytes = if entry.unconfirmed { UNCONFIRMED.to_vec() } else { Vec::new() };
+    bytes.extend_from_slice(&opener.trailer().trace_fields);
     while let Some(chunk) = opener.next_chunk()? {
         bytes.extend_from_slice(chunk);
     }

@@ -83,7 +83,12 @@ enum CommandError {
 
 fn run(core: &Arc<Core>, command: Command) -> Result<Value, CommandError> {
     let registry = &core.registry;
-    let waiting = |id| move || core.spool.usage(id).messages;
+    let waiting = |id| {
+        move || {
+            let usage = core.spool.usage(id);
+            usage.messages + usage.undecided
+        }
+    };
     match command {
         Command::Status => Ok(core.status()),
         Command::LogLevel { .. } if core.listening.get().is_none() => Err(CommandError::NoDaemon),
@@ -149,6 +154,7 @@ fn shown(core: &Core, mailbox: &Mailbox) -> Value {
         "quota": policy.quota_bytes,
         "quota_messages": policy.quota_messages,
         "messages": usage.messages,
+        "unconfirmed": usage.unconfirmed,
         "bytes": usage.served_bytes,
         "oldest": usage.oldest.map(postern_shared::clock::UnixMillis::rfc3339),
     })

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use postern_shared::clock::{Clock, UnixMillis};
+use postern_shared::crypto::digest::{Digest, sha256};
 use postern_shared::crypto::seal::{CHUNK_BYTES, Sealer};
 use postern_shared::id::{MailboxId, MessageId, MessageIds};
 use postern_shared::proto::mime::trace::{self, Capture, Normalised, Trace};
@@ -10,8 +11,11 @@ use serde::Serialize;
 use tokio::sync::Semaphore;
 
 use super::authentication::{Arrived, Authentication, Check};
+use super::hidden::HeaderCopy;
 use super::memory::{MEMORY_BYTES_MAX, Memory, Share};
-use super::{Envelope, Incoming, Intake, IntakeError, Provenance, Recipient};
+use super::{
+    Envelope, Incoming, Intake, IntakeError, Origin, PreparedMessage, Provenance, Proxied, Recipient,
+};
 use crate::mailbox::{MailboxError, Receiving, Registry};
 use crate::monitoring::metrics;
 use crate::spool::{INLINE_BYTES_MAX, LargeFile, NewBody, NewRecord, Spool, SpoolError};
@@ -27,9 +31,9 @@ pub struct SealingIntake {
 }
 
 #[derive(Debug)]
-struct Parts {
+pub(super) struct Parts {
     registry: Arc<Registry>,
-    spool: Arc<dyn Spool>,
+    pub(super) spool: Arc<dyn Spool>,
     clock: Arc<dyn Clock>,
     ids: Arc<MessageIds>,
     host_name: String,
@@ -81,9 +85,16 @@ impl Intake for SealingIntake {
                 }
             }
         }
+        let is_journal = provenance.origin == Origin::Journal;
+        if !is_journal && copies.len() != 1 {
+            return Err(temporary("a message that passes through the proxy goes to one mailbox"));
+        }
         let parts = Arc::clone(&self.parts);
-        let check = self.authentication.as_ref().map(Authentication::begin);
-        Ok(SealingMessage { parts, mail_from: envelope.mail_from, provenance, received, copies, check })
+        // Of a client, or of a server that had the message before, SPF says nothing.
+        let check = self.authentication.as_ref().filter(|_| is_journal).map(Authentication::begin);
+        let header = matches!(provenance.origin, Origin::SmtpProxy(_)).then(HeaderCopy::default);
+        let mail_from = envelope.mail_from;
+        Ok(SealingMessage { parts, mail_from, provenance, received, copies, check, header })
     }
 }
 
@@ -96,6 +107,18 @@ pub struct SealingMessage {
     received: UnixMillis,
     copies: Vec<Copy>,
     check: Option<Check>,
+    /// Of mail that a client sends: who is not named in it.
+    header: Option<HeaderCopy>,
+}
+
+/// A message sealed, but for what waits for the disk.
+struct Finished {
+    batch: Vec<NewRecord>,
+    messages: Vec<MessageId>,
+    content_bytes: u64,
+    /// Until it is stored no mailbox may be deleted or change its keys, and the memory is in use.
+    receiving: Vec<Receiving>,
+    shares: Vec<(Share, Share)>,
 }
 
 /// The copy for one mailbox. It names this mailbox's recipients only: mailboxes may belong to strangers.
@@ -114,9 +137,14 @@ struct Copy {
 }
 
 impl Incoming for SealingMessage {
+    type Prepared = PreparedMessage;
+
     async fn write(&mut self, piece: &[u8]) -> Result<(), IntakeError> {
         if let Some(check) = &mut self.check {
             check.write(piece);
+        }
+        if let Some(header) = &mut self.header {
+            header.write(piece);
         }
         let Parts { memory, writing, spool, .. } = &*self.parts;
         for copy in &mut self.copies {
@@ -133,11 +161,64 @@ impl Incoming for SealingMessage {
     }
 
     async fn commit(self, normalised: Normalised) -> Result<Vec<MessageId>, IntakeError> {
-        let Self { parts, mail_from, provenance, received, copies, check } = self;
+        let parts = Arc::clone(&self.parts);
+        let Finished { batch, messages, content_bytes, receiving, shares } =
+            self.finish(normalised, false).await?;
+        let handed_over = parts.clock.moment();
+        parts.spool.append(batch).await.map_err(refusal)?;
+        let waited = parts.clock.moment().since(handed_over);
+        metrics().message_accepted(messages.len(), content_bytes, waited);
+        drop((receiving, shares));
+        Ok(messages)
+    }
+
+    async fn prepare(self, normalised: Normalised) -> Result<PreparedMessage, IntakeError> {
+        let parts = Arc::clone(&self.parts);
+        if self.provenance.origin == Origin::Journal {
+            return Err(temporary("only mail that passes through the proxy is prepared"));
+        }
+        let Finished { batch, content_bytes, mut receiving, shares, .. } =
+            self.finish(normalised, true).await?;
+        let of = batch.first().map(|record| (record.mailbox, record.message)).zip(receiving.pop());
+        let Some(((mailbox, message), receiving)) = of else {
+            return Err(temporary("a message that goes nowhere"));
+        };
+        let handed_over = parts.clock.moment();
+        let stored = parts.spool.append(batch);
+        // Whoever waits here may be gone before it is stored; then it is kept.
+        let mut prepared = PreparedMessage {
+            parts: Arc::clone(&parts),
+            mailbox,
+            message,
+            content_bytes,
+            waited: std::time::Duration::ZERO,
+            _receiving: receiving,
+            decided: false,
+        };
+        if let Err(error) = stored.await {
+            prepared.decided = true;
+            return Err(refusal(error));
+        }
+        prepared.waited = parts.clock.moment().since(handed_over);
+        drop(shares);
+        Ok(prepared)
+    }
+
+    fn content_sha256(&self) -> Digest {
+        // All copies have the same.
+        self.copies.first().map_or_else(|| sha256(b""), |copy| copy.sealer.content_sha256())
+    }
+}
+
+impl SealingMessage {
+    async fn finish(self, normalised: Normalised, prepared: bool) -> Result<Finished, IntakeError> {
+        let Self { parts, mail_from, provenance, received, copies, check, header } = self;
         let authentication = match check {
             Some(check) => check.finish(arrived(&parts, &mail_from, &provenance)).await,
             None => Vec::new(),
         };
+        let recipients = copies.first().map_or(&[][..], |copy| &copy.recipients);
+        let hidden = header.map(|header| header.hidden(recipients)).unwrap_or_default();
         let about = About {
             parts: &parts,
             mail_from: &mail_from,
@@ -145,6 +226,8 @@ impl Incoming for SealingMessage {
             received,
             normalised,
             authentication: &authentication,
+            hidden: &hidden,
+            prepared,
         };
         let content_bytes = copies.first().map_or(0, |copy| copy.sealer.content_bytes());
         let mut messages = Vec::with_capacity(copies.len());
@@ -161,13 +244,7 @@ impl Incoming for SealingMessage {
             };
             batch.push(copy.finish(&about)?);
         }
-        let handed_over = parts.clock.moment();
-        parts.spool.append(batch).await.map_err(refusal)?;
-        let waited = parts.clock.moment().since(handed_over);
-        metrics().message_accepted(messages.len(), content_bytes, waited);
-        // Until here no mailbox could be deleted or change its keys, and the memory was in use.
-        drop((receiving, shares));
-        Ok(messages)
+        Ok(Finished { batch, messages, content_bytes, receiving, shares })
     }
 }
 
@@ -179,6 +256,19 @@ struct About<'m> {
     received: UnixMillis,
     normalised: Normalised,
     authentication: &'m [String],
+    /// Recipients that the message does not name.
+    hidden: &'m [String],
+    prepared: bool,
+}
+
+impl About<'_> {
+    fn capture(&self) -> (Capture, Option<&Proxied>) {
+        match &self.provenance.origin {
+            Origin::Journal => (Capture::Journal, None),
+            Origin::SmtpProxy(proxied) => (Capture::SmtpProxy, Some(proxied)),
+            Origin::Pop3Proxy(proxied) => (Capture::Pop3Proxy, Some(proxied)),
+        }
+    }
 }
 
 fn arrived(parts: &Parts, mail_from: &str, provenance: &Provenance) -> Arrived {
@@ -203,7 +293,7 @@ impl Copy {
         Ok(Self {
             mailbox,
             message,
-            recipients: vec![address],
+            recipients: if address.is_empty() { Vec::new() } else { vec![address] },
             receiving,
             sealer,
             open_chunk: Share::default(),
@@ -235,7 +325,7 @@ impl Copy {
 
     fn finish(self, about: &About<'_>) -> Result<NewRecord, IntakeError> {
         let trace = self.trace(about);
-        let envelope = SealedEnvelope { mail_from: about.mail_from, recipients: &self.recipients };
+        let envelope = SealedEnvelope::of(about, &self.recipients);
         let envelope = serde_json::to_vec(&envelope).map_err(temporary)?;
         let (mailbox, message, received) = (self.mailbox, self.message, about.received);
         let (pieces, sealed) = self.sealer.finish(trace, envelope).map_err(temporary)?;
@@ -244,21 +334,31 @@ impl Copy {
             Some(mut file) => {
                 let durable = blocking(|| {
                     file.write(&pieces)?;
-                    file.finish(mailbox, message, received, sealed)
+                    file.finish(mailbox, message, received, sealed, about.prepared)
                 });
                 durable.map_err(refusal)?;
                 NewBody::Large(file)
             }
         };
-        Ok(NewRecord { mailbox, message, received, sealed, body })
+        Ok(NewRecord { mailbox, message, received, sealed, body, prepared: about.prepared })
     }
 
     fn trace(&self, about: &About<'_>) -> Vec<u8> {
-        let Provenance { peer, helo, protocol, tls } = about.provenance;
+        let Provenance { peer, helo, protocol, tls, .. } = about.provenance;
+        let (capture, proxied) = about.capture();
+        let proxied = proxied.map(|proxied| trace::Proxied {
+            account: proxied.account.clone(),
+            server: proxied.server.clone(),
+            server_tls: proxied.server_tls.clone(),
+            uidl: proxied.uidl.clone(),
+            bcc: about.hidden.to_vec(),
+        });
         trace::write(&Trace {
             id: self.message,
             mailbox: self.mailbox,
-            capture: Capture::Journal,
+            capture,
+            proxied,
+            unconfirmed: false,
             received_at: about.received,
             mail_from: about.mail_from.to_owned(),
             helo: helo.clone(),
@@ -281,6 +381,37 @@ impl Copy {
 struct SealedEnvelope<'e> {
     mail_from: &'e str,
     recipients: &'e [String],
+    #[serde(flatten)]
+    proxied: Option<SealedProxied<'e>>,
+}
+
+/// Of proxied mail, what the trace tells of the proxy.
+#[derive(Debug, Serialize)]
+struct SealedProxied<'e> {
+    capture: &'static str,
+    account: &'e str,
+    server: &'e str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    server_tls: Option<&'e (String, String)>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    uidl: Option<&'e str>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    bcc: &'e [String],
+}
+
+impl<'e> SealedEnvelope<'e> {
+    fn of(about: &'e About<'e>, recipients: &'e [String]) -> Self {
+        let (capture, proxied) = about.capture();
+        let proxied = proxied.map(|proxied| SealedProxied {
+            capture: capture.as_str(),
+            account: &proxied.account,
+            server: &proxied.server,
+            server_tls: proxied.server_tls.as_ref(),
+            uidl: proxied.uidl.as_deref(),
+            bcc: about.hidden,
+        });
+        Self { mail_from: about.mail_from, recipients, proxied }
+    }
 }
 
 /// Runs what waits for the disk where other sessions do not wait with it.
@@ -292,7 +423,7 @@ fn blocking<R>(work: impl FnOnce() -> R) -> R {
     }
 }
 
-fn refusal(error: SpoolError) -> IntakeError {
+pub(super) fn refusal(error: SpoolError) -> IntakeError {
     match error {
         SpoolError::Full { free_bytes, needed_bytes } => IntakeError::Full { free_bytes, needed_bytes },
         SpoolError::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {

@@ -13,8 +13,8 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tracing::Instrument as _;
 
-use super::{Connection, Limits, SessionId};
-use crate::monitoring::{LISTENERS, metrics};
+use super::{Connection, Entrance, Limits, SessionId};
+use crate::monitoring::metrics;
 
 const BACKLOG: u32 = 1024;
 /// How long to wait after an error in accepting; it seldom is over at once.
@@ -61,10 +61,10 @@ pub fn bind(listener: &'static str, address: SocketAddr) -> Result<TcpListener, 
 /// What a listener serves with.
 #[derive(Debug, Clone)]
 pub struct Door {
+    /// Which one it is.
+    pub entrance: Entrance,
     /// The certificate.
     pub tls: Arc<ServerConfig>,
-    /// Whether TLS begins at once.
-    pub implicit_tls: bool,
     /// Sessions at once.
     pub limits: Limits,
     /// What a connection beyond the limits is told, in clear doors only.
@@ -79,9 +79,8 @@ pub trait Server: Clone + Send + Sync + 'static {
     fn serve(&self, connection: Connection, door: Door) -> impl Future<Output = ()> + Send;
 }
 
-/// Takes connections until shutdown, then waits for those that are open. `name` is the key in `[listen]`.
-pub async fn serve(name: &'static str, listener: TcpListener, door: Door, server: impl Server) {
-    let counted = LISTENERS.iter().position(|listener| *listener == name).unwrap_or(0);
+/// Takes connections until shutdown, then waits for those that are open.
+pub async fn serve(listener: TcpListener, door: Door, server: impl Server) {
     let mut shutdown = door.shutdown.clone();
     let mut sessions = JoinSet::new();
     loop {
@@ -89,8 +88,8 @@ pub async fn serve(name: &'static str, listener: TcpListener, door: Door, server
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => {
                     // Whatever the level: a warning should tell its session as well.
-                    let span = tracing::error_span!("session", id = %SessionId::next(), listener = name);
-                    let session = session(stream, peer, counted, door.clone(), server.clone());
+                    let span = tracing::error_span!("session", id = %SessionId::next(), listener = door.entrance.name());
+                    let session = session(stream, peer, door.clone(), server.clone());
                     sessions.spawn(session.instrument(span));
                 }
                 Err(error) => {
@@ -122,23 +121,23 @@ fn report(ended: Result<(), tokio::task::JoinError>) {
     }
 }
 
-async fn session(stream: TcpStream, peer: SocketAddr, counted: usize, door: Door, server: impl Server) {
+async fn session(stream: TcpStream, peer: SocketAddr, door: Door, server: impl Server) {
     let mut connection = Connection::new(stream, peer).limited(&door.limits);
     let place = door.limits.take(peer.ip());
     if let Err(refusal) = &place {
-        metrics().session_refused(counted);
+        metrics().session_refused(door.entrance);
         if refusal.untold > 0 {
             tracing::warn!(%peer, why = %refusal, refused = refusal.untold, "connections refused");
         }
-        if !door.implicit_tls {
+        if !door.entrance.has_implicit_tls() {
             // A courtesy; the peer notices the end in any case.
             let _ = timeout(REFUSAL_DEADLINE, connection.send(door.refusal)).await;
         }
         return;
     }
-    let _open = metrics().session(counted);
+    let _open = metrics().session(door.entrance);
     tracing::debug!(%peer, "session begins");
-    if door.implicit_tls {
+    if door.entrance.has_implicit_tls() {
         connection = match connection.start_tls(Arc::clone(&door.tls)).await {
             Ok(connection) => connection,
             Err(error) => return tracing::info!(%peer, %error, "the TLS handshake failed"),

@@ -16,18 +16,23 @@
 
 mod connection;
 mod descriptors;
+mod entrance;
 mod handshake;
 mod limits;
 mod listener;
 mod pace;
 mod remembered;
 mod session_id;
+mod wire;
 
-pub use connection::{BUFFER_BYTES_MAX, Connection, TlsDetails};
+pub use connection::Connection;
 pub use descriptors::allow_many_descriptors;
+pub use entrance::Entrance;
 pub use handshake::{HANDSHAKE_DEADLINE, HANDSHAKES_AT_ONCE, Handshakes};
 pub use limits::{Exceeded, Limits, NoPlace, Place, Quota, Refusals, network};
 pub use listener::{BindError, Door, Server, bind, serve};
 pub use pace::{Awaited, Pace, Patience};
 pub use remembered::Remembered;
 pub use session_id::SessionId;
+pub(crate) use wire::Wire;
+pub use wire::{BUFFER_BYTES_MAX, TlsDetails};

@@ -5,8 +5,13 @@ use std::time::Duration;
 
 use postern_shared::telemetry::metrics::{Counter, Counters, Gauge, Histogram};
 
-/// The listeners that have sessions, as in `[listen]`; what is counted by listener is in this order.
-pub const LISTENERS: [&str; 5] = ["smtp", "smtps", "submission", "pop3", "pop3s"];
+use crate::listen::Entrance;
+
+/// The listeners that have sessions, as in `[listen]`.
+const LISTENERS: [&str; 5] = {
+    let [a, b, c, d, e] = Entrance::ALL;
+    [a.name(), b.name(), c.name(), d.name(), e.name()]
+};
 
 /// Why a sender was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -161,16 +166,16 @@ impl Metrics {
         self.last_group_failed.store(!ok, Ordering::Relaxed);
     }
 
-    /// A session at a listener (an index into [`LISTENERS`]) begins; it lasts as long as the value.
-    pub fn session(&'static self, listener: usize) -> impl Drop + Send {
-        self.sessions.at(listener).add(1);
-        self.sessions_open[listener.min(LISTENERS.len() - 1)].hold()
+    /// A session begins; it lasts as long as the value.
+    pub fn session(&'static self, entrance: Entrance) -> impl Drop + Send {
+        self.sessions.at(entrance as usize).add(1);
+        self.sessions_open[entrance as usize].hold()
     }
 
     /// A connection was beyond the limits.
-    pub fn session_refused(&self, listener: usize) {
-        self.sessions_refused.at(listener).add(1);
-        if LISTENERS.get(listener).is_some_and(|name| !name.starts_with("pop3")) {
+    pub fn session_refused(&self, entrance: Entrance) {
+        self.sessions_refused.at(entrance as usize).add(1);
+        if !entrance.is_pop3() {
             self.refused(Refusal::TooManySessions);
         }
     }
@@ -240,13 +245,13 @@ mod tests {
     #[test]
     fn a_session_is_open_until_it_is_dropped() {
         let open = || metrics().sessions_open().find(|(name, _)| *name == "pop3s").unwrap().1;
-        let session = metrics().session(4);
+        let session = metrics().session(Entrance::Pop3s);
         assert_eq!(open(), 1);
         drop(session);
         assert_eq!(open(), 0);
-        metrics().session_refused(4);
+        metrics().session_refused(Entrance::Pop3s);
         assert_eq!(metrics().refusals.at(Refusal::TooManySessions as usize).value(), 0, "POP3 is no sender");
-        metrics().session_refused(0);
+        metrics().session_refused(Entrance::Smtp);
         assert_eq!(metrics().refusals.at(Refusal::TooManySessions as usize).value(), 1);
     }
 }

@@ -26,7 +26,7 @@ use postern_shared::clock::UnixMillis;
 use postern_shared::shutdown::Shutdown;
 
 pub use http::serve;
-pub use metrics::{LISTENERS, Login, Metrics, Refusal, metrics};
+pub use metrics::{Login, Metrics, Refusal, metrics};
 
 use crate::app::Core;
 

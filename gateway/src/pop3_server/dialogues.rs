@@ -43,7 +43,7 @@ use tokio_rustls::TlsConnector;
 use super::in_memory::{Fate, InMemory, OneAccount};
 use super::maildrop::Accounts;
 use super::{Pop3Server, REFUSAL, Settings};
-use crate::listen::{Connection, Door, Limits, Server};
+use crate::listen::{Connection, Door, Entrance, Limits, Server};
 
 /// The part of a dialogue before the first `connect`.
 fn mailbox_of(script: &str) -> InMemory {
@@ -102,8 +102,8 @@ impl Stage {
         let server = Pop3Server::new(Arc::new(OneAccount), Arc::clone(&mailbox), settings);
         let (shutdown, stop) = switch();
         let door = Door {
+            entrance: Entrance::Pop3,
             tls: identity.server_config().unwrap(),
-            implicit_tls: false,
             limits: Limits::new(10, 10),
             refusal: REFUSAL,
             shutdown: stop,

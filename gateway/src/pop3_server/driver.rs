@@ -9,16 +9,15 @@ use postern_shared::clock::{Clock, SystemClock};
 use postern_shared::crypto::keys::PrivateKey;
 use postern_shared::id::MailboxId;
 use postern_shared::proto::pop3::Reply;
-use postern_shared::proto::pop3::sasl_plain::PlainCredentials;
+use postern_shared::proto::sasl::PlainCredentials;
 use tokio::task::spawn_blocking;
 
-use super::guard::{BackOff, Guard};
-use super::login_pool::{LoginPool, NotDone};
 use super::maildrop::{Accounts, Entry, Locks, LoginError, Maildrop, Maildrops, ReadError};
 use super::sending::Sending;
 use super::session::{Action, Event, List, LoginRefusal, Session};
 use super::wire::{Received, Wire};
 use crate::listen::{Connection, Door, Patience, Refusals, Server};
+use crate::login::{BackOff, Guard, LoginPool, NotDone};
 use crate::monitoring::{Login, metrics};
 
 /// What a connection beyond the limits is told: [`Door::refusal`] of a POP3 listener.
@@ -301,7 +300,9 @@ impl<A: Accounts, M: Maildrops> Conversation<'_, A, M> {
         credentials: PlainCredentials,
     ) -> Result<(MailboxId, PrivateKey), LoginRefusal> {
         let server = self.server;
-        let attempt = lock(&server.guard).attempt(self.peer.ip(), &credentials.user);
+        // Every spelling of a name is the same mailbox.
+        let name = credentials.user.split('@').next().unwrap_or_default();
+        let attempt = lock(&server.guard).attempt(self.peer.ip(), name);
         let (guard, clock) = (Arc::clone(&server.guard), Arc::clone(&server.settings.clock));
         let must_wait = move || !lock(&guard).wait(attempt, clock.moment()).is_zero();
         if must_wait() {

@@ -12,7 +12,8 @@ use tokio::io::AsyncReadExt;
 use super::dialogues::{Client, Stage};
 use super::in_memory::InMemory;
 use super::maildrop::{Accounts, LoginError};
-use super::{BackOff, Pop3Server, Settings};
+use super::{Pop3Server, Settings};
+use crate::login::BackOff;
 
 const LOGIN: [&str; 3] =
     ["connect pop3s", "S: +OK Postern ready", "C: AUTH PLAIN AG1ieC0wMDAwMDAwMDAwMDAwMDBhAG9wZW4gc2VzYW1l"];

@@ -6,7 +6,6 @@
 //! | [`maildrop`] | what this room needs from others (accounts, messages), the exclusive lock, the snapshot |
 //! | [`session`] | the protocol, pure: lines in, actions out |
 //! | [`driver`] | does the actions: TLS, logins, streaming, deadlines |
-//! | [`guard`], `login_pool` | who must wait before another password is checked; where passwords are checked |
 //! | `wire`, `sending` | a client's connection; a message on its way out |
 //!
 //! | command | standard | supported |
@@ -36,16 +35,14 @@
 //! - A response that began and cannot be completed is never given an end: the connection is closed instead, so that no
 //!   client takes half a message for a whole one.
 //! - The private key lives in memory for the session only, and is wiped after it.
-//! - Guessing costs the guesser time, and neither intake nor memory: back-off per address and per mailbox ([`guard`] says
-//!   by which rules, and what they mean for lock-outs), few passwords checked at once, few waiting.
+//! - Guessing costs the guesser time, and neither intake nor memory: back-off per address and per mailbox
+//!   ([`crate::login::guard`] says by which rules, and what they mean for lock-outs), few passwords checked at once, few waiting.
 //! - A wrong password and a mailbox that does not exist are answered alike, after the same time and computing.
 //! - Memory per session is bounded, whatever the size of messages and lists.
 //!
-//! Not here: passwords and keys at rest (`mailbox`), sealed messages (`spool`), accepting connections (`listen`).
+//! Not here: who must wait and where passwords are checked (`login`), passwords and keys at rest (`mailbox`), sealed messages (`spool`), accepting connections (`listen`).
 
 pub mod driver;
-pub mod guard;
-mod login_pool;
 pub mod maildrop;
 pub(crate) mod sending;
 pub mod session;
@@ -53,7 +50,6 @@ mod spooled;
 mod wire;
 
 pub use driver::{Pop3Server, REFUSAL, Settings};
-pub use guard::BackOff;
 pub use maildrop::{Accounts, Maildrops};
 pub use spooled::SpooledMaildrops;
 

@@ -5,8 +5,8 @@
 //! before any further line.
 
 use postern_shared::id::{MailboxId, MessageId};
-use postern_shared::proto::pop3::sasl_plain::PlainCredentials;
 use postern_shared::proto::pop3::{Capability, Command, CommandError, MessageNumber, Reply, ResponseCode};
+use postern_shared::proto::sasl::PlainCredentials;
 
 use super::maildrop::{DeleteError, Entry, LoginError, Maildrop};
 use crate::monitoring::Login;

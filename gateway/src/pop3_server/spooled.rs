@@ -1,10 +1,12 @@
-//! The spool and the registry as this room wants them: messages opened with the session's key, trace fields first.
+//! The spool and the registry as this room wants them: messages opened with the session's key, trace fields first, and
+//! before those the field that says that a message is unconfirmed; the sizes the spool lists include it.
 
 use std::sync::Arc;
 
 use postern_shared::crypto::keys::PrivateKey;
 use postern_shared::crypto::seal::{OpenError, Opener};
 use postern_shared::id::{MailboxId, MessageId};
+use postern_shared::proto::mime::trace::UNCONFIRMED;
 use secrecy::SecretString;
 
 use super::maildrop::{Accounts, DeleteError, Entry, LoginError, Maildrops, ReadError, ServedMessage};
@@ -47,12 +49,14 @@ impl Maildrops for SpooledMaildrops {
             other => ReadError::Io { id, what: other.to_string() },
         })?;
         let (expected, served_bytes) = (body.expected(), body.served_bytes());
+        let unconfirmed = body.is_unconfirmed();
         let place = Place { spool: Arc::clone(&self.spool), id, damage: body.damage("") };
         let opener = Opener::new(body, expected, key).map_err(|error| place.error(&error))?;
         if opener.trailer().served_bytes() != served_bytes {
             return Err(place.damaged("the record gives another size than the sealed message".into()));
         }
-        let trace = opener.trailer().trace_fields.clone();
+        let before = if unconfirmed { UNCONFIRMED } else { &[] };
+        let trace = [before, &opener.trailer().trace_fields].concat();
         Ok(SpooledMessage { place, opener, trace, trace_sent: false })
     }
 

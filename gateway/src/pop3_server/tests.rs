@@ -1,7 +1,7 @@
 //! The session's rules, without a socket. Whole dialogues are in `tests/dialogues/pop3`.
 
 use postern_shared::id::{MailboxId, MessageId};
-use postern_shared::proto::pop3::sasl_plain::PlainCredentials;
+use postern_shared::proto::sasl::PlainCredentials;
 use proptest::prelude::*;
 use secrecy::ExposeSecret;
 

@@ -7,7 +7,8 @@ use serde::Deserialize;
 
 use super::{Wrong, at_least};
 use crate::listen::{HANDSHAKE_DEADLINE, HANDSHAKES_AT_ONCE, Handshakes, Patience, Quota};
-use crate::pop3_server::{self, BackOff};
+use crate::login::BackOff;
+use crate::pop3_server;
 use crate::smtp_receiver::SessionLimits;
 
 /// Checked limits.

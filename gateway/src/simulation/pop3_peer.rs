@@ -10,7 +10,7 @@ use postern_shared::crypto::keys::PrivateKey;
 use postern_shared::disk::SimulatedDisk;
 use postern_shared::disk::simulated::Dice;
 use postern_shared::id::{MailboxId, MessageId};
-use postern_shared::proto::pop3::sasl_plain::PlainCredentials;
+use postern_shared::proto::sasl::PlainCredentials;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::ledger::Ledger;

@@ -12,7 +12,7 @@ use postern_shared::id::{MailboxId, MessageId};
 
 use super::ledger::{Ledger, Token};
 use super::node::{DOMAIN, Node};
-use crate::intake::{Incoming, Intake, IntakeError, Provenance, SealingIntake};
+use crate::intake::{Incoming, Intake, IntakeError, Origin, Provenance, SealingIntake};
 use crate::smtp_receiver::{Action, Event, Session};
 
 type Stored = Result<Vec<MessageId>, IntakeError>;
@@ -217,7 +217,8 @@ impl SmtpPeer {
                     self.mailboxes = envelope.recipients.iter().map(|recipient| recipient.mailbox).collect();
                     let (helo, protocol) = self.session.client();
                     let peer = ([192, 0, 2, 1], 25000).into();
-                    let begun = self.intake.begin(envelope, Provenance { peer, helo, protocol, tls: None });
+                    let provenance = Provenance { peer, helo, protocol, tls: None, origin: Origin::Journal };
+                    let begun = self.intake.begin(envelope, provenance);
                     self.failure = None;
                     match begun {
                         Ok(incoming) => self.incoming = Some(incoming),

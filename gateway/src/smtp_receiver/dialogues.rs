@@ -70,7 +70,7 @@ impl Mailboxes for FewMailboxes {
     }
 
     fn usage(&self, _id: MailboxId) -> Usage {
-        Usage { messages: 3, served_bytes: 150, oldest: None }
+        Usage { messages: 3, served_bytes: 150, ..Usage::default() }
     }
 }
 

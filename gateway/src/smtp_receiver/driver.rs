@@ -8,7 +8,7 @@ use postern_shared::shutdown::Shutdown;
 
 use super::refusal;
 use super::session::{Action, Event, Session, SessionSettings};
-use crate::intake::{Incoming, Intake, IntakeError, Provenance};
+use crate::intake::{Incoming, Intake, IntakeError, Origin, Provenance};
 use crate::listen::{Awaited, Connection, Door, Pace, Patience, Server};
 use crate::monitoring::metrics;
 
@@ -188,7 +188,8 @@ impl<I: Intake> Driver<'_, I> {
     fn provenance(&self) -> io::Result<Provenance> {
         let connection = self.connection.as_ref().ok_or_else(gone)?;
         let (helo, protocol) = self.session.client();
-        Ok(Provenance { peer: connection.peer(), helo, protocol, tls: connection.tls().cloned() })
+        let (peer, tls) = (connection.peer(), connection.tls().cloned());
+        Ok(Provenance { peer, helo, protocol, tls, origin: Origin::Journal })
     }
 
     fn fail(&mut self, error: IntakeError, more: &mut Vec<Action>) {

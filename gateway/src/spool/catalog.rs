@@ -1,4 +1,7 @@
 //! What the spool holds, in memory: rebuilt by scanning at start, changed by the writer alone.
+//!
+//! Copies that are prepared and undecided are in it as well, for their octets hold their segment and they can be deleted;
+//! but nobody is shown them.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
@@ -7,6 +10,7 @@ use std::sync::Arc;
 use postern_shared::clock::{Moment, UnixMillis};
 use postern_shared::disk::DiskFile;
 use postern_shared::id::{MailboxId, MessageId};
+use postern_shared::proto::mime::trace;
 
 use super::layout::{Kind, RecordHeader};
 use super::{Damage, Entry, Usage};
@@ -18,6 +22,7 @@ pub(super) struct Located {
     pub(super) served_bytes: u64,
     pub(super) sealed_bytes: u64,
     pub(super) trailer_bytes: u32,
+    pub(super) standing: Standing,
     /// The message is in a file of its own; the record only refers to it.
     pub(super) large: bool,
     pub(super) place: Option<Place>,
@@ -30,16 +35,49 @@ pub(super) struct Place {
     pub(super) offset: u64,
 }
 
+/// What is known of a message; it only ever rises.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Standing {
+    /// Undecided: whoever prepared it will say.
+    Prepared,
+    /// Undecided, and nobody is left to say.
+    Unconfirmed,
+    Committed,
+}
+
 impl Located {
+    /// As its writer enters it.
     pub(super) fn new(header: &RecordHeader, place: Option<Place>) -> Self {
+        let standing = if header.prepared { Standing::Prepared } else { Standing::Committed };
         Self {
             received: header.received,
             served_bytes: header.served_bytes,
             sealed_bytes: header.sealed_bytes,
             trailer_bytes: header.trailer_bytes,
+            standing,
             large: header.kind == Kind::Large,
             place,
         }
+    }
+
+    /// As a scan enters it: whoever prepared it is gone.
+    pub(super) fn found(header: &RecordHeader, place: Option<Place>, committed: bool) -> Self {
+        let found = Self::new(header, place);
+        let least = if committed { Standing::Committed } else { Standing::Unconfirmed };
+        Self { standing: found.standing.max(least), ..found }
+    }
+
+    fn is_served(&self) -> bool {
+        self.standing != Standing::Prepared
+    }
+
+    fn is_unconfirmed(&self) -> bool {
+        self.standing == Standing::Unconfirmed
+    }
+
+    /// With the field that an unconfirmed message is served with.
+    fn listed_bytes(&self) -> u64 {
+        self.served_bytes + if self.is_unconfirmed() { trace::UNCONFIRMED.len() as u64 } else { 0 }
     }
 
     fn record_bytes(&self) -> u64 {
@@ -56,7 +94,8 @@ pub(super) struct Segment {
     pub(super) bytes: u64,
     /// Octets of records that are still served.
     pub(super) live_bytes: u64,
-    pub(super) tombstones: u64,
+    /// Records that say something of messages in older segments, maybe: tombstones, and that they are committed.
+    pub(super) notes: u64,
     /// Nothing in it is needed any more, since then.
     pub(super) retired: Option<Moment>,
 }
@@ -68,16 +107,39 @@ pub(super) struct Grave {
     pub(super) path: PathBuf,
 }
 
-/// What waits in one mailbox. Its octets are kept count of: a quota asks for them at every recipient.
+/// What is in one mailbox. What of it waits is kept count of: a quota asks for it at every recipient.
 #[derive(Debug, Default)]
-struct Waiting {
+struct Held {
     entries: BTreeMap<MessageId, Located>,
+    served: u64,
+    unconfirmed: u64,
     served_bytes: u64,
+}
+
+impl Held {
+    fn put(&mut self, message: MessageId, located: Located) {
+        self.served += u64::from(located.is_served());
+        self.unconfirmed += u64::from(located.is_unconfirmed());
+        if located.is_served() {
+            self.served_bytes += located.listed_bytes();
+        }
+        self.entries.insert(message, located);
+    }
+
+    fn take(&mut self, message: MessageId) -> Option<Located> {
+        let located = self.entries.remove(&message)?;
+        self.served -= u64::from(located.is_served());
+        self.unconfirmed -= u64::from(located.is_unconfirmed());
+        if located.is_served() {
+            self.served_bytes -= located.listed_bytes();
+        }
+        Some(located)
+    }
 }
 
 #[derive(Debug, Default)]
 pub(super) struct Catalog {
-    mailboxes: HashMap<MailboxId, Waiting>,
+    mailboxes: HashMap<MailboxId, Held>,
     pub(super) segments: BTreeMap<u64, Segment>,
     pub(super) graves: Vec<Grave>,
     pub(super) damage: Vec<Damage>,
@@ -89,10 +151,11 @@ const DAMAGE_MAX: usize = 1000;
 impl Catalog {
     /// Enters a record; one that is known already moves to the new place.
     pub(super) fn insert(&mut self, mailbox: MailboxId, message: MessageId, located: Located) {
-        let waiting = self.mailboxes.entry(mailbox).or_default();
-        waiting.served_bytes += located.served_bytes;
-        if let Some(previous) = waiting.entries.insert(message, located) {
-            waiting.served_bytes = waiting.served_bytes.saturating_sub(previous.served_bytes);
+        let held = self.mailboxes.entry(mailbox).or_default();
+        let previous = held.take(message);
+        let standing = previous.map_or(located.standing, |previous| previous.standing.max(located.standing));
+        held.put(message, Located { standing, ..located });
+        if let Some(previous) = previous {
             self.forget_bytes(&previous);
         }
         if let Some(segment) = located.place.and_then(|place| self.segments.get_mut(&place.segment)) {
@@ -100,11 +163,18 @@ impl Catalog {
         }
     }
 
+    /// Raises a message's standing, when it is there.
+    pub(super) fn raise(&mut self, mailbox: MailboxId, message: MessageId, standing: Standing) {
+        let Some(held) = self.mailboxes.get_mut(&mailbox) else { return };
+        if let Some(located) = held.take(message) {
+            held.put(message, Located { standing: located.standing.max(standing), ..located });
+        }
+    }
+
     pub(super) fn remove(&mut self, mailbox: MailboxId, message: MessageId) -> Option<Located> {
-        let waiting = self.mailboxes.get_mut(&mailbox)?;
-        let located = waiting.entries.remove(&message)?;
-        waiting.served_bytes = waiting.served_bytes.saturating_sub(located.served_bytes);
-        if waiting.entries.is_empty() {
+        let held = self.mailboxes.get_mut(&mailbox)?;
+        let located = held.take(message)?;
+        if held.entries.is_empty() {
             self.mailboxes.remove(&mailbox);
         }
         self.forget_bytes(&located);
@@ -117,21 +187,30 @@ impl Catalog {
         }
     }
 
+    /// Where a message is, undecided or not.
     pub(super) fn located(&self, mailbox: MailboxId, message: MessageId) -> Option<&Located> {
         self.mailboxes.get(&mailbox)?.entries.get(&message)
     }
 
+    /// Where a message is that waits.
+    pub(super) fn served(&self, mailbox: MailboxId, message: MessageId) -> Option<&Located> {
+        self.located(mailbox, message).filter(|located| located.is_served())
+    }
+
     pub(super) fn entries(&self, mailbox: MailboxId) -> Vec<Entry> {
-        let entries = self.mailboxes.get(&mailbox).map(|waiting| &waiting.entries);
-        entries.into_iter().flatten().map(|(message, located)| entry(*message, located)).collect()
+        let entries = self.mailboxes.get(&mailbox).map(|held| &held.entries);
+        let served = entries.into_iter().flatten().filter(|(_, located)| located.is_served());
+        served.map(|(message, located)| entry(*message, located)).collect()
     }
 
     pub(super) fn usage(&self, mailbox: MailboxId) -> Usage {
-        self.mailboxes.get(&mailbox).map_or_else(Usage::default, |waiting| Usage {
-            messages: waiting.entries.len() as u64,
-            served_bytes: waiting.served_bytes,
+        self.mailboxes.get(&mailbox).map_or_else(Usage::default, |held| Usage {
+            messages: held.served,
+            served_bytes: held.served_bytes,
             // Ids sort by arrival.
-            oldest: waiting.entries.first_key_value().map(|(_, located)| located.received),
+            oldest: held.entries.values().find(|located| located.is_served()).map(|located| located.received),
+            unconfirmed: held.unconfirmed,
+            undecided: held.entries.len() as u64 - held.served,
         })
     }
 
@@ -140,14 +219,14 @@ impl Catalog {
         let all = self
             .mailboxes
             .iter()
-            .flat_map(|(mailbox, waiting)| waiting.entries.iter().map(move |entry| (*mailbox, entry)));
+            .flat_map(|(mailbox, held)| held.entries.iter().map(move |entry| (*mailbox, entry)));
         all.filter(|(_, (_, located))| located.large)
             .map(|(mailbox, (id, located))| (mailbox, *id, *located))
             .collect()
     }
 
     pub(super) fn newest(&self) -> Option<MessageId> {
-        self.mailboxes.values().filter_map(|waiting| Some(*waiting.entries.last_key_value()?.0)).max()
+        self.mailboxes.values().filter_map(|held| Some(*held.entries.last_key_value()?.0)).max()
     }
 
     /// Keeps the finding for `doctor` and logs it.
@@ -160,5 +239,10 @@ impl Catalog {
 }
 
 fn entry(message: MessageId, located: &Located) -> Entry {
-    Entry { message, served_bytes: located.served_bytes, received: located.received }
+    Entry {
+        message,
+        served_bytes: located.listed_bytes(),
+        received: located.received,
+        unconfirmed: located.is_unconfirmed(),
+    }
 }

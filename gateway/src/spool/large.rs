@@ -51,16 +51,17 @@ impl LargeFile {
         Ok(())
     }
 
-    /// Writes what identifies the message and makes the file durable; must come before its record is appended.
-    /// Blocks for the disk.
+    /// Writes what identifies the message and makes the file durable; must come before its record is appended, and say the
+    /// same. Blocks for the disk.
     pub fn finish(
         &mut self,
         mailbox: MailboxId,
         message: MessageId,
         received: UnixMillis,
         sealed: Sealed,
+        prepared: bool,
     ) -> Result<(), SpoolError> {
-        let header = self.header(mailbox, message, received, sealed);
+        let header = self.header(mailbox, message, received, sealed, prepared);
         self.file
             .write_all_at(&[&header.to_bytes()], self.bytes)
             .map_err(SpoolError::io(Step::Write, &self.path))?;
@@ -80,8 +81,17 @@ impl LargeFile {
         message: MessageId,
         received: UnixMillis,
         sealed: Sealed,
+        prepared: bool,
     ) -> RecordHeader {
-        RecordHeader::stored(Kind::Large, (mailbox, message), received, sealed, self.bytes, self.crc)
+        RecordHeader::stored(
+            Kind::Large,
+            prepared,
+            (mailbox, message),
+            received,
+            sealed,
+            self.bytes,
+            self.crc,
+        )
     }
 
     pub(super) fn is_finished(&self) -> bool {

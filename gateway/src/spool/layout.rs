@@ -43,12 +43,26 @@ pub(super) enum Kind {
     Message,
     Large,
     Tombstone,
+    /// Says that the message of that id, which was prepared, is committed.
+    Committed,
 }
+
+impl Kind {
+    /// Whether it is a message, and not what is said of one.
+    pub(super) fn is_message(self) -> bool {
+        matches!(self, Self::Message | Self::Large)
+    }
+}
+
+/// Flag bit 0.
+const PREPARED: u8 = 1;
 
 /// What stands before every body, and behind the message in a large file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct RecordHeader {
     pub(super) kind: Kind,
+    /// Written before it was known whether the message counts. Only of messages.
+    pub(super) prepared: bool,
     pub(super) mailbox: MailboxId,
     pub(super) message: MessageId,
     pub(super) received: UnixMillis,
@@ -59,9 +73,11 @@ pub(super) struct RecordHeader {
 }
 
 impl RecordHeader {
-    pub(super) fn tombstone(mailbox: MailboxId, message: MessageId, now: UnixMillis) -> Self {
+    /// A record that says something of a message: a tombstone, or that it is committed.
+    pub(super) fn of(kind: Kind, mailbox: MailboxId, message: MessageId, now: UnixMillis) -> Self {
         Self {
-            kind: Kind::Tombstone,
+            kind,
+            prepared: false,
             mailbox,
             message,
             received: now,
@@ -74,6 +90,7 @@ impl RecordHeader {
 
     pub(super) fn stored(
         kind: Kind,
+        prepared: bool,
         (mailbox, message): (MailboxId, MessageId),
         received: UnixMillis,
         sealed: Sealed,
@@ -82,6 +99,7 @@ impl RecordHeader {
     ) -> Self {
         Self {
             kind,
+            prepared,
             mailbox,
             message,
             received,
@@ -110,7 +128,9 @@ impl RecordHeader {
             Kind::Message => 1,
             Kind::Large => 2,
             Kind::Tombstone => 3,
+            Kind::Committed => 4,
         };
+        out[5] = if self.prepared { PREPARED } else { 0 };
         out[8..16].copy_from_slice(&self.mailbox.to_bytes());
         out[16..32].copy_from_slice(&self.message.to_bytes());
         out[32..40].copy_from_slice(&self.received.0.to_be_bytes());
@@ -127,7 +147,7 @@ impl RecordHeader {
     pub(super) fn from_bytes(bytes: &[u8; RECORD_HEADER_BYTES]) -> Option<Self> {
         if &bytes[..4] != RECORD_MAGIC
             || crc32c::crc32c(&bytes[..64]) != u32_at(bytes, 64)
-            || bytes[5..8] != [0; 3]
+            || bytes[6..8] != [0; 2]
         {
             return None;
         }
@@ -135,10 +155,17 @@ impl RecordHeader {
             1 => Kind::Message,
             2 => Kind::Large,
             3 => Kind::Tombstone,
+            4 => Kind::Committed,
+            _ => return None,
+        };
+        let prepared = match bytes[5] {
+            0 => false,
+            PREPARED if kind.is_message() => true,
             _ => return None,
         };
         let header = Self {
             kind,
+            prepared,
             mailbox: MailboxId::from_bytes(std::array::from_fn(|i| bytes[8 + i])),
             message: MessageId::from_bytes(std::array::from_fn(|i| bytes[16 + i])),
             received: UnixMillis(u64_at(bytes, 32)),
@@ -166,6 +193,7 @@ mod tests {
     fn message() -> RecordHeader {
         RecordHeader {
             kind: Kind::Message,
+            prepared: false,
             mailbox: MailboxId::from_bytes([1; 8]),
             message: MessageId::from_bytes([2; 16]),
             received: UnixMillis(3),
@@ -178,12 +206,31 @@ mod tests {
 
     #[test]
     fn headers_come_back_as_written() {
-        for kind in [Kind::Message, Kind::Large, Kind::Tombstone] {
-            let header = RecordHeader { kind, ..message() };
-            assert_eq!(RecordHeader::from_bytes(&header.to_bytes()), Some(header));
+        for kind in [Kind::Message, Kind::Large, Kind::Tombstone, Kind::Committed] {
+            for prepared in [false, true] {
+                let header = RecordHeader { kind, prepared, ..message() };
+                let expected = (kind.is_message() || !prepared).then_some(header);
+                assert_eq!(RecordHeader::from_bytes(&header.to_bytes()), expected, "{kind:?}");
+            }
         }
         let segment = SegmentHeader { number: 9, previous_bytes: 77 };
         assert_eq!(SegmentHeader::from_bytes(&segment.to_bytes()), Some(segment));
+    }
+
+    /// Goal: what is on disk is what the room's header draws, and flags of a later version are not passed over.
+    #[test]
+    fn kind_and_flags_are_where_they_are_drawn() {
+        let bytes = |kind, prepared| RecordHeader { kind, prepared, ..message() }.to_bytes();
+        assert_eq!(bytes(Kind::Message, false)[4..8], [1, 0, 0, 0]);
+        assert_eq!(bytes(Kind::Large, true)[4..8], [2, 1, 0, 0]);
+        assert_eq!(bytes(Kind::Committed, false)[4..8], [4, 0, 0, 0]);
+        for at in 5..8 {
+            let mut later = bytes(Kind::Message, false);
+            later[at] = 2;
+            let crc = crc32c::crc32c(&later[..64]);
+            later[64..].copy_from_slice(&crc.to_be_bytes());
+            assert_eq!(RecordHeader::from_bytes(&later), None, "byte {at}");
+        }
     }
 
     #[test]

@@ -22,26 +22,45 @@
 //!
 //! record header, 68 bytes
 //!   0   4  magic "PSR1"
-//!   4   1  kind: 1 message, 2 reference to a large file, 3 tombstone (4 is reserved for marking proxied mail committed)
-//!   5   1  flags, zero (bit 0 is reserved for copies prepared by the proxy and not yet committed)
+//!   4   1  kind: 1 message, 2 reference to a large file, 3 tombstone, 4 mark that a prepared message is committed
+//!   5   1  flags: bit 0 of kinds 1 and 2, prepared: written before it was known whether the message counts; others zero
 //!   6   2  zero
 //!   8   8  mailbox id
 //!  16  16  message id
-//!  32   8  time of arrival, milliseconds since 1970
-//!  40   8  octets that serving the message takes
-//!  48   8  octets of the sealed message: of the body (kind 1), of the large file's message (kind 2), 0 (kind 3)
-//!  56   4  octets of its sealed trailer
-//!  60   4  CRC-32C of the body (kind 1), of the large file's message (kind 2; 0 before that was kept), 0 (kind 3)
+//!  32   8  time of arrival (kinds 1 and 2), of this record (kinds 3 and 4), milliseconds since 1970
+//!  40   8  octets that serving the message takes, 0 (kinds 3 and 4)
+//!  48   8  octets of the sealed message: of the body (kind 1), of the large file's message (kind 2), 0 (kinds 3 and 4)
+//!  56   4  octets of its sealed trailer, 0 (kinds 3 and 4)
+//!  60   4  CRC-32C of the body (kind 1), of the large file's message (kind 2; 0 before that was kept), 0 (kinds 3 and 4)
 //!  64   4  CRC-32C of bytes 0..64
 //!
-//! body = the sealed message (kind 1), nothing (kinds 2 and 3); see `postern_shared::crypto::seal`
+//! body = the sealed message (kind 1), nothing (kinds 2, 3 and 4); see `postern_shared::crypto::seal`
 //!
 //! large file = the sealed message, then a record header of kind 2: the same 68 bytes as in the segment
 //! ```
 //!
+//! # Prepared messages
+//!
+//! The proxy stores its copy of a message before another server is asked to take it (DESIGN.md, decision 7), and decides
+//! afterwards. Its record has the flag *prepared*, and until the decision nobody is shown it:
+//!
+//! | decision | on disk | from then on |
+//! |---|---|---|
+//! | [`Spool::confirm`] | a mark, kind 4 | a message like any other |
+//! | [`Spool::delete`] | a tombstone | gone |
+//! | [`Spool::keep_unconfirmed`], or a restart | nothing | shown, marked unconfirmed, until it is deleted |
+//!
+//! A message is committed when any record of its id has no flag, or any mark speaks of it, wherever they lie; it is deleted
+//! when a tombstone does, whatever else there is; it is unconfirmed otherwise. When a committed one is moved, the flag is
+//! left off. Marks are moved as tombstones are, while an older segment exists. The footer of a large file is never written
+//! again: it counts only where the file's record is lost, and then a message whose mark was swept is unconfirmed again.
+//! A segment without flags and marks is as it was before there were any; to versions before that, records with them are
+//! damage.
+//!
 //! Promises
 //! - [`Spool::append`] resolves to `Ok` only when every record of the batch, and every large file it refers to, would
 //!   survive a power cut. After an error none of them is served, now or after a restart.
+//! - A prepared message that was stored is never lost undecided; a confirmed one stays confirmed, one that was deleted gone.
 //! - One sync serves all batches that wait for it (group commit), whatever their mailboxes.
 //! - A torn tail is cut at start. Damage inside a segment costs only the records it touches; it is reported with file
 //!   and offset, and what lies behind it is served.
@@ -117,9 +136,14 @@ pub trait Spool: std::fmt::Debug + Send + Sync + 'static {
     fn large_file(&self, mailbox: MailboxId, message: MessageId) -> Result<LargeFile, SpoolError>;
     /// Stores the batch as one: all of it or nothing.
     fn append(&self, batch: Vec<NewRecord>) -> Receipt;
-    /// Deletes those messages for good; ids that are not there are passed over.
+    /// Decides that a prepared message counts. On an error it is still undecided.
+    fn confirm(&self, mailbox: MailboxId, message: MessageId) -> Receipt;
+    /// Says that nobody will decide on a prepared message any more: from now on it waits, unconfirmed, as it would after a
+    /// restart. What was handed over before is decided first.
+    fn keep_unconfirmed(&self, mailbox: MailboxId, message: MessageId);
+    /// Deletes those messages for good, prepared ones as well; ids that are not there are passed over.
     fn delete(&self, mailbox: MailboxId, messages: &[MessageId]) -> Receipt;
-    /// What waits in a mailbox, in order of arrival.
+    /// What waits in a mailbox, in order of arrival. Prepared messages do not.
     fn entries(&self, mailbox: MailboxId) -> Vec<Entry>;
     /// How much waits in a mailbox.
     fn usage(&self, mailbox: MailboxId) -> Usage;
@@ -146,6 +170,8 @@ pub struct NewRecord {
     pub sealed: Sealed,
     /// Its bytes.
     pub body: NewBody,
+    /// Whether it counts is decided later.
+    pub prepared: bool,
 }
 
 /// The bytes of a message to be stored.
@@ -184,10 +210,12 @@ impl NewRecord {
 pub struct Entry {
     /// Which it is; also its POP3 unique-id.
     pub message: MessageId,
-    /// Octets that serving it takes.
+    /// Octets that serving it takes, [`UNCONFIRMED`](postern_shared::proto::mime::trace::UNCONFIRMED) before it included.
     pub served_bytes: u64,
     /// When it arrived.
     pub received: UnixMillis,
+    /// It was prepared, and nobody said whether it counts.
+    pub unconfirmed: bool,
 }
 
 /// How much waits.
@@ -199,6 +227,10 @@ pub struct Usage {
     pub served_bytes: u64,
     /// When the oldest arrived.
     pub oldest: Option<UnixMillis>,
+    /// Messages among them that are unconfirmed.
+    pub unconfirmed: u64,
+    /// Prepared messages, which are not among them.
+    pub undecided: u64,
 }
 
 /// What a sweep did.
@@ -250,6 +282,14 @@ pub enum SpoolError {
     /// There is no such message.
     #[error("message {message} is not in mailbox {mailbox}")]
     Gone {
+        /// The mailbox asked.
+        mailbox: MailboxId,
+        /// The message asked for.
+        message: MessageId,
+    },
+    /// It was decided on before, or was never prepared.
+    #[error("message {message} of mailbox {mailbox} does not wait for a decision")]
+    NotPrepared {
         /// The mailbox asked.
         mailbox: MailboxId,
         /// The message asked for.

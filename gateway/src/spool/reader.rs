@@ -8,7 +8,7 @@ use postern_shared::crypto::seal::{Expected, ReadSealed};
 use postern_shared::disk::DiskFile;
 use postern_shared::id::{MailboxId, MessageId};
 
-use super::catalog::{Catalog, Located};
+use super::catalog::{Catalog, Located, Standing};
 use super::layout::RECORD_HEADER_BYTES;
 use super::segment::Inner;
 use super::{Damage, SpoolError, Step, large};
@@ -21,13 +21,14 @@ pub struct SealedBody {
     offset: u64,
     expected: Expected,
     served_bytes: u64,
+    unconfirmed: bool,
 }
 
 impl SealedBody {
     pub(super) fn locate(inner: &Inner, mailbox: MailboxId, message: MessageId) -> Result<Self, SpoolError> {
         let (located, segment) = {
             let catalog = inner.catalog();
-            let located = *catalog.located(mailbox, message).ok_or(SpoolError::Gone { mailbox, message })?;
+            let located = *catalog.served(mailbox, message).ok_or(SpoolError::Gone { mailbox, message })?;
             (located, segment_of(&catalog, &located))
         };
         let (file, path, offset) = match segment {
@@ -44,7 +45,8 @@ impl SealedBody {
             sealed_bytes: located.sealed_bytes,
             trailer_bytes: located.trailer_bytes as usize,
         };
-        Ok(Self { file, path, offset, expected, served_bytes: located.served_bytes })
+        let unconfirmed = located.standing == Standing::Unconfirmed;
+        Ok(Self { file, path, offset, expected, served_bytes: located.served_bytes, unconfirmed })
     }
 
     /// What the record says of the message; an opener checks it.
@@ -52,9 +54,14 @@ impl SealedBody {
         self.expected
     }
 
-    /// Octets that serving the message takes, as listed.
+    /// Octets that the sealed message serves: as listed, without what is served before an unconfirmed one.
     pub fn served_bytes(&self) -> u64 {
         self.served_bytes
+    }
+
+    /// Whether it counts is not known; it is served with a field that says so.
+    pub fn is_unconfirmed(&self) -> bool {
+        self.unconfirmed
     }
 
     /// The finding that this message is damaged, with its place.

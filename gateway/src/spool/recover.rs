@@ -7,7 +7,7 @@ use std::sync::Arc;
 use postern_shared::disk::DiskFile;
 use postern_shared::id::{MailboxId, MessageId};
 
-use super::catalog::{Catalog, Grave, Located, Place, Segment};
+use super::catalog::{Catalog, Grave, Located, Place, Segment, Standing};
 use super::layout::{
     Kind, RECORD_HEADER_BYTES, RECORD_MAGIC, RecordHeader, SEGMENT_HEADER_BYTES, SegmentHeader,
 };
@@ -18,7 +18,7 @@ use super::{Damage, SpoolError, Step, large};
 /// Scans all files into the catalog; returns where writing goes on.
 pub(super) fn recover(inner: &Inner) -> Result<End, SpoolError> {
     let mut found = open_segments(inner)?;
-    let mut deleted = HashSet::new();
+    let mut said = Said::default();
     let mut end = End::default();
     for at in 0..found.len() {
         let next = found.get(at + 1).map(|next| (next.number, next.header));
@@ -32,11 +32,18 @@ pub(super) fn recover(inner: &Inner) -> Result<End, SpoolError> {
             Some((_, Some(_))) => (None, true),
             _ => (None, false),
         };
-        let bytes = scan_segment(inner, segment, limit, settled, &mut deleted)?;
+        let bytes = scan_segment(inner, segment, limit, settled, &mut said)?;
         end = End { segment: segment.number, bytes };
     }
-    large_files(inner, &deleted)?;
+    large_files(inner, &said)?;
     Ok(end)
+}
+
+/// What records say of messages, wherever those turn up.
+#[derive(Default)]
+struct Said {
+    deleted: HashSet<(MailboxId, MessageId)>,
+    committed: HashSet<(MailboxId, MessageId)>,
 }
 
 struct Found {
@@ -75,7 +82,7 @@ fn scan_segment(
     segment: &Found,
     limit: Option<u64>,
     settled: bool,
-    deleted: &mut HashSet<(MailboxId, MessageId)>,
+    said: &mut Said,
 ) -> Result<u64, SpoolError> {
     let Found { number, path, file, header } = segment;
     let file_bytes = file.len().map_err(SpoolError::io(Step::Read, path))?;
@@ -88,8 +95,7 @@ fn scan_segment(
         catalog.report(damaged(file_bytes, format!("the segment is cut short: {limit} bytes were written")));
     }
     let (file, path) = (Arc::clone(file), path.clone());
-    let entry =
-        Segment { file: Arc::clone(&file), path, bytes: 0, live_bytes: 0, tombstones: 0, retired: None };
+    let entry = Segment { file: Arc::clone(&file), path, bytes: 0, live_bytes: 0, notes: 0, retired: None };
     catalog.segments.insert(*number, entry);
 
     if !settled {
@@ -99,7 +105,7 @@ fn scan_segment(
     let mut scan = Scan::new(&*file, file_bytes.min(limit.unwrap_or(u64::MAX)), !settled);
     loop {
         match scan.next().map_err(SpoolError::io(Step::Read, &segment.path))? {
-            Scanned::Record(header, offset) => enter(&mut catalog, &header, *number, offset, deleted),
+            Scanned::Record(header, offset) => enter(&mut catalog, &header, *number, offset, said),
             Scanned::Damage { from, to } => {
                 if !settled {
                     spoil_torn_record(&segment.path, &*file, from)?;
@@ -143,38 +149,40 @@ fn spoil_torn_record(path: &Path, file: &dyn DiskFile, at: u64) -> Result<(), Sp
     file.write_all_at(&[b"torn"], at).map_err(SpoolError::io(Step::Write, path))
 }
 
-fn enter(
-    catalog: &mut Catalog,
-    header: &RecordHeader,
-    segment: u64,
-    offset: u64,
-    deleted: &mut HashSet<(MailboxId, MessageId)>,
-) {
+fn enter(catalog: &mut Catalog, header: &RecordHeader, segment: u64, offset: u64, said: &mut Said) {
     let (mailbox, message) = (header.mailbox, header.message);
+    let key = (mailbox, message);
     match header.kind {
         Kind::Tombstone => {
             catalog.remove(mailbox, message);
-            deleted.insert((mailbox, message));
-            if let Some(segment) = catalog.segments.get_mut(&segment) {
-                segment.tombstones += 1;
-            }
+            said.deleted.insert(key);
+        }
+        Kind::Committed => {
+            catalog.raise(mailbox, message, Standing::Committed);
+            said.committed.insert(key);
         }
         // Ids are never used twice, so what was deleted once stays deleted wherever its record turns up.
-        Kind::Message | Kind::Large if deleted.contains(&(mailbox, message)) => {}
+        Kind::Message | Kind::Large if said.deleted.contains(&key) => {}
         Kind::Message | Kind::Large => {
-            catalog.insert(mailbox, message, Located::new(header, Some(Place { segment, offset })));
+            let place = Some(Place { segment, offset });
+            catalog.insert(mailbox, message, Located::found(header, place, said.committed.contains(&key)));
         }
+    }
+    if !header.kind.is_message()
+        && let Some(segment) = catalog.segments.get_mut(&segment)
+    {
+        segment.notes += 1;
     }
 }
 
 /// Compares the files of their own with the records that refer to them.
-fn large_files(inner: &Inner, deleted: &HashSet<(MailboxId, MessageId)>) -> Result<(), SpoolError> {
+fn large_files(inner: &Inner, said: &Said) -> Result<(), SpoolError> {
     let now = inner.clock.moment();
     let mut catalog = inner.catalog();
     let mut present = HashSet::new();
     for path in inner.disk.files(&inner.large_dir).map_err(SpoolError::io(Step::Read, &inner.large_dir))? {
         let Some((mailbox, message)) = large::parse_name(&path) else { continue };
-        if deleted.contains(&(mailbox, message)) {
+        if said.deleted.contains(&(mailbox, message)) {
             catalog.graves.push(Grave { since: now, path });
             continue;
         }
@@ -188,7 +196,8 @@ fn large_files(inner: &Inner, deleted: &HashSet<(MailboxId, MessageId)>) -> Resu
             (Some(footer), None) if is_whole(inner, &path, &footer) => {
                 tracing::warn!(path = %path.display(), "adopting a whole message that no record refers to");
                 make_durable(inner, &path)?;
-                catalog.insert(mailbox, message, Located::new(&footer, None));
+                let committed = said.committed.contains(&(mailbox, message));
+                catalog.insert(mailbox, message, Located::found(&footer, None, committed));
                 present.insert((mailbox, message));
             }
             (None, Some(_)) => {

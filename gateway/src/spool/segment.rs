@@ -184,6 +184,14 @@ impl Spool for SegmentSpool {
         self.submit(|done| Job::Delete { mailbox, messages, done })
     }
 
+    fn confirm(&self, mailbox: MailboxId, message: MessageId) -> Receipt {
+        self.submit(|done| Job::Confirm { mailbox, message, done })
+    }
+
+    fn keep_unconfirmed(&self, mailbox: MailboxId, message: MessageId) {
+        self.commits.submit(Job::Keep { mailbox, message });
+    }
+
     fn entries(&self, mailbox: MailboxId) -> Vec<Entry> {
         self.inner.catalog().entries(mailbox)
     }

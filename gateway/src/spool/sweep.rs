@@ -1,7 +1,8 @@
 //! Giving space back: dead files go after their grace period, sparse segments are compacted.
 //!
-//! A tombstone is needed as long as an older segment exists, for that may hold its message. So a segment dies when
-//! nothing in it is served and none of its tombstones is needed.
+//! A note (a tombstone, or the word that a message is committed) is needed as long as an older segment exists, for that may
+//! hold its message. So a segment dies when nothing in it is held and none of its notes is needed. A committed message needs
+//! no note any more once it has moved: it is written without the flag. Notes stand behind what they speak of, always.
 
 use super::catalog::{Place, Segment};
 use super::layout::{Kind, RECORD_HEADER_BYTES, RecordHeader, SEGMENT_HEADER_BYTES};
@@ -91,9 +92,8 @@ fn is_oldest(inner: &Inner, number: u64) -> bool {
 
 /// Less than half of it is needed.
 fn is_sparse(inner: &Inner, number: u64, segment: &Segment) -> bool {
-    let tombstones =
-        if is_oldest(inner, number) { 0 } else { segment.tombstones * RECORD_HEADER_BYTES as u64 };
-    let needed = segment.live_bytes + tombstones;
+    let notes = if is_oldest(inner, number) { 0 } else { segment.notes * RECORD_HEADER_BYTES as u64 };
+    let needed = segment.live_bytes + notes;
     needed > 0 && needed * 2 < segment.bytes.saturating_sub(SEGMENT_HEADER_BYTES as u64)
 }
 
@@ -103,7 +103,7 @@ fn move_out(
     segment: &Segment,
     append: &impl Fn(Vec<Move>) -> Receipt,
 ) -> Result<u64, SpoolError> {
-    let keep_tombstones = !is_oldest(inner, number);
+    let keep_notes = !is_oldest(inner, number);
     let read_error = || SpoolError::io(Step::Read, &segment.path);
     let mut scan = Scan::new(&*segment.file, segment.bytes, false);
     let (mut moves, mut bytes, mut moved) = (Vec::new(), 0, 0);
@@ -114,7 +114,7 @@ fn move_out(
             Scanned::End { .. } => break,
         };
         let from = Place { segment: number, offset };
-        if !is_needed(inner, &header, from, keep_tombstones) {
+        if !is_needed(inner, &header, from, keep_notes) {
             continue;
         }
         let body = read_body(&*segment.file, &header, offset).map_err(read_error())?;
@@ -128,7 +128,7 @@ fn move_out(
             continue;
         }
         bytes += header.record_bytes();
-        moved += u64::from(header.kind != Kind::Tombstone);
+        moved += u64::from(header.kind.is_message());
         moves.push(Move { header, body, from });
         if bytes >= MOVE_BYTES_MAX {
             append(std::mem::take(&mut moves)).wait()?;
@@ -136,16 +136,16 @@ fn move_out(
         }
     }
     append(moves).wait()?;
-    if keep_tombstones && let Some(segment) = inner.catalog().segments.get_mut(&number) {
+    if keep_notes && let Some(segment) = inner.catalog().segments.get_mut(&number) {
         // They stand further on now.
-        segment.tombstones = 0;
+        segment.notes = 0;
     }
     Ok(moved)
 }
 
-fn is_needed(inner: &Inner, header: &RecordHeader, from: Place, keep_tombstones: bool) -> bool {
+fn is_needed(inner: &Inner, header: &RecordHeader, from: Place, keep_notes: bool) -> bool {
     match header.kind {
-        Kind::Tombstone => keep_tombstones,
+        Kind::Tombstone | Kind::Committed => keep_notes,
         Kind::Message | Kind::Large => {
             inner.catalog().located(header.mailbox, header.message).is_some_and(|at| at.place == Some(from))
         }
@@ -158,12 +158,12 @@ fn retire_or_remove(inner: &Inner, number: u64, swept: &mut Swept) -> Result<(),
     let (path, since) = {
         let mut catalog = inner.catalog();
         let Some(segment) = catalog.segments.get_mut(&number) else { return Ok(()) };
-        if segment.live_bytes > 0 || (segment.tombstones > 0 && !oldest) {
+        if segment.live_bytes > 0 || (segment.notes > 0 && !oldest) {
             return Ok(());
         }
         let since = *segment.retired.get_or_insert(now);
-        let (path, has_tombstones) = (segment.path.clone(), segment.tombstones > 0);
-        if has_tombstones && catalog.graves.iter().any(|grave| grave.since <= since) {
+        let (path, has_notes) = (segment.path.clone(), segment.notes > 0);
+        if has_notes && catalog.graves.iter().any(|grave| grave.since <= since) {
             // One of them may speak of that file, which a restart would adopt without it.
             return Ok(());
         }

@@ -12,7 +12,7 @@ use postern_shared::disk::DiskFile;
 use postern_shared::id::{MailboxId, MessageId};
 use tokio::sync::oneshot;
 
-use super::catalog::{Grave, Located, Place, Segment};
+use super::catalog::{Grave, Located, Place, Segment, Standing};
 use super::layout::{Kind, RECORD_HEADER_BYTES, RecordHeader, SEGMENT_HEADER_BYTES, SegmentHeader};
 use super::prepare::{Prepared, Preparer};
 use super::segment::Inner;
@@ -25,9 +25,29 @@ type Done = oneshot::Sender<Result<(), SpoolError>>;
 
 #[derive(Debug)]
 pub(super) enum Job {
-    Append { batch: Vec<NewRecord>, done: Done },
-    Delete { mailbox: MailboxId, messages: Vec<MessageId>, done: Done },
-    Move { moves: Vec<Move>, done: Done },
+    Append {
+        batch: Vec<NewRecord>,
+        done: Done,
+    },
+    Delete {
+        mailbox: MailboxId,
+        messages: Vec<MessageId>,
+        done: Done,
+    },
+    Confirm {
+        mailbox: MailboxId,
+        message: MessageId,
+        done: Done,
+    },
+    /// Writes nothing. A job all the same, so that what was handed over before is decided first.
+    Keep {
+        mailbox: MailboxId,
+        message: MessageId,
+    },
+    Move {
+        moves: Vec<Move>,
+        done: Done,
+    },
 }
 
 impl Job {
@@ -35,13 +55,13 @@ impl Job {
     pub(super) fn bytes(&self) -> u64 {
         match self {
             Self::Append { batch, .. } => batch.iter().map(NewRecord::inline_bytes).sum(),
-            Self::Delete { .. } => 0,
+            Self::Delete { .. } | Self::Confirm { .. } | Self::Keep { .. } => 0,
             Self::Move { moves, .. } => moves.iter().map(|moved| moved.body.len() as u64).sum(),
         }
     }
 }
 
-/// A record to be copied out of a sparse segment as it stands.
+/// A record to be copied out of a sparse segment as it stands; without the flag, when its message is committed by then.
 #[derive(Debug)]
 pub(super) struct Move {
     pub(super) header: RecordHeader,
@@ -111,16 +131,19 @@ struct Ready {
 struct Group {
     records: Vec<Ready>,
     waiters: Vec<Done>,
+    /// Nobody is left to decide on these.
+    kept: Vec<(MailboxId, MessageId)>,
     files: Vec<super::LargeFile>,
     bytes: u64,
-    /// Deletions must work on a full disk, else it could never be emptied, and moves on one that is nearly full.
+    /// Decisions must work on a full disk, and moves on one that is nearly full: deletions, else it could never be emptied;
+    /// confirmations, for another server has taken the message already.
     only: Option<Only>,
 }
 
 /// What a group is made of, when it is of one kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Only {
-    Deletions,
+    Decisions,
     Moves,
 }
 
@@ -133,29 +156,33 @@ impl Writer {
 
     /// Commits jobs together and answers each. Moves come alone: what they may move depends on all before them.
     pub(super) fn commit(&mut self, jobs: Vec<Job>) {
-        let (deletions, others): (Vec<_>, Vec<_>) =
-            jobs.into_iter().partition(|job| matches!(job, Job::Delete { .. }));
-        let together = deletions.is_empty() || others.is_empty() || {
+        let (decisions, others): (Vec<_>, Vec<_>) =
+            jobs.into_iter().partition(|job| matches!(job, Job::Delete { .. } | Job::Confirm { .. }));
+        let together = decisions.is_empty() || others.is_empty() || {
             let bytes: u64 = others.iter().map(Job::bytes).sum();
             self.inner.check_space(bytes + HEADERS_BYTES).is_ok()
         };
         if together {
-            self.commit_together(deletions.into_iter().chain(others));
+            self.commit_together(decisions.into_iter().chain(others));
         } else {
             // Refused together with mail, deletions could never make room for it.
-            self.commit_together(deletions);
+            self.commit_together(decisions);
             self.commit_together(others);
         }
     }
 
     fn commit_together(&mut self, jobs: impl IntoIterator<Item = Job>) {
-        let mut group = Group { only: Some(Only::Deletions), ..Group::default() };
+        let mut group = Group { only: Some(Only::Decisions), ..Group::default() };
         for job in jobs {
             match job {
                 Job::Append { batch, done } => group.append(batch, done),
                 Job::Delete { mailbox, messages, done } => {
                     group.delete(mailbox, messages, done, &self.inner);
                 }
+                Job::Confirm { mailbox, message, done } => {
+                    group.confirm(mailbox, message, done, &self.inner);
+                }
+                Job::Keep { mailbox, message } => group.kept.push((mailbox, message)),
                 Job::Move { moves, done } => {
                     debug_assert!(group.waiters.is_empty(), "moves are committed alone");
                     group = self.still_served(moves, done);
@@ -167,25 +194,28 @@ impl Writer {
 
     fn still_served(&self, moves: Vec<Move>, done: Done) -> Group {
         let catalog = self.inner.catalog();
-        let served = moves.into_iter().filter(|moved| {
-            let header = &moved.header;
-            header.kind == Kind::Tombstone
-                || catalog
-                    .located(header.mailbox, header.message)
-                    .is_some_and(|at| at.place == Some(moved.from))
+        let served = moves.into_iter().filter_map(|Move { mut header, body, from }| {
+            if header.kind.is_message() {
+                let at = catalog.located(header.mailbox, header.message)?;
+                (at.place == Some(from)).then_some(())?;
+                header.prepared = at.standing != Standing::Committed;
+            }
+            Some(Ready { header, body: vec![body] })
         });
-        let records: Vec<Ready> =
-            served.map(|moved| Ready { header: moved.header, body: vec![moved.body] }).collect();
+        let records: Vec<Ready> = served.collect();
         let bytes = records.iter().map(|record| record.header.record_bytes()).sum();
         let only = Some(Only::Moves);
         Group { records, bytes, waiters: vec![done], only, ..Group::default() }
     }
 
     fn commit_group(&mut self, group: Group) {
-        let Group { records, waiters, files, bytes, only } = group;
+        let Group { records, waiters, kept, files, bytes, only } = group;
+        if records.is_empty() && waiters.is_empty() {
+            return self.keep(&kept);
+        }
         let begun = self.inner.clock.moment();
         let space = match only {
-            Some(Only::Deletions) => Ok(()),
+            Some(Only::Decisions) => Ok(()),
             Some(Only::Moves) => self.inner.check_space_for_moves(bytes),
             None => self.inner.check_space(bytes),
         };
@@ -200,6 +230,8 @@ impl Writer {
         } else {
             files.into_iter().for_each(super::LargeFile::keep);
         }
+        // Also those whose decision has just failed.
+        self.keep(&kept);
         for waiter in waiters {
             // A waiter that went away no longer wants to know.
             let _ = waiter.send(result.clone());
@@ -279,7 +311,7 @@ impl Writer {
             path: path.clone(),
             bytes,
             live_bytes: 0,
-            tombstones: 0,
+            notes: 0,
             retired: None,
         };
         self.inner.catalog().segments.insert(number, segment);
@@ -370,14 +402,26 @@ impl Writer {
                         let path = large::path(&self.inner.large_dir, header.mailbox, header.message);
                         catalog.graves.push(Grave { since: now, path });
                     }
-                    if let Some(segment) = catalog.segments.get_mut(&segment) {
-                        segment.tombstones += 1;
-                    }
                 }
+                Kind::Committed => catalog.raise(header.mailbox, header.message, Standing::Committed),
+            }
+            if !header.kind.is_message()
+                && let Some(segment) = catalog.segments.get_mut(&segment)
+            {
+                segment.notes += 1;
             }
         }
         if let Some(segment) = catalog.segments.get_mut(&segment) {
             segment.bytes = offset;
+        }
+    }
+}
+
+impl Writer {
+    fn keep(&self, kept: &[(MailboxId, MessageId)]) {
+        let mut catalog = self.inner.catalog();
+        for (mailbox, message) in kept {
+            catalog.raise(*mailbox, *message, Standing::Unconfirmed);
         }
     }
 }
@@ -393,22 +437,38 @@ impl Group {
         let now = inner.clock.wall();
         let catalog = inner.catalog();
         for message in messages.into_iter().filter(|id| catalog.located(mailbox, *id).is_some()) {
-            self.push(RecordHeader::tombstone(mailbox, message, now), Vec::new());
+            self.push(RecordHeader::of(Kind::Tombstone, mailbox, message, now), Vec::new());
         }
         self.waiters.push(done);
     }
 
+    fn confirm(&mut self, mailbox: MailboxId, message: MessageId, done: Done, inner: &Inner) {
+        let standing = inner.catalog().located(mailbox, message).map(|located| located.standing);
+        match standing {
+            Some(Standing::Prepared) => {
+                let now = inner.clock.wall();
+                self.push(RecordHeader::of(Kind::Committed, mailbox, message, now), Vec::new());
+                self.waiters.push(done);
+            }
+            Some(Standing::Committed) => self.waiters.push(done),
+            Some(Standing::Unconfirmed) | None => {
+                // A waiter that went away no longer wants to know.
+                let _ = done.send(Err(SpoolError::NotPrepared { mailbox, message }));
+            }
+        }
+    }
+
     fn add(&mut self, record: NewRecord) {
-        let NewRecord { mailbox, message, received, sealed, body } = record;
+        let NewRecord { mailbox, message, received, sealed, body, prepared } = record;
         match body {
             NewBody::Inline { pieces, crc } => {
                 let bytes = pieces.iter().map(|piece| piece.len() as u64).sum();
-                let header =
-                    RecordHeader::stored(Kind::Message, (mailbox, message), received, sealed, bytes, crc);
+                let of = (mailbox, message);
+                let header = RecordHeader::stored(Kind::Message, prepared, of, received, sealed, bytes, crc);
                 self.push(header, pieces);
             }
             NewBody::Large(file) => {
-                self.push(file.header(mailbox, message, received, sealed), Vec::new());
+                self.push(file.header(mailbox, message, received, sealed, prepared), Vec::new());
                 self.files.push(file);
             }
         }

@@ -2,4 +2,5 @@
 
 pub mod mime;
 pub mod pop3;
+pub mod sasl;
 pub mod smtp;

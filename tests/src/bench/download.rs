@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use postern_archiver::sources::Source as _;
 use postern_archiver::sources::gateway::{GatewaySource, Limits, Settings};
 use postern_shared::proto::pop3::client::TlsStart;
-use postern_shared::proto::pop3::sasl_plain::PlainCredentials;
+use postern_shared::proto::sasl::PlainCredentials;
 use postern_shared::tls::client::Trust;
 
 use super::intake::Gateway;

@@ -2,11 +2,11 @@
 
 use postern_shared::proto::pop3::client::{Client, Event, Options, TlsStart};
 use postern_shared::proto::pop3::dot::Decoded;
-use postern_shared::proto::pop3::sasl_plain::PlainCredentials;
 use postern_shared::proto::pop3::{
     Capabilities, Command, DotDecoder, DotEncoder, MessageNumber, RESPONSE_OCTETS_MAX, Reply, TopCut,
     UidlToken,
 };
+use postern_shared::proto::sasl::PlainCredentials;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::octets::{Octets, pieces};

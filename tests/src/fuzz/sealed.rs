@@ -90,6 +90,7 @@ pub(super) fn spool(data: &[u8]) {
     let added = MessageId::from_bytes([0xfe; 16]);
     let sealed = Sealed { served_bytes: 1, trailer_bytes: TRAILER_BYTES };
     let record = NewRecord {
+        prepared: false,
         mailbox: mailbox(),
         message: added,
         received: UnixMillis(1_700_000_000_000),
@@ -229,8 +230,16 @@ pub(super) fn spool_seeds() -> Vec<Vec<u8>> {
                 large_body(&spool, message, sealed)
             };
             let Some(body) = body else { continue };
-            let _ =
-                spool.append(vec![NewRecord { mailbox: mailbox(), message, received, sealed, body }]).wait();
+            let _ = spool
+                .append(vec![NewRecord {
+                    mailbox: mailbox(),
+                    message,
+                    received,
+                    sealed,
+                    body,
+                    prepared: false,
+                }])
+                .wait();
         }
         let _ = spool.delete(mailbox(), &[MessageId::from_bytes([2; 16])]).wait();
     }
@@ -242,6 +251,6 @@ pub(super) fn spool_seeds() -> Vec<Vec<u8>> {
 fn large_body(spool: &SegmentSpool, message: MessageId, sealed: Sealed) -> Option<NewBody> {
     let mut file = spool.large_file(mailbox(), message).ok()?;
     file.write(&[SEALED]).ok()?;
-    file.finish(mailbox(), message, UnixMillis(1_600_000_000_005), sealed).ok()?;
+    file.finish(mailbox(), message, UnixMillis(1_600_000_000_005), sealed, false).ok()?;
     Some(NewBody::Large(file))
 }

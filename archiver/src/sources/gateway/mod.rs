@@ -17,8 +17,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use postern_shared::proto::pop3::client::{Client, ClientError, Listed, Options, TlsStart};
-use postern_shared::proto::pop3::sasl_plain::PlainCredentials;
 use postern_shared::proto::pop3::{MessageNumber, ResponseCode};
+use postern_shared::proto::sasl::PlainCredentials;
 use postern_shared::tls::client::{Trust, client_config};
 use tokio::time::timeout;
 

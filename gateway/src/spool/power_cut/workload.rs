@@ -150,11 +150,11 @@ impl Workload {
             for piece in new.body.chunks(1500) {
                 file.write(&[piece])?;
             }
-            file.finish(mailbox, message, received, sealed)?;
+            file.finish(mailbox, message, received, sealed, false)?;
             NewBody::Large(file)
         } else {
             NewBody::inline(vec![new.body.clone()])
         };
-        Ok(NewRecord { mailbox, message, received, sealed, body })
+        Ok(NewRecord { mailbox, message, received, sealed, body, prepared: false })
     }
 }

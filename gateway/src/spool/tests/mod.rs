@@ -75,6 +75,7 @@ fn record(n: u8, len: usize) -> NewRecord {
         received: UnixMillis(u64::from(n)),
         sealed: LENGTHS,
         body: NewBody::inline(vec![body(n, len)]),
+        prepared: false,
     }
 }
 
@@ -83,7 +84,7 @@ fn large_record(spool: &SegmentSpool, n: u8, len: usize) -> NewRecord {
     for piece in body(n, len).chunks(1000) {
         file.write(&[piece]).unwrap();
     }
-    file.finish(mailbox(), id(n), UnixMillis(u64::from(n)), LENGTHS).unwrap();
+    file.finish(mailbox(), id(n), UnixMillis(u64::from(n)), LENGTHS, false).unwrap();
     NewRecord { body: NewBody::Large(file), ..record(n, 0) }
 }
 
@@ -119,7 +120,7 @@ fn what_is_appended_is_served_now_and_after_a_restart() {
     spool.append(vec![large_record(&spool, 3, 5000)]).wait().unwrap();
     let expected = expect(&[(1, 100), (2, 0), (3, 5000)]);
     assert_eq!(served(&spool), expected);
-    let usage = Usage { messages: 3, served_bytes: 33, oldest: Some(UnixMillis(1)) };
+    let usage = Usage { messages: 3, served_bytes: 33, oldest: Some(UnixMillis(1)), ..Usage::default() };
     assert_eq!(spool.usage(mailbox()), usage);
     drop(spool);
 

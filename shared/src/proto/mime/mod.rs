@@ -7,6 +7,7 @@
 //! | [`multipart`] | parts by their boundaries | RFC 2046 §5.1 |
 //! | [`journal`] | journal reports: recognised, unwrapped, their envelope | MS-XJRNL §2.1 |
 //! | [`participants`] | whose mail it is, and how that is known | |
+//! | [`hidden_recipients`] | who received it and is not named in it | RFC 5322 §3.6.3 |
 //! | [`fold`] | what makes two copies one message | |
 //!
 //! Everything is bounded: octets of header, fields, parts, depth. What is over a bound is left as it is.
@@ -15,7 +16,10 @@
 
 pub mod fold;
 pub mod header;
+mod hidden;
 pub mod journal;
 pub mod multipart;
 pub mod participants;
 pub mod trace;
+
+pub use hidden::hidden_recipients;

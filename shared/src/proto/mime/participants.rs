@@ -191,20 +191,36 @@ fn sub_address(rcpt: &str) -> Option<String> {
     (!local.is_empty() && !domain.is_empty()).then(|| format!("{local}@{domain}"))
 }
 
-/// The addresses of an address list (RFC 5322 §3.4), as far as they can be told: quoted strings and comments skipped.
+/// The addresses of an address list (RFC 5322 §3.4), as far as they can be told: display names and comments skipped.
 fn addresses(list: &str) -> Vec<String> {
+    members(list).flatten().collect()
+}
+
+/// The members of an address list, groups dissolved; `None` for one that is no address.
+pub(super) fn members(list: &str) -> impl Iterator<Item = Option<String>> {
     let mut found = Vec::new();
     let (mut plain, mut angle) = (String::new(), None::<String>);
     let (mut quoted, mut escaped, mut comment) = (false, false, 0_u32);
+    // A quoted string is a display name, unless an @ follows.
+    let mut quotation = None::<String>;
     for c in list.chars().chain([',']) {
         if escaped {
             escaped = false;
+            quotation.iter_mut().for_each(|text| text.push(c));
             continue;
+        }
+        if !quoted && let Some(text) = quotation.take().filter(|_| c == '@') {
+            angle.as_mut().unwrap_or(&mut plain).push_str(&format!("\"{text}\""));
         }
         match c {
             '\\' if quoted || comment > 0 => escaped = true,
-            '"' if comment == 0 => quoted = !quoted,
-            _ if quoted => {}
+            '"' if comment == 0 => {
+                quoted = !quoted;
+                if quoted {
+                    quotation = Some(String::new());
+                }
+            }
+            _ if quoted => quotation.iter_mut().for_each(|text| text.push(c)),
             '(' => comment += 1,
             ')' if comment > 0 => comment -= 1,
             _ if comment > 0 => {}
@@ -213,8 +229,9 @@ fn addresses(list: &str) -> Vec<String> {
             ':' if angle.is_none() => plain.clear(),
             ',' | ';' if angle.is_none() => {
                 let address = plain.trim_end_matches('>').trim().to_owned();
-                if address.contains('@') && !address.contains(char::is_whitespace) {
-                    found.push(address);
+                if !address.is_empty() || plain.contains('>') {
+                    let is_address = address.contains('@') && !address.contains(char::is_whitespace);
+                    found.push(is_address.then_some(address));
                 }
                 plain.clear();
             }
@@ -223,7 +240,10 @@ fn addresses(list: &str) -> Vec<String> {
             _ => {}
         }
     }
-    found
+    if quoted || comment > 0 || angle.is_some() {
+        found.push(None);
+    }
+    found.into_iter()
 }
 
 #[cfg(test)]
@@ -269,6 +289,7 @@ mod tests {
         assert_eq!(addresses("a@x (comment, with <b@x>), <c@x>,, d e@x"), ["a@x", "c@x"]);
         assert_eq!(addresses("undisclosed-recipients:;"), Vec::<String>::new());
         assert_eq!(addresses("\"q\\\"uote@x\" <z@x> trailing"), ["z@x"]);
+        assert_eq!(addresses("\"john.doe\"@x, <\"c\\\"d\"@x>"), ["\"john.doe\"@x", "\"c\"d\"@x"]);
     }
 
     #[test]

@@ -4,7 +4,6 @@
 //! | file | what |
 //! |---|---|
 //! | [`command`] | a client's line → [`Command`] |
-//! | [`sasl_plain`] | the one SASL mechanism, read and written |
 //! | [`reply`] | `+OK` and `-ERR` lines with response codes, written and read |
 //! | [`capability`] | the CAPA list, written and read |
 //! | [`number`] | message numbers and unique-ids, valid by construction |
@@ -13,7 +12,7 @@
 //! | [`client`] | the client machine |
 //!
 //! Standards: RFC 1939 (POP3), RFC 2449 (CAPA, response codes, line lengths, pipelining), RFC 2595 §4 (STLS),
-//! RFC 3206 (`SYS/TEMP`, `SYS/PERM`, `AUTH`), RFC 5034 and RFC 4616 (AUTH PLAIN), RFC 6856 (UTF8).
+//! RFC 3206 (`SYS/TEMP`, `SYS/PERM`, `AUTH`), RFC 5034 (AUTH; mechanisms in `sasl`), RFC 6856 (UTF8).
 //!
 //! Promises
 //! - Whatever a peer sends is a value or an error naming what is wrong with it; nothing grows with a peer's
@@ -29,7 +28,6 @@ pub mod command;
 pub mod dot;
 pub mod number;
 pub mod reply;
-pub mod sasl_plain;
 pub mod top;
 
 pub use capability::{Capabilities, Capability};

@@ -1,8 +1,8 @@
 //! What a session is made of, and what happens in it.
 
 use super::Listed;
-use crate::proto::pop3::sasl_plain::PlainCredentials;
 use crate::proto::pop3::{MessageNumber, Reply};
+use crate::proto::sasl::PlainCredentials;
 
 /// How TLS begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -40,8 +40,8 @@ use listing::Listing;
 
 use super::dot::{Decoded, DotDecoder};
 use super::reply::printable;
-use super::sasl_plain::PlainCredentials;
 use super::{Capabilities, MessageNumber, Reply};
+use crate::proto::sasl::PlainCredentials;
 
 /// Lines of a CAPA response that are read.
 const CAPABILITIES_MAX: usize = 256;

@@ -17,13 +17,13 @@ type Job = Box<dyn FnOnce() + Send>;
 
 /// The threads; they end when this is dropped and the queue is empty.
 #[derive(Debug)]
-pub(super) struct LoginPool {
+pub struct LoginPool {
     shared: Arc<Shared>,
 }
 
 /// Why work was not done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(super) enum NotDone {
+pub enum NotDone {
     /// Too much waits.
     #[error("too many logins wait")]
     Full,
@@ -72,7 +72,7 @@ impl Shared {
 
 impl LoginPool {
     /// So many threads (at least one), and so many that may wait, of those known and of strangers each.
-    pub(super) fn new(threads: usize, waiting_max: usize) -> Self {
+    pub fn new(threads: usize, waiting_max: usize) -> Self {
         let shared = Arc::new(Shared {
             queues: Mutex::default(),
             changed: Condvar::new(),
@@ -90,7 +90,7 @@ impl LoginPool {
     }
 
     /// Does `work` on one of the threads, when its turn comes. Dropping the future gives up the turn.
-    pub(super) async fn run<R: Send + 'static>(
+    pub async fn run<R: Send + 'static>(
         &self,
         known: bool,
         work: impl FnOnce() -> R + Send + 'static,
