@@ -24,6 +24,9 @@ use tokio::task::JoinSet;
 const USER: &str = "anna@mail.test";
 const PASSWORD: &str = "correct horse";
 
+/// Each step and its verdict.
+type Steps = Vec<(String, String)>;
+
 /// A gateway with a mailbox, no daemon running.
 struct Gateway {
     program: Program,
@@ -39,12 +42,7 @@ impl Gateway {
     }
 
     /// `proxy test` of `server` as the client would write it: its steps, and whether it says that all is well.
-    fn test(
-        &self,
-        server: &str,
-        password: &str,
-        options: &[&str],
-    ) -> Result<(Vec<(String, String)>, bool, String)> {
+    fn test(&self, server: &str, password: &str, options: &[&str]) -> Result<(Steps, bool, String)> {
         let user = format!("{USER}%{server}%{}", self.mailbox);
         let file = self.program.data_dir().join("password");
         std::fs::write(&file, password)?;
