@@ -50,5 +50,6 @@ mod tests;
 mod transaction;
 
 pub use driver::SmtpServer;
+pub(crate) use policy::takes;
 pub use policy::{MailboxStatus, Mailboxes, SpooledMailboxes};
 pub use session::{Action, Event, Session, SessionLimits, SessionSettings};
