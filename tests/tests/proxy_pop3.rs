@@ -1,7 +1,5 @@
 //! Mail clients of others fetch their mail from a real Dovecot through the gateway.
 
-#![expect(clippy::disallowed_methods, reason = "tests stand outside the programs")]
-
 use anyhow::{Context as _, Result};
 use postern_tests::Security::{self, Implicit, StartTls};
 use postern_tests::clients::thunderbird::{self, Flights};
