@@ -239,7 +239,10 @@ impl Handler for Commands {
 async fn forget_secrets(core: Arc<Core>, mut stopped: Shutdown) {
     loop {
         tokio::select! {
-            () = tokio::time::sleep(Duration::from_secs(1)) => core.registry.forget_secrets(),
+            () = tokio::time::sleep(Duration::from_secs(1)) => {
+                core.registry.forget_secrets();
+                core.oauth.forget_expired();
+            }
             () = stopped.requested() => return,
         }
     }

@@ -16,6 +16,8 @@ impl Monitor {
         sessions(&mut out);
         pop3(&mut out);
         metrics().proxy.show(&mut out);
+        let help = "Access tokens asked of OAuth providers, by result.";
+        out.counters("postern_gateway_oauth_refreshes_total", help, &metrics().refreshes);
         out.finish()
     }
 

@@ -198,6 +198,43 @@ fn what_is_moved_keeps_its_standing() {
     assert!(!body.is_unconfirmed());
 }
 
+/// Goal: a confirmed message stays so when the mark that says it is swept away.
+/// Method: the message in the first segment, its mark in the second; the first is compacted and removed, then the second,
+/// which is the oldest by then and takes its mark along.
+#[test]
+fn a_moved_message_needs_its_mark_no_more() {
+    let bench = Bench::new();
+    let spool = bench.open();
+    let fill = |first: u8| {
+        for n in first..first + 5 {
+            spool.append(vec![record(n, 600)]).wait().unwrap();
+        }
+        (first..first + 5).map(id).collect::<Vec<_>>()
+    };
+    let sweep = || {
+        for _ in 0..3 {
+            spool.sweep().unwrap();
+            bench.clock.advance(Duration::from_secs(61));
+        }
+    };
+    spool.append(vec![prepared(1, 600)]).wait().unwrap();
+    let first = fill(10);
+    spool.confirm(mailbox(), id(1)).wait().unwrap();
+    let old = bench.segments();
+    assert_eq!(old.len(), 2);
+    let second = fill(20);
+    // What is deleted is so in a third.
+    let third = fill(30);
+    spool.delete(mailbox(), &first).wait().unwrap();
+    sweep();
+    assert!(!bench.segments().contains(&old[0]) && bench.segments().contains(&old[1]));
+    spool.delete(mailbox(), &[second, third].concat()).wait().unwrap();
+    sweep();
+    assert!(old.iter().all(|path| !bench.segments().contains(path)), "{:?}", bench.segments());
+    drop(spool);
+    assert_eq!(listed(&bench.open()), [(1, false)]);
+}
+
 /// Goal: a whole large file that lost its record does not pass for a message that counts.
 #[test]
 fn an_adopted_file_tells_whether_it_was_prepared() {
