@@ -1,6 +1,7 @@
 //! The running gateway: listeners, control socket, sweep, orderly shutdown.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,7 +22,10 @@ use crate::listen::{self, Door, Entrance, Limits};
 use crate::mailbox::Registry;
 use crate::monitoring::{self, Monitor};
 use crate::pop3_server::{self, Pop3Server, SpooledMaildrops};
-use crate::smtp_receiver::{SessionSettings, SmtpServer, SpooledMailboxes};
+use crate::proxy::Proxy;
+use crate::proxy::smtp::SmtpProxy;
+use crate::settings::Settings;
+use crate::smtp_receiver::{self, SessionSettings, SmtpServer, SpooledMailboxes};
 
 const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
 /// On a disk that is nearly full senders wait for what a sweep gives back.
@@ -51,6 +55,8 @@ pub async fn run(core: Arc<Core>) -> Result<()> {
         .collect::<Result<_, _>>()?;
     let (stop, stopped) = switch();
     let mut rooms = JoinSet::new();
+    let own = listeners.iter().map(|listener| listener.socket.local_addr()).collect::<Result<_, _>>()?;
+    let proxy = proxy(&core, own)?;
     // One for all its listeners: a maildrop is locked whichever door its client came through.
     let pop3 = pop3_server(&core);
     let (mail_limits, pop3_limits) = limits(&core);
@@ -69,7 +75,7 @@ pub async fn run(core: Arc<Core>) -> Result<()> {
         if entrance.is_pop3() {
             rooms.spawn(listen::serve(listener.socket, door, pop3.clone()));
         } else {
-            let server = smtp_server(&core, authentication.clone());
+            let server = smtp_server(&core, authentication.clone(), proxy.clone());
             rooms.spawn(listen::serve(listener.socket, door, server));
         }
     }
@@ -140,25 +146,48 @@ fn limits(core: &Core) -> (Limits, Limits) {
     (limits(settings.smtp), limits(settings.pop3))
 }
 
-fn smtp_server(core: &Core, authentication: Option<Authentication>) -> SmtpServer<SealingIntake> {
-    let settings = SessionSettings {
-        host_name: core.settings.host_name.clone(),
-        domain: core.registry.domain().to_owned(),
-        mailboxes: Arc::new(SpooledMailboxes::new(Arc::clone(&core.registry), Arc::clone(&core.spool))),
-        message_bytes_max: core.settings.limits.message_bytes_max,
-        limits: core.settings.limits.session,
-        product: core.settings.product(),
-    };
-    let intake = SealingIntake::new(
+/// What clients log in elsewhere with, unless the operator wants none of that.
+fn proxy(core: &Core, own: Vec<SocketAddr>) -> Result<Option<Proxy>> {
+    let Settings { proxy, limits, host_name, .. } = &core.settings;
+    if !proxy.enabled {
+        return Ok(None);
+    }
+    let (registry, clock) = (Arc::clone(&core.registry), Arc::clone(&core.clock));
+    Ok(Some(Proxy::new(proxy, limits.back_off, (host_name, own), registry, clock)?))
+}
+
+fn intake(core: &Core) -> SealingIntake {
+    SealingIntake::new(
         Arc::clone(&core.registry),
         Arc::clone(&core.spool),
         Arc::clone(&core.clock),
         Arc::clone(&core.ids),
         core.settings.host_name.clone(),
     )
-    .with_authentication(authentication);
-    SmtpServer::new(Arc::new(settings), intake)
-        .with_patience(core.settings.limits.patience, Arc::clone(&core.clock))
+}
+
+fn smtp_server(
+    core: &Core,
+    authentication: Option<Authentication>,
+    proxy: Option<Proxy>,
+) -> SmtpServer<SealingIntake> {
+    let limits = &core.settings.limits;
+    let settings = Arc::new(SessionSettings {
+        host_name: core.settings.host_name.clone(),
+        domain: core.registry.domain().to_owned(),
+        mailboxes: Arc::new(SpooledMailboxes::new(Arc::clone(&core.registry), Arc::clone(&core.spool))),
+        message_bytes_max: limits.message_bytes_max,
+        limits: limits.session,
+        product: core.settings.product(),
+    });
+    let sending = |proxy| {
+        let clock = Arc::clone(&core.clock);
+        SmtpProxy::new(proxy, Arc::clone(&settings), intake(core), limits.patience, clock)
+    };
+    let elsewhere = proxy.map(|proxy| Arc::new(sending(proxy)) as Arc<dyn smtp_receiver::Elsewhere>);
+    SmtpServer::new(Arc::clone(&settings), intake(core).with_authentication(authentication))
+        .with_patience(limits.patience, Arc::clone(&core.clock))
+        .beside(elsewhere, limits.login_failure_pause)
 }
 
 fn pop3_server(core: &Core) -> Pop3Server<Registry, SpooledMaildrops> {

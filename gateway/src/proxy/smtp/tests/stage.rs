@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use postern_shared::id::MailboxId;
-use postern_shared::proto::mime::trace::Normalised;
 use postern_shared::proto::smtp::extensions::Extensions;
 
 use crate::intake::{Envelope, IntakeError};
@@ -23,7 +22,6 @@ pub(super) enum Fate {
 pub(super) struct Copy {
     pub(super) envelope: Envelope,
     pub(super) content: Vec<u8>,
-    pub(super) normalised: Normalised,
     pub(super) fate: Fate,
 }
 
@@ -175,9 +173,9 @@ impl Stage {
                     self.incoming = None;
                     self.event_within(Event::Prepared(Err(full())));
                 }
-                Action::Prepare(normalised) => {
+                Action::Prepare(_) => {
                     let (envelope, content) = self.incoming.take().expect("a message to store");
-                    self.copies.push(Copy { envelope, content, normalised, fate: Fate::Prepared });
+                    self.copies.push(Copy { envelope, content, fate: Fate::Prepared });
                     self.event_within(Event::Prepared(Ok(())));
                 }
                 Action::Confirm => {
@@ -191,7 +189,10 @@ impl Stage {
                 }
                 Action::Keep => self.decide(Fate::Unconfirmed),
                 Action::Abort => assert!(self.incoming.take().is_some(), "an end of no message"),
-                Action::Sever => self.severed = true,
+                Action::Sever => {
+                    self.severed = true;
+                    self.server_unread.clear();
+                }
                 Action::Close => self.closed = true,
             }
         }
