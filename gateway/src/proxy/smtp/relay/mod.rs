@@ -382,6 +382,7 @@ impl Relay {
     }
 
     fn close(&mut self, actions: &mut Vec<Action>) {
+        self.drop_message(actions);
         if !self.severed {
             actions.push(Action::Server(b"QUIT\r\n".to_vec()));
         }

@@ -150,10 +150,9 @@ impl Stage {
             assert!(!self.closed, "{action:?} behind the end");
             match action {
                 Action::Reply(reply) => self.to_client.extend(reply.to_bytes()),
-                Action::Server(octets) => {
-                    assert!(!self.severed, "a word to a server that is cut");
-                    self.to_server.extend(octets);
-                }
+                // What stood behind content that the intake did not take goes nowhere.
+                Action::Server(_) if self.severed => {}
+                Action::Server(octets) => self.to_server.extend(octets),
                 Action::Begin(..) if self.refuses("begin") => self.event_within(Event::Begun(Err(full()))),
                 Action::Begin(envelope, protocol) => {
                     assert!(self.incoming.is_none() && !envelope.recipients.is_empty());
@@ -192,6 +191,7 @@ impl Stage {
                 Action::Sever => {
                     self.severed = true;
                     self.server_unread.clear();
+                    self.to_server.clear();
                 }
                 Action::Close => self.closed = true,
             }
