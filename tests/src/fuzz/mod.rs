@@ -15,6 +15,7 @@ mod pop3_session;
 mod proxy;
 mod sealed;
 mod smtp;
+mod smtp_relay;
 mod smtp_session;
 
 pub use mutate::Rounds;
@@ -33,12 +34,13 @@ pub struct Target {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 20] = [
+pub const TARGETS: [Target; 21] = [
     target("smtp_command", smtp::command, smtp::command_seeds, 30_000),
     target("smtp_data", smtp::data, smtp::content_seeds, 20_000),
     target("smtp_chunks", smtp::chunks, smtp::content_seeds, 20_000),
     target("smtp_answer", proxy::answer, proxy::answer_seeds, 20_000),
     target("smtp_session", smtp_session::run, smtp_session::seeds, 10_000),
+    target("smtp_relay", smtp_relay::run, smtp_relay::seeds, 10_000),
     target("pop3_command", pop3::command, pop3::command_seeds, 30_000),
     target("pop3_reply", pop3::reply, pop3::reply_seeds, 30_000),
     target("pop3_content", pop3::content, smtp::content_seeds, 20_000),

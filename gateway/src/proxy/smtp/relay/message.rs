@@ -246,6 +246,14 @@ impl Relay {
         }
     }
 
+    /// The intake has dropped the message already.
+    pub(super) fn content_failed(&mut self, error: &IntakeError, actions: &mut Vec<Action>) {
+        if let Some(message) = &mut self.message {
+            message.held = false;
+        }
+        self.refuse_message(error.reply(), actions);
+    }
+
     /// A message that is refused has come to the end of its content, or of a chunk: the transaction is over.
     pub(super) fn end_refused(&mut self, actions: &mut Vec<Action>) {
         let Some(message) = self.message.take() else { return };

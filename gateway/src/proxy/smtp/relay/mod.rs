@@ -303,7 +303,7 @@ impl Relay {
         }
         match event {
             Event::Begun(result) => self.begun(result, actions),
-            Event::Failed(error) => self.refuse_message(error.reply(), actions),
+            Event::Failed(error) => self.content_failed(&error, actions),
             Event::Prepared(result) => self.prepared(result, actions),
             Event::Confirmed | Event::Discarded => self.decided(),
             Event::ServerGone => {
@@ -382,6 +382,7 @@ impl Relay {
     }
 
     fn close(&mut self, actions: &mut Vec<Action>) {
+        self.drop_message(actions);
         if !self.severed {
             actions.push(Action::Server(b"QUIT\r\n".to_vec()));
         }
