@@ -32,7 +32,7 @@ impl Session {
     pub(super) fn auth(
         &mut self,
         mechanism: Result<Mechanism, UnknownMechanism>,
-        initial: Option<SecretString>,
+        initial: Option<&SecretString>,
         actions: &mut Vec<Action>,
     ) {
         let refusal = match mechanism {
@@ -45,7 +45,7 @@ impl Session {
             }
             Err(unknown) => Reply::new(504, "5.5.4", capitalised(&unknown.to_string())),
             Ok(mechanism) => {
-                let initial = initial.as_ref().map(ExposeSecret::expose_secret);
+                let initial = initial.map(ExposeSecret::expose_secret);
                 return match Exchange::begin(mechanism, initial) {
                     Ok((exchange, step)) => self.go_on(exchange, step, actions),
                     Err(error) => self.refuse(refusal_of(error), actions),
