@@ -4,6 +4,7 @@
 
 mod authentication;
 mod limits;
+mod oauth;
 mod proxy;
 
 use std::path::{Path, PathBuf};
@@ -19,6 +20,8 @@ pub use limits::Limits;
 use limits::RawLimits;
 use proxy::RawProxy;
 pub use proxy::{OnRecordingFailure, ProxySettings};
+
+use crate::proxy::oauth::Provider;
 
 /// Prefix of the environment variables that override the file.
 pub const ENVIRONMENT_PREFIX: &str = "POSTERN_GATEWAY__";
@@ -52,6 +55,8 @@ pub struct Settings {
     pub authentication: Authentication,
     /// Whether mail clients may go through to their servers.
     pub proxy: ProxySettings,
+    /// OAuth providers at which accounts can be bound.
+    pub oauth_providers: Vec<Provider>,
     /// Keys in the file that this version knows of and does not act on yet.
     pub without_effect: Vec<&'static str>,
 }
@@ -221,7 +226,8 @@ impl Settings {
 type Wrong = (&'static str, String);
 
 impl Raw {
-    fn check(self) -> Result<Settings, Wrong> {
+    fn check(mut self) -> Result<Settings, Wrong> {
+        let oauth_providers = oauth::check_all(std::mem::take(&mut self.proxy.provider))?;
         let host_name = match self.host_name {
             Some(name) => checked_domain("host_name", &name)?,
             None => machine_name(),
@@ -258,6 +264,7 @@ impl Raw {
             limits: self.limits.check()?,
             authentication: self.authentication.check()?,
             proxy: self.proxy.check()?,
+            oauth_providers,
             without_effect: without_effect.into_iter().filter(|(_, set)| *set).map(|(key, _)| key).collect(),
         })
     }

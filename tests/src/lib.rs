@@ -10,6 +10,7 @@
 //! | [`clients`] | mail clients of others, each sending or fetching once |
 //! | [`east`] | hostile servers by the scripts of EAST |
 //! | [`mod@bench`] | the measures of `make bench` |
+//! | [`oauth_provider`] | an OAuth provider, and a person who consents there |
 //! | [`fuzz`] | what is fuzzed: by cargo-fuzz, and shortly by `make test` |
 //! | [`prometheus`] | a scrape, read strictly |
 //! | [`messages`] | messages and journal reports for demo and tests |
@@ -26,6 +27,7 @@ pub mod east;
 pub mod foreign;
 pub mod fuzz;
 pub mod messages;
+pub mod oauth_provider;
 pub mod pop3;
 pub mod program;
 pub mod prometheus;

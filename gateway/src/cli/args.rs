@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use postern_shared::id::MailboxId;
 use postern_shared::telemetry::Level;
 
+use super::oauth::OauthAction;
 use super::policy::PolicyArgs;
 use crate::mailbox::Status;
 
@@ -58,6 +59,13 @@ pub enum Task {
         /// What to do.
         #[command(subcommand)]
         action: MailboxAction,
+    },
+    /// Bind accounts at providers that take no passwords any more to proxy passwords, for mail clients that can do nothing
+    /// else.
+    Oauth {
+        /// What to do.
+        #[command(subcommand)]
+        action: OauthAction,
     },
     /// The certificate that all listeners show.
     Certificate {

@@ -4,6 +4,7 @@
 
 mod args;
 mod doctor;
+mod oauth;
 mod output;
 mod password;
 mod policy;
@@ -51,6 +52,7 @@ pub fn run() -> Result<()> {
             command(&settings, &Command::LogLevel { level }, args.json, output::log_level)
         }
         Task::Mailbox { action } => mailbox(settings, action, args.json),
+        Task::Oauth { action } => oauth::run(&settings, action, args.json),
         Task::Certificate { action: CertificateAction::Show } => {
             setup::show_certificate(&settings, args.json)
         }

@@ -16,7 +16,7 @@ use serde_json::json;
 use super::args::ProxyTest;
 use super::doctor::{Finding, Verdict, line};
 use super::password;
-use crate::command::Command;
+use crate::command::{Command, oauth};
 use crate::listen::Entrance;
 use crate::proxy::targets::{Forbidden, Target, TlsMode};
 use crate::proxy::upstream::{
@@ -138,6 +138,12 @@ async fn go(
     findings.push(secured(&link, target));
     findings.push(Finding::ok(CAPABILITIES, offered));
     link.close().await;
+    if is_bound(settings, route) {
+        let found = "not tried: the account is bound, and its proxy password is for this gateway alone";
+        let advice = "let the mail client log in through the gateway; the log tells what the provider says";
+        findings.push(Finding::warn(LOGIN, found, advice));
+        return Ok(());
+    }
     let Some(password) = password else {
         let advice = "give a password (--password-file, or on standard input) to try it";
         findings.push(Finding::warn(LOGIN, "not tried: no password was given", advice));
@@ -153,6 +159,15 @@ async fn go(
     link.map_err(failed)?.close().await;
     findings.push(Finding::ok(LOGIN, format!("{target} takes {}", route.account.user)));
     Ok(())
+}
+
+/// Whether the account's password may be a proxy password, which goes to no server. Who cannot know takes it for one.
+fn is_bound(settings: &Settings, route: &Route) -> bool {
+    let account = route.account.to_string().to_ascii_lowercase();
+    let bindings = super::answer(settings, &Command::Oauth(oauth::Command::List));
+    bindings.map_or(true, |list| {
+        list.as_array().into_iter().flatten().any(|binding| binding["account"] == account.as_str())
+    })
 }
 
 fn listeners(settings: &Settings) -> Vec<SocketAddr> {

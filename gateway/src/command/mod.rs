@@ -3,6 +3,8 @@
 //! A [`Command`] travels as JSON over the control socket when a daemon runs, and is executed on the spot when none
 //! does; [`execute`] is the same code either way.
 
+pub mod oauth;
+
 use std::sync::Arc;
 
 use postern_shared::crypto::keys::PublicKey;
@@ -14,6 +16,8 @@ use serde_json::{Value, json};
 
 use crate::app::Core;
 use crate::mailbox::{Edit, Mailbox, MailboxError, PolicyEdit};
+use crate::proxy::BadRoute;
+use crate::proxy::oauth::BrokerError;
 
 /// A command.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -62,6 +66,8 @@ pub enum Command {
         /// Which.
         id: MailboxId,
     },
+    /// OAuth bindings.
+    Oauth(oauth::Command),
 }
 
 /// Does what `command` says. Blocks: for the disk, and for Argon2id when a password is made.
@@ -75,6 +81,10 @@ pub fn execute(core: &Arc<Core>, command: Command) -> Result<Value, String> {
 enum CommandError {
     #[error(transparent)]
     Mailbox(#[from] MailboxError),
+    #[error(transparent)]
+    Oauth(#[from] BrokerError),
+    #[error("{0}")]
+    Route(#[from] BadRoute),
     #[error("no daemon is running; log_level in the configuration tells how much the next one logs")]
     NoDaemon,
     #[error("the recovery key is not a public key as `recovery-key generate` prints it")]
@@ -122,6 +132,7 @@ fn run(core: &Arc<Core>, command: Command) -> Result<Value, CommandError> {
             tracing::info!(mailbox = %id, "mailbox deleted");
             Ok(json!({ "id": id, "deleted": true }))
         }
+        Command::Oauth(command) => oauth::run(core, command),
     }
 }
 

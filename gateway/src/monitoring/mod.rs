@@ -27,7 +27,7 @@ use postern_shared::clock::UnixMillis;
 use postern_shared::shutdown::Shutdown;
 
 pub use http::serve;
-pub use metrics::{Login, Metrics, Refusal, metrics};
+pub use metrics::{Login, Metrics, Refresh, Refusal, metrics};
 pub use proxy::{Proxied, ProxyLogin, ProxyMetrics, ProxyProtocol};
 
 use crate::app::Core;

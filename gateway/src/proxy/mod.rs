@@ -11,7 +11,9 @@
 //! | [`refusal`] | why a login comes to nothing, in both protocols' words |
 //! | `places`, `throttle` | sessions of an account at once; servers that said "not now" |
 //! | [`tokens`] | the door to a broker of access tokens |
+//! | [`oauth`] | a proxy password → an access token, for clients that can only do passwords |
 //! | [`upstream`] | a target → a connection that is logged in |
+//! | [`pop3`] | the relay between a mail client and its POP3 server |
 //! | [`smtp`] | the relay between a mail client and its SMTP server |
 //!
 //! Promises
@@ -25,7 +27,9 @@
 //! Not here: sealing (`intake`), files (`spool`), passwords of mailboxes (`pop3_server`).
 
 pub mod gate;
+pub mod oauth;
 mod places;
+pub mod pop3;
 mod ranges;
 pub mod refusal;
 pub mod route;

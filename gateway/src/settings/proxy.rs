@@ -6,6 +6,7 @@ use postern_shared::config::Period;
 use postern_shared::tls::client::Trust;
 use serde::Deserialize;
 
+use super::oauth::RawProvider;
 use super::{Wrong, at_least};
 use crate::proxy::targets::{Exception, Pattern, Targets, TlsMode};
 
@@ -65,6 +66,7 @@ pub(super) struct RawProxy {
     sessions_per_account: Option<usize>,
     on_recording_failure: OnRecordingFailure,
     target: Vec<RawTarget>,
+    pub(super) provider: Vec<RawProvider>,
 }
 
 #[derive(Debug, Deserialize)]

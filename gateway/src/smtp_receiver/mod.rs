@@ -54,6 +54,7 @@ mod transaction;
 
 pub use driver::SmtpServer;
 pub use elsewhere::{Elsewhere, Pending, Relayed};
+pub(crate) use policy::takes;
 pub use policy::{MailboxStatus, Mailboxes, SpooledMailboxes};
 pub(crate) use policy::{Room, room_of};
 pub use session::{Action, Event, Session, SessionLimits, SessionSettings};

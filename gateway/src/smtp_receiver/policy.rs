@@ -151,6 +151,21 @@ pub(super) fn judge(
     }
 }
 
+/// Why a mailbox does not take so many octets, of a message that a client fetches through the proxy; for the log.
+pub(crate) fn takes(id: MailboxId, octets: u64, mailboxes: &dyn Mailboxes) -> Result<(), &'static str> {
+    match mailboxes.status(id) {
+        Some(MailboxStatus::Active) => {}
+        Some(MailboxStatus::Suspended) => return Err("the mailbox is suspended"),
+        None => return Err("the mailbox is gone"),
+    }
+    let refusal = room(id, &mailboxes.policy(id), mailboxes).map(|room| room.refuses(octets, u64::MAX));
+    match refusal {
+        Ok(None) => Ok(()),
+        Ok(Some(_)) => Err("it is longer than what the mailbox has room for"),
+        Err(_) => Err("the mailbox is full for now"),
+    }
+}
+
 /// How much a mailbox takes that mail passes through on its way elsewhere, or why none for now: it may have been there when
 /// the client logged in.
 pub(crate) fn room_of(id: MailboxId, mailboxes: &dyn Mailboxes) -> Result<Room, Reply> {
