@@ -23,8 +23,8 @@ impl Session {
         self.offers_login().then(|| format!("AUTH {}", names()))
     }
 
-    /// Whether `input` begins with what may be as long as a token.
-    pub(super) fn expects_secret(&self, input: &[u8]) -> bool {
+    /// Whether `input` begins with what may hold a password, and may be as long as a token.
+    pub(crate) fn expects_secret(&self, input: &[u8]) -> bool {
         let is_auth = || input.get(..5).is_some_and(|verb| verb.eq_ignore_ascii_case(b"AUTH "));
         self.login.is_some() || (self.offers_login() && is_auth())
     }
