@@ -104,7 +104,8 @@ struct Servers {
 
 impl Servers {
     fn start(plan: &Plan) -> Result<Self> {
-        let identity = Authority::new()?.identity()?;
+        let authority = Authority::new()?;
+        let identity = authority.identity()?;
         let mut setup = Dovecot::with(&identity).below(&plan.dir).with(MANY_LOGINS);
         for number in 0..USERS {
             setup = setup.user(&user(number), PASSWORD);
