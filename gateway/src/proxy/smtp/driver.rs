@@ -226,7 +226,11 @@ impl<I: Intake> Driver<'_, I> {
                 }
             }
             Action::Server(octets) => {
-                self.hands.to_server.extend(octets);
+                if self.hands.to_server.is_empty() {
+                    self.hands.to_server = octets;
+                } else {
+                    self.hands.to_server.extend(octets);
+                }
                 if self.hands.to_server.len() >= OUTPUT_OCTETS && self.flush_server().await.is_err() {
                     self.server = None;
                     self.relay.handle(Event::ServerGone, more);
