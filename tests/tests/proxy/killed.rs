@@ -74,6 +74,9 @@ fn amid(gateway: &Gateway, held: &Held, message: &[u8]) -> Result<(SmtpClient, V
     Ok((client, end.to_vec()))
 }
 
+/// What the log says once a copy is confirmed on disk, which may be behind the answer to the client.
+const MARKED: &str = "message sent, copy on disk";
+
 /// No copy.
 const NONE: [bool; 0] = [];
 
@@ -129,7 +132,17 @@ fn killed_at_each_step_no_accepted_message_is_without_copy() -> Result<()> {
         held.wait_for(Reached::End)?;
         held.answer.send("250 2.0.0 queued\r\n")?;
         ensure!(client.reply()?.code == 250);
-        assert_eq!(after_a_kill(&mut gateway, &message)?, [false], "the client was told");
+        assert_eq!(after_a_kill(&mut gateway, &message)?.len(), 1, "the client was told");
+        drop(held);
+
+        let held = Held::start(&provider)?;
+        let (mut client, end) = amid(&gateway, &held, &message)?;
+        client.wire.send(&end)?;
+        held.wait_for(Reached::End)?;
+        let before = gateway.program.log().matches(MARKED).count();
+        held.answer.send("250 2.0.0 queued\r\n")?;
+        gateway.wait_for_log(MARKED, before + 1)?;
+        assert_eq!(after_a_kill(&mut gateway, &message)?, [false], "the copy's mark is on disk");
         drop(held);
 
         let held = Held::start(&provider)?;
