@@ -12,6 +12,7 @@ use std::sync::Arc;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, OtherError, RootCertStore, SignatureScheme,
@@ -85,6 +86,9 @@ pub enum TrustError {
     /// The machine has no certificate authorities.
     #[error("this machine trusts no certificate authority (is ca-certificates installed?){0}")]
     NoAuthorities(String),
+    /// A file with authorities holds something else.
+    #[error("no certificates of authorities in PEM format: {0}")]
+    BadAuthority(String),
     /// rustls refuses the configuration.
     #[error("TLS cannot be configured: {0}")]
     Rustls(String),
@@ -116,7 +120,9 @@ pub fn client_config(trust: &Trust) -> Result<ClientConfig, TrustError> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let rustls = |error: rustls::Error| TrustError::Rustls(error.to_string());
     let verifier = match *trust {
-        Trust::System => Verifier { judge: Judge::System(system(&provider)?), provider: provider.clone() },
+        Trust::System => {
+            Verifier { judge: Judge::Authorities(system(&provider)?), provider: provider.clone() }
+        }
         Trust::Any => Verifier { judge: Judge::Any, provider: provider.clone() },
         Trust::Pinned(digest) => Verifier { judge: Judge::Pinned(digest), provider: provider.clone() },
     };
@@ -127,6 +133,31 @@ pub fn client_config(trust: &Trust) -> Result<ClientConfig, TrustError> {
         .with_custom_certificate_verifier(Arc::new(verifier))
         .with_no_client_auth();
     Ok(config)
+}
+
+/// What a client connects with that trusts the authorities in `authorities` (PEM), and no others.
+pub fn client_config_for(authorities: &[u8]) -> Result<ClientConfig, TrustError> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| TrustError::Rustls(error.to_string()))?
+        .with_root_certificates(roots(authorities)?)
+        .with_no_client_auth();
+    Ok(config)
+}
+
+pub(super) fn roots(authorities: &[u8]) -> Result<RootCertStore, TrustError> {
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(authorities) {
+        let added = certificate.map_err(|error| error.to_string());
+        added
+            .and_then(|certificate| roots.add(certificate).map_err(|error| error.to_string()))
+            .map_err(TrustError::BadAuthority)?;
+    }
+    if roots.is_empty() {
+        return Err(TrustError::BadAuthority("it has no CERTIFICATE section".into()));
+    }
+    Ok(roots)
 }
 
 pub(super) fn system(provider: &Arc<CryptoProvider>) -> Result<Arc<WebPkiServerVerifier>, TrustError> {
@@ -145,7 +176,7 @@ pub(super) fn system(provider: &Arc<CryptoProvider>) -> Result<Arc<WebPkiServerV
 
 #[derive(Debug)]
 enum Judge {
-    System(Arc<WebPkiServerVerifier>),
+    Authorities(Arc<WebPkiServerVerifier>),
     Any,
     Pinned(Digest),
 }
@@ -172,7 +203,7 @@ impl ServerCertVerifier for Verifier {
                 return Ok(ServerCertVerified::assertion());
             }
             Judge::Pinned(_) => "it is not the pinned one".to_owned(),
-            Judge::System(webpki) => {
+            Judge::Authorities(webpki) => {
                 match webpki.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now) {
                     Ok(verified) => return Ok(verified),
                     Err(rustls::Error::InvalidCertificate(error)) => error.to_string(),
