@@ -3,6 +3,7 @@
 //! Results go to standard output, everything else to standard error. Exit codes: 0 done, 1 failed, 2 wrong usage.
 
 mod args;
+mod certificate;
 mod doctor;
 mod output;
 mod policy;
@@ -22,8 +23,7 @@ use postern_shared::telemetry::{LogFile, start_log_to};
 use serde_json::Value;
 
 pub use args::Args;
-use args::{CertificateAction, MailboxAction, Task};
-pub(crate) use setup::identity;
+use args::{MailboxAction, Task};
 
 use crate::app::{Core, StartError};
 use crate::command::{Command, execute};
@@ -49,9 +49,7 @@ pub fn run() -> Result<()> {
             command(&settings, &Command::LogLevel { level }, args.json, output::log_level)
         }
         Task::Mailbox { action } => mailbox(settings, action, args.json),
-        Task::Certificate { action: CertificateAction::Show } => {
-            setup::show_certificate(&settings, args.json)
-        }
+        Task::Certificate { action } => certificate::run(&settings, action, args.json),
         Task::Init { .. } | Task::RecoveryKey { .. } => Ok(()),
     }
 }
