@@ -8,6 +8,7 @@
 //! | [`foreign`] | Postfix, and how to skip a test aloud when a program or the corpus is missing |
 //! | [`mod@bench`] | the measures of `make bench` |
 //! | [`fuzz`] | what is fuzzed: by cargo-fuzz, and shortly by `make test` |
+//! | [`pebble`] | an authority for certificates |
 //! | [`prometheus`] | a scrape, read strictly |
 //! | [`messages`] | messages and journal reports for demo and tests |
 
@@ -21,6 +22,7 @@ pub mod bench;
 pub mod foreign;
 pub mod fuzz;
 pub mod messages;
+pub mod pebble;
 pub mod pop3;
 pub mod program;
 pub mod prometheus;

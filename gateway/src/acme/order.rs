@@ -24,6 +24,8 @@ const POLL_FIRST: Duration = Duration::from_millis(250);
 const POLL_MAX: Duration = Duration::from_secs(5);
 /// How long an authority may take to validate or to issue; the order is taken up again later.
 const PATIENCE: Duration = Duration::from_secs(10 * 60);
+/// How often an order is taken up again within one attempt.
+const PASSES_MAX: u32 = 10;
 const LOOK_DEADLINE: Duration = Duration::from_secs(5);
 
 /// What is needed to get a certificate from one directory.
@@ -39,8 +41,21 @@ pub(super) struct Desk<'d> {
 }
 
 impl Desk<'_> {
-    /// The whole way to a certificate, from wherever the last attempt was left.
+    /// The whole way to a certificate, from wherever the last attempt was left. Nonces that are refused are no failure
+    /// (RFC 8555 §6.5): the library tries thrice, and then the order is taken up again.
     pub(super) async fn obtain(&self) -> Result<Identity, AcmeError> {
+        for _ in 0..PASSES_MAX {
+            match self.pass().await {
+                Err(error) if error.is_kind("badNonce") => {
+                    (self.report)("the authority refused our nonces; going on".into());
+                }
+                done => return done,
+            }
+        }
+        self.pass().await
+    }
+
+    async fn pass(&self) -> Result<Identity, AcmeError> {
         let account = self.account().await?;
         let (account, mut order, under_way) = match self.order(&account).await {
             Err(error) if error.is_kind("accountDoesNotExist") => {
@@ -60,6 +75,7 @@ impl Desk<'_> {
         match &issued {
             // What the authority has not refused goes on next time.
             Err(AcmeError::Trouble { .. }) => {}
+            Err(error) if error.is_kind("badNonce") => {}
             _ => self.kept(|store, _| store.forget_order()).await?,
         }
         issued
@@ -144,6 +160,7 @@ impl Desk<'_> {
                 }
                 Err(error) => match AcmeError::of("order", &error) {
                     error @ AcmeError::Trouble { .. } => return Err(error),
+                    error if error.is_kind("badNonce") => return Err(error),
                     // It is gone, or not ours.
                     error => tracing::debug!(%error, "the order that was under way is over"),
                 },
