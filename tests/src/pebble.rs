@@ -49,7 +49,9 @@ impl Pebble {
         let dns = Command::new("pebble-challtestsrv")
             .args(["-dns01", &format!("127.0.0.1:{dns_port}"), "-defaultIPv4", "127.0.0.1"])
             .args(["-management", &format!("127.0.0.1:{}", free_port()?)])
-            .args(["-defaultIPv6", "-http01", "-https01", "-tlsalpn01"].iter().flat_map(|option| none(option)))
+            .args(
+                ["-defaultIPv6", "-http01", "-https01", "-tlsalpn01"].iter().flat_map(|option| none(option)),
+            )
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())

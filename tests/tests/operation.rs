@@ -252,7 +252,15 @@ fn the_doctor_names_trouble_and_what_to_do() -> Result<()> {
     gateway.start()?;
     let (ok, found) = verdicts(&gateway)?;
     assert!(ok, "{found:?}");
-    for check in ["permissions", "disk writes", "certificate", "stored data", "ports", "certificate at the ports", "clock"] {
+    for check in [
+        "permissions",
+        "disk writes",
+        "certificate",
+        "stored data",
+        "ports",
+        "certificate at the ports",
+        "clock",
+    ] {
         assert_eq!(found[check]["verdict"], "ok", "{}", found[check]);
     }
     assert_ne!(found["DNS of the e-mail domain"]["verdict"], "fail");

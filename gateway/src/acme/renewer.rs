@@ -60,6 +60,13 @@ impl Renewer {
         Responder::open(&self.core.settings.listen.http01.0, &self.attempt.pending)
     }
 
+    /// Closes its port.
+    pub async fn close(self) {
+        if let Some(responder) = self.responder {
+            responder.close().await;
+        }
+    }
+
     /// Until `stopped`. An attempt that is cut is taken up again by the next daemon.
     pub async fn run(self: Arc<Self>, mut stopped: Shutdown) {
         loop {
@@ -124,7 +131,7 @@ impl Renewer {
                     "fingerprint": format!("sha256:{}", identity.fingerprint()),
                     "names": leaf.as_ref().map(|leaf| leaf.names.clone()),
                     "expires": leaf.map(|leaf| leaf.not_after.rfc3339()),
-                    "served": self.core.keeper.get().is_some() && self.core.settings.tls == Tls::Acme,
+                    "served": self.is_served(&identity),
                     "next": next_step(&self.core, &Tls::Acme),
                 })
             }
@@ -152,12 +159,15 @@ impl Renewer {
     }
 
     async fn attempt_and_store(&self, staging_only: bool, report: Report<'_>) -> Result<Issued, AcmeError> {
-        let _open = match &self.responder {
+        let open = match &self.responder {
             Some(_) => None,
             None => Some(self.open().map_err(|error| AcmeError::Local(error.to_string()))?),
         };
-        let issued = self.attempt.run(staging_only, report).await?;
-        let Issued::Certificate(identity) = issued else { return Ok(issued) };
+        let issued = self.attempt.run(staging_only, report).await;
+        if let Some(open) = open {
+            open.close().await;
+        }
+        let Issued::Certificate(identity) = issued? else { return Ok(Issued::Rehearsed) };
         let core = Arc::clone(&self.core);
         let stored = tokio::task::spawn_blocking(move || {
             match core.keeper.get() {
@@ -168,6 +178,11 @@ impl Renewer {
         });
         let identity = stored.await.map_err(|error| AcmeError::Local(error.to_string()))??;
         Ok(Issued::Certificate(identity))
+    }
+
+    fn is_served(&self, identity: &Identity) -> bool {
+        let served = self.core.keeper.get().map(|keeper| keeper.identity());
+        served.is_some_and(|served| served.fingerprint() == identity.fingerprint())
     }
 
     /// The certificate that was issued last.

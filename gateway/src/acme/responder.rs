@@ -16,6 +16,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use postern_shared::shutdown::{Shutdown, Switch, switch};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use crate::listen::{self, BindError};
@@ -72,19 +73,25 @@ impl Drop for Answering {
 pub struct Responder {
     addresses: Vec<SocketAddr>,
     _stop: Switch,
+    listening: JoinSet<()>,
 }
 
 impl Responder {
     /// Opens `addresses` and answers there.
     pub fn open(addresses: &[SocketAddr], pending: &Arc<Pending>) -> Result<Self, BindError> {
         let (stop, stopped) = switch();
-        let mut open = Vec::new();
+        let (mut open, mut listening) = (Vec::new(), JoinSet::new());
         for address in addresses {
             let listener = listen::bind("http01", *address)?;
             open.push(listener.local_addr().unwrap_or(*address));
-            tokio::spawn(serve(listener, Arc::clone(pending), stopped.clone()));
+            listening.spawn(serve(listener, Arc::clone(pending), stopped.clone()));
         }
-        Ok(Self { addresses: open, _stop: stop })
+        Ok(Self { addresses: open, _stop: stop, listening })
+    }
+
+    /// Closes the ports; they are free when this returns. Dropping it closes them a little later.
+    pub async fn close(mut self) {
+        self.listening.shutdown().await;
     }
 
     /// Where it answers.

@@ -71,7 +71,9 @@ fn a_certificate_is_rehearsed_issued_served_and_kept() -> Result<()> {
     assert_eq!((first["chain_in_order"].as_bool(), first["days_left"].as_u64()), (Some(true), Some(89)));
     let log = gateway.log();
     let at = |words: &str| log.find(words).with_context(|| format!("{words} is not in the log"));
-    assert!(at("the rehearsal went well")? < at(&format!("certificate from {}", production.directory_url()))?);
+    assert!(
+        at("the rehearsal went well")? < at(&format!("certificate from {}", production.directory_url()))?
+    );
     assert!(!log.contains("PRIVATE KEY"));
     for file in std::fs::read_dir(gateway.data_dir().join("tls"))? {
         let mode = std::os::unix::fs::PermissionsExt::mode(&file?.metadata()?.permissions());
@@ -87,13 +89,16 @@ fn a_certificate_is_rehearsed_issued_served_and_kept() -> Result<()> {
     let answer = gateway.json(&["certificate", "acme"])?;
     let told = steps(&answer)?;
     assert!(told.contains("account: https://") && !told.contains("account: opened"), "{told}");
-    for words in ["order: https://", "mail.example.test: http://mail.example.test/.well-known", "finalise", "until 20"] {
+    for words in
+        ["order: https://", "mail.example.test: http://mail.example.test/.well-known", "finalise", "until 20"]
+    {
         assert!(told.contains(words), "{words}: {told}");
     }
     assert_eq!(answer["served"], true);
     assert_ne!(fingerprint(&answer), fingerprint(&first));
     assert_eq!(Session::open(&gateway, DOORS[4], &client()?)?.fingerprint, fingerprint(&answer));
-    let asked_then = production.log().matches("new-order").count() + production.log().matches("order-plz").count();
+    let asked_then =
+        production.log().matches("new-order").count() + production.log().matches("order-plz").count();
     ensure!(asked > 0 && asked_then == 2 * asked, "one order each: {asked}, then {asked_then}");
     Ok(())
 }
@@ -138,7 +143,8 @@ fn a_failed_validation_is_told_in_the_authoritys_words() -> Result<()> {
         return Ok(());
     }
     let (http01, elsewhere) = (free_port()?, free_port()?);
-    let (production, staging) = (Pebble::start(http01, QUARTER, &[])?, Pebble::start(elsewhere, QUARTER, &[])?);
+    let (production, staging) =
+        (Pebble::start(http01, QUARTER, &[])?, Pebble::start(elsewhere, QUARTER, &[])?);
     let mut gateway = Program::new(Kind::Gateway, &config("acme", http01, &production, Some(&staging)))?;
     gateway.start()?;
     eventually("the failure", || Ok(shown(&gateway)?["acme"]["failures"] == 1))?;
@@ -147,7 +153,10 @@ fn a_failed_validation_is_told_in_the_authoritys_words() -> Result<()> {
     assert!(words.contains("mail.example.test: the authority says: "), "{words}");
     assert!(words.contains("(connection) -> port 80 of this name"), "{words}");
     assert!(look["acme"]["not_before"].is_string() && look["source"] != "acme");
-    assert!(!production.log().contains("new-acct") && !production.log().contains("sign-me-up"), "nothing was asked");
+    assert!(
+        !production.log().contains("new-acct") && !production.log().contains("sign-me-up"),
+        "nothing was asked"
+    );
     let text = String::from_utf8(gateway.run(&["doctor"])?.stdout)?;
     assert!(text.contains("warn  certificate: the authority has issued none"), "{text}");
     ensure!(gateway.stop()?.success());
@@ -181,7 +190,8 @@ fn bad_nonces_and_slow_validations_are_lived_with() -> Result<()> {
         return Ok(());
     }
     let http01 = free_port()?;
-    let trouble = [("PEBBLE_WFE_NONCEREJECT", "30"), ("PEBBLE_VA_SLEEPTIME", "2"), ("PEBBLE_AUTHZREUSE", "100")];
+    let trouble =
+        [("PEBBLE_WFE_NONCEREJECT", "30"), ("PEBBLE_VA_SLEEPTIME", "2"), ("PEBBLE_AUTHZREUSE", "100")];
     let pebble = Pebble::start(http01, QUARTER, &trouble)?;
     let gateway = Program::new(Kind::Gateway, &config("self-signed", http01, &pebble, None))?;
     assert_eq!(gateway.json(&["certificate", "acme"])?["issued"], true);

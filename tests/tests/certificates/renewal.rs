@@ -27,7 +27,12 @@ impl House {
     fn new(validity_seconds: u64) -> Result<Self> {
         let http01 = free_port()?;
         let clock = Arc::new(ManualClock::at(SystemClock::new().wall()));
-        Ok(Self { dir: tempfile::tempdir()?, clock, pebble: Pebble::start(http01, validity_seconds, &[])?, http01 })
+        Ok(Self {
+            dir: tempfile::tempdir()?,
+            clock,
+            pebble: Pebble::start(http01, validity_seconds, &[])?,
+            http01,
+        })
     }
 
     /// As the daemon opens it.
@@ -71,10 +76,14 @@ async fn it_is_renewed_in_time_and_patiently() -> Result<()> {
     if !has("pebble") {
         return Ok(());
     }
-    let mut house = House::new(90 * 24 * 3600)?;
+    let mut house = House::new(100 * 24 * 3600)?;
     let (core, renewer) = house.open()?;
     assert_eq!(keeper(&core)?.origin(), Origin::StandIn);
     let due = renewer.step().await;
+    assert_eq!(keeper(&core)?.origin(), Origin::StandIn, "our clock lags behind: its time has not come yet");
+    assert_eq!((&state(&core)?["failures"], renewer.step().await), (&0.into(), due), "and yet it is there");
+    house.clock.advance(Duration::from_secs(60));
+    keeper(&core)?.look(false);
     assert_eq!(keeper(&core)?.origin(), Origin::Acme);
     let first = keeper(&core)?.identity();
     let expires = first.expires().context("expires")?;
@@ -90,7 +99,8 @@ async fn it_is_renewed_in_time_and_patiently() -> Result<()> {
     assert!((15..=17).contains(&waited(house.clock.wall(), again)), "{again}");
     assert_eq!(renewer.step().await, again, "not before");
     assert_eq!(keeper(&core)?.identity().fingerprint(), first.fingerprint(), "served on");
-    drop((core, renewer));
+    renewer.close().await;
+    drop(core);
 
     let (core, renewer) = house.open()?;
     assert_eq!(renewer.step().await, again, "a restart does not shorten it");
@@ -105,9 +115,14 @@ async fn it_is_renewed_in_time_and_patiently() -> Result<()> {
     renewer.step().await;
     let second = keeper(&core)?.identity();
     assert_ne!(second.fingerprint(), first.fingerprint(), "{}", state(&core)?);
-    assert_eq!((&state(&core)?["failures"], &state(&core)?["last_error"]), (&0.into(), &serde_json::Value::Null));
+    assert_eq!(
+        (&state(&core)?["failures"], &state(&core)?["last_error"]),
+        (&0.into(), &serde_json::Value::Null)
+    );
     let root = house.pebble.root()?;
-    second.verify_with(root.as_bytes(), "mail.example.test", SystemClock::new().wall()).map_err(anyhow::Error::msg)?;
+    second
+        .verify_with(root.as_bytes(), "mail.example.test", SystemClock::new().wall())
+        .map_err(anyhow::Error::msg)?;
     Ok(())
 }
 
@@ -120,17 +135,23 @@ async fn short_lives_and_other_names_are_seen_to() -> Result<()> {
     let house = House::new(6 * 24 * 3600)?;
     let (core, renewer) = house.open()?;
     let due = renewer.step().await;
+    house.clock.advance(Duration::from_secs(60));
+    keeper(&core)?.look(false);
     let first = keeper(&core)?.identity();
     let left = first.expires().context("expires")?.since(due);
     assert!(left.abs_diff(2 * DAY) < Duration::from_secs(60), "{left:?}");
-    drop((core, renewer));
+    renewer.close().await;
+    drop(core);
     let (core, renewer) = house.open()?;
     assert_eq!(renewer.step().await, due);
     assert_eq!(keeper(&core)?.identity().fingerprint(), first.fingerprint());
-    drop((core, renewer));
+    renewer.close().await;
+    drop(core);
 
     let (core, renewer) = house.open_for("mx.example.test")?;
     renewer.step().await;
+    house.clock.advance(Duration::from_secs(60));
+    keeper(&core)?.look(false);
     assert_eq!(keeper(&core)?.identity().leaf().context("leaf")?.names, ["mx.example.test"]);
     Ok(())
 }

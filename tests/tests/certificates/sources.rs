@@ -60,7 +60,12 @@ fn a_swap_is_seen_at_every_listener_and_cuts_no_session() -> Result<()> {
         assert_eq!((session.fingerprint.as_str(), session.kind == HandshakeKind::Resumed), (&*first, false));
         open.push(session);
         let session = Session::open(&gateway, door, client)?;
-        assert_eq!((session.kind, session.fingerprint.as_str()), (HandshakeKind::Resumed, &*first), "{}", door.0);
+        assert_eq!(
+            (session.kind, session.fingerprint.as_str()),
+            (HandshakeKind::Resumed, &*first),
+            "{}",
+            door.0
+        );
         open.push(session);
     }
     let expires = expiry(&gateway)?;
