@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use postern_shared::clock::{Clock, SystemClock};
@@ -99,6 +100,12 @@ impl Pebble {
         self_signed_files(self.dir.path()).0
     }
 
+    /// For a server with the same certificate.
+    pub fn server_config(&self) -> Result<Arc<rustls::ServerConfig>> {
+        let (certificate, key) = self_signed_files(self.dir.path());
+        Ok(Identity::from_pem_files(&RealDisk, &certificate, &key)?.server_config()?)
+    }
+
     /// What it logged.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.log_file()).unwrap_or_default()
@@ -110,8 +117,17 @@ impl Pebble {
 
     /// The root of what it issues, PEM.
     pub fn root(&self) -> Result<String> {
-        let mut wire = Wire::connect(self.management, true)?;
-        wire.send(b"GET /roots/0 HTTP/1.0\r\nHost: localhost\r\n\r\n")?;
+        Self::get(self.management, "/roots/0")
+    }
+
+    /// Its directory's content, JSON.
+    pub fn directory(&self) -> Result<serde_json::Value> {
+        Ok(serde_json::from_str(&Self::get(([127, 0, 0, 1], self.port).into(), "/dir")?)?)
+    }
+
+    fn get(address: SocketAddr, path: &str) -> Result<String> {
+        let mut wire = Wire::connect(address, true)?;
+        wire.send(format!("GET {path} HTTP/1.0\r\nHost: localhost:{}\r\n\r\n", address.port()).as_bytes())?;
         let (mut answer, mut buffer) = (Vec::new(), [0; 4096]);
         while let n @ 1.. = wire.read(&mut buffer)? {
             answer.extend_from_slice(&buffer[..n]);

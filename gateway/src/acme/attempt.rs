@@ -72,8 +72,12 @@ impl Attempt {
             }
             Some(staging) if staging_only || !is_past_rehearsal => {
                 report(format!("rehearsal at {staging}"));
-                match desk(staging.as_str()).obtain().await {
-                    Ok(_) => report("the rehearsal went well; its certificate is thrown away".into()),
+                let desk = desk(staging.as_str());
+                match desk.obtain().await {
+                    Ok(_) => {
+                        desk.forget().await?;
+                        report("the rehearsal went well; its certificate is thrown away".into());
+                    }
                     Err(error) if error.is_the_authoritys() && !staging_only => {
                         report(format!(
                             "the staging directory has trouble of its own, going on without it: {error}"
@@ -90,6 +94,14 @@ impl Attempt {
         report(format!("certificate from {}", acme.directory_url));
         let identity = desk(acme.directory_url.as_str()).obtain().await?;
         Ok(Issued::Certificate(Box::new(identity)))
+    }
+
+    /// What was issued is on disk: the order is over. Should that not be kept, the next attempt gets the same certificate.
+    pub(super) async fn stored(&self) {
+        let forgotten = self.store.do_blocking(|store| store.forget_order()).await;
+        if let Err(error) = forgotten.and_then(|forgotten| forgotten) {
+            tracing::warn!(%error, "cannot forget an order that is over");
+        }
     }
 
     /// How long the authority asked to be left alone.

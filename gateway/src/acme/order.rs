@@ -73,12 +73,17 @@ impl Desk<'_> {
         let issued = self.fulfil(&mut order, &under_way).await;
         drop(account);
         match &issued {
-            // What the authority has not refused goes on next time.
-            Err(AcmeError::Trouble { .. }) => {}
+            // It is over when the certificate is on disk; what the authority has not refused goes on next time.
+            Ok(_) | Err(AcmeError::Trouble { .. }) => {}
             Err(error) if error.is_kind("badNonce") => {}
-            _ => self.kept(|store, _| store.forget_order()).await?,
+            Err(_) => self.forget().await?,
         }
         issued
+    }
+
+    /// The order is over.
+    pub(super) async fn forget(&self) -> Result<(), AcmeError> {
+        self.kept(|store, _| store.forget_order()).await
     }
 
     /// When the authority suggests to renew the certificate (RFC 9773 §4.2): the window, and when to ask again.

@@ -177,6 +177,7 @@ impl Renewer {
             .map(|()| identity)
         });
         let identity = stored.await.map_err(|error| AcmeError::Local(error.to_string()))??;
+        self.attempt.stored().await;
         Ok(Issued::Certificate(identity))
     }
 

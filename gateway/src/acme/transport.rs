@@ -12,6 +12,7 @@ use hyper::header::{HOST, HeaderValue, RETRY_AFTER};
 use hyper::{Request, Response, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
 use instant_acme::{BodyWrapper, BytesResponse, Error, HttpClient};
+use postern_shared::telemetry::explain;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
@@ -49,17 +50,17 @@ impl Https {
 
     async fn exchange(self, request: Request<BodyWrapper<Bytes>>) -> Result<Response<Full<Bytes>>, Failure> {
         let uri = request.uri().clone();
-        let failed = |what: &str, error: &dyn std::fmt::Display| -> Failure {
-            format!("{what} {}: {error}", uri.host().unwrap_or("?")).into()
+        let failed = |what: &str, error: Failure| -> Failure {
+            format!("{what} {}: {}", uri.host().unwrap_or("?"), explain(&*error)).into()
         };
         let connected = timeout(CONNECT_DEADLINE, self.connect(&uri)).await;
         let stream = connected
-            .map_err(|_| failed("cannot reach", &"no answer in time"))?
-            .map_err(|error| failed("cannot reach", &error))?;
+            .map_err(|_| failed("cannot reach", "no answer in time".into()))?
+            .map_err(|error| failed("cannot reach", error))?;
         let answered = timeout(EXCHANGE_DEADLINE, answered(stream, request)).await;
         let response = answered
-            .map_err(|_| failed("lost", &"no answer in time"))?
-            .map_err(|error| failed("lost", &error))?;
+            .map_err(|_| failed("lost", "no answer in time".into()))?
+            .map_err(|error| failed("lost", error))?;
         let is_busy =
             matches!(response.status(), StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);
         if is_busy && let Some(seconds) = seconds(response.headers().get(RETRY_AFTER)) {
@@ -99,11 +100,8 @@ async fn answered(
     tokio::pin!(exchange);
     tokio::select! {
         done = &mut exchange => done,
-        ended = &mut connection => match ended {
-            // It may end as soon as the answer is in the buffers.
-            Ok(()) => exchange.await,
-            Err(error) => Err(error.into()),
-        },
+        // It may end, and not as it should, as soon as the whole answer is there.
+        ended = &mut connection => exchange.await.map_err(|error| ended.map_or_else(Into::into, |()| error)),
     }
 }
 

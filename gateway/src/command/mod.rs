@@ -20,6 +20,7 @@ pub use certificate::execute_waiting;
 use crate::app::Core;
 use crate::certificate::{ChangeError, import, self_signed};
 use crate::mailbox::{Edit, Mailbox, MailboxError, PolicyEdit};
+use crate::settings::Tls;
 
 /// A command.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -104,6 +105,8 @@ enum CommandError {
     NoDaemon,
     #[error(transparent)]
     Identity(#[from] IdentityError),
+    #[error("{0}; bring one with: postern-gateway certificate import FILE")]
+    NotImported(IdentityError),
     #[error(transparent)]
     Certificate(#[from] ChangeError),
     #[error("an authority can only be waited for")]
@@ -148,7 +151,10 @@ fn run(core: &Arc<Core>, command: Command) -> Result<Value, CommandError> {
             tracing::info!(mailbox = %id, "mailbox password reset");
             Ok(with_password(core, &mailbox, password.expose_secret()))
         }
-        Command::CertificateShow => Ok(certificate::show(core)?),
+        Command::CertificateShow => match certificate::show(core) {
+            Err(error) if core.settings.tls == Tls::Imported => Err(CommandError::NotImported(error)),
+            shown => Ok(shown?),
+        },
         Command::CertificateSelfSigned { names, force } => Ok(self_signed(core, &names, force)?),
         Command::CertificateImport { bundle } => Ok(import(core, &bundle)?),
         Command::CertificateAcme { .. } => Err(CommandError::MustWait),

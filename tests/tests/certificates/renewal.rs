@@ -1,5 +1,7 @@
 //! Renewal in time, with a clock that is moved by hand and a real authority.
 
+use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,10 +15,14 @@ use postern_shared::data_dir::Holder;
 use postern_shared::disk::RealDisk;
 use postern_tests::foreign::{free_port, has};
 use postern_tests::pebble::Pebble;
+use rustls::{ServerConnection, StreamOwned};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
+/// A gateway's core without its listeners, and an authority.
 struct House {
+    /// Instead of Pebble's own, which has the same certificate.
+    directory_url: Option<String>,
     dir: tempfile::TempDir,
     clock: Arc<ManualClock>,
     pebble: Pebble,
@@ -28,6 +34,7 @@ impl House {
         let http01 = free_port()?;
         let clock = Arc::new(ManualClock::at(SystemClock::new().wall()));
         Ok(Self {
+            directory_url: None,
             dir: tempfile::tempdir()?,
             clock,
             pebble: Pebble::start(http01, validity_seconds, &[])?,
@@ -47,7 +54,7 @@ impl House {
              [tls]\nmode = \"acme\"\n[acme]\naccept_terms = true\ndirectory_url = {:?}\ntrust = {:?}\n",
             self.dir.path().join("data"),
             self.http01,
-            self.pebble.directory_url(),
+            self.directory_url.clone().unwrap_or_else(|| self.pebble.directory_url()),
             self.pebble.trust(),
         );
         std::fs::write(&config, text)?;
@@ -154,4 +161,78 @@ async fn short_lives_and_other_names_are_seen_to() -> Result<()> {
     keeper(&core)?.look(false);
     assert_eq!(keeper(&core)?.identity().leaf().context("leaf")?.names, ["mx.example.test"]);
     Ok(())
+}
+
+/// Goal: a certificate that was issued and could not be stored is fetched again, not issued again.
+/// Method: a directory stands where its file belongs.
+#[tokio::test]
+async fn a_disk_that_takes_no_certificate_costs_no_order() -> Result<()> {
+    if !has("pebble") {
+        return Ok(());
+    }
+    let house = House::new(100 * 24 * 3600)?;
+    let (core, renewer) = house.open()?;
+    let tls = core.settings.data_dir.join("tls");
+    std::fs::create_dir_all(tls.join("acme.pem/in-the-way"))?;
+    let again = renewer.step().await;
+    assert_eq!(state(&core)?["failures"], 1);
+    let error = state(&core)?["last_error"].to_string();
+    assert!(error.contains("cannot store the certificate in"), "{error}");
+    let orders = house.pebble.log().matches("order-plz").count();
+    assert!(tls.join("acme-order.json").exists() && orders > 0, "{}", house.pebble.log());
+    std::fs::remove_dir_all(tls.join("acme.pem"))?;
+    house.clock.advance(again.since(house.clock.wall()));
+    renewer.step().await;
+    assert_eq!(keeper(&core)?.origin(), Origin::Acme);
+    assert_eq!(house.pebble.log().matches("order-plz").count(), orders, "the same order");
+    assert!(!tls.join("acme-order.json").exists());
+    Ok(())
+}
+
+/// Goal: an authority that wants a certificate to be renewed early gets its will (RFC 9773).
+/// Method: Pebble's directory, shown by a server of our own that adds renewal information.
+#[tokio::test]
+async fn the_authority_may_ask_for_an_early_renewal() -> Result<()> {
+    if !has("pebble") {
+        return Ok(());
+    }
+    let mut house = House::new(100 * 24 * 3600)?;
+    let (start, end) = ("2020-01-01T00:00:00Z", "2020-01-02T00:00:00Z");
+    house.directory_url = Some(with_renewal_info(&house.pebble, start, end)?);
+    let (core, renewer) = house.open()?;
+    renewer.step().await;
+    house.clock.advance(Duration::from_secs(60));
+    keeper(&core)?.look(false);
+    let first = keeper(&core)?.identity();
+    assert_eq!(keeper(&core)?.origin(), Origin::Acme, "{}", state(&core)?);
+    // Its information is asked for with the next step, and the window is over.
+    renewer.step().await;
+    house.clock.advance(Duration::from_secs(60));
+    keeper(&core)?.look(false);
+    assert_ne!(keeper(&core)?.identity().fingerprint(), first.fingerprint(), "{}", state(&core)?);
+    Ok(())
+}
+
+/// The URL of a directory like Pebble's, with renewal information for whatever is asked for.
+fn with_renewal_info(pebble: &Pebble, start: &str, end: &str) -> Result<String> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let url = format!("https://localhost:{}", listener.local_addr()?.port());
+    let mut directory = pebble.directory()?;
+    directory["renewalInfo"] = format!("{url}/ari").into();
+    let info = serde_json::json!({ "suggestedWindow": { "start": start, "end": end } });
+    let config = pebble.server_config()?;
+    std::thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            let Ok(connection) = ServerConnection::new(Arc::clone(&config)) else { return };
+            let mut tls = StreamOwned::new(connection, stream);
+            let mut request = [0; 4096];
+            let Ok(n) = tls.read(&mut request) else { continue };
+            let body =
+                if request[..n].starts_with(b"GET /ari/") { info.to_string() } else { directory.to_string() };
+            let head =
+                format!("HTTP/1.1 200 OK\r\nRetry-After: 7200\r\nContent-Length: {}\r\n\r\n", body.len());
+            let _ = tls.write_all((head + &body).as_bytes());
+        }
+    });
+    Ok(format!("{url}/dir"))
 }

@@ -66,6 +66,16 @@ fn files_are_taken_when_they_change_and_when_they_are_good() {
 
     let third = put(dir.path(), NOW);
     assert_eq!((keeper.look(false), keeper.trouble()), (Look::Swapped, None));
+    assert_eq!(keeper.identity().fingerprint(), third);
+}
+
+/// Goal: a key that comes after its certificate, and dates that are not now, are waited for.
+#[test]
+fn what_is_half_there_or_out_of_its_time_is_waited_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let clock = Arc::new(ManualClock::at(NOW));
+    let third = put(dir.path(), NOW);
+    let keeper = keeper(&files(dir.path()), &clock);
     let old_key = RealDisk.read(&dir.path().join("key"), 10_000).unwrap();
     let fourth = put(dir.path(), NOW);
     let new_key = RealDisk.read(&dir.path().join("key"), 10_000).unwrap();
