@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use crate::certificate::Keeper;
 use crate::mailbox::{MailboxError, Registry};
 use crate::monitoring::metrics;
+use crate::proxy::oauth::{Broker, BrokerError, Deadlines};
 use crate::settings::Settings;
 use crate::spool::{self, SegmentSpool, Spool, SpoolError};
 
@@ -27,6 +28,8 @@ pub struct Core {
     pub registry: Arc<Registry>,
     /// All mail that waits.
     pub spool: Arc<dyn Spool>,
+    /// Accounts at providers that take no passwords.
+    pub oauth: Arc<Broker>,
     /// Message ids, greater than any stored one.
     pub ids: Arc<MessageIds>,
     /// The time.
@@ -55,6 +58,9 @@ pub enum StartError {
     /// The spool cannot be read.
     #[error(transparent)]
     Spool(#[from] SpoolError),
+    /// The OAuth bindings cannot be read.
+    #[error(transparent)]
+    Oauth(#[from] BrokerError),
 }
 
 impl Core {
@@ -80,12 +86,32 @@ impl Core {
             &dir.join("spool"),
             spool::Settings::default(),
         )?;
+        let oauth = Broker::load(
+            Arc::clone(&disk),
+            Arc::clone(&clock),
+            &dir.join("oauth"),
+            &settings.oauth_providers,
+            Deadlines::default(),
+            Argon2Cost::DEFAULT,
+        )?;
         let ids = Arc::new(MessageIds::default());
         spool.newest().into_iter().for_each(|newest| ids.at_least(newest));
-        let (registry, spool) = (Arc::new(registry), Arc::new(spool));
+        let (registry, spool, oauth) = (Arc::new(registry), Arc::new(spool), Arc::new(oauth));
         let (listening, keeper) = (OnceLock::new(), OnceLock::new());
         let started = (clock.moment(), clock.wall());
-        Ok(Self { settings, registry, spool, ids, clock, disk, listening, keeper, started, _lock: lock })
+        Ok(Self {
+            settings,
+            registry,
+            spool,
+            oauth,
+            ids,
+            clock,
+            disk,
+            listening,
+            keeper,
+            started,
+            _lock: lock,
+        })
     }
 
     /// How long it has been open.
@@ -112,6 +138,8 @@ impl Core {
         let usages: Vec<_> = mailboxes.iter().map(|mailbox| self.spool.usage(mailbox.id)).collect();
         let mut damage: Vec<String> = self.spool.damage().iter().map(ToString::to_string).collect();
         damage.extend(self.registry.damaged().iter().map(ToString::to_string));
+        let unusable = self.oauth.damaged().into_iter();
+        damage.extend(unusable.map(|(path, reason)| format!("OAuth binding {}: {reason}", path.display())));
         let waiting: Vec<Value> = mailboxes
             .iter()
             .zip(&usages)

@@ -17,13 +17,14 @@ use crate::app::Core;
 use crate::certificate::{Keeper, Tending};
 use crate::command::{Command, execute, execute_waiting};
 use crate::intake::SealingIntake;
-use crate::intake::authentication::{Authentication, Checker};
 use crate::listen::{self, Door, Entrance, Limits};
-use crate::mailbox::Registry;
+use crate::mailbox::{MailboxError, Registry};
 use crate::monitoring::{self, Monitor};
-use crate::pop3_server::{self, Pop3Server, SpooledMaildrops};
+use crate::pop3_server;
+use crate::proxy::pop3::Recording;
+use crate::proxy::pop3::seen::Seen;
+use crate::servers::Servers;
 use crate::settings::Tls;
-use crate::smtp_receiver::{SessionSettings, SmtpServer, SpooledMailboxes};
 
 const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
 /// On a disk that is nearly full senders wait for what a sweep gives back.
@@ -41,7 +42,6 @@ pub async fn run(core: Arc<Core>) -> Result<()> {
     let keeper = keeper(&core)?;
     let tls = keeper.server_config().context("the certificate cannot be used")?;
     let tending = Tending::new(Arc::clone(&keeper)).context("cannot wait for SIGHUP")?;
-    let authentication = authentication(&core)?;
     // All ports or none: a gateway that takes mail and cannot hand it out would only look healthy.
     let listeners = open_all(&core)?;
     let monitoring_ports: Vec<TcpListener> = core
@@ -55,8 +55,8 @@ pub async fn run(core: Arc<Core>) -> Result<()> {
     let renewer = renewer(&core)?;
     let (stop, stopped) = switch();
     let mut rooms = JoinSet::new();
-    // One for all its listeners: a maildrop is locked whichever door its client came through.
-    let pop3 = pop3_server(&core);
+    let own = listeners.iter().map(|listener| listener.socket.local_addr()).collect::<Result<_, _>>()?;
+    let servers = Servers::new(&core, own)?;
     let (mail_limits, pop3_limits) = limits(&core);
     let mut addresses: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for listener in listeners {
@@ -71,10 +71,9 @@ pub async fn run(core: Arc<Core>) -> Result<()> {
         let (tls, shutdown) = (Arc::clone(&tls), stopped.clone());
         let door = Door { entrance, tls, limits, refusal, shutdown };
         if entrance.is_pop3() {
-            rooms.spawn(listen::serve(listener.socket, door, pop3.clone()));
+            rooms.spawn(listen::serve(listener.socket, door, servers.pop3.clone()));
         } else {
-            let server = smtp_server(&core, authentication.clone());
-            rooms.spawn(listen::serve(listener.socket, door, server));
+            rooms.spawn(listen::serve(listener.socket, door, servers.smtp.clone()));
         }
     }
     let (last_stop, all_stopped) = switch();
@@ -97,7 +96,7 @@ pub async fn run(core: Arc<Core>) -> Result<()> {
         rooms.spawn(renewer.run(stopped.clone()));
     }
     rooms.spawn(forget_secrets(Arc::clone(&core), stopped.clone()));
-    rooms.spawn(sweep_now_and_then(Arc::clone(&core), stopped));
+    rooms.spawn(sweep_now_and_then(Arc::clone(&core), servers.fetched, stopped));
     let origin = keeper.origin().name();
     tracing::info!(fingerprint = %format!("sha256:{}", keeper.identity().fingerprint()), origin, "serving");
 
@@ -152,15 +151,6 @@ fn open_all(core: &Core) -> Result<Vec<Listener>> {
     Ok(open)
 }
 
-fn authentication(core: &Core) -> Result<Option<Authentication>> {
-    let settings = &core.settings.authentication;
-    if !settings.enabled {
-        return Ok(None);
-    }
-    let checker = Checker::new(&*core.disk, &settings.resolvers, settings.bounds.deadline)?;
-    Ok(Some(Authentication::new(Arc::new(checker), settings.bounds.clone())))
-}
-
 /// One set of places for all doors that take mail, and one for all that hand it out: memory is bounded by both together,
 /// and a flood of senders keeps no archiver out, nor the other way round. Handshakes are bounded over all doors.
 fn limits(core: &Core) -> (Limits, Limits) {
@@ -171,43 +161,6 @@ fn limits(core: &Core) -> (Limits, Limits) {
         Limits::with(quota, Arc::clone(&core.clock)).deadlines(handshakes.clone(), settings.answer_deadline)
     };
     (limits(settings.smtp), limits(settings.pop3))
-}
-
-fn smtp_server(core: &Core, authentication: Option<Authentication>) -> SmtpServer<SealingIntake> {
-    let settings = SessionSettings {
-        host_name: core.settings.host_name.clone(),
-        domain: core.registry.domain().to_owned(),
-        mailboxes: Arc::new(SpooledMailboxes::new(Arc::clone(&core.registry), Arc::clone(&core.spool))),
-        message_bytes_max: core.settings.limits.message_bytes_max,
-        limits: core.settings.limits.session,
-        product: core.settings.product(),
-    };
-    let intake = SealingIntake::new(
-        Arc::clone(&core.registry),
-        Arc::clone(&core.spool),
-        Arc::clone(&core.clock),
-        Arc::clone(&core.ids),
-        core.settings.host_name.clone(),
-    )
-    .with_authentication(authentication);
-    SmtpServer::new(Arc::new(settings), intake)
-        .with_patience(core.settings.limits.patience, Arc::clone(&core.clock))
-}
-
-fn pop3_server(core: &Core) -> Pop3Server<Registry, SpooledMaildrops> {
-    let maildrops = SpooledMaildrops::new(Arc::clone(&core.spool));
-    let limits = &core.settings.limits;
-    let settings = pop3_server::Settings {
-        idle: limits.pop3_idle,
-        login_deadline: limits.pop3_login,
-        failure_pause: limits.login_failure_pause,
-        logins_at_once: limits.logins_at_once,
-        logins_waiting: limits.logins_waiting,
-        back_off: limits.back_off,
-        product: core.settings.product(),
-        clock: Arc::clone(&core.clock),
-    };
-    Pop3Server::new(Arc::clone(&core.registry), Arc::new(maildrops), settings)
 }
 
 async fn serve_commands(core: Arc<Core>, renewer: Arc<Renewer>, stopped: Shutdown) -> std::io::Result<()> {
@@ -236,13 +189,20 @@ impl Handler for Commands {
 async fn forget_secrets(core: Arc<Core>, mut stopped: Shutdown) {
     loop {
         tokio::select! {
-            () = tokio::time::sleep(Duration::from_secs(1)) => core.registry.forget_secrets(),
+            () = tokio::time::sleep(Duration::from_secs(1)) => {
+                core.registry.forget_secrets();
+                core.oauth.forget_expired();
+            }
             () = stopped.requested() => return,
         }
     }
 }
 
-async fn sweep_now_and_then(core: Arc<Core>, mut stopped: Shutdown) {
+async fn sweep_now_and_then(
+    core: Arc<Core>,
+    fetched: Option<Arc<Recording<SealingIntake>>>,
+    mut stopped: Shutdown,
+) {
     let mut swept_at = core.clock.moment();
     loop {
         tokio::select! {
@@ -253,12 +213,26 @@ async fn sweep_now_and_then(core: Arc<Core>, mut stopped: Shutdown) {
             continue;
         }
         swept_at = core.clock.moment();
-        let spool = Arc::clone(&core.spool);
-        match tokio::task::spawn_blocking(move || spool.sweep()).await {
+        let (sweeping, fetched) = (Arc::clone(&core), fetched.clone());
+        let swept = tokio::task::spawn_blocking(move || {
+            if let Some(fetched) = fetched {
+                sweep_seen(&fetched.seen, &sweeping.registry);
+            }
+            sweeping.spool.sweep()
+        });
+        match swept.await {
             Ok(Ok(swept)) if swept != crate::spool::Swept::default() => tracing::info!(?swept, "spool swept"),
             Ok(Err(error)) => tracing::error!(%error, "cannot give back space in the spool"),
             _ => {}
         }
+    }
+}
+
+fn sweep_seen(seen: &Seen, registry: &Registry) {
+    seen.forget_idle();
+    let exists = |mailbox| !matches!(registry.show(mailbox), Err(MailboxError::Unknown(_)));
+    if let Err(error) = seen.sweep(exists) {
+        tracing::warn!(%error, "cannot remove what is known of mailboxes that are gone");
     }
 }
 

@@ -4,6 +4,8 @@
 
 mod authentication;
 mod limits;
+mod oauth;
+mod proxy;
 mod tls;
 
 use std::path::{Path, PathBuf};
@@ -17,8 +19,12 @@ pub use authentication::Authentication;
 use authentication::RawAuthentication;
 pub use limits::Limits;
 use limits::RawLimits;
+use proxy::RawProxy;
+pub use proxy::{OnRecordingFailure, ProxySettings};
 pub use tls::{Acme, Tls};
 use tls::{RawAcme, RawTls};
+
+use crate::proxy::oauth::Provider;
 
 /// Prefix of the environment variables that override the file.
 pub const ENVIRONMENT_PREFIX: &str = "POSTERN_GATEWAY__";
@@ -52,6 +58,10 @@ pub struct Settings {
     pub limits: Limits,
     /// Whether messages are checked when they come.
     pub authentication: Authentication,
+    /// Whether mail clients may go through to their servers.
+    pub proxy: ProxySettings,
+    /// OAuth providers at which accounts can be bound.
+    pub oauth_providers: Vec<Provider>,
     /// Keys in the file that this version knows of and does not act on yet.
     pub without_effect: Vec<&'static str>,
 }
@@ -127,7 +137,7 @@ struct Raw {
     limits: RawLimits,
     authentication: RawAuthentication,
     acme: RawAcme,
-    proxy: Option<toml::Table>,
+    proxy: RawProxy,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -191,7 +201,8 @@ impl Settings {
 type Wrong = (&'static str, String);
 
 impl Raw {
-    fn check(self) -> Result<Settings, Wrong> {
+    fn check(mut self) -> Result<Settings, Wrong> {
+        let oauth_providers = oauth::check_all(std::mem::take(&mut self.proxy.provider))?;
         let host_name = match self.host_name {
             Some(name) => checked_domain("host_name", &name)?,
             None => machine_name(),
@@ -200,10 +211,8 @@ impl Raw {
             Some(domain) => checked_domain("email_domain", &domain)?,
             None => host_name.clone(),
         };
-        let without_effect = [
-            ("listen.console", self.listen.console.is_some_and(|listen| !listen.0.is_empty())),
-            ("proxy", self.proxy.is_some()),
-        ];
+        let without_effect =
+            [("listen.console", self.listen.console.is_some_and(|listen| !listen.0.is_empty()))];
         let on = |addresses: Option<ListenAddresses>, port: u16| {
             addresses.unwrap_or_else(|| ListenAddresses(vec![([0, 0, 0, 0], port).into()]))
         };
@@ -229,6 +238,8 @@ impl Raw {
             banner_version: self.banner_version,
             limits: self.limits.check()?,
             authentication: self.authentication.check()?,
+            proxy: self.proxy.check()?,
+            oauth_providers,
             without_effect: without_effect.into_iter().filter(|(_, set)| *set).map(|(key, _)| key).collect(),
         })
     }
@@ -329,6 +340,13 @@ mod tests {
         assert!(error("[tls]\nmode = 'acme'").contains("key \"acme.accept_terms\""));
         assert!(error("[acme]\ndirectory_url = 'x'").contains("key \"acme.directory_url\""));
         assert!(error("[authentication]\nmemory = '1 KiB'").contains("key \"authentication.memory\""));
+        assert!(error("[proxy]\ndivider = '@'").contains("key \"proxy.divider\""));
+        assert!(error("[proxy]\ndivider = '%%'").contains("not one character"));
+        assert!(error("[proxy]\ndeny = ['a b']").contains("none of: a host name"));
+        assert!(error("[proxy]\ntrust = 'all'").contains("none of: system"));
+        assert!(error("[proxy]\nsessions_per_account = 0").contains("key \"proxy.sessions_per_account\""));
+        assert!(error("[[proxy.target]]\nport = 25").contains("host"));
+        assert!(error("[[proxy.target]]\nhost = 'a'\ntls = 'none'").contains("implicit"));
         assert!(error("[limits]\nsessions = 0").contains("key \"limits.sessions\""));
         assert!(error("[limits]\nlogins_at_once = 0").contains("key \"limits.logins_at_once\""));
         assert!(error("[limits]\nconnections_per_minute = 60000001").contains("0 is for no limit"));
@@ -353,8 +371,8 @@ mod tests {
 
     #[test]
     fn keys_of_later_versions_are_told_apart_from_mistakes() {
-        let settings = load_text("[proxy]\nenabled = true\n[listen]\nconsole = ':8450'", &[]).unwrap();
-        assert_eq!(settings.without_effect, ["listen.console", "proxy"]);
+        let settings = load_text("[acme]\ncontact = 'a@b'\n[listen]\nconsole = ':8450'", &[]).unwrap();
+        assert_eq!(settings.without_effect, ["listen.console", "acme"]);
         assert!(load_text("[listen]\nconsole = []", &[]).unwrap().without_effect.is_empty());
     }
 }

@@ -13,8 +13,6 @@ use super::transport::ToldToWait;
 use super::{AcmeError, Report};
 use crate::settings::Settings;
 
-const AUTHORITIES_BYTES_MAX: u64 = 4 * 1024 * 1024;
-
 /// What an attempt brought.
 #[derive(Debug)]
 pub enum Issued {
@@ -28,7 +26,6 @@ pub enum Issued {
 #[derive(Debug)]
 pub struct Attempt {
     settings: Settings,
-    disk: Arc<dyn Disk>,
     pub(super) store: Store,
     pub(super) pending: Arc<Pending>,
     told_to_wait: ToldToWait,
@@ -37,9 +34,9 @@ pub struct Attempt {
 impl Attempt {
     /// For the authority and the names that the settings name.
     pub fn new(settings: &Settings, disk: Arc<dyn Disk>) -> Self {
-        let store = Store::new(Arc::clone(&disk), crate::certificate::dir(settings));
+        let store = Store::new(disk, crate::certificate::dir(settings));
         let (pending, told_to_wait) = (Arc::new(Pending::default()), ToldToWait::default());
-        Self { settings: settings.clone(), disk, store, pending, told_to_wait }
+        Self { settings: settings.clone(), store, pending, told_to_wait }
     }
 
     /// Rehearses at the staging directory when there is one, and then asks for a certificate.
@@ -50,13 +47,11 @@ impl Attempt {
                            terms of service";
             return Err(AcmeError::Local(message.into()));
         }
-        let authorities = self.authorities().await?;
         // What was said to an earlier attempt is over.
         self.told_to_wait.take();
         let desk = |directory| Desk {
             settings: acme,
             directory,
-            authorities: authorities.as_deref(),
             store: &self.store,
             pending: &self.pending,
             told_to_wait: &self.told_to_wait,
@@ -114,24 +109,14 @@ impl Attempt {
         &self,
         identity: &Identity,
     ) -> Result<Option<(i64, i64, Duration)>, AcmeError> {
-        let authorities = self.authorities().await?;
         let desk = Desk {
             settings: &self.settings.acme,
             directory: &self.settings.acme.directory_url,
-            authorities: authorities.as_deref(),
             store: &self.store,
             pending: &self.pending,
             told_to_wait: &self.told_to_wait,
             report: &|_| (),
         };
         desk.suggested_window(identity).await
-    }
-
-    async fn authorities(&self) -> Result<Option<Vec<u8>>, AcmeError> {
-        let Some(path) = self.settings.acme.trust.clone() else { return Ok(None) };
-        let (disk, shown) = (Arc::clone(&self.disk), path.display().to_string());
-        let read = tokio::task::spawn_blocking(move || disk.read(&path, AUTHORITIES_BYTES_MAX)).await;
-        let read = read.map_err(std::io::Error::other).and_then(|read| read);
-        read.map(Some).map_err(|error| AcmeError::Local(format!("acme.trust: cannot read {shown}: {error}")))
     }
 }

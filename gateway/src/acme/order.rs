@@ -8,7 +8,7 @@ use instant_acme::{
     Account, AuthorizationStatus, ChallengeStatus, ChallengeType, Identifier, NewAccount, NewOrder, Order,
     OrderStatus,
 };
-use postern_shared::tls::client::{Trust, client_config, client_config_for};
+use postern_shared::tls::client::{Trust, client_config};
 use postern_shared::tls::server::Identity;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -32,8 +32,6 @@ const LOOK_DEADLINE: Duration = Duration::from_secs(5);
 pub(super) struct Desk<'d> {
     pub(super) settings: &'d Acme,
     pub(super) directory: &'d str,
-    /// The authorities behind the directory's own certificate (PEM); the machine's when there are none.
-    pub(super) authorities: Option<&'d [u8]>,
     pub(super) store: &'d Store,
     pub(super) pending: &'d Arc<Pending>,
     pub(super) told_to_wait: &'d ToldToWait,
@@ -111,11 +109,8 @@ impl Desk<'_> {
     }
 
     fn https(&self) -> Result<Https, AcmeError> {
-        let tls = match self.authorities {
-            Some(pem) => client_config_for(pem),
-            None => client_config(&Trust::System),
-        };
-        let tls = tls.map_err(|error| AcmeError::Local(format!("acme.trust: {error}")))?;
+        let trust = self.settings.trust.clone().map_or(Trust::System, Trust::Authorities);
+        let tls = client_config(&trust).map_err(|error| AcmeError::Local(format!("acme.trust: {error}")))?;
         Ok(Https::new(tls, self.told_to_wait.clone()))
     }
 

@@ -1,28 +1,26 @@
 //! `certificate …`: showing, making, importing, asking an authority.
 
-use std::io::{BufRead, IsTerminal, Write};
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Context as _, Result, anyhow};
 use postern_shared::clock::SystemClock;
 use postern_shared::control::{self, CallError, call};
 use postern_shared::data_dir::Holder;
 use postern_shared::disk::{Disk, RealDisk};
 use postern_shared::tls::server::{Bundle, Identity};
-use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
+use secrecy::ExposeSecret as _;
 use serde_json::Value;
 use zeroize::Zeroizing;
 
 use super::args::CertificateAction;
-use super::output;
+use super::{output, password};
 use crate::acme::Renewer;
 use crate::app::Core;
 use crate::command::{Command, execute_waiting};
 use crate::settings::Settings;
 
 const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
-const PASSWORD_BYTES_MAX: u64 = 64 * 1024;
 
 pub(super) fn run(settings: &Settings, action: CertificateAction, json: bool) -> Result<()> {
     let (command, show): (_, fn(&Value) -> String) = match action {
@@ -53,39 +51,17 @@ fn bundle(file: &Path, password_file: Option<&Path>, key: Option<&Path>) -> Resu
         };
         Identity::from_pem(&content, file, &key, key_path)?
     } else {
-        let password = password(file, password_file)?;
-        Identity::from_pkcs12(&content, &password).with_context(|| file.display().to_string())?
+        let password = password::read(password_file, &format!("Password of {}", file.display()))?;
+        // There are files without one.
+        let password = password.unwrap_or_default();
+        Identity::from_pkcs12(&content, password.expose_secret())
+            .with_context(|| file.display().to_string())?
     };
     Ok(identity.bundle())
 }
 
 fn is_pem(content: &[u8]) -> bool {
     content.windows(11).any(|window| window == b"-----BEGIN ")
-}
-
-fn password(file: &Path, password_file: Option<&Path>) -> Result<Zeroizing<String>> {
-    if let Some(path) = password_file {
-        let read = RealDisk.read(path, PASSWORD_BYTES_MAX);
-        let bytes = Zeroizing::new(read.with_context(|| format!("cannot read {}", path.display()))?);
-        let text = std::str::from_utf8(&bytes).with_context(|| format!("{} is not UTF-8", path.display()))?;
-        return Ok(Zeroizing::new(text.lines().next().unwrap_or_default().to_owned()));
-    }
-    let stdin = std::io::stdin();
-    if !stdin.is_terminal() {
-        bail!("{} wants its password: give --password-file FILE", file.display());
-    }
-    eprint!("Password of {}: ", file.display());
-    std::io::stderr().flush()?;
-    let shown = tcgetattr(&stdin)?;
-    let mut hidden = shown.clone();
-    hidden.local_modes.remove(LocalModes::ECHO);
-    tcsetattr(&stdin, OptionalActions::Flush, &hidden)?;
-    let mut line = Zeroizing::new(String::with_capacity(256));
-    let read = stdin.lock().read_line(&mut line);
-    tcsetattr(&stdin, OptionalActions::Flush, &shown)?;
-    eprintln!();
-    read?;
-    Ok(Zeroizing::new(line.trim_end_matches(['\r', '\n']).to_owned()))
 }
 
 /// Through the daemon when one runs, else here; either way each step is told as it comes.

@@ -5,8 +5,11 @@
 mod args;
 mod certificate;
 mod doctor;
+mod oauth;
 mod output;
+mod password;
 mod policy;
+mod proxy;
 mod recovery;
 mod setup;
 
@@ -23,7 +26,7 @@ use postern_shared::telemetry::{LogFile, start_log_to};
 use serde_json::Value;
 
 pub use args::Args;
-use args::{MailboxAction, Task};
+use args::{MailboxAction, ProxyAction, Task};
 
 use crate::app::{Core, StartError};
 use crate::command::{Command, execute};
@@ -49,7 +52,9 @@ pub fn run() -> Result<()> {
             command(&settings, &Command::LogLevel { level }, args.json, output::log_level)
         }
         Task::Mailbox { action } => mailbox(settings, action, args.json),
+        Task::Oauth { action } => oauth::run(&settings, action, args.json),
         Task::Certificate { action } => certificate::run(&settings, action, args.json),
+        Task::Proxy { action: ProxyAction::Test(test) } => proxy::test(&settings, &test, args.json),
         Task::Init { .. } | Task::RecoveryKey { .. } => Ok(()),
     }
 }

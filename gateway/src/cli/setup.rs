@@ -5,12 +5,13 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result, bail};
 use postern_shared::clock::{Clock, SystemClock};
 use postern_shared::disk::{Disk, RealDisk, write_atomic};
-use postern_shared::tls::client::client_config_for;
+use postern_shared::tls::client::{Trust, client_config};
 use serde_json::json;
 
 use super::args::CertificateAction;
 use super::{Args, certificate};
 use crate::certificate::Keeper;
+use crate::proxy::upstream::Dialer;
 use crate::settings::{Settings, Tls};
 
 /// Writes what is missing: configuration file, data directory, certificate.
@@ -47,11 +48,10 @@ pub(super) fn check_config(settings: &Settings, json: bool) -> Result<()> {
         }
     }
     if let Some(path) = &settings.acme.trust {
-        let authorities = RealDisk
-            .read(path, 4 * 1024 * 1024)
-            .with_context(|| format!("cannot read {} (key acme.trust)", path.display()))?;
-        client_config_for(&authorities).with_context(|| format!("{} (key acme.trust)", path.display()))?;
+        client_config(&Trust::Authorities(path.clone())).context("key acme.trust")?;
     }
+    // Reads the certificate authorities that it names.
+    Dialer::new(&settings.proxy, &settings.host_name, Vec::new()).context("[proxy] cannot be used")?;
     for key in &settings.without_effect {
         eprintln!("note: {key} has no effect in this version");
     }

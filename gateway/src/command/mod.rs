@@ -4,6 +4,7 @@
 //! does; [`execute`] is the same code either way.
 
 mod certificate;
+pub mod oauth;
 
 use std::sync::Arc;
 
@@ -20,6 +21,8 @@ pub use certificate::execute_waiting;
 use crate::app::Core;
 use crate::certificate::{ChangeError, import, self_signed};
 use crate::mailbox::{Edit, Mailbox, MailboxError, PolicyEdit};
+use crate::proxy::BadRoute;
+use crate::proxy::oauth::BrokerError;
 use crate::settings::Tls;
 
 /// A command.
@@ -88,6 +91,8 @@ pub enum Command {
         /// Whether a rehearsal is all.
         staging_only: bool,
     },
+    /// OAuth bindings.
+    Oauth(oauth::Command),
 }
 
 /// Does what `command` says. Blocks: for the disk, and for Argon2id when a password is made.
@@ -101,6 +106,10 @@ pub fn execute(core: &Arc<Core>, command: Command) -> Result<Value, String> {
 enum CommandError {
     #[error(transparent)]
     Mailbox(#[from] MailboxError),
+    #[error(transparent)]
+    Oauth(#[from] BrokerError),
+    #[error("{0}")]
+    Route(#[from] BadRoute),
     #[error("no daemon is running; log_level in the configuration tells how much the next one logs")]
     NoDaemon,
     #[error(transparent)]
@@ -163,6 +172,7 @@ fn run(core: &Arc<Core>, command: Command) -> Result<Value, CommandError> {
             tracing::info!(mailbox = %id, "mailbox deleted");
             Ok(json!({ "id": id, "deleted": true }))
         }
+        Command::Oauth(command) => oauth::run(core, command),
     }
 }
 

@@ -9,9 +9,10 @@ use postern_shared::clock::{Clock, SystemClock};
 use postern_shared::crypto::keys::PrivateKey;
 use postern_shared::id::MailboxId;
 use postern_shared::proto::pop3::Reply;
-use postern_shared::proto::sasl::PlainCredentials;
+use postern_shared::proto::sasl::{Credentials, PlainCredentials};
 use tokio::task::spawn_blocking;
 
+use super::elsewhere::{Elsewhere, Relayed};
 use super::maildrop::{Accounts, Entry, Locks, LoginError, Maildrop, Maildrops, ReadError};
 use super::sending::Sending;
 use super::session::{Action, Event, List, LoginRefusal, Session};
@@ -35,10 +36,8 @@ pub struct Settings {
     pub login_deadline: Duration,
     /// What a failed login costs, besides Argon2id.
     pub failure_pause: Duration,
-    /// Passwords checked at once; each takes 64 MiB.
-    pub logins_at_once: usize,
-    /// Logins that may wait for that.
-    pub logins_waiting: usize,
+    /// Where passwords are checked.
+    pub logins: Arc<LoginPool>,
     /// How long who fails must wait.
     pub back_off: BackOff,
     /// What the greeting calls this program.
@@ -53,8 +52,7 @@ impl Default for Settings {
             idle: Duration::from_secs(600),
             login_deadline: Duration::from_secs(180),
             failure_pause: Duration::from_secs(1),
-            logins_at_once: 2,
-            logins_waiting: 100,
+            logins: Arc::default(),
             back_off: BackOff::default(),
             product: "Postern",
             clock: Arc::new(SystemClock::new()),
@@ -71,10 +69,10 @@ struct Shared<A, M> {
     accounts: Arc<A>,
     maildrops: Arc<M>,
     locks: Locks,
-    logins: LoginPool,
     guard: Arc<Mutex<Guard>>,
     refusals: Mutex<Refusals>,
     settings: Settings,
+    elsewhere: Option<Arc<dyn Elsewhere>>,
 }
 
 impl<A, M> Clone for Pop3Server<A, M> {
@@ -86,16 +84,25 @@ impl<A, M> Clone for Pop3Server<A, M> {
 impl<A: Accounts, M: Maildrops> Pop3Server<A, M> {
     /// A server that nobody is connected to.
     pub fn new(accounts: Arc<A>, maildrops: Arc<M>, settings: Settings) -> Self {
-        let logins = LoginPool::new(settings.logins_at_once, settings.logins_waiting);
+        Self::beside(accounts, maildrops, settings, None)
+    }
+
+    /// The same, with a proxy that takes the names with its divider.
+    pub fn beside(
+        accounts: Arc<A>,
+        maildrops: Arc<M>,
+        settings: Settings,
+        elsewhere: Option<Arc<dyn Elsewhere>>,
+    ) -> Self {
         let guard = Arc::new(Mutex::new(Guard::new(settings.back_off)));
         let shared = Shared {
             accounts,
             maildrops,
             locks: Locks::default(),
-            logins,
             guard,
             refusals: Mutex::default(),
             settings,
+            elsewhere,
         };
         Self { shared: Arc::new(shared) }
     }
@@ -108,10 +115,15 @@ impl<A: Accounts, M: Maildrops> Server for Pop3Server<A, M> {
     /// said QUIT), the maildrop is free, the key wiped.
     async fn serve(&self, connection: Connection, door: Door) {
         let peer = connection.peer();
+        let shutdown = door.shutdown.clone();
+        let divider = self.shared.elsewhere.as_ref().map(|elsewhere| elsewhere.divider());
         let mut conversation = Conversation {
             server: &self.shared,
-            session: Session::new(connection.tls().is_some()).called(self.shared.settings.product),
+            session: Session::new(connection.tls().is_some())
+                .called(self.shared.settings.product)
+                .beside_proxy(divider),
             key: None,
+            relayed: None,
             door,
             peer,
             messages_sent: 0,
@@ -121,8 +133,15 @@ impl<A: Accounts, M: Maildrops> Server for Pop3Server<A, M> {
         let wire = Wire::new(connection, patience, Arc::clone(clock));
         let ended = conversation.run(wire).await;
         let sent = conversation.messages_sent;
+        let relayed = conversation.relayed.take();
+        drop(conversation);
         match ended {
-            Ok(()) => tracing::debug!(%peer, sent, "pop3 session ended"),
+            Ok(Some(connection)) => {
+                if let Some(relayed) = relayed {
+                    relayed.run(connection, shutdown).await;
+                }
+            }
+            Ok(None) => tracing::debug!(%peer, sent, "pop3 session ended"),
             Err(End::Peer(error)) => tracing::info!(%peer, %error, sent, "pop3 connection lost"),
             Err(End::Damaged(error)) => {
                 metrics().message_not_served();
@@ -150,13 +169,16 @@ struct Conversation<'s, A, M> {
     server: &'s Shared<A, M>,
     session: Session,
     key: Option<Arc<PrivateKey>>,
+    /// Who goes on with the connection.
+    relayed: Option<Box<dyn Relayed>>,
     door: Door,
     peer: SocketAddr,
     messages_sent: u64,
 }
 
 impl<A: Accounts, M: Maildrops> Conversation<'_, A, M> {
-    async fn run(&mut self, mut wire: Wire) -> Result<(), End> {
+    /// Until the client goes, or the connection is somebody else's.
+    async fn run(&mut self, mut wire: Wire) -> Result<Option<Connection>, End> {
         let mut shutdown = self.door.shutdown.clone();
         let mut actions = Vec::new();
         self.session.greet(&mut actions);
@@ -166,7 +188,8 @@ impl<A: Accounts, M: Maildrops> Conversation<'_, A, M> {
                 let mut reported = Vec::new();
                 for action in actions.drain(..) {
                     wire = match action {
-                        Action::Close => return Ok(wire.close().await?),
+                        Action::Close => return wire.close().await.map(|()| None).map_err(End::Peer),
+                        Action::HandOver => return Ok(Some(wire.into_connection().await?)),
                         Action::StartTls => self.start_tls(wire, &mut reported).await?,
                         action => {
                             self.perform(&mut wire, action, &mut reported).await?;
@@ -184,8 +207,8 @@ impl<A: Accounts, M: Maildrops> Conversation<'_, A, M> {
             match received {
                 Some(Received::Line) => self.session.handle(Event::Line(wire.line()), &mut actions),
                 Some(Received::LineTooLong) => self.session.handle(Event::LineTooLong, &mut actions),
-                Some(Received::End) => return Ok(()),
-                None => return Ok(wire.close().await?),
+                Some(Received::End) => return Ok(None),
+                None => return wire.close().await.map(|()| None).map_err(End::Peer),
             }
         }
     }
@@ -215,6 +238,10 @@ impl<A: Accounts, M: Maildrops> Conversation<'_, A, M> {
                 }
                 self.session.handle(Event::Login(outcome), reported);
             }
+            Action::LogInElsewhere(credentials) => {
+                let outcome = self.log_in_elsewhere(credentials).await;
+                self.session.handle(Event::Elsewhere(outcome), reported);
+            }
             Action::Pause => tokio::time::sleep(self.server.settings.failure_pause).await,
             Action::Delete(mailbox, messages) => {
                 let outcome = self.server.maildrops.delete(mailbox, &messages).await;
@@ -229,7 +256,7 @@ impl<A: Accounts, M: Maildrops> Conversation<'_, A, M> {
                 self.session.handle(Event::Deleted(outcome), reported);
             }
             // Done where the wire is owned.
-            Action::StartTls | Action::Close => {}
+            Action::StartTls | Action::HandOver | Action::Close => {}
         }
         Ok(())
     }
@@ -278,6 +305,14 @@ impl<A: Accounts, M: Maildrops> Conversation<'_, A, M> {
         }
     }
 
+    async fn log_in_elsewhere(&mut self, credentials: Credentials) -> Result<(), Reply> {
+        let Some(elsewhere) = &self.server.elsewhere else {
+            return Err(LoginRefusal::Denied(LoginError::Temporary).reply());
+        };
+        self.relayed = Some(elsewhere.log_in(&self.door, self.peer, credentials).await?);
+        Ok(())
+    }
+
     /// What was checked is told each time, for there is an end to it; what was refused unchecked is counted.
     fn log_refusal(&self, user: &str, refusal: LoginRefusal) {
         let peer = self.peer;
@@ -311,7 +346,7 @@ impl<A: Accounts, M: Maildrops> Conversation<'_, A, M> {
         let known = lock(&server.guard).knows(attempt);
         let accounts = Arc::clone(&server.accounts);
         let (guard, clock) = (Arc::clone(&server.guard), Arc::clone(&server.settings.clock));
-        let checked = server.logins.run(known, move || {
+        let checked = server.settings.logins.run(known, move || {
             if must_wait() {
                 return Err(LoginRefusal::MustWait);
             }

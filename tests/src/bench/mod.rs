@@ -4,22 +4,22 @@
 //! |---|---|
 //! | [`intake`] | SMTP intake: ours, Postfix's hold queue, a raw group commit |
 //! | [`download`] | POP3S download: ours and Dovecot |
+//! | [`proxy`] | mail clients through the recording proxy and straight to the same servers |
 //! | [`memory`] | what the gateway's process takes |
 //! | [`scale`] | whether cost grows with what waits |
 //! | [`load`], [`reader`] | the generator of SMTP load, the raw POP3 reader |
 //! | [`raw_disk`] | what the disk does without any mail program |
-//! | [`dovecot`] | a Dovecot of its own |
 //!
 //! Promises
 //! - Every figure is measured in rounds in which the peers take turns, so that drift of the machine meets all of them.
 //! - All data is on one disk, below the directory of [`Plan::dir`].
 //! - A peer that is missing is named, never silently left out.
 
-pub mod dovecot;
 pub mod download;
 pub mod intake;
 pub mod load;
 pub mod memory;
+pub mod proxy;
 pub mod raw_disk;
 pub mod reader;
 pub mod scale;
