@@ -272,8 +272,9 @@ impl Desk<'_> {
     }
 }
 
-/// What the authority says of the first name that it could not validate, else of the order.
+/// What the authority says of the names that it could not validate, else of the order.
 async fn why_invalid(order: &mut Order, step: &str) -> AcmeError {
+    let mut why: Option<AcmeError> = None;
     let mut authorizations = order.authorizations();
     while let Some(Ok(mut authorization)) = authorizations.next().await {
         let name = authorization.identifier().to_string();
@@ -281,8 +282,15 @@ async fn why_invalid(order: &mut Order, step: &str) -> AcmeError {
         let _ = authorization.refresh().await;
         if let Some(problem) = authorization.challenges.iter().find_map(|challenge| challenge.error.as_ref())
         {
-            return AcmeError::refused(&name, problem);
+            let of_name = AcmeError::refused(&name, problem);
+            why = Some(match why {
+                Some(first) => first.and(&of_name),
+                None => of_name,
+            });
         }
+    }
+    if let Some(why) = why {
+        return why;
     }
     match &order.state().error {
         Some(problem) => AcmeError::refused(step, problem),

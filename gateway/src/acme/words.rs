@@ -77,6 +77,14 @@ impl AcmeError {
         Self::Refused { step: step.to_owned(), kind, words: shown(&words) }
     }
 
+    /// The same with what is said of another name.
+    pub(super) fn and(mut self, other: &Self) -> Self {
+        if let (Self::Refused { words, .. }, Self::Refused { step, words: more, .. }) = (&mut self, other) {
+            words.push_str(&shown(&format!("; {step}: {more}")));
+        }
+        self
+    }
+
     /// Whether the authority was not there or had trouble of its own: that says nothing about us.
     pub(super) fn is_the_authoritys(&self) -> bool {
         match self {

@@ -39,7 +39,7 @@ pub(super) fn check_shown(
     fingerprint: &str,
     now: UnixMillis,
 ) -> Finding {
-    let (mut good, mut trouble) = (Vec::new(), Vec::new());
+    let (mut good, mut trouble, mut doubt) = (Vec::new(), Vec::new(), None);
     for Probe { name, address, shown } in probes {
         let Ok(Some(shown)) = shown else { continue };
         let found = format!("sha256:{}", shown.fingerprint);
@@ -50,8 +50,11 @@ pub(super) fn check_shown(
             Some(leaf) if now < leaf.not_before => {
                 Some(format!("it is not valid before {}", leaf.not_before))
             }
+            // Whoever pins it looks at no name.
             Some(leaf) if settings.tls != Tls::SelfSigned && !leaf.covers(&settings.host_name) => {
-                Some(format!("it is for {}, not for {}", leaf.names.join(", "), settings.host_name))
+                let names = leaf.names.join(", ");
+                doubt = Some(format!("it is for {names}, not for host_name {}", settings.host_name));
+                None
             }
             Some(_) => None,
         };
@@ -60,12 +63,19 @@ pub(super) fn check_shown(
             Some(wrong) => trouble.push(format!("{name} {address}: {wrong}")),
         }
     }
-    if trouble.is_empty() {
-        return Finding::ok(SHOWN, format!("{fingerprint} at {}", good.join(", ")));
+    if !trouble.is_empty() {
+        let advice =
+            "is something between here and the gateway, a proxy or another program? Else restart the daemon";
+        return Finding::fail(SHOWN, trouble.join("; "), advice);
     }
-    let advice =
-        "is something between here and the gateway, a proxy or another program? Else restart the daemon";
-    Finding::fail(SHOWN, trouble.join("; "), advice)
+    let found = format!("{fingerprint} at {}", good.join(", "));
+    match doubt {
+        None => Finding::ok(SHOWN, found),
+        Some(doubt) => {
+            let advice = "clients that verify refuse it: get a certificate for host_name";
+            Finding::warn(SHOWN, format!("{found}; {doubt}"), advice)
+        }
+    }
 }
 
 /// Whether an authority's challenges come here, as far as that can be seen from here.
@@ -114,4 +124,43 @@ fn free(settings: &Settings) -> Finding {
         return Finding::ok(CHECK, "no daemon runs, and all its ports are free");
     }
     Finding::fail(CHECK, trouble.join("; "), "or change the address in [listen]")
+}
+
+#[cfg(test)]
+mod tests {
+    use postern_shared::crypto::digest::sha256;
+    use postern_shared::disk::RealDisk;
+    use postern_shared::tls::server::Leaf;
+
+    use super::super::Verdict;
+    use super::super::probe::Shown;
+    use super::*;
+
+    const NOW: UnixMillis = UnixMillis(1_800_000_000_000);
+
+    fn probe(names: &[&str], not_after: UnixMillis) -> Probe {
+        let names = names.iter().map(|name| (*name).to_owned()).collect();
+        let leaf = Leaf { names, not_before: UnixMillis(NOW.0 - 1000), not_after };
+        let shown = Shown { fingerprint: sha256(b"a certificate"), leaf: Some(leaf) };
+        Probe { name: "smtp".into(), address: ([127, 0, 0, 1], 25).into(), shown: Ok(Some(shown)) }
+    }
+
+    #[test]
+    fn what_a_port_shows_is_judged() {
+        let host = [("POSTERN_GATEWAY__HOST_NAME".to_owned(), "gateway.example.com".to_owned())];
+        let settings = Settings { tls: Tls::Imported, ..Settings::load(&RealDisk, None, host).unwrap() };
+        let right = format!("sha256:{}", sha256(b"a certificate"));
+        let later = NOW.plus(Duration::from_secs(1000));
+        let judged = |probe: Probe, fingerprint: &str| {
+            let finding = check_shown(&settings, &[probe], fingerprint, NOW);
+            (finding.verdict, finding.found)
+        };
+        assert_eq!(judged(probe(&["gateway.example.com"], later), &right).0, Verdict::Ok);
+        let (verdict, found) = judged(probe(&["gateway.example.com"], later), "sha256:00");
+        assert!(verdict == Verdict::Fail && found.contains("not sha256:00"), "{found}");
+        let (verdict, found) = judged(probe(&["gateway.example.com"], NOW), &right);
+        assert!(verdict == Verdict::Fail && found.contains("it expired on"), "{found}");
+        let (verdict, found) = judged(probe(&["other.example.com"], later), &right);
+        assert!(verdict == Verdict::Warn && found.contains("not for host_name"), "{found}");
+    }
 }
