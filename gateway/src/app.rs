@@ -19,6 +19,9 @@ use crate::proxy::oauth::{Broker, BrokerError, Deadlines};
 use crate::settings::Settings;
 use crate::spool::{self, SegmentSpool, Spool, SpoolError};
 
+/// Short enough that a message is hardly ever called unconfirmed after a crash, long enough for others to come.
+const CONFIRM_DELAY: Duration = Duration::from_millis(20);
+
 /// Everything but the listeners: what commands and sessions work on. Holds the data directory's lock.
 #[derive(Debug)]
 pub struct Core {
@@ -84,7 +87,7 @@ impl Core {
             Arc::clone(&disk),
             Arc::clone(&clock),
             &dir.join("spool"),
-            spool::Settings::default(),
+            spool::Settings { confirm_delay: CONFIRM_DELAY, ..spool::Settings::default() },
         )?;
         let oauth = Broker::load(
             Arc::clone(&disk),

@@ -8,6 +8,7 @@
 //! | [`foreign`] | how to run programs of others, and to skip a test aloud when one or the corpus is missing |
 //! | [`upstream`] | Postfix, Dovecot and Exim, each an instance of its own, and certificates for them |
 //! | [`clients`] | mail clients of others, each sending or fetching once |
+//! | [`provider`] | servers, the gateway before them, and what it recorded |
 //! | [`east`] | hostile servers by the scripts of EAST |
 //! | [`mod@bench`] | the measures of `make bench` |
 //! | [`oauth_provider`] | an OAuth provider, and a person who consents there |
@@ -33,6 +34,7 @@ pub mod pebble;
 pub mod pop3;
 pub mod program;
 pub mod prometheus;
+pub mod provider;
 pub mod smtp;
 pub mod upstream;
 mod wire;

@@ -11,7 +11,7 @@ use postern_shared::crypto::digest::sha256;
 use postern_shared::proto::sasl::{Credentials, PlainCredentials};
 use postern_shared::tls::server::Leaf;
 use secrecy::SecretString;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::args::ProxyTest;
 use super::doctor::{Finding, Verdict, line};
@@ -138,17 +138,17 @@ async fn go(
     findings.push(secured(&link, target));
     findings.push(Finding::ok(CAPABILITIES, offered));
     link.close().await;
-    if is_bound(settings, route) {
-        let found = "not tried: the account is bound, and its proxy password is for this gateway alone";
-        let advice = "let the mail client log in through the gateway; the log tells what the provider says";
-        findings.push(Finding::warn(LOGIN, found, advice));
-        return Ok(());
-    }
     let Some(password) = password else {
         let advice = "give a password (--password-file, or on standard input) to try it";
         findings.push(Finding::warn(LOGIN, "not tried: no password was given", advice));
         return Ok(());
     };
+    if is_bound(settings, route) {
+        let advice = "log in through the gateway to try it; `oauth list` shows the bindings";
+        let found = "not tried: the account is bound, and no server gets a proxy password";
+        findings.push(Finding::warn(LOGIN, found, advice));
+        return Ok(());
+    }
     let plain = PlainCredentials { user: route.account.user.clone(), password };
     let identity = Identity::new(Credentials::Password(plain), None)
         .map_err(|error| Finding::fail(LOGIN, error.to_string(), "check user name and password"))?;
@@ -161,13 +161,15 @@ async fn go(
     Ok(())
 }
 
-/// Whether the account's password may be a proxy password, which goes to no server. Who cannot know takes it for one.
+/// Whether the account's password is a proxy password; also when nobody can tell.
 fn is_bound(settings: &Settings, route: &Route) -> bool {
-    let account = route.account.to_string().to_ascii_lowercase();
+    let account = route.account.to_string();
+    let is_its = |row: &Value| {
+        let bound = row["account"].as_str().is_some_and(|bound| bound.eq_ignore_ascii_case(&account));
+        bound || row["damaged"].is_string()
+    };
     let bindings = super::answer(settings, &Command::Oauth(oauth::Command::List));
-    bindings.map_or(true, |list| {
-        list.as_array().into_iter().flatten().any(|binding| binding["account"] == account.as_str())
-    })
+    bindings.map_or(true, |rows| rows.as_array().into_iter().flatten().any(is_its))
 }
 
 fn listeners(settings: &Settings) -> Vec<SocketAddr> {

@@ -1,11 +1,15 @@
 //! Does what the relay says: two connections, one intake.
 
+use std::future::poll_fn;
 use std::io;
+use std::task::Poll;
 use std::time::Duration;
 
 use postern_shared::clock::{Clock, Moment};
 use postern_shared::proto::mime::trace::Normalised;
 use postern_shared::shutdown::Shutdown;
+use tokio::task::JoinSet;
+use tracing::Instrument as _;
 
 use super::relay::{Action, Awaited, Event, Relay};
 use crate::intake::{Envelope, Incoming, Intake, IntakeError, Origin, Prepared as _, Provenance, Proxied};
@@ -47,6 +51,8 @@ pub(super) struct Driver<'d, I: Intake> {
 pub(super) struct Hands<I: Intake> {
     incoming: Option<I::Incoming>,
     prepared: Option<PreparedOf<I>>,
+    /// Marks of copies on their way to the disk.
+    confirming: JoinSet<()>,
     /// Why the intake no longer holds a message that is to be stored in the same breath.
     failure: Option<IntakeError>,
     to_client: Vec<u8>,
@@ -62,6 +68,7 @@ impl<I: Intake> Default for Hands<I> {
         Self {
             incoming: None,
             prepared: None,
+            confirming: JoinSet::new(),
             failure: None,
             to_client: Vec::new(),
             to_server: Vec::new(),
@@ -108,6 +115,7 @@ impl<I: Intake> Driver<'_, I> {
             server.close().await;
         }
         self.client.close().await;
+        while self.hands.confirming.join_next().await.is_some() {}
     }
 
     fn hear_server(&mut self, actions: &mut Vec<Action>) -> bool {
@@ -226,7 +234,11 @@ impl<I: Intake> Driver<'_, I> {
                 }
             }
             Action::Server(octets) => {
-                self.hands.to_server.extend(octets);
+                if self.hands.to_server.is_empty() {
+                    self.hands.to_server = octets;
+                } else {
+                    self.hands.to_server.extend(octets);
+                }
                 if self.hands.to_server.len() >= OUTPUT_OCTETS && self.flush_server().await.is_err() {
                     self.server = None;
                     self.relay.handle(Event::ServerGone, more);
@@ -326,12 +338,21 @@ impl<I: Intake> Driver<'_, I> {
         let Proxied { account, server, .. } = &self.proxied;
         metrics().proxied(ProxyProtocol::Smtp, monitoring::Proxied::Recorded);
         metrics().proxy.account_message(account);
-        match prepared.confirm().await {
-            Ok(id) => tracing::info!(%account, %server, %id, "message sent, copy on disk"),
-            // The server has it, so the client must not send it again.
-            Err(error) => {
-                tracing::error!(%account, %server, %error, "message sent; its copy stays unconfirmed");
+        let (account, server) = (account.clone(), server.clone());
+        let mut confirmed = Box::pin(async move {
+            match prepared.confirm().await {
+                Ok(id) => tracing::info!(%account, %server, %id, "message sent, copy on disk"),
+                // The server has it, so the client must not send it again.
+                Err(error) => {
+                    tracing::error!(%account, %server, %error, "message sent; its copy stays unconfirmed");
+                }
             }
+        });
+        // The copy is on disk, and the client need not wait until its mark is as well; that is on its way from here on.
+        let done = poll_fn(|cx| Poll::Ready(confirmed.as_mut().poll(cx).is_ready())).await;
+        if !done {
+            while self.hands.confirming.try_join_next().is_some() {}
+            self.hands.confirming.spawn(confirmed.in_current_span());
         }
     }
 

@@ -14,14 +14,15 @@
 //! content          ──▶  sealed as it comes        ──▶    content, without its end
 //! end of data      ──▶  copy on disk, "prepared"
 //!                                                 ──▶    end of data
-//!                       copy confirmed on disk    ◀──    250
+//!                       copy confirmed            ◀──    250
 //!                  ◀──  250
 //! ```
 //!
 //! Promises
-//! - The server gets the end of a message only behind a copy that would survive a power cut. A 2xx of the server is passed on
-//!   once the copy is confirmed (should our disk fail at that moment, it stays, marked unconfirmed); its refusal, once the
-//!   copy is gone; and where nobody knows what the server did, the copy stays, marked, and the client is told so.
+//! - The server gets the end of a message only behind a copy that would survive a power cut. Behind a 2xx of the server the
+//!   copy counts; that it does is on disk within a moment (`spool`'s `confirm_delay`), for which the client does not wait: a
+//!   crash in that moment, or a disk that fails, leaves the copy marked unconfirmed. A refusal is passed on once the copy is
+//!   gone; and where nobody knows what the server did, the copy stays, marked, and the client is told so.
 //! - What was refused, or left halfway by either side or by us, leaves no copy and is never ended at the server: the
 //!   connection is cut instead, for octets sent cannot be called back.
 //! - The envelope of a copy names the recipients that the server took, and no others.

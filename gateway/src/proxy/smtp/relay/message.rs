@@ -79,9 +79,9 @@ impl Relay {
         }
         self.opening = Some(Opening::Chunk { octets, last });
         if self.sends_chunks() {
-            self.begin(actions)
+            self.begin(actions);
         } else {
-            self.ask(Asked::Data, "DATA\r\n".into(), actions)
+            self.ask(Asked::Data, "DATA\r\n".into(), actions);
         }
     }
 

@@ -307,7 +307,7 @@ impl Relay {
             Event::Prepared(result) => self.prepared(result, actions),
             Event::Confirmed | Event::Discarded => self.decided(),
             Event::ServerGone => {
-                self.lose_server("The connection with your provider's server was lost", actions)
+                self.lose_server("The connection with your provider's server was lost", actions);
             }
             Event::ServerSilent => self.lose_server("Your provider's server took too long", actions),
             Event::ClientGone => {
@@ -315,7 +315,7 @@ impl Relay {
                 self.lose_client(Reply::new(421, "4.4.2", "The client is gone"), actions);
             }
             Event::Idle => {
-                self.lose_client(Reply::new(421, "4.4.2", "Too slow, or nothing came for too long"), actions)
+                self.lose_client(Reply::new(421, "4.4.2", "Too slow, or nothing came for too long"), actions);
             }
             Event::Shutdown => self.stopping = true,
         }
