@@ -12,6 +12,7 @@ use postern_shared::id::MessageIds;
 use postern_shared::telemetry::log_level;
 use serde_json::{Value, json};
 
+use crate::certificate::Keeper;
 use crate::mailbox::{MailboxError, Registry};
 use crate::monitoring::metrics;
 use crate::proxy::oauth::{Broker, BrokerError, Deadlines};
@@ -40,6 +41,8 @@ pub struct Core {
     pub disk: Arc<dyn Disk>,
     /// Where the daemon listens, by listener, once it does.
     pub listening: OnceLock<Value>,
+    /// The certificate that the daemon serves, once it does.
+    pub keeper: OnceLock<Arc<Keeper>>,
     /// When it was opened, on both clocks.
     started: (Moment, UnixMillis),
     _lock: DiskLock,
@@ -97,8 +100,21 @@ impl Core {
         let ids = Arc::new(MessageIds::default());
         spool.newest().into_iter().for_each(|newest| ids.at_least(newest));
         let (registry, spool, oauth) = (Arc::new(registry), Arc::new(spool), Arc::new(oauth));
-        let (listening, started) = (OnceLock::new(), (clock.moment(), clock.wall()));
-        Ok(Self { settings, registry, spool, oauth, ids, clock, disk, listening, started, _lock: lock })
+        let (listening, keeper) = (OnceLock::new(), OnceLock::new());
+        let started = (clock.moment(), clock.wall());
+        Ok(Self {
+            settings,
+            registry,
+            spool,
+            oauth,
+            ids,
+            clock,
+            disk,
+            listening,
+            keeper,
+            started,
+            _lock: lock,
+        })
     }
 
     /// How long it has been open.

@@ -6,6 +6,7 @@ mod authentication;
 mod limits;
 mod oauth;
 mod proxy;
+mod tls;
 
 use std::path::{Path, PathBuf};
 
@@ -20,6 +21,8 @@ pub use limits::Limits;
 use limits::RawLimits;
 use proxy::RawProxy;
 pub use proxy::{OnRecordingFailure, ProxySettings};
+pub use tls::{Acme, Tls};
+use tls::{RawAcme, RawTls};
 
 use crate::proxy::oauth::Provider;
 
@@ -47,6 +50,8 @@ pub struct Settings {
     pub listen: Listen,
     /// What to serve TLS with.
     pub tls: Tls,
+    /// Which authority to ask for a certificate, when one is wanted.
+    pub acme: Acme,
     /// Whether greetings tell the version.
     pub banner_version: bool,
     /// How much, how many, how often, how long.
@@ -76,6 +81,8 @@ pub struct Listen {
     pub pop3s: ListenAddresses,
     /// Metrics and health over HTTP, in clear and for everybody who can connect.
     pub metrics: ListenAddresses,
+    /// Answers to an authority's challenges (ACME HTTP-01), open when there is one.
+    pub http01: ListenAddresses,
 }
 
 /// Where log lines go, and what becomes of them.
@@ -87,20 +94,6 @@ pub struct Log {
     pub rotation: Rotation,
     /// How many closed ones are kept.
     pub keep: usize,
-}
-
-/// What to serve TLS with.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Tls {
-    /// A certificate made at first start.
-    SelfSigned,
-    /// PEM files.
-    Files {
-        /// The chain, leaf first.
-        certificate: PathBuf,
-        /// The private key.
-        key: PathBuf,
-    },
 }
 
 /// Why the settings cannot be used.
@@ -143,7 +136,7 @@ struct Raw {
     tls: RawTls,
     limits: RawLimits,
     authentication: RawAuthentication,
-    acme: Option<toml::Table>,
+    acme: RawAcme,
     proxy: RawProxy,
 }
 
@@ -182,24 +175,6 @@ enum NamedRotation {
     Daily,
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct RawTls {
-    mode: RawTlsMode,
-    certificate: Option<PathBuf>,
-    key: Option<PathBuf>,
-}
-
-#[derive(Debug, Default, Clone, Copy, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum RawTlsMode {
-    #[default]
-    SelfSigned,
-    Files,
-    Pkcs12,
-    Acme,
-}
-
 impl Settings {
     /// What greetings call this program: its name, and its version only when the operator says so.
     pub fn product(&self) -> &'static str {
@@ -236,14 +211,12 @@ impl Raw {
             Some(domain) => checked_domain("email_domain", &domain)?,
             None => host_name.clone(),
         };
-        let without_effect = [
-            ("listen.console", self.listen.console.is_some_and(|listen| !listen.0.is_empty())),
-            ("listen.http01", self.listen.http01.is_some_and(|listen| !listen.0.is_empty())),
-            ("acme", self.acme.is_some()),
-        ];
+        let without_effect =
+            [("listen.console", self.listen.console.is_some_and(|listen| !listen.0.is_empty()))];
         let on = |addresses: Option<ListenAddresses>, port: u16| {
             addresses.unwrap_or_else(|| ListenAddresses(vec![([0, 0, 0, 0], port).into()]))
         };
+        let acme = self.acme.check(&host_name)?;
         Ok(Settings {
             email_domain,
             host_name,
@@ -258,8 +231,10 @@ impl Raw {
                 pop3: on(self.listen.pop3, 110),
                 pop3s: on(self.listen.pop3s, 995),
                 metrics: self.listen.metrics.unwrap_or_default(),
+                http01: on(self.listen.http01, 80),
             },
-            tls: self.tls.check()?,
+            tls: self.tls.check(&acme)?,
+            acme,
             banner_version: self.banner_version,
             limits: self.limits.check()?,
             authentication: self.authentication.check()?,
@@ -282,22 +257,6 @@ impl RawLog {
         };
         let keep = at_least("log.keep", 1, self.keep)?.unwrap_or(10);
         Ok(Log { file: self.file, rotation, keep })
-    }
-}
-
-impl RawTls {
-    fn check(self) -> Result<Tls, Wrong> {
-        match (self.mode, self.certificate, self.key) {
-            (RawTlsMode::SelfSigned, None, None) => Ok(Tls::SelfSigned),
-            (RawTlsMode::SelfSigned, ..) => {
-                Err(("tls.mode", "certificate and key are for mode = \"files\"".into()))
-            }
-            (RawTlsMode::Files, Some(certificate), Some(key)) => Ok(Tls::Files { certificate, key }),
-            (RawTlsMode::Files, ..) => Err(("tls.mode", "mode \"files\" needs certificate and key".into())),
-            (RawTlsMode::Pkcs12 | RawTlsMode::Acme, ..) => {
-                Err(("tls.mode", "this version knows \"self-signed\" and \"files\"".into()))
-            }
-        }
     }
 }
 
@@ -378,7 +337,8 @@ mod tests {
         let error = |text: &str| load_text(text, &[]).unwrap_err().to_string();
         assert!(error("email_domain = 'a b'").contains("key \"email_domain\""));
         assert!(error("[tls]\nmode = 'files'").contains("needs certificate and key"));
-        assert!(error("[tls]\nmode = 'acme'").contains("this version knows"));
+        assert!(error("[tls]\nmode = 'acme'").contains("key \"acme.accept_terms\""));
+        assert!(error("[acme]\ndirectory_url = 'x'").contains("key \"acme.directory_url\""));
         assert!(error("[authentication]\nmemory = '1 KiB'").contains("key \"authentication.memory\""));
         assert!(error("[proxy]\ndivider = '@'").contains("key \"proxy.divider\""));
         assert!(error("[proxy]\ndivider = '%%'").contains("not one character"));
@@ -411,8 +371,8 @@ mod tests {
 
     #[test]
     fn keys_of_later_versions_are_told_apart_from_mistakes() {
-        let settings = load_text("[acme]\ncontact = 'a@b'\n[listen]\nconsole = ':8450'", &[]).unwrap();
-        assert_eq!(settings.without_effect, ["listen.console", "acme"]);
+        let settings = load_text("[listen]\nconsole = ':8450'", &[]).unwrap();
+        assert_eq!(settings.without_effect, ["listen.console"]);
         assert!(load_text("[listen]\nconsole = []", &[]).unwrap().without_effect.is_empty());
     }
 }

@@ -13,6 +13,7 @@
 //! | [`mod@bench`] | the measures of `make bench` |
 //! | [`oauth_provider`] | an OAuth provider, and a person who consents there |
 //! | [`fuzz`] | what is fuzzed: by cargo-fuzz, and shortly by `make test` |
+//! | [`pebble`] | an authority for certificates |
 //! | [`prometheus`] | a scrape, read strictly |
 //! | [`messages`] | messages and journal reports for demo and tests |
 
@@ -29,6 +30,7 @@ pub mod foreign;
 pub mod fuzz;
 pub mod messages;
 pub mod oauth_provider;
+pub mod pebble;
 pub mod pop3;
 pub mod program;
 pub mod prometheus;

@@ -166,6 +166,11 @@ impl Program {
         Ok(daemon.wait()?)
     }
 
+    /// Sends the daemon a signal by its name.
+    pub fn signal(&self, name: &str) -> Result<()> {
+        signal(self.daemon.as_ref().context("no daemon")?, name)
+    }
+
     /// Ends the daemon as a power cut would (SIGKILL).
     pub fn kill(&mut self) -> Result<()> {
         let mut daemon = self.daemon.take().context("no daemon")?;

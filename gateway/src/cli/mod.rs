@@ -3,6 +3,7 @@
 //! Results go to standard output, everything else to standard error. Exit codes: 0 done, 1 failed, 2 wrong usage.
 
 mod args;
+mod certificate;
 mod doctor;
 mod oauth;
 mod output;
@@ -25,8 +26,7 @@ use postern_shared::telemetry::{LogFile, start_log_to};
 use serde_json::Value;
 
 pub use args::Args;
-use args::{CertificateAction, MailboxAction, ProxyAction, Task};
-pub(crate) use setup::identity;
+use args::{MailboxAction, ProxyAction, Task};
 
 use crate::app::{Core, StartError};
 use crate::command::{Command, execute};
@@ -53,9 +53,7 @@ pub fn run() -> Result<()> {
         }
         Task::Mailbox { action } => mailbox(settings, action, args.json),
         Task::Oauth { action } => oauth::run(&settings, action, args.json),
-        Task::Certificate { action: CertificateAction::Show } => {
-            setup::show_certificate(&settings, args.json)
-        }
+        Task::Certificate { action } => certificate::run(&settings, action, args.json),
         Task::Proxy { action: ProxyAction::Test(test) } => proxy::test(&settings, &test, args.json),
         Task::Init { .. } | Task::RecoveryKey { .. } => Ok(()),
     }

@@ -3,6 +3,7 @@
 //! A [`Command`] travels as JSON over the control socket when a daemon runs, and is executed on the spot when none
 //! does; [`execute`] is the same code either way.
 
+mod certificate;
 pub mod oauth;
 
 use std::sync::Arc;
@@ -10,14 +11,19 @@ use std::sync::Arc;
 use postern_shared::crypto::keys::PublicKey;
 use postern_shared::id::MailboxId;
 use postern_shared::telemetry::{Level, log_level, set_log_level};
+use postern_shared::tls::server::{Bundle, IdentityError};
 use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+pub use certificate::execute_waiting;
+
 use crate::app::Core;
+use crate::certificate::{ChangeError, import, self_signed};
 use crate::mailbox::{Edit, Mailbox, MailboxError, PolicyEdit};
 use crate::proxy::BadRoute;
 use crate::proxy::oauth::BrokerError;
+use crate::settings::Tls;
 
 /// A command.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -66,6 +72,25 @@ pub enum Command {
         /// Which.
         id: MailboxId,
     },
+    /// The certificate that is served.
+    CertificateShow,
+    /// Makes a self-signed certificate.
+    CertificateSelfSigned {
+        /// Its names; the gateway's own when there are none.
+        names: Vec<String>,
+        /// Whether one that is there, and pinned perhaps, is replaced.
+        force: bool,
+    },
+    /// Stores a certificate with its key.
+    CertificateImport {
+        /// Both.
+        bundle: Bundle,
+    },
+    /// Asks the authority for a certificate now; see [`execute_waiting`].
+    CertificateAcme {
+        /// Whether a rehearsal is all.
+        staging_only: bool,
+    },
     /// OAuth bindings.
     Oauth(oauth::Command),
 }
@@ -87,6 +112,14 @@ enum CommandError {
     Route(#[from] BadRoute),
     #[error("no daemon is running; log_level in the configuration tells how much the next one logs")]
     NoDaemon,
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    #[error("{0}; bring one with: postern-gateway certificate import FILE")]
+    NotImported(IdentityError),
+    #[error(transparent)]
+    Certificate(#[from] ChangeError),
+    #[error("an authority can only be waited for")]
+    MustWait,
     #[error("the recovery key is not a public key as `recovery-key generate` prints it")]
     BadRecoveryKey,
 }
@@ -127,6 +160,13 @@ fn run(core: &Arc<Core>, command: Command) -> Result<Value, CommandError> {
             tracing::info!(mailbox = %id, "mailbox password reset");
             Ok(with_password(core, &mailbox, password.expose_secret()))
         }
+        Command::CertificateShow => match certificate::show(core) {
+            Err(error) if core.settings.tls == Tls::Imported => Err(CommandError::NotImported(error)),
+            shown => Ok(shown?),
+        },
+        Command::CertificateSelfSigned { names, force } => Ok(self_signed(core, &names, force)?),
+        Command::CertificateImport { bundle } => Ok(import(core, &bundle)?),
+        Command::CertificateAcme { .. } => Err(CommandError::MustWait),
         Command::MailboxDelete { id } => {
             registry.delete(id, waiting(id))?;
             tracing::info!(mailbox = %id, "mailbox deleted");
