@@ -103,6 +103,7 @@ impl<I: Intake> Driver<'_, I> {
             }
             let event = match self.flush().await {
                 Some(event) => Some(event),
+                None if self.waits_for_nobody() => break,
                 None => self.wait(&mut shutdown).await,
             };
             if let Some(event) = event {
@@ -110,6 +111,8 @@ impl<I: Intake> Driver<'_, I> {
                 self.relay.handle(event, &mut actions);
             }
         }
+        // One that is not decided on by now.
+        self.keep();
         let _ = self.flush().await;
         if let Some(server) = self.server {
             server.close().await;
@@ -152,6 +155,11 @@ impl<I: Intake> Driver<'_, I> {
             return Ok(());
         }
         self.client.send(&octets).await
+    }
+
+    /// Whether neither side can bring the session on; it would never end.
+    fn waits_for_nobody(&self) -> bool {
+        self.server.is_none() && !self.relay.wants_client() && self.relay.awaited().is_none()
     }
 
     /// Waits for either side; `None` when octets came.

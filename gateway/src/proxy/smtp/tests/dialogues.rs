@@ -16,7 +16,7 @@
 //! severed | closed                the connection with the server is cut; both are closed
 //! the server is gone | the server is silent | the client is gone | the client is idle | shutdown
 //! confirmed: text                 the next copy is confirmed, envelope first: <from> -> to, to | content
-//! discarded: text, unconfirmed: text      or that became of it
+//! discarded: text, unconfirmed: text      or that became of it; a trailing … here too
 //! ```
 //!
 //! Escapes are those of the dialogues of the SMTP receiver.
@@ -107,7 +107,7 @@ fn run(path: &Path, text: &str, octet_by_octet: bool) {
                 };
                 assert_eq!(copy.fate, fate, "{place}");
                 let lossy = |octets: &[u8]| String::from_utf8_lossy(octets).into_owned();
-                assert_eq!(lossy(&shown(copy)), lossy(&unescape(rest)), "{place}");
+                matches(&lossy(&shown(copy)), &lossy(&unescape(rest)), &place);
                 copies += 1;
             }
             _ => {
