@@ -257,14 +257,13 @@ impl Relay {
     /// A message that is refused has come to the end of its content, or of a chunk: the transaction is over.
     pub(super) fn end_refused(&mut self, actions: &mut Vec<Action>) {
         let Some(message) = self.message.take() else { return };
-        let began = message.outflow.is_some();
         if let Some(reply) = message.refused {
             self.say(reply);
         }
         if self.severed {
             self.leave(given_up());
-        } else if began {
-            self.transaction = None;
+        } else if self.transaction.take().is_some() {
+            // Also when none of it was sent: a chunk that follows is no message of its own (RFC 3030 §2).
             self.ask(Asked::OurRset, "RSET\r\n".into(), actions);
         }
     }
