@@ -172,6 +172,8 @@ pub struct Relay {
     asked: usize,
     /// Counts answers, for deadlines.
     answered: u64,
+    /// The client has said EHLO behind its login, and knows what the server can do.
+    greeted: bool,
     transactions: u64,
     transaction: Option<Transaction>,
     opening: Option<Opening>,
@@ -202,6 +204,7 @@ impl Relay {
             due: VecDeque::new(),
             asked: 0,
             answered: 0,
+            greeted: false,
             transactions: 0,
             transaction: None,
             opening: None,
