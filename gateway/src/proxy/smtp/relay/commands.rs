@@ -200,7 +200,9 @@ impl Relay {
         };
         let written = to.written;
         let octets = transaction.recipient_octets + written.len();
-        let refusal = if !written.is_ascii() && !transaction.smtputf8 {
+        // RFC 6531 §3.4, RFC 6533 §3.
+        let is_ascii = written.is_ascii() && parameters.orcpt.as_deref().is_none_or(str::is_ascii);
+        let refusal = if !is_ascii && !transaction.smtputf8 {
             Reply::new(553, "5.6.7", "Only ASCII without SMTPUTF8")
         } else if !parameters.is_empty() && !self.settings.extensions.dsn {
             Reply::new(555, "5.5.4", "Your provider's server does not take NOTIFY and ORCPT")
