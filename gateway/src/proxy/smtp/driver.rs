@@ -113,7 +113,9 @@ impl<I: Intake> Driver<'_, I> {
         }
         // One that is not decided on by now.
         self.keep();
-        let _ = self.flush().await;
+        // Whatever became of the server, the client gets what it is owed.
+        let _ = self.flush_client().await;
+        let _ = self.flush_server().await;
         if let Some(server) = self.server {
             server.close().await;
         }
@@ -128,17 +130,25 @@ impl<I: Intake> Driver<'_, I> {
         used > 0
     }
 
-    /// Sends what waits to be sent; an event when one side does not take it.
+    /// Sends what waits to be sent; an event when one side does not take it. The client first: a server that takes nothing
+    /// more must not keep it from its answers.
     async fn flush(&mut self) -> Option<Event> {
+        if self.flush_client().await.is_err() {
+            return Some(Event::ClientGone);
+        }
         if let Err(error) = self.flush_server().await {
             tracing::warn!(account = %self.proxied.account, server = %self.proxied.server, %error,
                 "the server takes nothing more");
             return Some(Event::ServerGone);
         }
-        if self.flush_client().await.is_err() {
-            return Some(Event::ClientGone);
-        }
         None
+    }
+
+    async fn pay_client(&mut self, more: &mut Vec<Action>) {
+        if self.flush_client().await.is_err() {
+            self.hands.client_gone = true;
+            self.relay.handle(Event::ClientGone, more);
+        }
     }
 
     async fn flush_server(&mut self) -> io::Result<()> {
@@ -236,9 +246,8 @@ impl<I: Intake> Driver<'_, I> {
         match action {
             Action::Reply(reply) => {
                 self.hands.to_client.extend(reply.to_bytes());
-                if self.hands.to_client.len() >= OUTPUT_OCTETS && self.flush_client().await.is_err() {
-                    self.hands.client_gone = true;
-                    self.relay.handle(Event::ClientGone, more);
+                if self.hands.to_client.len() >= OUTPUT_OCTETS {
+                    self.pay_client(more).await;
                 }
             }
             Action::Server(octets) => {
@@ -247,9 +256,12 @@ impl<I: Intake> Driver<'_, I> {
                 } else {
                     self.hands.to_server.extend(octets);
                 }
-                if self.hands.to_server.len() >= OUTPUT_OCTETS && self.flush_server().await.is_err() {
-                    self.server = None;
-                    self.relay.handle(Event::ServerGone, more);
+                if self.hands.to_server.len() >= OUTPUT_OCTETS {
+                    self.pay_client(more).await;
+                    if self.flush_server().await.is_err() {
+                        self.server = None;
+                        self.relay.handle(Event::ServerGone, more);
+                    }
                 }
             }
             Action::Begin(envelope, protocol) => {
