@@ -356,14 +356,17 @@ impl<I: Intake> Driver<'_, I> {
     async fn confirm(&mut self) {
         let Some(prepared) = self.hands.prepared.take() else { return };
         let Proxied { account, server, .. } = &self.proxied;
-        metrics().proxied(ProxyProtocol::Smtp, monitoring::Proxied::Recorded);
-        metrics().proxy.account_message(account);
         let (account, server) = (account.clone(), server.clone());
         let mut confirmed = Box::pin(async move {
             match prepared.confirm().await {
-                Ok(id) => tracing::info!(%account, %server, %id, "message sent, copy on disk"),
+                Ok(id) => {
+                    metrics().proxied(ProxyProtocol::Smtp, monitoring::Proxied::Recorded);
+                    metrics().proxy.account_message(&account);
+                    tracing::info!(%account, %server, %id, "message sent, copy on disk");
+                }
                 // The server has it, so the client must not send it again.
                 Err(error) => {
+                    metrics().proxied(ProxyProtocol::Smtp, monitoring::Proxied::Unconfirmed);
                     tracing::error!(%account, %server, %error, "message sent; its copy stays unconfirmed");
                 }
             }
