@@ -91,7 +91,8 @@ impl<I: Intake> Driver<'_, I> {
             }
             let taken = self.relay.receive_client(self.client.unread(), &mut actions);
             self.client.consume(taken);
-            if taken > 0 && !self.relay.is_in_content() {
+            // Not every command that is whole has an action: its reply may wait for others.
+            if taken > 0 && !self.relay.is_in_content() && !self.relay.is_amid_line() {
                 self.pace.done();
             }
             let heard_client = taken > 0 || !actions.is_empty();

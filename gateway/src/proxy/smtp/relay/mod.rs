@@ -237,6 +237,11 @@ impl Relay {
         self.message.as_ref().is_some_and(Message::is_open)
     }
 
+    /// Whether a command has begun that is too long, and not ended.
+    pub fn is_amid_line(&self) -> bool {
+        self.lines.is_skipping()
+    }
+
     /// Whether it would take octets of the client now; when not, it waits for the server.
     pub fn wants_client(&self) -> bool {
         let asked_max = if self.settings.extensions.pipelining { ASKED_MAX } else { 1 };
