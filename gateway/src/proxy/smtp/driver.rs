@@ -89,8 +89,13 @@ impl<I: Intake> Driver<'_, I> {
             if self.perform_all(&mut actions).await {
                 break;
             }
+            let holds_secret = self.relay.expects_secret(self.client.unread());
             let taken = self.relay.receive_client(self.client.unread(), &mut actions);
-            self.client.consume(taken);
+            if holds_secret {
+                self.client.wipe(taken);
+            } else {
+                self.client.consume(taken);
+            }
             // Not every command that is whole has an action: its reply may wait for others.
             if taken > 0 && !self.relay.is_in_content() && !self.relay.is_amid_line() {
                 self.pace.done();

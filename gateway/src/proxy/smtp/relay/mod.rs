@@ -237,6 +237,12 @@ impl Relay {
         self.message.as_ref().is_some_and(Message::is_open)
     }
 
+    /// Whether what the client says next may hold a password: a login once more, or the rest of one that is too long.
+    pub fn expects_secret(&self, input: &[u8]) -> bool {
+        let is_auth = || input.get(..5).is_some_and(|verb| verb.eq_ignore_ascii_case(b"AUTH "));
+        !self.is_in_content() && (self.is_amid_line() || is_auth())
+    }
+
     /// Whether a command has begun that is too long, and not ended.
     pub fn is_amid_line(&self) -> bool {
         self.lines.is_skipping()

@@ -124,6 +124,18 @@ fn run(path: &Path, text: &str, octet_by_octet: bool) {
     assert!(!stage.closed || !stage.holds_a_message(), "{name}: half a message is left");
 }
 
+/// Goal: a client that logs in once more leaves its password nowhere, however long the line is.
+#[test]
+fn a_login_is_known_before_it_is_taken() {
+    let mut stage = Stage::new(all_extensions(), 1000, "mbx-000000000000000a");
+    assert!(stage.relay.expects_secret(b"auth PLAIN AGFubmEAc2VjcmV0\r\n"));
+    assert!(!stage.relay.expects_secret(b"NOOP\r\n"));
+    stage.client_says(&[b"AUTH PLAIN ".as_slice(), &[b'A'; 3000]].concat());
+    assert!(stage.relay.expects_secret(b"AAAA\r\n"));
+    stage.client_says(b"\r\n");
+    assert!(!stage.relay.expects_secret(b"NOOP\r\n"));
+}
+
 #[test]
 fn every_dialogue_goes_as_written() {
     let dir = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../tests/dialogues/smtp-proxy");
