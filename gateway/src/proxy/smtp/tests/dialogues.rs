@@ -8,6 +8,8 @@
 //! mailbox mbx-…                   where copies go: …a is active, …b suspended; without this line …a
 //! limit 1000                      the longest message, in octets
 //! refuse begin | content | prepare | confirm      the intake's disk is full at that step
+//! refuse mailbox                  the mailbox is gone when a message begins
+//! the mailbox is suspended        by the operator
 //! C: text, c: text                a line the client sends, with and without CRLF; lines after each other come together
 //! P: text, p: text                the same from the provider's server
 //! G: text                         the next line that the server gets is exactly this
@@ -97,6 +99,7 @@ fn run(path: &Path, text: &str, octet_by_octet: bool) {
             "the server is silent" => stage.event(Event::ServerSilent),
             "the client is gone" => stage.event(Event::ClientGone),
             "the client is idle" => stage.event(Event::Idle),
+            "the mailbox is suspended" => stage.suspend(),
             "shutdown" => stage.event(Event::Shutdown),
             "confirmed" | "discarded" | "unconfirmed" => {
                 let copy = stage.copies.get(copies).unwrap_or_else(|| panic!("{place}: no copy"));
