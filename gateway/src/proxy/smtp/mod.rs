@@ -40,7 +40,7 @@
 //! | QUIT | RFC 5321 | answered here, and said to the server |
 //! | PIPELINING | RFC 2920 | yes, to servers that offer it; to others one command at a time |
 //! | SIZE | RFC 1870 | yes, the smaller of both limits |
-//! | 8BITMIME, SMTPUTF8 | RFC 6152, 6531 | yes, where the server offers them |
+//! | 8BITMIME, SMTPUTF8 | RFC 6152, 6531 | yes, where the server offers them; until EHLO behind the login BODY is left out |
 //! | CHUNKING | RFC 3030 | yes; as DATA where the server lacks it (or PIPELINING) |
 //! | DSN | RFC 3461 | yes, where the server offers it and the client says EHLO again behind its login |
 //! | ENHANCEDSTATUSCODES | RFC 2034 | as the server writes them |
