@@ -218,7 +218,10 @@ impl Proxy {
         let broker = self.tokens.as_ref().filter(|tokens| tokens.is_bound(account));
         let (credentials, preferred) = match (broker, credentials) {
             (Some(broker), Credentials::Password(plain)) => {
-                let token = broker.token(account, plain.password).await.map_err(LoginRefusal::Token)?;
+                let token = broker
+                    .token(account, plain.password, super::Admission::anybody())
+                    .await
+                    .map_err(LoginRefusal::Token)?;
                 let bearer = BearerCredentials { user: account.user.clone(), token: token.token };
                 (Credentials::Bearer(bearer), Some(token.mechanism))
             }

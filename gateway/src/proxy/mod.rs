@@ -46,5 +46,5 @@ pub use gate::{Admitted, Proxy};
 pub use places::AccountPlace;
 pub use refusal::LoginRefusal;
 pub use route::{Account, BadRoute, Host, Route};
-pub use tokens::{NoToken, Token, Tokens};
+pub use tokens::{Admission, NoToken, Token, Tokens};
 pub use upstream::{Link, Pop3Server, SmtpServer};

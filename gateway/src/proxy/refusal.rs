@@ -112,7 +112,7 @@ impl LoginRefusal {
     pub(super) fn counted(&self) -> ProxyLogin {
         match self {
             _ if self.is_wrong_credentials() => ProxyLogin::WrongCredentials,
-            Self::MustWait(_) => ProxyLogin::MustWait,
+            Self::MustWait(_) | Self::Token(NoToken::MustWait) => ProxyLogin::MustWait,
             Self::TooManySessions => ProxyLogin::TooManySessions,
             _ if matches!(self.kind(), Kind::Temporary | Kind::InUse) => ProxyLogin::Unavailable,
             _ => ProxyLogin::NotAllowed,
@@ -132,7 +132,7 @@ impl LoginRefusal {
             | Self::MustWait(_)
             | Self::TooManySessions
             | Self::Throttled { .. }
-            | Self::Token(NoToken::Unavailable(_)) => Kind::Temporary,
+            | Self::Token(NoToken::MustWait | NoToken::Unavailable(_)) => Kind::Temporary,
             Self::Upstream(error) => kind_of(error),
         }
     }
@@ -165,6 +165,9 @@ impl LoginRefusal {
             Self::Token(NoToken::WrongPassword) => {
                 "wrong password: this account wants the proxy password that the gateway's operator gave out"
                     .into()
+            }
+            Self::Token(NoToken::MustWait) => {
+                "too many wrong passwords for this account: check the password, and try again later".into()
             }
             Self::Token(NoToken::Revoked(_)) => {
                 "your provider no longer accepts the gateway's consent for this account; ask the gateway's \
@@ -275,6 +278,7 @@ mod tests {
             (LoginRefusal::MustWait(Duration::from_secs(3)), 454, "SYS/TEMP", false),
             (LoginRefusal::TooManySessions, 454, "SYS/TEMP", false),
             (LoginRefusal::Token(NoToken::WrongPassword), 535, "AUTH", true),
+            (LoginRefusal::Token(NoToken::MustWait), 454, "SYS/TEMP", false),
             (LoginRefusal::Token(NoToken::Revoked("x".into())), 535, "SYS/PERM", false),
             (LoginRefusal::Token(NoToken::Unavailable("x".into())), 454, "SYS/TEMP", false),
             (refused(RefusalKind::Credentials, "535 5.7.8 no"), 535, "AUTH", true),

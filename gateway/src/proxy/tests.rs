@@ -214,6 +214,7 @@ impl Tokens for OneBinding {
         &'t self,
         _: &'t Account,
         password: SecretString,
+        _: Admission,
     ) -> Pin<Box<dyn Future<Output = Result<Token, NoToken>> + Send + 't>> {
         Box::pin(async move {
             match password.expose_secret() {
@@ -223,6 +224,8 @@ impl Tokens for OneBinding {
             }
         })
     }
+
+    fn refused(&self, _: &Account, _: &SecretString) {}
 }
 
 /// Goal: a bound account's server gets the broker's token and never the proxy password; a wrong one asks nobody.

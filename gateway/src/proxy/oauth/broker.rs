@@ -7,11 +7,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Rw
 use std::time::Duration;
 
 use postern_shared::clock::{Clock, Moment};
-use postern_shared::crypto::digest::sha256;
+use postern_shared::crypto::digest::{Digest, sha256};
 use postern_shared::crypto::password::Argon2Cost;
 use postern_shared::disk::{Disk, write_atomic};
 use postern_shared::proto::sasl::Mechanism;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 
 use super::binding::{Binding, SealingKey};
 use super::error::BrokerError;
@@ -51,13 +51,14 @@ struct Entry {
     binding: Mutex<Binding>,
     /// Replaced or revoked: nothing of it may be written or used any more.
     gone: AtomicBool,
+    /// The last access token, while it is good.
+    cached: Mutex<Option<Cached>>,
     /// One refresh at a time; the others wait for what it brings.
     flight: tokio::sync::Mutex<Flight>,
 }
 
 #[derive(Debug, Default)]
 struct Flight {
-    cached: Option<Cached>,
     /// The refresh token in memory is newer than the one on disk.
     unsaved: bool,
     /// What came of it last, and until when that is the answer.
@@ -68,6 +69,8 @@ struct Flight {
 #[derive(Debug)]
 struct Cached {
     sealed: Vec<u8>,
+    /// What it is known by when a server refuses it.
+    digest: Digest,
     until: Moment,
 }
 
@@ -94,8 +97,27 @@ pub struct AccessToken {
 
 impl Entry {
     fn new(binding: Binding) -> Arc<Self> {
-        let flight = tokio::sync::Mutex::default();
-        Arc::new(Self { binding: Mutex::new(binding), gone: AtomicBool::new(false), flight })
+        let (cached, flight) = (Mutex::default(), tokio::sync::Mutex::default());
+        Arc::new(Self { binding: Mutex::new(binding), gone: AtomicBool::new(false), cached, flight })
+    }
+
+    fn cached(&self) -> MutexGuard<'_, Option<Cached>> {
+        self.cached.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn cached_at(&self, now: Moment, key: &SealingKey) -> Option<SecretString> {
+        let cached = self.cached();
+        let good = cached.as_ref().filter(|cached| now < cached.until)?;
+        key.open_from_memory(&good.sealed)
+    }
+
+    /// A token whose life the provider does not tell, or that is too short, serves the login that asked for it.
+    fn cache(&self, tokens: &Tokens, key: &SealingKey, asked_at: Moment) {
+        *self.cached() = tokens.life.and_then(|life| life.checked_sub(MARGIN)).map(|life| Cached {
+            sealed: key.seal_for_memory(&tokens.access_token),
+            digest: sha256(tokens.access_token.expose_secret().as_bytes()),
+            until: asked_at.plus(life),
+        });
     }
 
     fn binding(&self) -> MutexGuard<'_, Binding> {
@@ -207,10 +229,10 @@ impl Broker {
         }
         let mechanism = link.provider.mechanism;
         let now = self.clock.moment();
-        if let Some(token) = flight.cached_at(now, key) {
+        if let Some(token) = entry.cached_at(now, key) {
             return Ok(AccessToken { token, mechanism });
         }
-        flight.cached = None;
+        *entry.cached() = None;
         if let Some((until, error)) = &flight.failed
             && now < *until
         {
@@ -228,7 +250,8 @@ impl Broker {
             }
         };
         let token = tokens.access_token.clone();
-        flight.took(&tokens, key, now);
+        flight.failed = None;
+        entry.cache(&tokens, key, now);
         let kept = self.keep(entry, key, &tokens, &mut flight).await;
         metrics().oauth_refreshed(kept.as_ref().err().map_or(Refresh::Ok, outcome));
         kept?;
@@ -349,16 +372,19 @@ impl Broker {
         self.damaged.read().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// A server did not take this access token: it is not given again.
+    pub fn refused(&self, account: &Account, token: &SecretString) {
+        let digest = sha256(token.expose_secret().as_bytes());
+        if let Some(entry) = self.read().get(&key_of(account)) {
+            entry.cached().take_if(|cached| cached.digest == digest);
+        }
+    }
+
     /// Wipes access tokens that are no longer of use; to be called now and then.
     pub fn forget_expired(&self) {
         let now = self.clock.moment();
         for entry in self.read().values() {
-            // One that is being renewed is left alone.
-            if let Ok(mut flight) = entry.flight.try_lock()
-                && flight.cached.as_ref().is_some_and(|cached| cached.until <= now)
-            {
-                flight.cached = None;
-            }
+            entry.cached().take_if(|cached| cached.until <= now);
         }
     }
 
@@ -379,22 +405,6 @@ impl Broker {
 
     fn write(&self) -> RwLockWriteGuard<'_, BTreeMap<String, Arc<Entry>>> {
         self.entries.write().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Flight {
-    fn cached_at(&self, now: Moment, key: &SealingKey) -> Option<SecretString> {
-        let cached = self.cached.as_ref().filter(|cached| now < cached.until)?;
-        key.open_from_memory(&cached.sealed)
-    }
-
-    /// A token whose life the provider does not tell, or that is too short, serves the login that asked for it.
-    fn took(&mut self, tokens: &Tokens, key: &SealingKey, asked_at: Moment) {
-        self.failed = None;
-        self.cached = tokens.life.and_then(|life| life.checked_sub(MARGIN)).map(|life| Cached {
-            sealed: key.seal_for_memory(&tokens.access_token),
-            until: asked_at.plus(life),
-        });
     }
 }
 

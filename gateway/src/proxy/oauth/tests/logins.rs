@@ -3,7 +3,7 @@ use super::*;
 use tokio::sync::Semaphore;
 
 use super::super::PooledBroker;
-use crate::proxy::tokens::{NoToken, Tokens};
+use crate::proxy::tokens::{Admission, NoToken, Tokens};
 
 /// Goal: without the password nobody gets anything, and nobody outside hears of it.
 #[tokio::test]
@@ -239,20 +239,59 @@ async fn the_gate_gets_tokens_or_the_reason() {
     let pool = Arc::new(crate::login::LoginPool::new(1, 10));
     let gate = PooledBroker::new(Arc::clone(&world.broker), pool);
     assert!(gate.is_bound(&account()));
-    let wrong = gate.token(&account(), "wrong".into()).await.unwrap_err();
+    let wrong = gate.token(&account(), "wrong".into(), Admission::anybody()).await.unwrap_err();
     assert_eq!(wrong, NoToken::WrongPassword);
     assert_eq!(world.provider.requests().len(), 0);
     world.provider.will([
         Answer::json("503 Busy", ""),
         Answer::json("400 Bad Request", "{\"error\":\"invalid_grant\"}"),
     ]);
-    let busy = gate.token(&account(), password()).await.unwrap_err();
+    let busy = gate.token(&account(), password(), Admission::anybody()).await.unwrap_err();
     assert!(matches!(busy, NoToken::Unavailable(_)), "{busy}");
     world.pass(6);
-    let gone = gate.token(&account(), password()).await.unwrap_err();
+    let gone = gate.token(&account(), password(), Admission::anybody()).await.unwrap_err();
     assert!(matches!(&gone, NoToken::Revoked(words) if words.contains("oauth bind")), "{gone}");
     world.pass(61);
     world.provider.will([Answer::tokens("for-the-gate", None)]);
-    let token = gate.token(&account(), password()).await.unwrap();
+    let token = gate.token(&account(), password(), Admission::anybody()).await.unwrap();
     assert_eq!((token.token.expose_secret(), token.mechanism), ("for-the-gate", Mechanism::XOAuth2));
+}
+
+/// Goal: who is known goes ahead of strangers, and whose wait began while it stood in line is not looked at.
+/// Method: one thread, held; each login notes when its turn comes. The password of those that must wait is right.
+#[tokio::test]
+async fn proxy_passwords_wait_their_turn_as_others_do() {
+    let world = World::new().await;
+    let pool = Arc::new(crate::login::LoginPool::new(1, 10));
+    let gate = PooledBroker::new(Arc::clone(&world.broker), Arc::clone(&pool));
+    let (release, held) = std::sync::mpsc::channel::<()>();
+    let (began, begun) = tokio::sync::oneshot::channel();
+    let held = tokio::spawn(async move {
+        pool.run(true, move || {
+            began.send(()).unwrap();
+            held.recv().unwrap();
+        })
+        .await
+    });
+    begun.await.unwrap();
+    let turns = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let admission = |name: &'static str, known| {
+        let turns = Arc::clone(&turns);
+        let must_wait = move || {
+            turns.lock().unwrap().push(name);
+            true
+        };
+        Admission { known, must_wait: Box::new(must_wait) }
+    };
+    let account = account();
+    let (stranger, known, ()) = tokio::join!(
+        biased;
+        gate.token(&account, password(), admission("stranger", false)),
+        gate.token(&account, password(), admission("known", true)),
+        async { release.send(()).unwrap() },
+    );
+    assert_eq!((stranger.unwrap_err(), known.unwrap_err()), (NoToken::MustWait, NoToken::MustWait));
+    assert_eq!(*turns.lock().unwrap(), ["known", "stranger"]);
+    assert_eq!(world.provider.requests().len(), 0);
+    held.await.unwrap().unwrap();
 }
