@@ -29,6 +29,8 @@ use crate::settings::Tls;
 const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
 /// On a disk that is nearly full senders wait for what a sweep gives back.
 const SWEEP_INTERVAL_FULL: Duration = Duration::from_secs(3);
+/// A little longer than a provider may take to answer.
+const OAUTH_SETTLED: Duration = Duration::from_secs(35);
 const SMTP_REFUSAL: &[u8] = b"421 4.7.0 Too many connections, try again later\r\n";
 
 /// One entry of `[listen]`.
@@ -103,8 +105,11 @@ pub async fn run(core: Arc<Core>) -> Result<()> {
     wait_for_signal().await?;
     tracing::info!("shutting down; sessions end after their current step");
     stop.turn();
+    let oauth = Arc::clone(&core.oauth);
+    let settled = tokio::spawn(async move { oauth.settled(OAUTH_SETTLED).await });
     while rooms.join_next().await.is_some() {}
     commands.await?.context("the control socket")?;
+    settled.await?;
     last_stop.turn();
     tracing::info!("stopped");
     Ok(())

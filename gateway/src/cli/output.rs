@@ -69,11 +69,15 @@ pub(super) fn bindings(value: &Value) -> String {
         .as_array()
         .into_iter()
         .flatten()
-        .map(|row| match row["damaged"].as_str() {
-            Some(reason) => {
+        .map(|row| match (row["damaged"].as_str(), row["revoked"].as_str()) {
+            (Some(reason), _) => {
                 [text(&row["file"]), "-".into(), "-".into(), "-".into(), format!("damaged: {reason}")]
             }
-            None => {
+            (None, Some(when)) => {
+                let [account, provider] = ["account", "provider"].map(|key| text(&row[key]));
+                [account, provider, "-".into(), "-".into(), format!("revoked {when}")]
+            }
+            (None, None) => {
                 let [account, provider, created, used] =
                     ["account", "provider", "created", "used"].map(|key| text(&row[key]));
                 [account, provider, created, used, "ok".into()]
@@ -87,6 +91,11 @@ pub(super) fn bindings(value: &Value) -> String {
 }
 
 pub(super) fn bound(value: &Value) -> String {
+    let hosts: Vec<&str> =
+        value["hosts"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    if hosts.len() > 1 {
+        eprintln!("It serves receiving and sending, at all of: {}.", hosts.join(", "));
+    }
     if value["password"].is_null() {
         return members(value, &["account", "provider"]);
     }
@@ -100,7 +109,17 @@ pub(super) fn revoked(value: &Value) -> String {
          provider. Take it back {}.",
         super::oauth::consent_words(value)
     );
-    format!("the binding of {} is revoked", text(&value["account"]))
+    let account = text(&value["account"]);
+    if value["forgotten"] == true {
+        return format!(
+            "the binding of {account} is forgotten: its passwords go to the mail server from now on"
+        );
+    }
+    eprintln!(
+        "Every password of the account is refused until it is bound again, or until you say that no mail client has the proxy \
+         password any more, with: postern-gateway oauth revoke '{account}' --forget"
+    );
+    format!("the binding of {account} is revoked")
 }
 
 fn table<const N: usize>(head: &[String; N], rows: &[[String; N]]) -> String {

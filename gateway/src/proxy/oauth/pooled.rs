@@ -29,6 +29,9 @@ impl PooledBroker {
         password: SecretString,
         admission: Admission,
     ) -> Result<Token, NoToken> {
+        if let Some(revoked) = self.broker.was_revoked(&account) {
+            return Err(revoked.into());
+        }
         let broker = Arc::clone(&self.broker);
         let Admission { known, must_wait } = admission;
         let open = self.pool.run(known, move || {
@@ -67,6 +70,7 @@ impl From<BrokerError> for NoToken {
     fn from(error: BrokerError) -> Self {
         match error {
             BrokerError::ConsentGone { .. }
+            | BrokerError::Revoked { .. }
             | BrokerError::ProviderChanged { .. }
             | BrokerError::Damaged { .. } => Self::Revoked(error.to_string()),
             _ => Self::Unavailable(error.to_string()),

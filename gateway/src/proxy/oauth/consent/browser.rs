@@ -28,6 +28,7 @@ use crate::proxy::oauth::provider::Redirect;
 /// How long a person may take.
 const PATIENCE: Duration = Duration::from_secs(15 * 60);
 const CONNECTIONS_MAX: usize = 8;
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const CONNECTION_DEADLINE: Duration = Duration::from_secs(10);
 const HEADER_BYTES_MAX: usize = 32 * 1024;
 const CODE_BYTES_MAX: usize = 8192;
@@ -136,7 +137,11 @@ async fn serve(listener: TcpListener, path: String, binds: Arc<Binds>, came: mps
     let mut connections = JoinSet::new();
     loop {
         let place = Arc::clone(&places).acquire_owned().await;
-        let Ok((stream, _)) = listener.accept().await else { continue };
+        let Ok((stream, _)) = listener.accept().await else {
+            // Without descriptors, say: asked again at once it would fail again, and again.
+            tokio::time::sleep(ACCEPT_PAUSE).await;
+            continue;
+        };
         let (path, binds, came) = (path.clone(), Arc::clone(&binds), came.clone());
         connections.spawn(async move {
             let _place = place;

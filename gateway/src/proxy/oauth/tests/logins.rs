@@ -29,7 +29,7 @@ async fn an_account_without_binding_costs_the_same() {
     let broker =
         Broker::load(Arc::new(RealDisk), clock, world.dir.path(), providers, Deadlines::default(), cost)
             .unwrap();
-    let key = super::super::key_of(&account());
+    let key = super::super::account_key(&account());
     broker
         .store(Binding::seal(&key, &world.settings, &FIRST.into(), &password(), NOW, cost).unwrap())
         .unwrap();
@@ -158,6 +158,33 @@ async fn errors_tell_whose_they_are() {
     assert_eq!(world.provider.requests().len(), 7, "it was left alone as long as it asked for");
 }
 
+/// Goal: a provider that says no again and again without saying why has forgotten the consent: the person is sent to bind
+/// again, not to try again later. A better answer, also one that says why, begins anew.
+#[tokio::test]
+async fn refusals_without_a_reason_end_the_consent_at_last() {
+    let world = World::new().await;
+    let bare = || Answer::json("400 Bad Request", "");
+    let told = async |answer: Answer, seconds: u64| {
+        world.provider.will([answer]);
+        let error = world.login().await.unwrap_err();
+        world.pass(seconds);
+        NoToken::from(error)
+    };
+    for seconds in [61, 61, 61, 400] {
+        assert!(matches!(told(bare(), seconds).await, NoToken::Unavailable(_)), "three, but not for so long");
+    }
+    assert!(matches!(told(Answer::json("503 Busy", ""), 300).await, NoToken::Unavailable(_)));
+    for seconds in [300, 300] {
+        assert!(matches!(told(bare(), seconds).await, NoToken::Unavailable(_)), "begun anew");
+    }
+    let given_up = told(bare(), 61).await;
+    let NoToken::Revoked(words) = &given_up else { panic!("{given_up}") };
+    assert!(words.contains("status 400: without a reason") && words.contains("oauth bind"), "{words}");
+    world.provider.will([Answer::json("200 OK", "{\"access_token\":\"a\",\"token_type\":\"bearer\"}")]);
+    assert_eq!(world.token().await, "a", "it is asked all the same");
+    assert!(matches!(told(bare(), 61).await, NoToken::Unavailable(_)), "begun anew");
+}
+
 /// Goal: what was revoked or bound anew while a login was on its way neither comes back nor serves.
 #[tokio::test]
 async fn a_revoked_binding_does_not_come_back() {
@@ -175,8 +202,8 @@ async fn a_revoked_binding_does_not_come_back() {
     let error = login.await.unwrap().unwrap_err();
     assert!(matches!(error, BrokerError::Replaced { .. }), "{error}");
     assert!(matches!(world.broker.access_token(early).await, Err(BrokerError::Replaced { .. })));
-    assert!(RealDisk.files(world.dir.path()).unwrap().is_empty());
-    assert!(matches!(world.broker.revoke(&account()), Err(BrokerError::Unknown { .. })));
+    assert!(world.broker.list().is_empty() && world.broker.is_bound(&account()));
+    assert!(matches!(world.broker.revoke(&account()), Err(BrokerError::Revoked { .. })));
     assert!(world.broker.open(&account(), &password()).is_none());
 }
 
@@ -209,6 +236,17 @@ async fn debugging_output_holds_no_secret() {
     let mut shown = format!("{open:?}");
     let token = world.broker.access_token(open).await.unwrap();
     shown += &format!("{token:?} {:?} {:?}", world.broker, world.settings);
+    let binding = world.broker.list().remove(0);
+    shown += &format!("{binding:?}");
+    let fields: serde_json::Value = serde_json::from_slice(&binding.to_json().unwrap()).unwrap();
+    for sealed in ["salt", "verifier", "sealed"] {
+        let value = fields[sealed].as_str().unwrap();
+        let octets = format!("{:?}", &hex::decode(value).unwrap()[..8]);
+        assert!(
+            !shown.contains(value) && !shown.contains(octets.trim_matches(['[', ']'])),
+            "{sealed} in {shown}"
+        );
+    }
     for secret in
         ["access-token-value", "another-refresh-token", FIRST, "client:secret", password().expose_secret()]
     {
@@ -218,7 +256,7 @@ async fn debugging_output_holds_no_secret() {
 
 #[test]
 fn an_account_is_the_same_with_and_without_mailbox_port_and_capitals() {
-    let key = |login: &str| account_in(login, '%').map(|account| super::super::key_of(&account));
+    let key = |login: &str| account_in(login, '%').map(|account| super::super::account_key(&account));
     let expected = "anna@example.com%outlook.office365.com".to_owned();
     for login in [
         "anna@example.com%outlook.office365.com",
