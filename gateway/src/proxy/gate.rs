@@ -197,7 +197,7 @@ impl Proxy {
         let target = shared.settings.targets.target(entrance, &route);
         let forbidden = |why| UpstreamError::Forbidden { server: target.to_string(), why };
         shared.settings.targets.judge_host(&target.host).map_err(forbidden)?;
-        let attempt = lock(&shared.guard).attempt(client, &route.account.to_string());
+        let attempt = lock(&shared.guard).attempt(client, &super::oauth::account_key(&route.account));
         let asked = Asked::new(&route.account, target.port, client);
         let passed = Passed { client, route, target, attempt, asked };
         self.check_waits(&passed)?;
