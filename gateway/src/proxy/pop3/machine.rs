@@ -382,7 +382,8 @@ impl Relay {
         match first {
             Awaited::UniqueId(_) => true,
             Awaited::Message(_, Reader::Client) => {
-                said.ok && announced_octets(&said).is_none_or(|octets| octets <= self.options.message_octets_max)
+                said.ok
+                    && announced_octets(&said).is_none_or(|octets| octets <= self.options.message_octets_max)
             }
             _ => false,
         }

@@ -157,7 +157,11 @@ impl Message {
     /// It is held no longer. What there was: content for the mailbox, and octets for the client, but for the last ones.
     pub(super) fn stream(&mut self, recorded: bool) -> (Vec<u8>, Vec<u8>) {
         self.way = Way::Streamed { recorded };
-        let content = if recorded { content(&self.raw[self.status_octets..]).fold(Vec::new(), joined) } else { Vec::new() };
+        let content = if recorded {
+            content(&self.raw[self.status_octets..]).fold(Vec::new(), joined)
+        } else {
+            Vec::new()
+        };
         let shown = self.raw.len() - KEPT_BACK.min(self.raw.len() - self.status_octets);
         let kept = self.raw.split_off(shown);
         self.share = Share::default();

@@ -55,12 +55,7 @@ impl Relay {
     }
 
     /// What came of the first message that waited for its copy.
-    fn committed(
-        &mut self,
-        message: Committing,
-        outcome: Result<(), Unrecorded>,
-        actions: &mut Vec<Action>,
-    ) {
+    fn committed(&mut self, message: Committing, outcome: Result<(), Unrecorded>, actions: &mut Vec<Action>) {
         let Committing { number, reader, held } = message;
         self.progress += 1;
         if outcome.is_ok() {
