@@ -171,7 +171,7 @@ async fn two_sessions_at_once_make_one_copy_of_each() {
 async fn many_in_one_flight_come_in_order_each_behind_its_copy() {
     let uidls: Vec<String> = (1..=40).map(|number| format!("u{number}")).collect();
     let sizes = [40, 50_000, 3, 120_000, 700];
-    let mail: Vec<_> = uidls.iter().zip(sizes.iter().cycle());
+    let mail = uidls.iter().zip(sizes.iter().cycle());
     let mail: Vec<_> = mail.map(|(uidl, octets)| (uidl.as_str(), message(uidl, *octets))).collect();
     let server = Server::new(mail.clone());
     let address = server.start().await;
