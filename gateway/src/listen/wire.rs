@@ -115,7 +115,11 @@ impl Wire {
         self.buffer.reserve_exact(room);
         let n = timeout(deadline, (&mut self.stream).take(room as u64).read_buf(&mut self.buffer)).await??;
         if n > 0 {
-            poll_fn(|cx| Poll::Ready(self.fill_on(room - n, cx))).await;
+            poll_fn(|cx| {
+                self.fill_on(room - n, cx);
+                Poll::Ready(())
+            })
+            .await;
         }
         Ok(n > 0)
     }

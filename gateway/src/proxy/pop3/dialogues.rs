@@ -128,7 +128,7 @@ fn run(name: &str, script: &str, piece: usize) {
             "recording works" => stage.failing = Failing::Nothing,
             "recording is late" => stage.late = true,
             "a copy is made" => {
-                assert!(stage.copy(), "{name}, line {}: there is none to be made", number + 1)
+                assert!(stage.copy(), "{name}, line {}: there is none to be made", number + 1);
             }
             "recording fails" => stage.failing = Failing::Everything,
             "begin fails" => stage.failing = Failing::Begin,
