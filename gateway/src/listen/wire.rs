@@ -1,8 +1,9 @@
 //! A stream with what was read of it and not consumed yet, bounded both ways: what a connection that came to us and one
 //! that we made have in common.
 
+use std::future::poll_fn;
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -48,6 +49,8 @@ pub(crate) struct Wire {
     stream: Stream,
     buffer: Vec<u8>,
     read: usize,
+    /// What became of reading behind what was read last.
+    failed: Option<io::Error>,
     pub(crate) write_deadline: Duration,
 }
 
@@ -55,11 +58,12 @@ impl Wire {
     pub(crate) fn clear(stream: TcpStream, write_deadline: Duration) -> Self {
         // Only speed depends on it.
         let _ = stream.set_nodelay(true);
-        Self { stream: Stream::Clear(stream), buffer: Vec::new(), read: 0, write_deadline }
+        Self { stream: Stream::Clear(stream), buffer: Vec::new(), read: 0, failed: None, write_deadline }
     }
 
     pub(crate) fn tls(stream: TlsStream<TcpStream>, write_deadline: Duration) -> Self {
-        Self { stream: Stream::Tls(Box::new(stream)), buffer: Vec::new(), read: 0, write_deadline }
+        let stream = Stream::Tls(Box::new(stream));
+        Self { stream, buffer: Vec::new(), read: 0, failed: None, write_deadline }
     }
 
     /// The stream in clear, for a handshake; what was read and not consumed is dropped with the rest.
@@ -101,13 +105,39 @@ impl Wire {
     pub(crate) async fn fill(&mut self, deadline: Duration) -> io::Result<bool> {
         self.buffer.drain(..self.read);
         self.read = 0;
-        let room = BUFFER_BYTES_MAX.saturating_sub(self.buffer.len());
+        let room = BUFFER_BYTES_MAX.saturating_sub(self.buffer.len()).min(READ_BYTES);
         if room == 0 {
             return Ok(false);
         }
-        self.buffer.reserve_exact(room.min(READ_BYTES));
+        if let Some(error) = self.failed.take() {
+            return Err(error);
+        }
+        self.buffer.reserve_exact(room);
         let n = timeout(deadline, (&mut self.stream).take(room as u64).read_buf(&mut self.buffer)).await??;
+        if n > 0 {
+            poll_fn(|cx| {
+                self.fill_on(room - n, cx);
+                Poll::Ready(())
+            })
+            .await;
+        }
         Ok(n > 0)
+    }
+
+    /// Takes what else is there already: TLS is read a record at a time, and some peers' are short.
+    fn fill_on(&mut self, mut room: usize, cx: &mut Context<'_>) {
+        while room > 0 {
+            let mut stream = (&mut self.stream).take(room as u64);
+            match pin!(stream.read_buf(&mut self.buffer)).poll(cx) {
+                Poll::Ready(Ok(n)) if n > 0 => room -= n,
+                Poll::Ready(Err(error)) => {
+                    self.failed = Some(error);
+                    return;
+                }
+                // At an end, the next one finds it again.
+                Poll::Ready(Ok(_)) | Poll::Pending => return,
+            }
+        }
     }
 
     pub(crate) fn shrink(&mut self) {

@@ -25,6 +25,10 @@
 //! before anything was sent. A longer one (or any, when too many are held) is streamed to the client and the spool at once,
 //! and its last octets wait for the disk. Those are the five that make up `<CRLF>.<CRLF>`, so the client lacks a line's end.
 //!
+//! While the copy of a held message goes to the disk, the messages behind it come already: copies of one session are made at
+//! once, up to eight, and share a sync. Each still goes to the client behind its own copy, in order; anything but a further held
+//! message waits until all those copies are there.
+//!
 //! What is recorded is what the client gets, dots undone: in POP3 only CRLF ends a line, so a bare CR or LF stays what it is
 //! (for SMTP, where it is made CRLF, see `smtp_receiver`), and the spool serves it back octet for octet.
 //!
@@ -35,7 +39,8 @@
 //! - A message that breaks off is never recorded, and given no end.
 //! - Each command gets one response, in order; what a server sends unasked is a response to nothing, and ends the session.
 //! - What goes to the server is written here, from what was understood of the client's line.
-//! - A session's memory is bounded (two connections' buffers, one message held), and all sessions' messages held together.
+//! - A session's memory is bounded (two connections' buffers, messages held of 512 KiB and one more), and all sessions'
+//!   messages held together.
 //!
 //! Not here: logins (`pop3_server`, `proxy::gate`), sealing (`intake`).
 

@@ -152,6 +152,7 @@ impl<I: Intake> Copier<I> {
         };
         let written = async {
             let mut incoming = self.take(about)?;
+            incoming.know_content_sha256(sha256);
             let mut octets = 0;
             for piece in held.content() {
                 octets += piece.len() as u64;
