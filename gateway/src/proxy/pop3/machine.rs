@@ -12,24 +12,25 @@
 //! the response to the first in the queue, or nothing that we asked for. Messages that are whole and wait for their copy stand
 //! in a second queue (`committing`) before that one; nothing but such messages passes while it has any.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 
 use postern_shared::proto::pop3::dot::Decoded;
 use postern_shared::proto::pop3::{
-    COMMAND_OCTETS_MAX, DotDecoder, MessageNumber, Reply, ResponseCode, UidlToken,
+    COMMAND_OCTETS_MAX, DotDecoder, MessageNumber, RESPONSE_OCTETS_MAX, Reply, ResponseCode, UidlToken,
 };
 
 pub use super::action::{Action, End, Options, Unrecorded};
 use super::capabilities::CapabilityList;
 use super::message::{Message, Reader, Way};
-use super::numbers::Numbers;
+use super::numbers::{Numbers, Refused};
 use super::request::Request;
 use super::transfer::{Committing, announced_octets};
 
 /// Responses awaited at once: few enough that requests never fill the server's buffers while it writes responses.
 const AWAITED_MAX: usize = 64;
-/// The longest first line of a response that is taken; RFC 2449 §4 allows 512 octets.
-pub(super) const STATUS_OCTETS_MAX: usize = 2048;
+/// The longest first line of a response that is taken. A client gets no more of it than [`RESPONSE_OCTETS_MAX`].
+const STATUS_OCTETS_MAX: usize = 2048;
 
 /// What the first response in the queue is.
 #[derive(Debug)]
@@ -54,6 +55,16 @@ pub(super) enum Reading {
     Message(Box<Message>),
 }
 
+/// How far the client's QUIT got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Quit {
+    Unsaid,
+    /// It waits for all that the client asked for before.
+    Said,
+    /// The server was asked, or it will not be.
+    Done,
+}
+
 /// What was asked of the recorder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Asked {
@@ -72,6 +83,8 @@ pub struct Relay {
     pub(super) asked: Option<Asked>,
     /// What is known to be recorded, of the messages of this session.
     pub(super) recorded: Numbers,
+    /// What the server sent and we could not record.
+    pub(super) refused: Refused,
     /// The deletion that waits for its message to be recorded; nothing behind it is asked for before.
     pub(super) deleting: Option<MessageNumber>,
     /// Without pipelining: the message that is asked for when its unique-id was told.
@@ -84,7 +97,7 @@ pub struct Relay {
     knows_uidl: bool,
     /// The rest of a line that is too long is not looked at.
     skipping: bool,
-    quitting: bool,
+    quit: Quit,
     client_gone: bool,
     server_gone: bool,
     /// What the server sent next has to wait for `committing`.
@@ -103,13 +116,14 @@ impl Relay {
             reading: Reading::Status,
             asked: None,
             recorded: Numbers::default(),
+            refused: Refused::default(),
             deleting: None,
             next: None,
             uidl: None,
             uidl_refused: false,
             knows_uidl: true,
             skipping: false,
-            quitting: false,
+            quit: Quit::Unsaid,
             client_gone: false,
             server_gone: false,
             waiting: false,
@@ -135,7 +149,7 @@ impl Relay {
     pub fn takes_commands(&self) -> bool {
         let room =
             if self.options.pipelining { self.awaited.len() < AWAITED_MAX } else { self.awaited.is_empty() };
-        room && self.deleting.is_none() && !self.quitting && !self.client_gone && !self.closed
+        room && self.deleting.is_none() && self.quit == Quit::Unsaid && !self.client_gone && !self.closed
     }
 
     /// Whether more of the server's would be looked at before something was recorded.
@@ -247,11 +261,12 @@ impl Relay {
                 Awaited::Capabilities
             }
             Request::Quit => {
-                ask("QUIT", actions);
-                self.quitting = true;
-                Awaited::Quit
+                self.quit = Quit::Said;
+                return self.settle(actions);
             }
-            Request::Retrieve(number) => return self.fetch(number, Reader::Client, actions),
+            Request::Retrieve { number, body_lines } => {
+                return self.fetch(number, Reader::Client { body_lines }, actions);
+            }
             Request::Delete(number) => {
                 self.deleting = Some(number);
                 return self.settle(actions);
@@ -275,7 +290,7 @@ impl Relay {
         self.awaited.push_back(Awaited::Message(number, reader));
     }
 
-    /// Does what the state of the queue allows: answers of our own, and the deletion that waits.
+    /// Does what the state of the queue allows: answers of our own, and the deletion or the QUIT that waits.
     pub(super) fn settle(&mut self, actions: &mut Vec<Action>) {
         if !self.committing.is_empty() {
             return;
@@ -292,9 +307,27 @@ impl Relay {
                 self.fetch(number, Reader::Nobody, actions);
             }
         }
+        if self.quit == Quit::Said && self.is_idle() {
+            self.say_quit(actions);
+        }
         if self.client_gone && self.is_idle() {
             self.close(End::ClientGone, actions);
         }
+    }
+
+    /// At QUIT a server removes what is marked, and some what was fetched. Nobody has what was fetched and not recorded, so a server
+    /// that sent such a message is left without.
+    fn say_quit(&mut self, actions: &mut Vec<Action>) {
+        self.quit = Quit::Done;
+        if self.refused.is_empty() {
+            ask("QUIT", actions);
+            return self.awaited.push_back(Awaited::Quit);
+        }
+        let told = Reply::err("Nothing was deleted: not all messages could be recorded; try again later");
+        let mut line = Vec::new();
+        told.with(ResponseCode::SysTemp).write(&mut line);
+        answer(&line, actions);
+        self.close(End::NotDeleted, actions);
     }
 
     pub(super) fn delete(&mut self, number: MessageNumber, actions: &mut Vec<Action>) {
@@ -309,17 +342,18 @@ impl Relay {
             self.waiting = true;
             return 0;
         }
-        let Some(end) = memchr::memchr(b'\n', input).filter(|end| *end < STATUS_OCTETS_MAX) else {
+        let Some(end) = status_end(input) else {
             if input.len() >= STATUS_OCTETS_MAX {
-                self.broken(End::Garbage, actions);
+                self.broken(End::LineTooLong, actions);
             }
             return 0;
         };
-        let line = &input[..=end];
-        let Some(said) = Reply::parse(line.trim_ascii_end()) else {
+        let used = end + 1;
+        let Some(said) = Reply::parse(input[..end].trim_ascii_end()) else {
             self.broken(End::Garbage, actions);
             return 0;
         };
+        let line = &*passed(&input[..used]);
         let Some(first) = self.awaited.pop_front() else {
             // What a server says before it closes for lack of patience.
             if !said.ok {
@@ -361,13 +395,13 @@ impl Relay {
                     }
                     _ => {
                         self.settle(actions);
-                        return line.len();
+                        return used;
                     }
                 }
                 self.awaited.push_front(first);
             }
         }
-        line.len()
+        used
     }
 
     /// Whether the response that begins may be looked at before the copies of the messages before it are on disk: only what
@@ -377,11 +411,11 @@ impl Relay {
             return true;
         }
         let Some(first) = self.awaited.front().filter(|_| self.has_room()) else { return false };
-        let Some(end) = memchr::memchr(b'\n', input) else { return input.len() < STATUS_OCTETS_MAX };
+        let Some(end) = status_end(input) else { return input.len() < STATUS_OCTETS_MAX };
         let Some(said) = Reply::parse(input[..end].trim_ascii_end()) else { return false };
         match first {
             Awaited::UniqueId(_) => true,
-            Awaited::Message(_, Reader::Client) => {
+            Awaited::Message(_, Reader::Client { .. }) => {
                 said.ok
                     && announced_octets(&said).is_none_or(|octets| octets <= self.options.message_octets_max)
             }
@@ -418,11 +452,11 @@ impl Relay {
                     actions.push(Action::Abandon);
                 }
                 let streamed = matches!(message.way, Way::Streamed { .. });
-                (streamed && message.reader == Reader::Client, message.way == Way::Drained)
+                (streamed && message.reader.is_client(), message.way == Way::Drained)
             }
         };
         let unanswered = self.awaited.iter().skip(usize::from(drained)).any(Awaited::is_the_clients);
-        if !begun && (unanswered || self.deleting.is_some()) {
+        if !begun && (unanswered || self.deleting.is_some() || self.quit == Quit::Said) {
             let told = Reply::err(format!("The mail server failed: {why}")).with(ResponseCode::SysTemp);
             let mut line = Vec::new();
             told.write(&mut line);
@@ -442,6 +476,22 @@ impl Awaited {
     fn is_the_clients(&self) -> bool {
         !matches!(self, Self::UniqueId(_) | Self::Message(_, Reader::Nobody))
     }
+}
+
+/// Where the first line of a response ends, when that is there and not too far.
+fn status_end(input: &[u8]) -> Option<usize> {
+    memchr::memchr(b'\n', &input[..input.len().min(STATUS_OCTETS_MAX)])
+}
+
+/// What of a first line the client gets: as much as its buffer must hold (RFC 2449 §4).
+fn passed(line: &[u8]) -> Cow<'_, [u8]> {
+    if line.len() <= RESPONSE_OCTETS_MAX {
+        return line.into();
+    }
+    let kept = &line[..RESPONSE_OCTETS_MAX - 2];
+    // Not amid a character of UTF-8, as far as it is that.
+    let whole = std::str::from_utf8(kept).err().filter(|error| error.error_len().is_none());
+    [&kept[..whole.map_or(kept.len(), |error| error.valid_up_to())], b"\r\n"].concat().into()
 }
 
 /// Octets of a list: how many belong to it, and whether that was all.

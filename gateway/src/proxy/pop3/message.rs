@@ -12,6 +12,7 @@ use postern_shared::crypto::digest::{Digest, Sha256};
 use postern_shared::proto::pop3::dot::Decoded;
 use postern_shared::proto::pop3::{DotDecoder, MessageNumber, UidlToken};
 
+use super::shown::Shown;
 use crate::intake::memory::{Memory, Share};
 
 /// Octets that are kept back of what is streamed: without them there is neither an end nor a last line.
@@ -22,10 +23,23 @@ const STEP: usize = 16 * 1024;
 /// For whom a message is fetched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reader {
-    /// The client asked for it.
-    Client,
+    /// The client asked for it, or for so many lines of its body.
+    Client { body_lines: Option<u32> },
     /// The client deletes it unread.
     Nobody,
+}
+
+impl Reader {
+    pub(super) fn is_client(self) -> bool {
+        matches!(self, Self::Client { .. })
+    }
+
+    fn shown(self) -> Shown {
+        Shown::new(match self {
+            Self::Client { body_lines } => body_lines,
+            Self::Nobody => None,
+        })
+    }
 }
 
 /// What is known of a message.
@@ -59,6 +73,7 @@ pub(super) struct Message {
     raw: Vec<u8>,
     /// Of `raw`, the line before the content.
     status_octets: usize,
+    shown: Shown,
     share: Share,
 }
 
@@ -68,6 +83,8 @@ pub struct Held {
     raw: Vec<u8>,
     /// Of `raw`, the line before the content.
     status_octets: usize,
+    content_octets: u64,
+    reader: Reader,
     _share: Share,
 }
 
@@ -82,14 +99,25 @@ impl Held {
         self.raw.capacity()
     }
 
-    /// The response as it came.
-    pub(super) fn raw(&self) -> &[u8] {
-        &self.raw
+    /// How long the content is.
+    pub(super) fn content_octets(&self) -> u64 {
+        self.content_octets
+    }
+
+    /// The response as its reader gets it.
+    pub(super) fn shown(&self) -> Vec<u8> {
+        self.cut(self.raw.clone())
     }
 
     /// The same, when nobody else needs it.
-    pub(super) fn into_raw(self) -> Vec<u8> {
-        self.raw
+    pub(super) fn into_shown(mut self) -> Vec<u8> {
+        let raw = std::mem::take(&mut self.raw);
+        self.cut(raw)
+    }
+
+    fn cut(&self, mut raw: Vec<u8>) -> Vec<u8> {
+        self.reader.shown().cut_last(&mut raw, self.status_octets);
+        raw
     }
 }
 
@@ -122,6 +150,7 @@ impl Message {
             octets: 0,
             raw: status.to_vec(),
             status_octets: status.len(),
+            shown: reader.shown(),
             share: Share::default(),
         }
     }
@@ -165,8 +194,9 @@ impl Message {
         let shown = self.raw.len() - KEPT_BACK.min(self.raw.len() - self.status_octets);
         let kept = self.raw.split_off(shown);
         self.share = Share::default();
-        self.status_octets = 0;
-        (content, std::mem::replace(&mut self.raw, kept))
+        let mut octets = std::mem::replace(&mut self.raw, kept);
+        self.shown.cut(&mut octets, std::mem::take(&mut self.status_octets));
+        (content, octets)
     }
 
     /// Takes octets while it is streamed. How many, whether it is whole, and content and octets as above.
@@ -177,6 +207,7 @@ impl Message {
         let mut shown = std::mem::take(&mut self.raw);
         shown.extend_from_slice(&input[..used]);
         self.raw = shown.split_off(shown.len() - KEPT_BACK.min(shown.len()));
+        self.shown.cut(&mut shown, 0);
         (used, whole, content, shown)
     }
 
@@ -191,14 +222,21 @@ impl Message {
         self.decode(input, None)
     }
 
-    /// The response as far as it was kept back.
-    pub(super) fn into_raw(self) -> Vec<u8> {
+    /// The end of the response, which was kept back.
+    pub(super) fn into_end(mut self) -> Vec<u8> {
+        self.shown.cut_last(&mut self.raw, 0);
         self.raw
     }
 
     /// The same of what was held to its end.
     pub(super) fn into_held(self) -> Held {
-        Held { raw: self.raw, status_octets: self.status_octets, _share: self.share }
+        Held {
+            raw: self.raw,
+            status_octets: self.status_octets,
+            content_octets: self.octets,
+            reader: self.reader,
+            _share: self.share,
+        }
     }
 
     fn decode(&mut self, input: &[u8], mut content: Option<&mut Vec<u8>>) -> (usize, bool) {

@@ -5,14 +5,17 @@
 //! | [`login`] | from a login in `pop3_server` to a relay |
 //! | [`machine`], `action`, `transfer`, [`message`] | the relay, pure: octets of both sides in; octets for both and recordings out |
 //! | `request`, `capabilities`, `numbers` | a client's line; what of CAPA is passed on; which messages are recorded |
+//! | `shown` | what of a message TOP shows |
 //! | `driver` | does the machine's actions: both connections, deadlines |
 //! | `recorder` | records messages, each once |
 //! | [`seen`] | which were recorded before, on disk |
 //!
 //! | command | standard | passes |
 //! |---|---|---|
-//! | STAT LIST UIDL NOOP RSET TOP | RFC 1939 | yes; TOP is never recorded |
+//! | STAT LIST UIDL NOOP RSET | RFC 1939 | yes |
 //! | RETR | RFC 1939 | once recorded; `UIDL n` is asked with it |
+//! | TOP of up to 100 lines | RFC 1939 | yes: a preview is never recorded, though a short message may be whole in it |
+//! | TOP of more | RFC 1939 | as RETR, recorded whole; the client gets of it what it asked for |
 //! | DELE | RFC 1939 | once recorded in this session; a message that was not is fetched first |
 //! | QUIT | RFC 1939 | yes, and the server's answer is the client's; never said for a client that went without it |
 //! | CAPA | RFC 2449 | asked each time; STLS, SASL, USER, IMPLEMENTATION and what is unknown are left out |
@@ -54,6 +57,7 @@ mod numbers;
 mod recorder;
 mod request;
 pub mod seen;
+mod shown;
 mod transfer;
 
 pub use login::Pop3Proxy;

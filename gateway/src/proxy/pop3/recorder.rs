@@ -158,6 +158,10 @@ impl<I: Intake> Copier<I> {
                 octets += piece.len() as u64;
                 incoming.write(piece).await?;
             }
+            // Its hash was taken while it came.
+            if octets != held.content_octets() {
+                return Err(Failure::NotTaken("it is not what came"));
+            }
             self.commit(incoming, octets).await
         };
         written.await.map_err(|failure| self.failed(about, &failure))?;

@@ -34,11 +34,11 @@ impl Relay {
             (Asked::Begin, Err(Unrecorded)) if !pass => self.refuse(ResponseCode::SysTemp, actions),
             (Asked::Begin, outcome) => self.stream(outcome.is_ok(), actions),
             (Asked::Finish, Ok(())) => {
-                self.recorded.insert(number);
+                self.is_recorded(number);
                 self.whole(actions);
             }
             (Asked::Finish, Err(Unrecorded)) if pass => self.whole(actions),
-            (Asked::Finish, Err(Unrecorded)) if message.reader == Reader::Client => {
+            (Asked::Finish, Err(Unrecorded)) if message.reader.is_client() => {
                 self.close(End::NotRecorded, actions);
             }
             (Asked::Finish, Err(Unrecorded)) => {
@@ -46,6 +46,11 @@ impl Relay {
                 self.done(actions);
             }
         }
+    }
+
+    fn is_recorded(&mut self, number: MessageNumber) {
+        self.recorded.insert(number);
+        self.refused.remove(number);
     }
 
     /// Whether another message may come while those before it are recorded.
@@ -59,15 +64,15 @@ impl Relay {
         let Committing { number, reader, held } = message;
         self.progress += 1;
         if outcome.is_ok() {
-            self.recorded.insert(number);
+            self.is_recorded(number);
         }
         match reader {
             _ if outcome.is_err() && !self.options.pass_unrecorded => {
                 self.say_refused(number, reader, ResponseCode::SysTemp, actions);
             }
-            Reader::Client => match Arc::try_unwrap(held) {
-                Ok(held) => answer_with(held.into_raw(), actions),
-                Err(held) => answer(held.raw(), actions),
+            Reader::Client { .. } => match Arc::try_unwrap(held) {
+                Ok(held) => answer_with(held.into_shown(), actions),
+                Err(held) => answer_with(held.shown(), actions),
             },
             Reader::Nobody => self.delete(number, actions),
         }
@@ -83,7 +88,7 @@ impl Relay {
         let Reading::Message(message) = &mut self.reading else { return };
         if self.options.pass_unrecorded {
             message.way = Way::Streamed { recorded: false };
-        } else if message.reader == Reader::Client {
+        } else if message.reader.is_client() {
             self.close(End::NotRecorded, actions);
         } else {
             self.refuse(ResponseCode::SysTemp, actions);
@@ -133,7 +138,7 @@ impl Relay {
                 if recorded && !content.is_empty() {
                     actions.push(Action::Write(content));
                 }
-                if message.reader == Reader::Client {
+                if message.reader.is_client() {
                     answer(&octets, actions);
                 }
                 if recorded && message.octets() > octets_max {
@@ -179,7 +184,7 @@ impl Relay {
         if !content.is_empty() {
             actions.push(Action::Write(content));
         }
-        if message.reader == Reader::Client {
+        if message.reader.is_client() {
             answer(&octets, actions);
         }
     }
@@ -196,7 +201,7 @@ impl Relay {
         match (self.options.pass_unrecorded, way, message.reader) {
             (true, Way::Held, _) => self.stream(false, actions),
             (true, ..) => {}
-            (false, Way::Streamed { .. }, Reader::Client) => self.close(End::NotRecorded, actions),
+            (false, Way::Streamed { .. }, Reader::Client { .. }) => self.close(End::NotRecorded, actions),
             (false, ..) => self.refuse(ResponseCode::SysPerm, actions),
         }
     }
@@ -216,8 +221,9 @@ impl Relay {
         code: ResponseCode,
         actions: &mut Vec<Action>,
     ) {
+        self.refused.insert(number);
         let what = match reader {
-            Reader::Client => "was not recorded, so it cannot be read",
+            Reader::Client { .. } => "was not recorded, so it cannot be read",
             Reader::Nobody => "was not deleted: it could not be recorded",
         };
         let advice = if code == ResponseCode::SysTemp { "try again later" } else { "it is too long" };
@@ -233,8 +239,8 @@ impl Relay {
     fn whole(&mut self, actions: &mut Vec<Action>) {
         let Reading::Message(message) = std::mem::replace(&mut self.reading, Reading::Status) else { return };
         let (number, reader) = (message.about.number, message.reader);
-        if reader == Reader::Client {
-            answer(&message.into_raw(), actions);
+        if reader.is_client() {
+            answer(&message.into_end(), actions);
         } else {
             self.delete(number, actions);
         }
