@@ -49,7 +49,7 @@ pub(crate) struct Wire {
     stream: Stream,
     buffer: Vec<u8>,
     read: usize,
-    /// What became of reading behind what was read last.
+    /// Why reading failed behind what was read last.
     failed: Option<io::Error>,
     pub(crate) write_deadline: Duration,
 }
@@ -99,6 +99,12 @@ impl Wire {
         let end = (self.read + octets).min(self.buffer.len());
         self.buffer[self.read..end].zeroize();
         self.consume(octets);
+    }
+
+    /// What was used already and stands there still.
+    #[cfg(test)]
+    pub(crate) fn used(&self) -> &[u8] {
+        &self.buffer[..self.read]
     }
 
     /// Waits for more octets; `false` when the peer has closed, or already [`BUFFER_BYTES_MAX`] are unread.
@@ -211,5 +217,100 @@ impl AsyncWrite for Stream {
             Self::Clear(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use rustls::pki_types::{PrivateKeyDer, ServerName};
+    use rustls::{ClientConfig, RootCertStore, ServerConfig};
+    use tokio::net::TcpListener;
+    use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(30);
+
+    async fn connected() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let far = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        far.set_nodelay(true).unwrap();
+        (listener.accept().await.unwrap().0, far)
+    }
+
+    /// A connection to a server, and the server's end of it.
+    async fn under_tls() -> (Wire, TlsStream<TcpStream>) {
+        let (near, far) = connected().await;
+        let key = rcgen::KeyPair::generate().unwrap();
+        let params = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        let certificate = params.self_signed(&key).unwrap().der().clone();
+        let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let mut roots = RootCertStore::empty();
+        roots.add(certificate.clone()).unwrap();
+        let server = ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate], key)
+            .unwrap();
+        let client = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let (acceptor, connector) =
+            (TlsAcceptor::from(Arc::new(server)), TlsConnector::from(Arc::new(client)));
+        let name = ServerName::try_from("localhost").unwrap();
+        let (near, far) = tokio::join!(connector.connect(name, near), acceptor.accept(far));
+        (Wire::tls(near.unwrap().into(), PATIENCE), far.unwrap().into())
+    }
+
+    /// Goal: short records cost no turn each, and what came before the connection broke is handed out before that is told.
+    #[tokio::test]
+    async fn several_records_come_at_once_and_a_break_comes_behind_them() {
+        let (mut wire, mut far) = under_tls().await;
+        for record in 0..8 {
+            far.write_all(&[b'0' + record; 1000]).await.unwrap();
+            far.flush().await.unwrap();
+        }
+        // Without a close_notify.
+        drop(far);
+        let mut fills = 0;
+        while wire.unread().len() < 8000 {
+            assert!(wire.fill(PATIENCE).await.unwrap());
+            fills += 1;
+        }
+        assert!(fills < 8, "{fills}");
+        assert!(wire.unread().chunks(1000).zip(b'0'..).all(|(record, digit)| record == [digit; 1000]));
+        let broken = wire.fill(PATIENCE).await.unwrap_err();
+        assert_eq!(broken.kind(), io::ErrorKind::UnexpectedEof);
+    }
+
+    /// Goal: whatever a peer sends, so much is read at once and so much is held unread.
+    #[tokio::test]
+    async fn what_is_unread_is_bounded() {
+        let (near, far) = connected().await;
+        let (mut clear, mut far_clear) = (Wire::clear(near, PATIENCE), far);
+        let (mut tls, mut far) = under_tls().await;
+        let sending = tokio::spawn(async move {
+            let _ = tokio::join!(far.write_all(&[b'x'; 400_000]), far_clear.write_all(&[b'x'; 400_000]));
+        });
+        for wire in [&mut clear, &mut tls] {
+            loop {
+                let before = wire.unread().len();
+                let filled = wire.fill(PATIENCE).await.unwrap();
+                assert!(wire.unread().len() - before <= READ_BYTES);
+                assert!(wire.buffer.capacity() <= BUFFER_BYTES_MAX + READ_BYTES);
+                if !filled {
+                    break;
+                }
+            }
+            assert_eq!(wire.unread().len(), BUFFER_BYTES_MAX);
+        }
+        drop((clear, tls));
+        sending.await.unwrap();
     }
 }

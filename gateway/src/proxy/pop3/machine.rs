@@ -12,29 +12,27 @@
 //! the response to the first in the queue, or nothing that we asked for. Messages that are whole and wait for their copy stand
 //! in a second queue (`committing`) before that one; nothing but such messages passes while it has any.
 
-use std::borrow::Cow;
 use std::collections::VecDeque;
 
 use postern_shared::proto::pop3::dot::Decoded;
 use postern_shared::proto::pop3::{
-    COMMAND_OCTETS_MAX, DotDecoder, MessageNumber, RESPONSE_OCTETS_MAX, Reply, ResponseCode, UidlToken,
+    COMMAND_OCTETS_MAX, DotDecoder, MessageNumber, Reply, ResponseCode, UidlToken,
 };
 
 pub use super::action::{Action, End, Options, Unrecorded};
 use super::capabilities::CapabilityList;
+use super::first_line::{LINE_OCTETS_MAX, line_end, passed};
 use super::message::{Message, Reader, Way};
 use super::numbers::{Numbers, Refused};
 use super::request::Request;
-use super::transfer::{Committing, announced_octets};
+use super::transfer::Committing;
 
 /// Responses awaited at once: few enough that requests never fill the server's buffers while it writes responses.
 const AWAITED_MAX: usize = 64;
-/// The longest first line of a response that is taken. A client gets no more of it than [`RESPONSE_OCTETS_MAX`].
-const STATUS_OCTETS_MAX: usize = 2048;
 
 /// What the first response in the queue is.
 #[derive(Debug)]
-enum Awaited {
+pub(super) enum Awaited {
     /// Ours.
     Here(Vec<u8>),
     Line,
@@ -76,7 +74,7 @@ pub(super) enum Asked {
 #[derive(Debug)]
 pub struct Relay {
     pub(super) options: Options,
-    awaited: VecDeque<Awaited>,
+    pub(super) awaited: VecDeque<Awaited>,
     /// Whole messages whose copies are not known to be on disk yet, in the order of their responses.
     pub(super) committing: VecDeque<Committing>,
     pub(super) reading: Reading,
@@ -342,8 +340,8 @@ impl Relay {
             self.waiting = true;
             return 0;
         }
-        let Some(end) = status_end(input) else {
-            if input.len() >= STATUS_OCTETS_MAX {
+        let Some(end) = line_end(input) else {
+            if input.len() >= LINE_OCTETS_MAX {
                 self.broken(End::LineTooLong, actions);
             }
             return 0;
@@ -404,25 +402,6 @@ impl Relay {
         used
     }
 
-    /// Whether the response that begins may be looked at before the copies of the messages before it are on disk: only what
-    /// leads to another such message, and only so many.
-    fn may_pass(&self, input: &[u8]) -> bool {
-        if self.committing.is_empty() {
-            return true;
-        }
-        let Some(first) = self.awaited.front().filter(|_| self.has_room()) else { return false };
-        let Some(end) = status_end(input) else { return input.len() < STATUS_OCTETS_MAX };
-        let Some(said) = Reply::parse(input[..end].trim_ascii_end()) else { return false };
-        match first {
-            Awaited::UniqueId(_) => true,
-            Awaited::Message(_, Reader::Client { .. }) => {
-                said.ok
-                    && announced_octets(&said).is_none_or(|octets| octets <= self.options.message_octets_max)
-            }
-            _ => false,
-        }
-    }
-
     fn unique_id(&mut self, number: MessageNumber, said: &Reply, actions: &mut Vec<Action>) {
         let mut words = said.text.split_ascii_whitespace();
         let right = said.ok && words.next().and_then(|word| word.parse().ok()) == Some(number);
@@ -476,22 +455,6 @@ impl Awaited {
     fn is_the_clients(&self) -> bool {
         !matches!(self, Self::UniqueId(_) | Self::Message(_, Reader::Nobody))
     }
-}
-
-/// Where the first line of a response ends, when that is there and not too far.
-fn status_end(input: &[u8]) -> Option<usize> {
-    memchr::memchr(b'\n', &input[..input.len().min(STATUS_OCTETS_MAX)])
-}
-
-/// What of a first line the client gets: as much as its buffer must hold (RFC 2449 §4).
-fn passed(line: &[u8]) -> Cow<'_, [u8]> {
-    if line.len() <= RESPONSE_OCTETS_MAX {
-        return line.into();
-    }
-    let kept = &line[..RESPONSE_OCTETS_MAX - 2];
-    // Not amid a character of UTF-8, as far as it is that.
-    let whole = std::str::from_utf8(kept).err().filter(|error| error.error_len().is_none());
-    [&kept[..whole.map_or(kept.len(), |error| error.valid_up_to())], b"\r\n"].concat().into()
 }
 
 /// Octets of a list: how many belong to it, and whether that was all.

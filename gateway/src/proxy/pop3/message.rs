@@ -170,17 +170,29 @@ impl Message {
         let room = octets_max.saturating_sub(self.raw.len());
         let input = &input[..input.len().min(room)];
         let needed = self.raw.len() + input.len();
-        let mut capacity = self.raw.capacity();
-        if needed > capacity {
-            capacity = needed.next_multiple_of(STEP).max(2 * capacity).min(octets_max);
-        }
-        if input.is_empty() || !self.share.grow_to(memory, capacity) {
+        if input.is_empty() || !self.has_room_for(needed, memory, octets_max) {
             return (0, Taken::NoRoom);
         }
-        self.raw.reserve_exact(capacity - self.raw.len());
         let (used, whole) = self.decode(input, None);
         self.raw.extend_from_slice(&input[..used]);
         (used, if whole { Taken::Whole } else { Taken::More })
+    }
+
+    /// Room for `needed` octets: as the server announced where it did, so that nothing is moved when more comes; else, and for
+    /// a server that announced too little, in growing steps.
+    fn has_room_for(&mut self, needed: usize, memory: &Memory, octets_max: usize) -> bool {
+        let before = self.raw.capacity();
+        if needed <= before && self.share.grow_to(memory, before) {
+            return true;
+        }
+        let announced = self.about.announced_octets.and_then(|octets| usize::try_from(octets).ok());
+        // Its own octets, what their dots are doubled with, and the lines around them.
+        let announced = announced.map(|octets| octets.saturating_add(octets / 64 + STEP / 16));
+        let announced = announced.filter(|octets| (needed..=octets_max).contains(octets));
+        let step = needed.next_multiple_of(STEP).max(2 * before).min(octets_max);
+        let found = announced.into_iter().chain([step]).find(|octets| self.share.grow_to(memory, *octets));
+        self.raw.reserve_exact(found.map_or(0, |capacity| capacity - self.raw.len()));
+        found.is_some()
     }
 
     /// It is held no longer. What there was: content for the mailbox, and octets for the client, but for the last ones.
@@ -274,4 +286,41 @@ fn content(mut rest: &[u8]) -> impl Iterator<Item = &[u8]> + Send {
 fn joined(mut all: Vec<u8>, piece: &[u8]) -> Vec<u8> {
     all.extend_from_slice(piece);
     all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn begun(announced_octets: Option<u64>) -> Message {
+        let number = "1".parse().unwrap();
+        Message::begin(About { number, uidl: None, announced_octets }, Reader::Nobody, b"+OK\r\n")
+    }
+
+    /// Goal: what is announced is held without being moved; a server that announces anything else costs no more than what is
+    /// held at most, and less than it announces where memory is short.
+    #[test]
+    fn room_is_made_for_what_is_announced() {
+        const HELD_MAX: usize = 256 * 1024;
+        let memory = Memory::new(4 * HELD_MAX);
+        let held_max = HELD_MAX as u64;
+        for (announced, growths) in
+            [(None, 3), (Some(0), 4), (Some(50_000), 1), (Some(held_max), 3), (Some(u64::MAX), 3)]
+        {
+            let mut message = begun(announced);
+            let mut grown = 0;
+            for _ in 0..100 {
+                let before = message.raw.capacity();
+                assert_eq!(message.hold(&[b'x'; 500], &memory, HELD_MAX), (500, Taken::More));
+                grown += usize::from(message.raw.capacity() != before);
+                assert!(message.raw.capacity() <= HELD_MAX, "{announced:?}");
+            }
+            assert_eq!(grown, growths, "{announced:?}");
+        }
+        let mut message = begun(Some(50_000));
+        let little = Memory::new(2 * STEP);
+        assert_eq!(message.hold(&[b'x'; 500], &little, HELD_MAX), (500, Taken::More));
+        assert_eq!(message.raw.capacity(), STEP);
+        assert_eq!(message.hold(&[b'x'; 40_000], &little, HELD_MAX), (0, Taken::NoRoom));
+    }
 }

@@ -5,7 +5,7 @@
 //! | [`login`] | from a login in `pop3_server` to a relay |
 //! | [`machine`], `action`, `transfer`, [`message`] | the relay, pure: octets of both sides in; octets for both and recordings out |
 //! | `request`, `capabilities`, `numbers` | a client's line; what of CAPA is passed on; which messages are recorded |
-//! | `shown` | what of a message TOP shows |
+//! | `first_line`, `shown` | what of a response's first line passes; what of a message TOP shows |
 //! | `driver` | does the machine's actions: both connections, deadlines |
 //! | `recorder` | records messages, each once |
 //! | [`seen`] | which were recorded before, on disk |
@@ -17,7 +17,7 @@
 //! | TOP of up to 100 lines | RFC 1939 | yes: a preview is never recorded, though a short message may be whole in it |
 //! | TOP of more | RFC 1939 | as RETR, recorded whole; the client gets of it what it asked for |
 //! | DELE | RFC 1939 | once recorded in this session; a message that was not is fetched first |
-//! | QUIT | RFC 1939 | yes, and the server's answer is the client's; never said for a client that went without it |
+//! | QUIT | RFC 1939 | behind all copies, and the server's answer is the client's; never said for a client that went without it |
 //! | CAPA | RFC 2449 | asked each time; STLS, SASL, USER, IMPLEMENTATION and what is unknown are left out |
 //! | pipelining | RFC 2449 §6.6 | what comes in one piece goes in one piece, where the server's CAPA has it; else one at a time |
 //! | UTF8, LANG | RFC 6856 | yes, as commands behind the login; UTF8 said before it stays with the gateway |
@@ -39,7 +39,10 @@
 //! - A client gets no message to its end before its copy is on disk, and the server no DELE: whatever fails, and whatever
 //!   either side sends. With `on_recording_failure = "pass"` the operator chose otherwise; that is logged and counted.
 //! - One copy for each (account, unique-id, content), in whatever session, but for a crash amid it, which may double one.
+//! - The server gets no QUIT before the copies of all it sent are on disk, and none when one could not be made: at QUIT it removes
+//!   what is marked, and some remove what was fetched (RFC 2449 §6.7). The client is told that nothing was deleted.
 //! - A message that breaks off is never recorded, and given no end.
+//! - Of a response's first line a client gets 512 octets (RFC 2449 §4); one past 2048 ends the session.
 //! - Each command gets one response, in order; what a server sends unasked is a response to nothing, and ends the session.
 //! - What goes to the server is written here, from what was understood of the client's line.
 //! - A session's memory is bounded (two connections' buffers, messages held of 512 KiB and one more), and all sessions'
@@ -50,6 +53,7 @@
 mod action;
 mod capabilities;
 mod driver;
+mod first_line;
 pub mod login;
 pub mod machine;
 pub mod message;

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use postern_shared::crypto::digest::Digest;
 use postern_shared::proto::pop3::{MessageNumber, Reply, ResponseCode, UidlToken};
 
-use super::machine::{Action, Asked, End, Reading, Relay, Unrecorded, answer};
+use super::first_line::{LINE_OCTETS_MAX, line_end};
+use super::machine::{Action, Asked, Awaited, End, Reading, Relay, Unrecorded, answer};
 use super::message::{About, Held, Message, Reader, Taken, Way};
 
 /// Copies that are made at once: enough that they share a sync.
@@ -57,6 +58,25 @@ impl Relay {
     pub(super) fn has_room(&self) -> bool {
         let octets: usize = self.committing.iter().map(|message| message.held.octets()).sum();
         self.committing.len() < COMMITTING_MAX && octets < COMMITTING_OCTETS_MAX
+    }
+
+    /// Whether the response that begins may be looked at before the copies of the messages before it are on disk: only what
+    /// leads to another such message, and only so many.
+    pub(super) fn may_pass(&self, input: &[u8]) -> bool {
+        if self.committing.is_empty() {
+            return true;
+        }
+        let Some(first) = self.awaited.front().filter(|_| self.has_room()) else { return false };
+        let Some(end) = line_end(input) else { return input.len() < LINE_OCTETS_MAX };
+        let Some(said) = Reply::parse(input[..end].trim_ascii_end()) else { return false };
+        match first {
+            Awaited::UniqueId(_) => true,
+            Awaited::Message(_, Reader::Client { .. }) => {
+                said.ok
+                    && announced_octets(&said).is_none_or(|octets| octets <= self.options.message_octets_max)
+            }
+            _ => false,
+        }
     }
 
     /// What came of the first message that waited for its copy.

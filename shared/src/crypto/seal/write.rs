@@ -76,6 +76,7 @@ impl Sealer {
     /// Says what the hash of all content is, so that it is not computed twice; before any of it is taken. A message that was
     /// sealed with a wrong one is refused by whoever opens it.
     pub fn know_content_sha256(&mut self, sha256: Digest) {
+        debug_assert_eq!(self.content_bytes, 0, "what was taken is hashed already");
         self.hash_known = Some(sha256);
     }
 

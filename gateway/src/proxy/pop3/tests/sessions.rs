@@ -66,6 +66,30 @@ async fn what_is_fetched_is_recorded_once_and_deleted_behind_that() {
     assert!(gateway.copies() == expected, "known");
 }
 
+/// Goal: TOP shows the beginning that was asked for, short or long, held or streamed; a long one records the whole message.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_top_is_recorded_whole_and_shown_cut() {
+    let gateway = Gateway::new();
+    let server = Server::new(anna());
+    let mut client = gateway.session(server.start().await).await;
+    for (number, (uidl, content)) in (1..).zip(anna()) {
+        for lines in [101, 1000, 4_294_967_295_usize] {
+            assert!(client.ask(&format!("TOP {number} {lines}")).await.starts_with("+OK"));
+            // The message's own lines, of which those that CRLF does not end are two.
+            let ends = content.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at + 1);
+            let end = ends.take(2_usize.saturating_add(lines)).last().unwrap();
+            let mut expected = stuffed(&content[..end]);
+            if !expected.ends_with(b"\r\n") {
+                expected.extend_from_slice(b"\r\n");
+            }
+            assert!(client.lines().await == expected, "{uidl} {lines}");
+        }
+        assert_eq!(gateway.copies().last().unwrap(), &(Some(uidl.to_owned()), content));
+    }
+    assert_eq!(gateway.copies().len(), 3);
+    assert!(!server.commands().iter().any(|command| command.starts_with("TOP")));
+}
+
 /// Goal: who goes without QUIT deletes nothing, and none is said for it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_goes_deletes_nothing() {
