@@ -139,6 +139,12 @@ struct Copy {
 impl Incoming for SealingMessage {
     type Prepared = PreparedMessage;
 
+    fn know_content_sha256(&mut self, sha256: Digest) {
+        for copy in &mut self.copies {
+            copy.sealer.know_content_sha256(sha256);
+        }
+    }
+
     async fn write(&mut self, piece: &[u8]) -> Result<(), IntakeError> {
         if let Some(check) = &mut self.check {
             check.write(piece);
