@@ -3,17 +3,20 @@
 //! `config/gateway.toml` shows every key with its default and what it means.
 
 mod authentication;
+mod console;
 mod limits;
 
 use std::path::{Path, PathBuf};
 
-use postern_shared::config::{ByteSize, ConfigError, ListenAddresses, load};
+use postern_shared::config::{ByteSize, ConfigError, ListenAddresses, load, parse};
 use postern_shared::disk::Disk;
 use postern_shared::telemetry::{Format, Level, Rotation};
 use serde::Deserialize;
 
 pub use authentication::Authentication;
 use authentication::RawAuthentication;
+pub use console::Console;
+use console::RawConsole;
 pub use limits::Limits;
 use limits::RawLimits;
 
@@ -47,6 +50,8 @@ pub struct Settings {
     pub limits: Limits,
     /// Whether messages are checked when they come.
     pub authentication: Authentication,
+    /// The operators' console.
+    pub console: Console,
     /// Keys in the file that this version knows of and does not act on yet.
     pub without_effect: Vec<&'static str>,
 }
@@ -66,6 +71,8 @@ pub struct Listen {
     pub pop3s: ListenAddresses,
     /// Metrics and health over HTTP, in clear and for everybody who can connect.
     pub metrics: ListenAddresses,
+    /// The operators' console over HTTPS.
+    pub console: ListenAddresses,
 }
 
 /// Where log lines go, and what becomes of them.
@@ -133,6 +140,7 @@ struct Raw {
     tls: RawTls,
     limits: RawLimits,
     authentication: RawAuthentication,
+    console: RawConsole,
     acme: Option<toml::Table>,
     proxy: Option<toml::Table>,
 }
@@ -205,17 +213,31 @@ impl Settings {
         let default = Path::new(DEFAULT_FILE);
         let file = file.or_else(|| disk.exists(default).unwrap_or(false).then_some(default));
         let raw: Raw = load(disk, file, ENVIRONMENT_PREFIX, environment)?;
-        raw.check().map_err(|(key, message)| SettingsError::Value {
-            file: file.map(Into::into),
-            key,
-            message,
-        })
+        raw.checked(file)
+    }
+
+    /// As [`Settings::load`], of a text that would stand in `file`.
+    pub fn parse(
+        text: &str,
+        file: &Path,
+        environment: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, SettingsError> {
+        let raw: Raw = parse(text, file, ENVIRONMENT_PREFIX, environment)?;
+        raw.checked(Some(file))
     }
 }
 
 type Wrong = (&'static str, String);
 
 impl Raw {
+    fn checked(self, file: Option<&Path>) -> Result<Settings, SettingsError> {
+        self.check().map_err(|(key, message)| SettingsError::Value {
+            file: file.map(Into::into),
+            key,
+            message,
+        })
+    }
+
     fn check(self) -> Result<Settings, Wrong> {
         let host_name = match self.host_name {
             Some(name) => checked_domain("host_name", &name)?,
@@ -226,7 +248,6 @@ impl Raw {
             None => host_name.clone(),
         };
         let without_effect = [
-            ("listen.console", self.listen.console.is_some_and(|listen| !listen.0.is_empty())),
             ("listen.http01", self.listen.http01.is_some_and(|listen| !listen.0.is_empty())),
             ("acme", self.acme.is_some()),
             ("proxy", self.proxy.is_some()),
@@ -248,11 +269,13 @@ impl Raw {
                 pop3: on(self.listen.pop3, 110),
                 pop3s: on(self.listen.pop3s, 995),
                 metrics: self.listen.metrics.unwrap_or_default(),
+                console: on(self.listen.console, 8450),
             },
             tls: self.tls.check()?,
             banner_version: self.banner_version,
             limits: self.limits.check()?,
             authentication: self.authentication.check()?,
+            console: self.console.check()?,
             without_effect: without_effect.into_iter().filter(|(_, set)| *set).map(|(key, _)| key).collect(),
         })
     }
@@ -392,8 +415,8 @@ mod tests {
 
     #[test]
     fn keys_of_later_versions_are_told_apart_from_mistakes() {
-        let settings = load_text("[proxy]\nenabled = true\n[listen]\nconsole = ':8450'", &[]).unwrap();
-        assert_eq!(settings.without_effect, ["listen.console", "proxy"]);
-        assert!(load_text("[listen]\nconsole = []", &[]).unwrap().without_effect.is_empty());
+        let settings = load_text("[proxy]\nenabled = true\n[listen]\nhttp01 = ':80'", &[]).unwrap();
+        assert_eq!(settings.without_effect, ["listen.http01", "proxy"]);
+        assert!(load_text("[listen]\nhttp01 = []", &[]).unwrap().without_effect.is_empty());
     }
 }
