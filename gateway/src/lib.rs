@@ -2,9 +2,11 @@
 //!
 //! `ARCHITECTURE.md` shows the flow; each room's header says what it promises.
 
+pub mod activity;
 pub mod app;
 pub mod cli;
 pub mod command;
+pub mod console;
 pub mod daemon;
 pub mod intake;
 pub mod listen;

@@ -148,6 +148,11 @@ impl Limits {
         Self { handshakes, answer_deadline, ..self }
     }
 
+    /// The clock that rates are measured by.
+    pub(super) fn clock(&self) -> Arc<dyn Clock> {
+        Arc::clone(&self.shared.clock)
+    }
+
     pub(super) fn handshakes(&self) -> (Handshakes, Duration) {
         (self.handshakes.clone(), self.answer_deadline)
     }

@@ -19,6 +19,7 @@ mod exposition;
 mod http;
 mod metrics;
 mod readiness;
+mod totals;
 
 use std::sync::Arc;
 
@@ -27,6 +28,7 @@ use postern_shared::shutdown::Shutdown;
 
 pub use http::serve;
 pub use metrics::{Login, Metrics, Refusal, metrics};
+pub use totals::Totals;
 
 use crate::app::Core;
 

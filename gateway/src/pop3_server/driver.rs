@@ -16,6 +16,7 @@ use super::maildrop::{Accounts, Entry, Locks, LoginError, Maildrop, Maildrops, R
 use super::sending::Sending;
 use super::session::{Action, Event, List, LoginRefusal, Session};
 use super::wire::{Received, Wire};
+use crate::activity::{Kind, New, activity};
 use crate::listen::{Connection, Door, Patience, Refusals, Server};
 use crate::login::{BackOff, Guard, LoginPool, NotDone};
 use crate::monitoring::{Login, metrics};
@@ -222,6 +223,7 @@ impl<A: Accounts, M: Maildrops> Conversation<'_, A, M> {
                 match &outcome {
                     Ok(()) => {
                         metrics().messages_deleted(messages.len());
+                        self.tell(Kind::Delete, format!("{} deleted", messages.len()), Some(mailbox));
                         tracing::info!(%peer, %mailbox, deleted = messages.len(), "messages deleted");
                     }
                     Err(error) => tracing::error!(%peer, %error, "messages marked were not deleted"),
@@ -266,6 +268,7 @@ impl<A: Accounts, M: Maildrops> Conversation<'_, A, M> {
                 let (messages, octets) = maildrop.totals();
                 let mailbox = maildrop.mailbox();
                 metrics().login(Login::Ok);
+                self.tell(Kind::Pull, format!("opened, {messages} wait"), Some(mailbox));
                 tracing::info!(peer = %self.peer, %mailbox, messages, octets, "maildrop opened");
                 self.key = Some(Arc::new(key));
                 Ok(maildrop)
@@ -278,12 +281,18 @@ impl<A: Accounts, M: Maildrops> Conversation<'_, A, M> {
         }
     }
 
+    fn tell(&self, kind: Kind, result: String, mailbox: Option<MailboxId>) {
+        let event = New { mailbox, ..New::of(kind, "pop3", result).from(self.peer.ip()) };
+        activity().tell(self.server.settings.clock.wall(), event);
+    }
+
     /// What was checked is told each time, for there is an end to it; what was refused unchecked is counted.
     fn log_refusal(&self, user: &str, refusal: LoginRefusal) {
         let peer = self.peer;
         // The name is the peer's text: escaped and bounded.
         let user: String = user.chars().take(80).collect();
         if !matches!(refusal, LoginRefusal::MustWait | LoginRefusal::Busy) {
+            self.tell(Kind::Refusal, format!("login refused: {refusal}"), None);
             return tracing::warn!(%peer, ?user, %refusal, "login refused");
         }
         let now = self.server.settings.clock.moment();
