@@ -19,7 +19,7 @@ use super::{Action, Console, Problem, access};
 use crate::console::access::Need;
 
 /// `__Host-`: only this host may set it, over HTTPS only, for all paths.
-const COOKIE: &str = "__Host-postern";
+pub(super) const COOKIE: &str = "__Host-postern";
 /// No foreign page can send it without asking first, and asking is refused (there is no CORS here).
 const OWN_PAGE: &str = "x-postern-console";
 /// Sent with requests that a page makes by itself: they do not keep a session alive.
