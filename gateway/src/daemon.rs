@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -12,9 +13,11 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 
+use crate::activity;
 use crate::app::Core;
 use crate::cli::identity;
 use crate::command::{Command, execute};
+use crate::console::{self, Console, Process};
 use crate::intake::SealingIntake;
 use crate::intake::authentication::{Authentication, Checker};
 use crate::listen::{self, Door, Entrance, Limits};
@@ -34,8 +37,9 @@ struct Listener {
     socket: TcpListener,
 }
 
-/// Serves until SIGTERM or SIGINT; a second one ends the process at once.
-pub async fn run(core: Arc<Core>) -> Result<()> {
+/// Serves until SIGTERM, SIGINT or a restart asked for at the console; a second signal ends the process at once. Whether
+/// it is to start anew.
+pub async fn run(core: Arc<Core>, process: Arc<Process>) -> Result<bool> {
     let identity = identity(&core.settings, &*core.disk, &*core.clock)?;
     let tls = identity.server_config().context("the certificate cannot be used")?;
     let authentication = authentication(&core)?;
@@ -49,6 +53,7 @@ pub async fn run(core: Arc<Core>) -> Result<()> {
         .iter()
         .map(|address| listen::bind("metrics", *address))
         .collect::<Result<_, _>>()?;
+    let console = console::Bound::open(&core.settings.listen.console.0)?;
     let (stop, stopped) = switch();
     let mut rooms = JoinSet::new();
     // One for all its listeners: a maildrop is locked whichever door its client came through.
@@ -73,6 +78,20 @@ pub async fn run(core: Arc<Core>) -> Result<()> {
             rooms.spawn(listen::serve(listener.socket, door, server));
         }
     }
+    let now = core.clock.wall();
+    let certificate = console::Certificate::of(&identity, &core.settings.host_name, now);
+    let (_certificates, certificate) = tokio::sync::watch::channel(certificate);
+    for address in console.addresses()? {
+        tracing::info!(listener = "console", %address, "listening");
+        addresses.entry("console").or_default().push(address.to_string());
+    }
+    let served = Arc::new(Console::new(Arc::clone(&core), certificate, Arc::clone(&process)));
+    let (console_tls, handshakes) = (Arc::clone(&tls), core.settings.limits.handshakes());
+    let console_stopped = stopped.clone();
+    rooms.spawn(async move {
+        console::serve(console, served, &console_tls, handshakes, console_stopped).await;
+    });
+    rooms.spawn(activity::keep(Arc::clone(&core), stopped.clone()));
     let (last_stop, all_stopped) = switch();
     let expires = identity.expires();
     let monitor =
@@ -89,16 +108,20 @@ pub async fn run(core: Arc<Core>) -> Result<()> {
     let commands = tokio::spawn(serve_commands(Arc::clone(&core), stopped.clone()));
     rooms.spawn(forget_secrets(Arc::clone(&core), stopped.clone()));
     rooms.spawn(sweep_now_and_then(Arc::clone(&core), stopped));
+    process.served.store(true, Ordering::Relaxed);
     tracing::info!(fingerprint = %format!("sha256:{}", identity.fingerprint()), "serving");
 
-    wait_for_signal().await?;
+    let restart = tokio::select! {
+        signal = wait_for_signal() => signal.map(|()| false)?,
+        () = process.restart.notified() => true,
+    };
     tracing::info!("shutting down; sessions end after their current step");
     stop.turn();
     while rooms.join_next().await.is_some() {}
     commands.await?.context("the control socket")?;
     last_stop.turn();
-    tracing::info!("stopped");
-    Ok(())
+    tracing::info!(restart, "stopped");
+    Ok(restart)
 }
 
 fn open_all(core: &Core) -> Result<Vec<Listener>> {

@@ -29,8 +29,8 @@ use utoipa::ToSchema;
 
 pub use file::{ActivityFile, keep};
 pub use pulse::{HOURS, Pulse};
-pub use ring::{EVENTS_A_SECOND, EVENTS_MAX};
 use ring::Ring;
+pub use ring::{EVENTS_A_SECOND, EVENTS_MAX};
 
 /// What kind of thing happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

@@ -13,6 +13,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::app::Core;
+use crate::console::Action;
+use crate::console::accounts::{Account, AccountError};
 use crate::mailbox::{Edit, Mailbox, MailboxError, PolicyEdit};
 
 /// A command.
@@ -62,19 +64,37 @@ pub enum Command {
         /// Which.
         id: MailboxId,
     },
+    /// All administrators of the console.
+    AdminList,
+    /// Gives an administrator a new password.
+    AdminResetPassword {
+        /// Who.
+        name: String,
+        /// Takes away the second factors as well.
+        clear_second_factors: bool,
+    },
 }
 
 /// Does what `command` says. Blocks: for the disk, and for Argon2id when a password is made.
 ///
 /// The answer is what `--json` prints. The error is for whoever asked.
 pub fn execute(core: &Arc<Core>, command: Command) -> Result<Value, String> {
-    run(core, command).map_err(|error| error.to_string())
+    let answer = run(core, command.clone()).map_err(|error| error.to_string())?;
+    if let Some(action) = recorded(&command, &answer) {
+        // Whoever is at the machine may do this whatever becomes of the audit log; a line that failed earlier may have
+        // room by now.
+        let _ = core.audit.check();
+        core.audit.record(action);
+    }
+    Ok(answer)
 }
 
 #[derive(Debug, thiserror::Error)]
 enum CommandError {
     #[error(transparent)]
     Mailbox(#[from] MailboxError),
+    #[error(transparent)]
+    Account(#[from] AccountError),
     #[error("no daemon is running; log_level in the configuration tells how much the next one logs")]
     NoDaemon,
     #[error("the recovery key is not a public key as `recovery-key generate` prints it")]
@@ -122,7 +142,34 @@ fn run(core: &Arc<Core>, command: Command) -> Result<Value, CommandError> {
             tracing::info!(mailbox = %id, "mailbox deleted");
             Ok(json!({ "id": id, "deleted": true }))
         }
+        Command::AdminList => {
+            let shown = |account: &Account| json!({ "name": account.name, "role": account.role, "totp": account.totp });
+            Ok(core.administrators.list()?.iter().map(shown).collect())
+        }
+        Command::AdminResetPassword { name, clear_second_factors } => {
+            let (account, password) = core.administrators.reset_password(&name, clear_second_factors)?;
+            Ok(json!({ "name": account.name, "role": account.role, "password": password.expose_secret() }))
+        }
     }
+}
+
+/// What changes something is recorded, whoever does it.
+fn recorded(command: &Command, answer: &Value) -> Option<Action> {
+    let created = || answer["id"].as_str().unwrap_or_default().to_owned();
+    let (action, target) = match command {
+        Command::MailboxCreate { .. } => ("mailbox.create", created()),
+        Command::MailboxEdit { id, .. } => ("mailbox.edit", id.to_string()),
+        Command::MailboxResetPassword { id } => ("mailbox.reset-password", id.to_string()),
+        Command::MailboxDelete { id } => ("mailbox.delete", id.to_string()),
+        Command::LogLevel { level: Some(level) } => ("log-level", format!("{level:?}")),
+        Command::AdminResetPassword { name, .. } => ("administrator.reset-password", name.clone()),
+        Command::Status
+        | Command::LogLevel { level: None }
+        | Command::MailboxList
+        | Command::MailboxShow { .. }
+        | Command::AdminList => return None,
+    };
+    Some(Action { how: "command line".into(), action, target, ..Action::default() })
 }
 
 fn parse_public_key(text: &str) -> Result<PublicKey, CommandError> {

@@ -4,7 +4,7 @@ use super::accounts::{Role, Scope};
 
 /// What a route asks of who comes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Need {
+pub(super) enum Need {
     /// Nothing.
     Anyone,
     /// A session, also one that has not come to its end.
@@ -27,7 +27,7 @@ pub enum Need {
 
 impl Need {
     /// Whether somebody of this role may, in a session.
-    pub fn allows_role(self, role: Role) -> bool {
+    pub(super) fn allows_role(self, role: Role) -> bool {
         match self {
             Self::Anyone | Self::AnySession | Self::Own | Self::Read | Self::Tokens => true,
             Self::Mailboxes => role >= Role::Operator,
@@ -36,7 +36,7 @@ impl Need {
     }
 
     /// Whether a token may that has these scopes, and whose owner has this role.
-    pub fn allows_token(self, scopes: &[Scope], owner: Role) -> bool {
+    pub(super) fn allows_token(self, scopes: &[Scope], owner: Role) -> bool {
         let scope = match self {
             Self::Anyone => return true,
             Self::AnySession | Self::Own => return false,
@@ -50,7 +50,7 @@ impl Need {
 }
 
 /// Whether somebody of this role may make a token of this scope.
-pub fn may_give(role: Role, scope: Scope) -> bool {
+pub(super) fn may_give(role: Role, scope: Scope) -> bool {
     match scope {
         Scope::Read => true,
         Scope::Mailboxes => role >= Role::Operator,
@@ -59,7 +59,7 @@ pub fn may_give(role: Role, scope: Scope) -> bool {
 }
 
 /// All routes of the API: method, path, need.
-pub const ROUTES: &[(&str, &str, Need)] = &[
+pub(super) const ROUTES: &[(&str, &str, Need)] = &[
     ("GET", "/api/openapi.json", Need::Anyone),
     ("GET", "/api/v1/sign-in", Need::Anyone),
     ("POST", "/api/v1/first-sign-in", Need::Anyone),
@@ -105,7 +105,7 @@ pub const ROUTES: &[(&str, &str, Need)] = &[
 ];
 
 /// What a route asks; `None` when there is no such route.
-pub fn need(method: &str, path: &str) -> Option<Need> {
+pub(super) fn need(method: &str, path: &str) -> Option<Need> {
     let method = if method == "HEAD" { "GET" } else { method };
     ROUTES.iter().find(|(m, p, _)| *m == method && *p == path).map(|(_, _, need)| *need)
 }

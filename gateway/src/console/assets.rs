@@ -12,7 +12,8 @@ use std::borrow::Cow;
 
 use axum::extract::Request;
 use axum::http::header::{
-    ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_NONE_MATCH, VARY,
+    ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG,
+    IF_NONE_MATCH, VARY,
 };
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -38,10 +39,14 @@ pub(super) async fn serve(request: Request) -> Response {
     }
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         let detail = "pages are only read";
-        return Problem::new(StatusCode::METHOD_NOT_ALLOWED, "no-such-method", "No such method", detail).into_response();
+        return Problem::new(StatusCode::METHOD_NOT_ALLOWED, "no-such-method", "No such method", detail)
+            .into_response();
     }
     let name = path.trim_start_matches('/');
-    if !name.is_empty() && name != "index.html" && let Some(found) = file(name, request.headers()) {
+    if !name.is_empty()
+        && name != "index.html"
+        && let Some(found) = file(name, request.headers())
+    {
         return found;
     }
     // A name with an ending is a file that is not there; everything else the application knows.
@@ -79,7 +84,10 @@ fn file(name: &str, headers: &HeaderMap) -> Option<Response> {
     let unchanged = headers.get(IF_NONE_MATCH).is_some_and(|known| known.as_bytes() == etag.as_bytes());
     let accepts = |coding: &str| {
         let taken = headers.get(ACCEPT_ENCODING).and_then(|taken| taken.to_str().ok()).unwrap_or("");
-        taken.split(',').map(str::trim).any(|one| one == coding || one.starts_with(&format!("{coding};")) && !one.ends_with("q=0"))
+        taken
+            .split(',')
+            .map(str::trim)
+            .any(|one| one == coding || one.starts_with(&format!("{coding};")) && !one.ends_with("q=0"))
     };
     let coded = [("br", "br"), ("gzip", "gz")].into_iter().find_map(|(coding, ending)| {
         let found = accepts(coding).then(|| Pages::get(&format!("{name}.{ending}")))??;

@@ -63,12 +63,19 @@ impl Caller {
         match &self.who {
             Who::Session { key, session, account } => Ok((*key, session, account)),
             Who::Nobody => Err(nobody()),
-            Who::Token { .. } => Err(Problem::forbidden("session-only", "this is done in a session, not with a token")),
+            Who::Token { .. } => {
+                Err(Problem::forbidden("session-only", "this is done in a session, not with a token"))
+            }
         }
     }
 
     /// What is recorded of what it does.
-    pub(super) fn action(&self, action: &'static str, target: impl Into<String>, detail: impl Into<String>) -> Action {
+    pub(super) fn action(
+        &self,
+        action: &'static str,
+        target: impl Into<String>,
+        detail: impl Into<String>,
+    ) -> Action {
         let (who, how) = match &self.who {
             Who::Nobody => (String::new(), "sign-in".to_owned()),
             Who::Session { account, .. } => (account.name.clone(), "session".to_owned()),
@@ -135,7 +142,8 @@ fn is_safe(method: &Method) -> bool {
 fn who(console: &Console, headers: &HeaderMap) -> Result<Who, Problem> {
     if let Some(sent) = headers.get(header::AUTHORIZATION) {
         let sent = sent.to_str().ok().and_then(|sent| sent.split_once(' '));
-        let text = sent.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, text)| text.trim());
+        let text =
+            sent.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, text)| text.trim());
         let token = text.and_then(|text| console.tokens.find(text));
         let owned = token.and_then(|token| Some((console.core.administrators.account(&token.owner)?, token)));
         let Some((owner, token)) = owned else {
@@ -169,7 +177,9 @@ pub(super) fn signed_in(console: &Console, key: Key, renew: bool) -> Option<(Sho
 
 fn cookie(headers: &HeaderMap) -> Option<&str> {
     let mut pairs = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
-    pairs.find_map(|pairs| pairs.split(';').find_map(|pair| pair.trim().strip_prefix(COOKIE)?.strip_prefix('=')))
+    pairs.find_map(|pairs| {
+        pairs.split(';').find_map(|pair| pair.trim().strip_prefix(COOKIE)?.strip_prefix('='))
+    })
 }
 
 /// What changes something must come from our own pages.
@@ -241,7 +251,10 @@ pub(super) async fn secure(State(console): State<Arc<Console>>, request: Request
     say("cross-origin-resource-policy", "same-origin");
     say("permissions-policy", "camera=(), geolocation=(), microphone=(), payment=(), usb=()");
     // The pages have their own, given with them.
-    say("content-security-policy", "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'");
+    say(
+        "content-security-policy",
+        "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    );
     if is_api {
         say("cache-control", "no-store");
     }

@@ -42,6 +42,7 @@ mod sessions;
 mod tests;
 
 use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
 use postern_shared::clock::UnixMillis;
@@ -49,7 +50,7 @@ use postern_shared::tls::server::Identity;
 use tokio::sync::{Notify, Semaphore, watch};
 
 pub use accounts::{Administrators, Tokens};
-pub use api::document;
+pub use api::document_text;
 pub use audit::{Action, Audit};
 pub use problem::Problem;
 pub use server::{Bound, serve};
@@ -92,6 +93,10 @@ pub struct Process {
     pub config_file: Option<PathBuf>,
     /// Why the last configuration that was applied was taken back.
     pub taken_back: Option<String>,
+    /// The configuration was changed since this run began.
+    pub config_changed: AtomicBool,
+    /// It came as far as serving.
+    pub served: AtomicBool,
     /// Told when the gateway is to end and start anew.
     pub restart: Notify,
 }

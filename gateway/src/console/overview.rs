@@ -23,89 +23,87 @@ const WARNINGS_EACH_MAX: usize = 20;
 
 /// The gateway at a glance.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, ToSchema)]
-pub struct Overview {
+pub(super) struct Overview {
     /// When this was so, in milliseconds since 1970.
-    pub at: u64,
+    pub(super) at: u64,
     /// The program's version.
-    pub version: &'static str,
+    pub(super) version: &'static str,
     /// How long it has been running.
-    pub uptime_seconds: u64,
+    pub(super) uptime_seconds: u64,
     /// Mailboxes in use.
-    pub mailboxes: u64,
+    pub(super) mailboxes: u64,
     /// Messages that wait.
-    pub messages: u64,
+    pub(super) messages: u64,
     /// What pulling all of them would send.
-    pub bytes: u64,
+    pub(super) bytes: u64,
     /// When the oldest of them arrived, in milliseconds since 1970.
-    pub oldest: Option<u64>,
+    pub(super) oldest: Option<u64>,
     /// What can still be written to the disk.
-    pub free_bytes: Option<u64>,
+    pub(super) free_bytes: Option<u64>,
     /// When the certificate expires, in milliseconds since 1970.
-    pub certificate_expires: Option<u64>,
+    pub(super) certificate_expires: Option<u64>,
     /// SHA-256 of the certificate, as archivers pin it.
-    pub certificate_fingerprint: String,
+    pub(super) certificate_fingerprint: String,
     /// Why clients may not trust the certificate; nothing when this machine does.
-    pub certificate_distrusted: Option<String>,
+    pub(super) certificate_distrusted: Option<String>,
     /// The listeners.
-    pub listeners: Vec<ListenerState>,
+    pub(super) listeners: Vec<ListenerState>,
     /// Counters since the start.
-    pub totals: Counted,
+    pub(super) totals: Counted,
     /// Refusals to senders since the start, by reason.
-    pub refusals: BTreeMap<&'static str, u64>,
+    pub(super) refusals: BTreeMap<&'static str, u64>,
     /// What needs somebody, the gravest first.
-    pub warnings: Vec<Warning>,
+    pub(super) warnings: Vec<Warning>,
 }
 
 /// Counters since the start.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, ToSchema)]
-pub struct Counted {
+pub(super) struct Counted {
     /// Messages acknowledged.
-    pub accepted: u64,
+    pub(super) accepted: u64,
     /// Their content, in octets.
-    pub accepted_bytes: u64,
+    pub(super) accepted_bytes: u64,
     /// Messages sent to archivers.
-    pub served: u64,
+    pub(super) served: u64,
     /// Octets of messages sent whole.
-    pub served_bytes: u64,
+    pub(super) served_bytes: u64,
     /// Messages that archivers have deleted.
-    pub deleted: u64,
+    pub(super) deleted: u64,
 }
 
 /// A listener.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
-pub struct ListenerState {
+pub(super) struct ListenerState {
     /// The key in `[listen]`.
-    pub name: String,
+    pub(super) name: String,
     /// Where it listens; nowhere when it is off.
-    pub addresses: Vec<String>,
+    pub(super) addresses: Vec<String>,
     /// Sessions open now, where they are counted.
-    pub sessions: Option<i64>,
+    pub(super) sessions: Option<i64>,
 }
 
 /// How grave a warning is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum Severity {
+pub(super) enum Severity {
     /// Mail is refused, or will be soon.
     Critical,
     /// Somebody should look.
     Warning,
-    /// Worth knowing.
-    Notice,
 }
 
 /// Something that needs somebody.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
-pub struct Warning {
+pub(super) struct Warning {
     /// How grave it is.
-    pub severity: Severity,
+    pub(super) severity: Severity,
     /// A word that does not change: `disk`, `certificate`, `no-pull`, `silence`, `clock`, `damage`, `commit`, `audit`,
     /// `configuration`.
-    pub code: &'static str,
+    pub(super) code: &'static str,
     /// The mailbox it is about.
-    pub mailbox: Option<String>,
+    pub(super) mailbox: Option<String>,
     /// What is the matter and what to do.
-    pub text: String,
+    pub(super) text: String,
 }
 
 impl Console {
@@ -137,7 +135,11 @@ impl Console {
                 served_bytes: totals.served_bytes,
                 deleted: totals.deleted,
             },
-            refusals: Totals::REASONS.into_iter().zip(totals.refusals).filter(|(_, count)| *count > 0).collect(),
+            refusals: Totals::REASONS
+                .into_iter()
+                .zip(totals.refusals)
+                .filter(|(_, count)| *count > 0)
+                .collect(),
             warnings: Vec::new(),
         };
         overview.warnings = self.warnings(&overview, now);
@@ -149,11 +151,17 @@ impl Console {
             let since = usage.oldest.map(|oldest| now.since(pulse.last_pull.unwrap_or(oldest).max(oldest)));
             if since.is_some_and(|since| since >= core.settings.console.pull_warning) {
                 let hours = since.unwrap_or_default().as_secs() / 3600;
-                let text = format!("{:?} has mail that nobody has pulled for {hours} h; see that the archiver runs", mailbox.name);
+                let text = format!(
+                    "{:?} has mail that nobody has pulled for {hours} h; see that the archiver runs",
+                    mailbox.name
+                );
                 late.push(warning(Severity::Warning, "no-pull", text).about(mailbox.id));
             }
             if mailbox.status == Status::Active && pulse.is_silent(now) {
-                let text = format!("{:?} usually gets mail and has had none for 3 h; see that its sender still sends", mailbox.name);
+                let text = format!(
+                    "{:?} usually gets mail and has had none for 3 h; see that its sender still sends",
+                    mailbox.name
+                );
                 silent.push(warning(Severity::Warning, "silence", text).about(mailbox.id));
             }
         }
@@ -184,17 +192,29 @@ impl Console {
         let mut warn = |severity, code, text: String| warnings.push(warning(severity, code, text));
         match overview.free_bytes {
             Some(free) if free <= reserve => {
-                warn(Severity::Critical, "disk", "the disk is full and mail is refused for now; free some space".into());
+                warn(
+                    Severity::Critical,
+                    "disk",
+                    "the disk is full and mail is refused for now; free some space".into(),
+                );
             }
             Some(free) if free < core.settings.console.disk_warning_bytes => {
                 let mib = free >> 20;
-                warn(Severity::Warning, "disk", format!("only {mib} MiB are free on the disk; pull mail or add space"));
+                warn(
+                    Severity::Warning,
+                    "disk",
+                    format!("only {mib} MiB are free on the disk; pull mail or add space"),
+                );
             }
             Some(_) => {}
             None => warn(Severity::Critical, "disk", "the data directory cannot be looked at".into()),
         }
         if metrics().last_group_failed() {
-            warn(Severity::Critical, "commit", "the last message could not be written to the disk; the log tells why".into());
+            warn(
+                Severity::Critical,
+                "commit",
+                "the last message could not be written to the disk; the log tells why".into(),
+            );
         }
         if let Some(expires) = overview.certificate_expires.map(UnixMillis) {
             let left = expires.since(now);
@@ -202,12 +222,17 @@ impl Console {
                 warn(Severity::Critical, "certificate", "the certificate has expired; renew it".into());
             } else if left < CERTIFICATE_WARNING {
                 let days = left.as_secs() / 86_400;
-                warn(Severity::Warning, "certificate", format!("the certificate expires in {days} days; renew it"));
+                warn(
+                    Severity::Warning,
+                    "certificate",
+                    format!("the certificate expires in {days} days; renew it"),
+                );
             }
         }
         let moved = core.clock_moved_ms();
         if moved.unsigned_abs() > CLOCK_WARNING_MS {
-            let text = format!("the clock was moved by {} s since the start; see that NTP runs", moved / 1000);
+            let text =
+                format!("the clock was moved by {} s since the start; see that NTP runs", moved / 1000);
             warn(Severity::Warning, "clock", text);
         }
         let damage = core.spool.damage().iter().map(ToString::to_string).collect::<Vec<_>>();
@@ -219,7 +244,11 @@ impl Console {
             warn(Severity::Critical, "audit", broken);
         }
         if let Some(reason) = &self.process.taken_back {
-            warn(Severity::Warning, "configuration", format!("the new configuration did not start, so the old one runs: {reason}"));
+            warn(
+                Severity::Warning,
+                "configuration",
+                format!("the new configuration did not start, so the old one runs: {reason}"),
+            );
         }
         warnings
     }
@@ -244,7 +273,11 @@ pub(super) async fn watch(console: Arc<Console>, mut stopped: Shutdown) {
             () = stopped.requested() => return,
         }
         let sampled = console.core.clock.wall();
-        console.rates.lock().unwrap_or_else(std::sync::PoisonError::into_inner).sample(sampled, metrics().totals());
+        console
+            .rates
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .sample(sampled, metrics().totals());
         ticks = ticks.wrapping_add(1);
         if ticks % 600 == 0 {
             activity().retain(&console.core.registry.list().iter().map(|mailbox| mailbox.id).collect());

@@ -15,21 +15,21 @@ const COARSE_POINTS: usize = 1440;
 
 /// What came in and went out in a span of time.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, ToSchema)]
-pub struct Point {
+pub(super) struct Point {
     /// Its end, in seconds since 1970.
-    pub at: u64,
+    pub(super) at: u64,
     /// Messages acknowledged.
-    pub accepted: u64,
+    pub(super) accepted: u64,
     /// Their content, in octets.
-    pub accepted_bytes: u64,
+    pub(super) accepted_bytes: u64,
     /// Messages sent to archivers.
-    pub served: u64,
+    pub(super) served: u64,
     /// Octets of messages sent whole.
-    pub served_bytes: u64,
+    pub(super) served_bytes: u64,
     /// Messages that archivers have deleted.
-    pub deleted: u64,
+    pub(super) deleted: u64,
     /// Refusals to senders.
-    pub refused: u64,
+    pub(super) refused: u64,
 }
 
 impl Point {
@@ -58,17 +58,17 @@ impl Point {
 
 /// Points at equal distances, each with its width.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, ToSchema)]
-pub struct Course {
+pub(super) struct Course {
     /// Seconds that each point covers.
-    pub seconds: u64,
+    pub(super) seconds: u64,
     /// The points, oldest first.
     #[schema(value_type = Vec<Point>)]
-    pub points: VecDeque<Point>,
+    pub(super) points: VecDeque<Point>,
 }
 
 /// The course of the counters.
 #[derive(Debug, Default)]
-pub struct Rates {
+pub(super) struct Rates {
     last: Option<Totals>,
     fine: VecDeque<Point>,
     coarse: VecDeque<Point>,
@@ -76,7 +76,7 @@ pub struct Rates {
 
 impl Rates {
     /// Takes where the counters stand now; to be called every second or so.
-    pub fn sample(&mut self, now: UnixMillis, totals: Totals) {
+    pub(super) fn sample(&mut self, now: UnixMillis, totals: Totals) {
         if let Some(last) = self.last.replace(totals) {
             let point = Point::between(&last, &totals);
             add(&mut self.fine, now, &point, FINE_SECONDS, FINE_POINTS);
@@ -85,17 +85,17 @@ impl Rates {
     }
 
     /// The last hour.
-    pub fn hour(&self) -> Course {
+    pub(super) fn hour(&self) -> Course {
         Course { seconds: FINE_SECONDS, points: self.fine.clone() }
     }
 
     /// The last day.
-    pub fn day(&self) -> Course {
+    pub(super) fn day(&self) -> Course {
         Course { seconds: COARSE_SECONDS, points: self.coarse.clone() }
     }
 
     /// The last points of the hour.
-    pub fn latest(&self, points: usize) -> Course {
+    pub(super) fn latest(&self, points: usize) -> Course {
         let from = self.fine.len().saturating_sub(points);
         Course { seconds: FINE_SECONDS, points: self.fine.range(from..).copied().collect() }
     }
@@ -141,7 +141,9 @@ mod tests {
         }
         let counts: Vec<u64> = rates.hour().points.iter().map(|point| point.accepted).collect();
         assert_eq!(counts, [3, 7, 0, 0, 5]);
-        assert!(rates.hour().points.iter().zip(rates.hour().points.iter().skip(1)).all(|(a, b)| b.at - a.at == 5));
+        assert!(
+            rates.hour().points.iter().zip(rates.hour().points.iter().skip(1)).all(|(a, b)| b.at - a.at == 5)
+        );
         assert_eq!(rates.day().points.iter().map(|point| point.accepted).collect::<Vec<_>>(), [15]);
         assert_eq!(rates.latest(2).points.len(), 2);
     }

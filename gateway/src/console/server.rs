@@ -65,7 +65,13 @@ struct Door {
 }
 
 /// Serves until `stop` says so.
-pub async fn serve(bound: Bound, console: Arc<Console>, tls: &ServerConfig, handshakes: Handshakes, stop: Shutdown) {
+pub async fn serve(
+    bound: Bound,
+    console: Arc<Console>,
+    tls: &ServerConfig,
+    handshakes: Handshakes,
+    stop: Shutdown,
+) {
     let mut tls = tls.clone();
     tls.alpn_protocols = vec![b"http/1.1".to_vec()];
     let settings = &console.core.settings;

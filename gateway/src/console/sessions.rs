@@ -29,7 +29,7 @@ const TRIES_MAX: u32 = 5;
 /// How far signing in has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Stage {
+pub(super) enum Stage {
     /// The password was right; the second factor is awaited.
     SecondFactor,
     /// A new password was shown; that it is stored is awaited.
@@ -40,11 +40,11 @@ pub enum Stage {
 
 /// How long sessions last.
 #[derive(Debug, Clone, Copy)]
-pub struct Lasting {
+pub(super) struct Lasting {
     /// Without a request.
-    pub idle: Duration,
+    pub(super) idle: Duration,
     /// In any case.
-    pub lifetime: Duration,
+    pub(super) lifetime: Duration,
 }
 
 #[derive(Debug)]
@@ -63,56 +63,63 @@ struct Session {
 
 /// What is shown of a session.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Shown {
+pub(super) struct Shown {
     /// Tells it from others; no key to it.
-    pub id: String,
+    pub(super) id: String,
     /// Whose it is.
-    pub name: String,
+    pub(super) name: String,
     /// Under which generation of the record.
-    pub generation: u64,
+    pub(super) generation: u64,
     /// How far it has come.
-    pub stage: Stage,
+    pub(super) stage: Stage,
     /// When the password was given.
-    pub begun: UnixMillis,
+    pub(super) begun: UnixMillis,
     /// When it was last used.
-    pub seen: UnixMillis,
+    pub(super) seen: UnixMillis,
     /// Where it began.
-    pub peer: IpAddr,
+    pub(super) peer: IpAddr,
     /// What the browser calls itself.
-    pub agent: String,
+    pub(super) agent: String,
     /// For how long it lasts when nothing more comes.
-    pub left: Duration,
+    pub(super) left: Duration,
 }
 
 /// Finds a session; worth nothing to others than this room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Key(Digest);
+pub(super) struct Key(Digest);
 
 impl Key {
     /// Of a cookie's value.
-    pub fn of(cookie: &str) -> Self {
+    pub(super) fn of(cookie: &str) -> Self {
         Self(sha256(cookie.as_bytes()))
     }
 }
 
 /// All sessions.
 #[derive(Debug)]
-pub struct Sessions {
+pub(super) struct Sessions {
     lasting: Lasting,
     all: Mutex<HashMap<Digest, Session>>,
 }
 
 /// The time, on both clocks.
-pub type Now = (Moment, UnixMillis);
+pub(super) type Now = (Moment, UnixMillis);
 
 impl Sessions {
     /// None yet.
-    pub fn new(lasting: Lasting) -> Self {
+    pub(super) fn new(lasting: Lasting) -> Self {
         Self { lasting, all: Mutex::default() }
     }
 
     /// Begins a session; the cookie's value.
-    pub fn begin(&self, account: &Account, stage: Stage, peer: IpAddr, agent: &str, now: Now) -> SecretString {
+    pub(super) fn begin(
+        &self,
+        account: &Account,
+        stage: Stage,
+        peer: IpAddr,
+        agent: &str,
+        now: Now,
+    ) -> SecretString {
         let mut all = self.lock();
         all.retain(|_, session| !self.left(session, now.0).is_zero());
         // The oldest make room: who signs in now is there now.
@@ -138,7 +145,7 @@ impl Sessions {
     }
 
     /// The session, when it is not over. It lasts longer then, unless the request came by itself (`renew` is false).
-    pub fn find(&self, key: Key, renew: bool, now: Now) -> Option<Shown> {
+    pub(super) fn find(&self, key: Key, renew: bool, now: Now) -> Option<Shown> {
         let mut all = self.lock();
         let session = all.get_mut(&key.0)?;
         if self.left(session, now.0).is_zero() {
@@ -152,7 +159,13 @@ impl Sessions {
     }
 
     /// The session goes on to `stage` under another cookie, and under the account's present generation.
-    pub fn advance(&self, key: Key, stage: Stage, account: &Account, now: Now) -> Option<SecretString> {
+    pub(super) fn advance(
+        &self,
+        key: Key,
+        stage: Stage,
+        account: &Account,
+        now: Now,
+    ) -> Option<SecretString> {
         let mut all = self.lock();
         let mut session = all.remove(&key.0)?;
         session.stage = stage;
@@ -163,7 +176,7 @@ impl Sessions {
     }
 
     /// Counts a wrong second factor; the session ends with the last that it may have.
-    pub fn failed(&self, key: Key) {
+    pub(super) fn failed(&self, key: Key) {
         let mut all = self.lock();
         if let Some(session) = all.get_mut(&key.0) {
             session.tries += 1;
@@ -174,24 +187,24 @@ impl Sessions {
     }
 
     /// Remembers the secret that is being set up.
-    pub fn keep_totp(&self, key: Key, secret: totp::Secret) {
+    pub(super) fn keep_totp(&self, key: Key, secret: totp::Secret) {
         if let Some(session) = self.lock().get_mut(&key.0) {
             session.totp = Some(secret);
         }
     }
 
     /// The secret that is being set up.
-    pub fn kept_totp(&self, key: Key) -> Option<totp::Secret> {
+    pub(super) fn kept_totp(&self, key: Key) -> Option<totp::Secret> {
         self.lock().get(&key.0)?.totp.clone()
     }
 
     /// Ends a session.
-    pub fn end(&self, key: Key) {
+    pub(super) fn end(&self, key: Key) {
         self.lock().remove(&key.0);
     }
 
     /// Ends the sessions of `name` that `which` is true of; how many there were.
-    pub fn end_of(&self, name: &str, which: impl Fn(&str, Key) -> bool) -> usize {
+    pub(super) fn end_of(&self, name: &str, which: impl Fn(&str, Key) -> bool) -> usize {
         let mut all = self.lock();
         let before = all.len();
         all.retain(|key, session| session.name != name || !which(&session.id, Key(*key)));
@@ -199,7 +212,7 @@ impl Sessions {
     }
 
     /// The sessions of `name`, the newest first.
-    pub fn of(&self, name: &str, now: Now) -> Vec<(Key, Shown)> {
+    pub(super) fn of(&self, name: &str, now: Now) -> Vec<(Key, Shown)> {
         let all = self.lock();
         let mut found: Vec<_> = all
             .iter()

@@ -35,7 +35,7 @@ pub struct SealingIntake {
 pub(super) struct Parts {
     registry: Arc<Registry>,
     pub(super) spool: Arc<dyn Spool>,
-    clock: Arc<dyn Clock>,
+    pub(super) clock: Arc<dyn Clock>,
     ids: Arc<MessageIds>,
     host_name: String,
     memory: Memory,

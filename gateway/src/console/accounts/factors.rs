@@ -26,13 +26,17 @@ pub enum Proof {
 #[non_exhaustive]
 pub enum FactorError {
     /// Not the code, or one that has served already.
-    #[error("this code is wrong or has been used; wait for the next one, and check that the device's clock is right")]
+    #[error(
+        "this code is wrong or has been used; wait for the next one, and check that the device's clock is right"
+    )]
     WrongCode,
     /// There is none.
     #[error("no second factor is set up")]
     None,
     /// The sealed secret does not open.
-    #[error("the second factor cannot be read (console/key is not the one it was sealed with); postern-gateway admin reset-password --clear-second-factors removes it")]
+    #[error(
+        "the second factor cannot be read (console/key is not the one it was sealed with); postern-gateway admin reset-password --clear-second-factors removes it"
+    )]
     Unreadable,
 }
 

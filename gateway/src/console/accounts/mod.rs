@@ -107,7 +107,9 @@ pub enum AccountError {
     #[error(transparent)]
     Factor(#[from] FactorError),
     /// Somebody has signed in for the first time already.
-    #[error("the first sign-in has been done; sign in with the password shown then, or run: postern-gateway admin reset-password")]
+    #[error(
+        "the first sign-in has been done; sign in with the password shown then, or run: postern-gateway admin reset-password"
+    )]
     NotFirst,
     /// The file cannot be read.
     #[error(

@@ -73,7 +73,9 @@ pub enum BadPassword {
     #[error("a password has at most {BYTES_MAX} octets")]
     Long,
     /// Anybody would try it.
-    #[error("this password is easily guessed: it is made of a name, of one repeated piece, or of characters in a row")]
+    #[error(
+        "this password is easily guessed: it is made of a name, of one repeated piece, or of characters in a row"
+    )]
     Guessed,
     /// It is the present one.
     #[error("this is the password you have; choose another")]
@@ -120,9 +122,14 @@ mod tests {
         let judged = |text: &str| acceptable("anna", &SecretString::from(text));
         assert_eq!(judged("short"), Err(BadPassword::Short));
         assert_eq!(judged(&"x1y2z3".repeat(50)), Err(BadPassword::Long));
-        for guessed in
-            ["aaaaaaaaaaaaaa", "123456789012345", "abcdefghijklmnop", "Passwort1234", "annaannaanna", "adminadmin1!"]
-        {
+        for guessed in [
+            "aaaaaaaaaaaaaa",
+            "123456789012345",
+            "abcdefghijklmnop",
+            "Passwort1234",
+            "annaannaanna",
+            "adminadmin1!",
+        ] {
             assert_eq!(judged(guessed), Err(BadPassword::Guessed), "{guessed}");
         }
         for good in ["wir gehen heute schwimmen", "Tr0mbone-Lantern-9", "Käse über Brücken"] {
@@ -133,8 +140,7 @@ mod tests {
     #[test]
     fn a_password_is_known_again_and_shown_nowhere() {
         let password = SecretString::from("Tr0mbone-Lantern-9");
-        let stored =
-            StoredPassword::of(&password, Argon2Cost::TESTS_ONLY, UnixMillis(0), false).unwrap();
+        let stored = StoredPassword::of(&password, Argon2Cost::TESTS_ONLY, UnixMillis(0), false).unwrap();
         assert!(stored.is(&password) && !stored.is(&SecretString::from("tr0mbone-Lantern-9")));
         assert!(!serde_json::to_string(&stored).unwrap().contains("Tr0mbone"));
         assert!(!format!("{stored:?}").contains(&stored.verifier.to_string()));

@@ -202,7 +202,12 @@ impl Administrators {
     }
 
     /// Sets up one-time passwords, once `code` shows that the device has the secret; the recovery codes to show once.
-    pub fn set_totp(&self, name: &str, secret: &Secret, code: &str) -> Result<Vec<SecretString>, AccountError> {
+    pub fn set_totp(
+        &self,
+        name: &str,
+        secret: &Secret,
+        code: &str,
+    ) -> Result<Vec<SecretString>, AccountError> {
         let now = self.clock.wall();
         let step = secret.step_of(code, now, 0).ok_or(FactorError::WrongCode)?;
         let key = self.key()?;
@@ -282,7 +287,8 @@ impl Administrators {
     }
 
     fn stored(&self, password: &SecretString, given: bool) -> Result<StoredPassword, AccountError> {
-        StoredPassword::of(password, self.cost, self.clock.wall(), given).map_err(|error: BadCost| self.io(error))
+        StoredPassword::of(password, self.cost, self.clock.wall(), given)
+            .map_err(|error: BadCost| self.io(error))
     }
 
     fn key(&self) -> Result<AeadKey, AccountError> {
@@ -338,7 +344,9 @@ fn find_mut<'r>(records: &'r mut [Record], name: &str) -> Result<&'r mut Record,
 fn checked_name(name: &str) -> Result<String, AccountError> {
     let name = name.trim().to_ascii_lowercase();
     let good = (1..=64).contains(&name.len())
-        && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._-@".contains(&byte))
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._-@".contains(&byte))
         && name.starts_with(|first: char| first.is_ascii_alphanumeric());
     if good { Ok(name) } else { Err(AccountError::BadName(name.chars().take(64).collect())) }
 }

@@ -58,10 +58,13 @@ fn the_first_password_works_once() {
     assert!(administrators.first_sign_in("admin", &secret("Admin")).unwrap().is_none());
     assert!(administrators.first_sign_in("root", &secret("admin")).unwrap().is_none());
     let passwords: Vec<SecretString> = std::thread::scope(|scope| {
-        let tries: Vec<_> = (0..8)
-            .map(|_| scope.spawn(|| administrators.first_sign_in("admin", &secret("admin"))))
-            .collect();
-        tries.into_iter().filter_map(|one| one.join().unwrap().ok().flatten()).map(|(_, password)| password).collect()
+        let tries: Vec<_> =
+            (0..8).map(|_| scope.spawn(|| administrators.first_sign_in("admin", &secret("admin")))).collect();
+        tries
+            .into_iter()
+            .filter_map(|one| one.join().unwrap().ok().flatten())
+            .map(|(_, password)| password)
+            .collect()
     });
     let [password] = &passwords[..] else { panic!("{} had success", passwords.len()) };
     assert!(administrators.check_password("Admin", password).is_some());
@@ -77,10 +80,7 @@ fn a_first_sign_in_that_is_not_stored_can_be_repeated() {
     let fault = Fault::nth(Step::Sync, 0, std::io::ErrorKind::StorageFull);
     let stage = Stage::on(Arc::new(FaultyDisk::new(Arc::new(RealDisk), fault)));
     let administrators = stage.open();
-    assert!(matches!(
-        administrators.first_sign_in("admin", &secret("admin")),
-        Err(AccountError::Io { .. })
-    ));
+    assert!(matches!(administrators.first_sign_in("admin", &secret("admin")), Err(AccountError::Io { .. })));
     assert!(administrators.is_first() && stage.open().is_first());
     first(&administrators);
 }

@@ -120,7 +120,9 @@ mod tests {
     /// RFC 4648 §10.
     #[test]
     fn base32_matches_the_standard() {
-        for (plain, coded) in [("", ""), ("f", "MY"), ("fo", "MZXQ"), ("foo", "MZXW6"), ("foobar", "MZXW6YTBOI")] {
+        for (plain, coded) in
+            [("", ""), ("f", "MY"), ("fo", "MZXQ"), ("foo", "MZXW6"), ("foobar", "MZXW6YTBOI")]
+        {
             assert_eq!(base32(plain.as_bytes()), coded);
         }
     }
@@ -143,6 +145,10 @@ mod tests {
     fn names_are_quoted_in_the_uri() {
         let secret = Secret::from_bytes(b"12345678901234567890").unwrap();
         let uri = secret.uri("Postern gate:1", "anna@example.com");
-        assert!(uri.starts_with("otpauth://totp/Postern%20gate%3A1:anna%40example.com?secret=GEZDGNBV"), "{}", *uri);
+        assert!(
+            uri.starts_with("otpauth://totp/Postern%20gate%3A1:anna%40example.com?secret=GEZDGNBV"),
+            "{}",
+            *uri
+        );
     }
 }

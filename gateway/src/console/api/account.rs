@@ -107,9 +107,15 @@ pub(super) async fn change_password(
     };
     let changed = guarded(&console, &caller, &account.name, change).await?;
     let action = caller.action("account.password", account.name.clone(), "");
-    console.blocking(move |console| { console.core.audit.record(action); Ok(()) }).await?;
+    console
+        .blocking(move |console| {
+            console.core.audit.record(action);
+            Ok(())
+        })
+        .await?;
     let cookie = console.sessions.advance(key, Stage::Full, &changed, console.now());
-    let cookie = cookie.ok_or_else(|| Problem::unauthorized("the session is over; sign in with the new password"))?;
+    let cookie =
+        cookie.ok_or_else(|| Problem::unauthorized("the session is over; sign in with the new password"))?;
     Ok((StatusCode::NO_CONTENT, [set_cookie(&cookie)]).into_response())
 }
 
@@ -147,7 +153,8 @@ pub(super) async fn confirm_totp(
     let Some(secret) = console.sessions.kept_totp(key) else {
         return Err(Problem::conflict("not-begun", "begin to set up one-time passwords first"));
     };
-    let (name, action) = (account.name.clone(), caller.action("account.totp", account.name.clone(), "set up"));
+    let (name, action) =
+        (account.name.clone(), caller.action("account.totp", account.name.clone(), "set up"));
     let codes = console.changing(move |console| {
         let codes = console.core.administrators.set_totp(&name, &secret, code.expose_secret())?;
         Ok((codes, action))
@@ -166,7 +173,8 @@ pub(super) async fn remove_totp(
 ) -> Result<StatusCode, Problem> {
     let (_, _, account) = caller.session()?;
     confirm_password(&console, &caller, current).await?;
-    let (name, action) = (account.name.clone(), caller.action("account.totp", account.name.clone(), "removed"));
+    let (name, action) =
+        (account.name.clone(), caller.action("account.totp", account.name.clone(), "removed"));
     console.changing(move |console| Ok((console.core.administrators.clear_factors(&name)?, action))).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -182,10 +190,10 @@ pub(super) async fn renew_recovery_codes(
 ) -> Result<Json<RecoveryCodes>, Problem> {
     let (_, _, account) = caller.session()?;
     confirm_password(&console, &caller, current).await?;
-    let (name, action) = (account.name.clone(), caller.action("account.recovery-codes", account.name.clone(), ""));
-    let codes = console.changing(move |console| {
-        Ok((console.core.administrators.renew_recovery_codes(&name)?, action))
-    });
+    let (name, action) =
+        (account.name.clone(), caller.action("account.recovery-codes", account.name.clone(), ""));
+    let codes = console
+        .changing(move |console| Ok((console.core.administrators.renew_recovery_codes(&name)?, action)));
     Ok(Json(RecoveryCodes::of(&codes.await?)))
 }
 
@@ -210,7 +218,8 @@ pub(super) async fn end_sessions(
 ) -> Result<Response, Problem> {
     let (_, _, account) = caller.session()?;
     let (name, action) = (account.name.clone(), caller.action("session.end-all", account.name.clone(), ""));
-    let ended = console.changing(move |console| Ok((console.sessions.end_of(&name, |_, _| true), action))).await?;
+    let ended =
+        console.changing(move |console| Ok((console.sessions.end_of(&name, |_, _| true), action))).await?;
     Ok(([crate::console::gate::clear_cookie()], Json(Ended { ended })).into_response())
 }
 
@@ -225,14 +234,20 @@ pub(super) async fn end_session(
 ) -> Result<StatusCode, Problem> {
     let (_, _, account) = caller.session()?;
     let (name, action) = (account.name.clone(), caller.action("session.end", id.clone(), ""));
-    console.changing(move |console| match console.sessions.end_of(&name, |other, _| other == id) {
-        0 => Err(Problem::not_found("there is no such session, or it is over")),
-        _ => Ok(((), action)),
-    }).await?;
+    console
+        .changing(move |console| match console.sessions.end_of(&name, |other, _| other == id) {
+            0 => Err(Problem::not_found("there is no such session, or it is over")),
+            _ => Ok(((), action)),
+        })
+        .await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-async fn confirm_password(console: &Arc<Console>, caller: &Caller, current: CurrentPassword) -> Result<(), Problem> {
+async fn confirm_password(
+    console: &Arc<Console>,
+    caller: &Caller,
+    current: CurrentPassword,
+) -> Result<(), Problem> {
     let name = caller.account()?.name.clone();
     let (of, own) = (Arc::clone(console), name.clone());
     let check = move || {

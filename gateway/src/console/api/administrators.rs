@@ -126,14 +126,17 @@ pub(super) async fn remove(
     caller: Caller,
     Of(name): Of<String>,
 ) -> Result<StatusCode, Problem> {
-    console.changing(move |console| {
-        let removed = console.core.administrators.remove(&name)?;
-        // Both are worthless without their owner already; this only tidies up.
-        console.sessions.end_of(&removed.name, |_, _| true);
-        let tokens = console.tokens.remove(|token| token.owner == removed.name).map_or(0, |gone| gone.len());
-        let action = caller.action("administrator.remove", removed.name, format!("with {tokens} tokens"));
-        Ok(((), action))
-    }).await?;
+    console
+        .changing(move |console| {
+            let removed = console.core.administrators.remove(&name)?;
+            // Both are worthless without their owner already; this only tidies up.
+            console.sessions.end_of(&removed.name, |_, _| true);
+            let tokens =
+                console.tokens.remove(|token| token.owner == removed.name).map_or(0, |gone| gone.len());
+            let action = caller.action("administrator.remove", removed.name, format!("with {tokens} tokens"));
+            Ok(((), action))
+        })
+        .await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -169,7 +172,8 @@ pub(super) async fn end_sessions(
 ) -> Result<Json<Ended>, Problem> {
     let ended = console.changing(move |console| {
         let account = console.core.administrators.account(&name);
-        let account = account.ok_or_else(|| Problem::not_found(format!("there is no administrator {name:?}")))?;
+        let account =
+            account.ok_or_else(|| Problem::not_found(format!("there is no administrator {name:?}")))?;
         let ended = console.sessions.end_of(&account.name, |_, _| true);
         Ok((ended, caller.action("session.end-all", account.name, format!("{ended} sessions"))))
     });

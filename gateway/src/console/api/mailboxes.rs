@@ -8,7 +8,6 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use ipnet::IpNet;
-use postern_shared::clock::Clock as _;
 use postern_shared::crypto::keys::PublicKey;
 use postern_shared::id::MailboxId;
 use secrecy::{ExposeSecret, SecretString};
@@ -177,12 +176,17 @@ pub(super) async fn create(
     caller: Caller,
     Body(NewMailbox { name, description, recovery_key, policy }): Body<NewMailbox>,
 ) -> Result<Response, Problem> {
-    let recovery = recovery_key.filter(|key| !key.trim().is_empty()).map(|key| parse_key(&key)).transpose()?;
+    let recovery =
+        recovery_key.filter(|key| !key.trim().is_empty()).map(|key| parse_key(&key)).transpose()?;
     let made = console.changing(move |console| {
         let edit = policy.in_place_of_all();
         let with_recovery = if recovery.is_some() { ", with a recovery key" } else { "" };
         let (mailbox, password) = console.core.registry.create_with(&name, &description, recovery, &edit)?;
-        let action = caller.action("mailbox.create", mailbox.id.to_string(), format!("{:?}{with_recovery}", mailbox.name));
+        let action = caller.action(
+            "mailbox.create",
+            mailbox.id.to_string(),
+            format!("{:?}{with_recovery}", mailbox.name),
+        );
         Ok(((mailbox, password), action))
     });
     let (mailbox, password) = made.await?;
@@ -230,11 +234,13 @@ pub(super) async fn delete(
     caller: Caller,
     Of(id): Of<MailboxId>,
 ) -> Result<StatusCode, Problem> {
-    console.changing(move |console| {
-        let name = console.core.registry.show(id)?.name;
-        console.core.registry.delete(id, || console.waiting(id))?;
-        Ok(((), caller.action("mailbox.delete", id.to_string(), format!("{name:?}"))))
-    }).await?;
+    console
+        .changing(move |console| {
+            let name = console.core.registry.show(id)?.name;
+            console.core.registry.delete(id, || console.waiting(id))?;
+            Ok(((), caller.action("mailbox.delete", id.to_string(), format!("{name:?}"))))
+        })
+        .await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -265,7 +271,9 @@ impl Console {
 fn parse_key(text: &str) -> Result<PublicKey, Problem> {
     let bytes = hex::decode(text.trim()).ok();
     let key = bytes.and_then(|bytes| PublicKey::from_bytes(&bytes).ok());
-    key.ok_or_else(|| Problem::invalid("the recovery key is not a public key as `recovery-key generate` writes it"))
+    key.ok_or_else(|| {
+        Problem::invalid("the recovery key is not a public key as `recovery-key generate` writes it")
+    })
 }
 
 /// What changes, for the audit log.

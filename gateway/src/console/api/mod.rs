@@ -92,7 +92,7 @@ fn router() -> OpenApiRouter<Arc<Console>> {
 }
 
 /// The OpenAPI document.
-pub fn document() -> utoipa::openapi::OpenApi {
+fn document() -> utoipa::openapi::OpenApi {
     let mut document = router().into_openapi();
     document.info.version = env!("CARGO_PKG_VERSION").to_owned();
     let components = document.components.get_or_insert_default();
@@ -103,7 +103,7 @@ pub fn document() -> utoipa::openapi::OpenApi {
 }
 
 /// The document as it is served and kept in webui/openapi.json.
-fn document_text() -> String {
+pub fn document_text() -> String {
     let text = document().to_pretty_json();
     text.map(|text| text + "\n").unwrap_or_default()
 }

@@ -93,7 +93,8 @@ pub(super) async fn events(
             }
             let overview = Overview::clone(&live.borrow_and_update());
             let course = console.rates.lock().unwrap_or_else(PoisonError::into_inner).latest(LIVE_POINTS);
-            let Ok(event) = Event::default().event("overview").json_data(OverviewWithCourse { overview, course })
+            let Ok(event) =
+                Event::default().event("overview").json_data(OverviewWithCourse { overview, course })
             else {
                 return;
             };
@@ -109,7 +110,10 @@ pub(super) async fn events(
 pub(super) fn place(console: &Console) -> Result<OwnedSemaphorePermit, Problem> {
     Arc::clone(&console.streams).try_acquire_owned().map_err(|_| {
         let detail = "too many live pages are open; close some";
-        Problem { status: StatusCode::TOO_MANY_REQUESTS.as_u16(), ..Problem::too_many(detail, Duration::from_secs(10)) }
+        Problem {
+            status: StatusCode::TOO_MANY_REQUESTS.as_u16(),
+            ..Problem::too_many(detail, Duration::from_secs(10))
+        }
     })
 }
 
@@ -120,7 +124,8 @@ fn is_still_good(console: &Console, caller: &Caller) -> bool {
         Who::Session { key, .. } => signed_in(console, *key, false).is_some(),
         Who::Token { token, owner } => {
             let expired = token.expires.is_some_and(|expires| expires <= console.now().1);
-            let is_there = console.tokens.list().is_ok_and(|all| all.iter().any(|other| other.id == token.id));
+            let is_there =
+                console.tokens.list().is_ok_and(|all| all.iter().any(|other| other.id == token.id));
             !expired && is_there && console.core.administrators.account(&owner.name).is_some()
         }
     }

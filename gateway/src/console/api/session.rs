@@ -10,7 +10,6 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use postern_shared::clock::Clock as _;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -124,8 +123,16 @@ pub(super) async fn first_sign_in(
         Err(error) => Err(Problem::from(error)),
     };
     let (account, password) = guarded(&console, &caller, &signed, check).await?;
-    record(&console, &caller, &account, "administrator.first-sign-in", "a random password replaced the first one").await;
-    let cookie = console.sessions.begin(&account, Stage::PasswordShown, caller.peer, &caller.agent, console.now());
+    record(
+        &console,
+        &caller,
+        &account,
+        "administrator.first-sign-in",
+        "a random password replaced the first one",
+    )
+    .await;
+    let cookie =
+        console.sessions.begin(&account, Stage::PasswordShown, caller.peer, &caller.agent, console.now());
     let session = info(&console, &cookie)?;
     let password = password.expose_secret().to_owned();
     Ok(([set_cookie(&cookie)], Json(FirstSignedIn { session, password })).into_response())
@@ -230,7 +237,8 @@ fn advance(console: &Console, key: Key, account: &Account) -> Result<Response, P
 
 fn info(console: &Console, cookie: &SecretString) -> Result<SessionInfo, Problem> {
     let found = crate::console::gate::signed_in(console, Key::of(cookie.expose_secret()), false);
-    let (session, account) = found.ok_or_else(|| Problem::unauthorized("the session is over; sign in again"))?;
+    let (session, account) =
+        found.ok_or_else(|| Problem::unauthorized("the session is over; sign in again"))?;
     Ok(SessionInfo::of(&account, &session))
 }
 
@@ -239,7 +247,13 @@ fn wrong() -> Problem {
 }
 
 /// Sign-ins are recorded, and do not depend on it: somebody must be able to come and look.
-async fn record(console: &Arc<Console>, caller: &Caller, account: &Account, action: &'static str, detail: &str) {
+async fn record(
+    console: &Arc<Console>,
+    caller: &Caller,
+    account: &Account,
+    action: &'static str,
+    detail: &str,
+) {
     let action = Action { who: account.name.clone(), ..caller.action(action, account.name.clone(), detail) };
     let audit = Arc::clone(&console.core.audit);
     let recorded = tokio::task::spawn_blocking(move || {

@@ -106,7 +106,11 @@ pub(super) async fn create(
     let new = NewToken { name, owner: owner.name.clone(), scopes, expires };
     let made = console.changing(move |console| {
         let (token, text) = console.tokens.create(new)?;
-        let action = caller.action("token.create", token.id.clone(), format!("{:?}, scopes {:?}", token.name, token.scopes));
+        let action = caller.action(
+            "token.create",
+            token.id.clone(),
+            format!("{:?}, scopes {:?}", token.name, token.scopes),
+        );
         Ok(((token, text), action))
     });
     let (token, text) = made.await?;
@@ -123,19 +127,23 @@ pub(super) async fn remove(
     caller: Caller,
     Of(id): Of<String>,
 ) -> Result<StatusCode, Problem> {
-    console.changing(move |console| {
-        let removed = console.tokens.remove(|token| token.id == id && may_see(&caller, token))?;
-        let Some(token) = removed.into_iter().next() else {
-            return Err(Problem::not_found("there is no such token"));
-        };
-        Ok(((), caller.action("token.remove", token.id, format!("{:?} of {}", token.name, token.owner))))
-    }).await?;
+    console
+        .changing(move |console| {
+            let removed = console.tokens.remove(|token| token.id == id && may_see(&caller, token))?;
+            let Some(token) = removed.into_iter().next() else {
+                return Err(Problem::not_found("there is no such token"));
+            };
+            Ok(((), caller.action("token.remove", token.id, format!("{:?} of {}", token.name, token.owner))))
+        })
+        .await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 /// Everybody sees his own, and who manages administrators those of all.
 fn may_see(caller: &Caller, token: &ShownToken) -> bool {
-    caller.account().is_ok_and(|account| account.name == token.owner || Need::Administration.allows_role(account.role))
+    caller
+        .account()
+        .is_ok_and(|account| account.name == token.owner || Need::Administration.allows_role(account.role))
 }
 
 impl Token {
