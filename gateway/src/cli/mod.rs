@@ -24,6 +24,7 @@ use serde_json::Value;
 
 pub use args::Args;
 use args::{AdminAction, CertificateAction, MailboxAction, Task};
+pub(crate) use restart::backup;
 pub(crate) use setup::identity;
 
 use crate::app::{Core, StartError};

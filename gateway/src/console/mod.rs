@@ -9,6 +9,7 @@
 //! | `server` | TLS, HTTP/1.1, limits |
 //! | `api/` | the routes, and the OpenAPI document made from them |
 //! | `audit` | who changed what |
+//! | `configuration/` | the configuration file: what keys mean, and changing them |
 //! | `rates`, `overview` | what the overview shows, and what it warns of |
 //! | `problem` | errors (RFC 9457) |
 //! | `assets` | the web pages inside the binary |
@@ -32,6 +33,7 @@ pub mod accounts;
 mod api;
 mod assets;
 mod audit;
+mod configuration;
 mod gate;
 mod overview;
 mod problem;

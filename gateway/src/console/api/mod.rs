@@ -15,10 +15,13 @@
 mod account;
 mod activity;
 mod administrators;
+mod connect;
 mod extract;
 mod mailboxes;
 mod overview;
 mod session;
+mod settings;
+mod test_message;
 mod tokens;
 
 use std::sync::Arc;
@@ -85,10 +88,16 @@ fn router() -> OpenApiRouter<Arc<Console>> {
         .routes(routes!(mailboxes::list, mailboxes::create))
         .routes(routes!(mailboxes::show, mailboxes::edit, mailboxes::delete))
         .routes(routes!(mailboxes::reset_password))
+        .routes(routes!(connect::connect))
+        .routes(routes!(test_message::send))
         .routes(routes!(overview::overview))
         .routes(routes!(overview::events))
         .routes(routes!(activity::activity_log))
         .routes(routes!(activity::audit_log))
+        .routes(routes!(settings::settings, settings::apply))
+        .routes(routes!(settings::validate))
+        .routes(routes!(settings::set_level))
+        .routes(routes!(settings::restart))
 }
 
 /// The OpenAPI document.
