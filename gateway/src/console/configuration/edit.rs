@@ -6,7 +6,7 @@ use super::reference::{at, is_known, needs_restart, variable};
 
 /// Why keys cannot be changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum EditError {
+pub(in crate::console) enum EditError {
     /// There is none of that name.
     #[error("there is no key {0:?}")]
     Unknown(String),
@@ -25,7 +25,7 @@ pub enum EditError {
 }
 
 /// `text` with `changes` made to it; a null takes a key out, so that its default counts.
-pub fn edited(
+pub(in crate::console) fn edited(
     text: &str,
     changes: &BTreeMap<String, serde_json::Value>,
     environment: &[(String, String)],
@@ -44,7 +44,7 @@ pub fn edited(
 }
 
 /// The keys that differ, each with whether the change waits for a restart.
-pub fn changed_keys(before: &str, after: &str) -> Vec<(String, bool)> {
+pub(in crate::console) fn changed_keys(before: &str, after: &str) -> Vec<(String, bool)> {
     let flat = |text: &str| {
         let mut keys = BTreeMap::new();
         flatten("", &toml::from_str(text).unwrap_or_default(), &mut keys);

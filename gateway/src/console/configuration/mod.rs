@@ -13,4 +13,4 @@ mod edit;
 mod reference;
 
 pub(super) use edit::{EditError, changed_keys, edited};
-pub(super) use reference::{Key, Source, keys};
+pub(super) use reference::{Key, keys};

@@ -15,7 +15,7 @@ const MASK: &str = "(not shown)";
 /// Where a value comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum Source {
+pub(in crate::console) enum Source {
     /// Nobody has set it.
     Default,
     /// The configuration file.
@@ -26,21 +26,21 @@ pub enum Source {
 
 /// A key of the configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
-pub struct Key {
+pub(in crate::console) struct Key {
     /// With its table: `limits.sessions`.
-    pub key: String,
+    pub(in crate::console) key: String,
     /// What it means.
-    pub description: String,
+    pub(in crate::console) description: String,
     /// What it is set to.
     #[schema(value_type = Option<Object>)]
-    pub value: Option<serde_json::Value>,
+    pub(in crate::console) value: Option<serde_json::Value>,
     /// What it is when nobody sets it.
     #[schema(value_type = Option<Object>)]
-    pub default: Option<serde_json::Value>,
+    pub(in crate::console) default: Option<serde_json::Value>,
     /// Who has set it.
-    pub source: Source,
+    pub(in crate::console) source: Source,
     /// A change takes effect after a restart only.
-    pub needs_restart: bool,
+    pub(in crate::console) needs_restart: bool,
 }
 
 #[derive(Debug)]
@@ -58,7 +58,7 @@ pub(super) fn needs_restart(key: &str) -> bool {
 }
 
 /// All keys, in the order of the reference, as `file` (the configuration file's text) and `environment` set them.
-pub fn keys(file: &str, environment: &[(String, String)]) -> Vec<Key> {
+pub(in crate::console) fn keys(file: &str, environment: &[(String, String)]) -> Vec<Key> {
     let table: toml::Table = toml::from_str(file).unwrap_or_default();
     let key = |documented: &Documented| {
         let from_file = at(&table, &documented.key).cloned();
