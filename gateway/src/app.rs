@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use crate::console::{Administrators, Audit};
 use crate::mailbox::{MailboxError, Registry};
 use crate::monitoring::metrics;
+use crate::proxy::oauth::{Broker, BrokerError, Deadlines};
 use crate::settings::Settings;
 use crate::spool::{self, SegmentSpool, Spool, SpoolError};
 
@@ -27,6 +28,8 @@ pub struct Core {
     pub registry: Arc<Registry>,
     /// All mail that waits.
     pub spool: Arc<dyn Spool>,
+    /// Accounts at providers that take no passwords.
+    pub oauth: Arc<Broker>,
     /// Message ids, greater than any stored one.
     pub ids: Arc<MessageIds>,
     /// Who may sign in at the console.
@@ -57,6 +60,9 @@ pub enum StartError {
     /// The spool cannot be read.
     #[error(transparent)]
     Spool(#[from] SpoolError),
+    /// The OAuth bindings cannot be read.
+    #[error(transparent)]
+    Oauth(#[from] BrokerError),
 }
 
 impl Core {
@@ -82,9 +88,17 @@ impl Core {
             &dir.join("spool"),
             spool::Settings::default(),
         )?;
+        let oauth = Broker::load(
+            Arc::clone(&disk),
+            Arc::clone(&clock),
+            &dir.join("oauth"),
+            &settings.oauth_providers,
+            Deadlines::default(),
+            Argon2Cost::DEFAULT,
+        )?;
         let ids = Arc::new(MessageIds::default());
         spool.newest().into_iter().for_each(|newest| ids.at_least(newest));
-        let (registry, spool) = (Arc::new(registry), Arc::new(spool));
+        let (registry, spool, oauth) = (Arc::new(registry), Arc::new(spool), Arc::new(oauth));
         let console = dir.join("console");
         let (of_disk, of_clock) = (|| Arc::clone(&disk), || Arc::clone(&clock));
         let administrators = Administrators::open(of_disk(), of_clock(), &console, Argon2Cost::DEFAULT);
@@ -95,6 +109,7 @@ impl Core {
             settings,
             registry,
             spool,
+            oauth,
             ids,
             administrators,
             audit,
@@ -130,6 +145,8 @@ impl Core {
         let usages: Vec<_> = mailboxes.iter().map(|mailbox| self.spool.usage(mailbox.id)).collect();
         let mut damage: Vec<String> = self.spool.damage().iter().map(ToString::to_string).collect();
         damage.extend(self.registry.damaged().iter().map(ToString::to_string));
+        let unusable = self.oauth.damaged().into_iter();
+        damage.extend(unusable.map(|(path, reason)| format!("OAuth binding {}: {reason}", path.display())));
         let waiting: Vec<Value> = mailboxes
             .iter()
             .zip(&usages)

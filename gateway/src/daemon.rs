@@ -1,6 +1,7 @@
 //! The running gateway: listeners, control socket, sweep, orderly shutdown.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -21,10 +22,15 @@ use crate::console::{self, Console, Process};
 use crate::intake::SealingIntake;
 use crate::intake::authentication::{Authentication, Checker};
 use crate::listen::{self, Door, Entrance, Limits};
-use crate::mailbox::Registry;
+use crate::mailbox::{MailboxError, Registry};
 use crate::monitoring::{self, Monitor};
-use crate::pop3_server::{self, Pop3Server, SpooledMaildrops};
+use crate::pop3_server::{self, Elsewhere, Pop3Server, SpooledMaildrops};
+use crate::proxy::Proxy;
+use crate::proxy::pop3::seen::Seen;
+use crate::proxy::pop3::{Pop3Proxy, Recording};
+use crate::settings::Settings;
 use crate::smtp_receiver::{SessionSettings, SmtpServer, SpooledMailboxes};
+use crate::spool;
 
 const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
 /// On a disk that is nearly full senders wait for what a sweep gives back.
@@ -35,6 +41,12 @@ const SMTP_REFUSAL: &[u8] = b"421 4.7.0 Too many connections, try again later\r\
 struct Listener {
     entrance: Entrance,
     socket: TcpListener,
+}
+
+/// Mail that clients fetch through the proxy.
+struct Fetching {
+    proxy: Arc<Pop3Proxy<SealingIntake>>,
+    recording: Arc<Recording<SealingIntake>>,
 }
 
 /// Serves until SIGTERM, SIGINT or a restart asked for at the console; a second signal ends the process at once. Whether
@@ -56,8 +68,10 @@ pub async fn run(core: Arc<Core>, process: Arc<Process>) -> Result<bool> {
     let console = console::Bound::open(&core.settings.listen.console.0)?;
     let (stop, stopped) = switch();
     let mut rooms = JoinSet::new();
+    let own = listeners.iter().map(|listener| listener.socket.local_addr()).collect::<Result<_, _>>()?;
+    let fetching = proxy(&core, own)?.map(|proxy| fetching(&core, proxy)).transpose()?;
     // One for all its listeners: a maildrop is locked whichever door its client came through.
-    let pop3 = pop3_server(&core);
+    let pop3 = pop3_server(&core, fetching.as_ref());
     let (mail_limits, pop3_limits) = limits(&core);
     let mut addresses: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for listener in listeners {
@@ -107,7 +121,7 @@ pub async fn run(core: Arc<Core>, process: Arc<Process>) -> Result<bool> {
     let _ = core.listening.set(json!(addresses));
     let commands = tokio::spawn(serve_commands(Arc::clone(&core), stopped.clone()));
     rooms.spawn(forget_secrets(Arc::clone(&core), stopped.clone()));
-    rooms.spawn(sweep_now_and_then(Arc::clone(&core), stopped));
+    rooms.spawn(sweep_now_and_then(Arc::clone(&core), fetching, stopped));
     process.served.store(true, Ordering::Relaxed);
     tracing::info!(fingerprint = %format!("sha256:{}", identity.fingerprint()), "serving");
 
@@ -163,6 +177,41 @@ fn limits(core: &Core) -> (Limits, Limits) {
     (limits(settings.smtp), limits(settings.pop3))
 }
 
+/// What clients log in elsewhere with, unless the operator wants none of that.
+fn proxy(core: &Core, own: Vec<SocketAddr>) -> Result<Option<Proxy>> {
+    let Settings { proxy, limits, host_name, .. } = &core.settings;
+    if !proxy.enabled {
+        return Ok(None);
+    }
+    let (registry, clock) = (Arc::clone(&core.registry), Arc::clone(&core.clock));
+    Ok(Some(Proxy::new(proxy, limits.back_off, (host_name, own), registry, clock)?))
+}
+
+/// What they fetch mail through, and record it.
+fn fetching(core: &Core, proxy: Proxy) -> Result<Fetching> {
+    let (disk, clock) = (Arc::clone(&core.disk), Arc::clone(&core.clock));
+    let data_dir = core.settings.data_dir.clone();
+    let seen = Seen::open(Arc::clone(&disk), &data_dir, Arc::clone(&clock))
+        .with_context(|| format!("cannot use {}", data_dir.join("proxy").display()))?;
+    let mailboxes = Arc::new(SpooledMailboxes::new(Arc::clone(&core.registry), Arc::clone(&core.spool)));
+    let reserve_bytes = spool::Settings::default().reserve_bytes;
+    let recording = Recording { intake: intake(core), seen, mailboxes, disk, data_dir, reserve_bytes };
+    let recording = Arc::new(recording);
+    let octets_max = core.settings.limits.message_bytes_max;
+    let proxy = Arc::new(Pop3Proxy::new(proxy, Arc::clone(&recording), octets_max, clock));
+    Ok(Fetching { proxy, recording })
+}
+
+fn intake(core: &Core) -> SealingIntake {
+    SealingIntake::new(
+        Arc::clone(&core.registry),
+        Arc::clone(&core.spool),
+        Arc::clone(&core.clock),
+        Arc::clone(&core.ids),
+        core.settings.host_name.clone(),
+    )
+}
+
 fn smtp_server(core: &Core, authentication: Option<Authentication>) -> SmtpServer<SealingIntake> {
     let settings = SessionSettings {
         host_name: core.settings.host_name.clone(),
@@ -172,19 +221,11 @@ fn smtp_server(core: &Core, authentication: Option<Authentication>) -> SmtpServe
         limits: core.settings.limits.session,
         product: core.settings.product(),
     };
-    let intake = SealingIntake::new(
-        Arc::clone(&core.registry),
-        Arc::clone(&core.spool),
-        Arc::clone(&core.clock),
-        Arc::clone(&core.ids),
-        core.settings.host_name.clone(),
-    )
-    .with_authentication(authentication);
-    SmtpServer::new(Arc::new(settings), intake)
+    SmtpServer::new(Arc::new(settings), intake(core).with_authentication(authentication))
         .with_patience(core.settings.limits.patience, Arc::clone(&core.clock))
 }
 
-fn pop3_server(core: &Core) -> Pop3Server<Registry, SpooledMaildrops> {
+fn pop3_server(core: &Core, fetching: Option<&Fetching>) -> Pop3Server<Registry, SpooledMaildrops> {
     let maildrops = SpooledMaildrops::new(Arc::clone(&core.spool));
     let limits = &core.settings.limits;
     let settings = pop3_server::Settings {
@@ -197,7 +238,8 @@ fn pop3_server(core: &Core) -> Pop3Server<Registry, SpooledMaildrops> {
         product: core.settings.product(),
         clock: Arc::clone(&core.clock),
     };
-    Pop3Server::new(Arc::clone(&core.registry), Arc::new(maildrops), settings)
+    let elsewhere = fetching.map(|fetching| Arc::clone(&fetching.proxy) as Arc<dyn Elsewhere>);
+    Pop3Server::beside(Arc::clone(&core.registry), Arc::new(maildrops), settings, elsewhere)
 }
 
 async fn serve_commands(core: Arc<Core>, stopped: Shutdown) -> std::io::Result<()> {
@@ -220,13 +262,16 @@ impl Handler for Commands {
 async fn forget_secrets(core: Arc<Core>, mut stopped: Shutdown) {
     loop {
         tokio::select! {
-            () = tokio::time::sleep(Duration::from_secs(1)) => core.registry.forget_secrets(),
+            () = tokio::time::sleep(Duration::from_secs(1)) => {
+                core.registry.forget_secrets();
+                core.oauth.forget_expired();
+            }
             () = stopped.requested() => return,
         }
     }
 }
 
-async fn sweep_now_and_then(core: Arc<Core>, mut stopped: Shutdown) {
+async fn sweep_now_and_then(core: Arc<Core>, fetching: Option<Fetching>, mut stopped: Shutdown) {
     let mut swept_at = core.clock.moment();
     loop {
         tokio::select! {
@@ -237,12 +282,27 @@ async fn sweep_now_and_then(core: Arc<Core>, mut stopped: Shutdown) {
             continue;
         }
         swept_at = core.clock.moment();
-        let spool = Arc::clone(&core.spool);
-        match tokio::task::spawn_blocking(move || spool.sweep()).await {
+        let (sweeping, recording) =
+            (Arc::clone(&core), fetching.as_ref().map(|fetching| Arc::clone(&fetching.recording)));
+        let swept = tokio::task::spawn_blocking(move || {
+            if let Some(recording) = recording {
+                sweep_seen(&recording.seen, &sweeping.registry);
+            }
+            sweeping.spool.sweep()
+        });
+        match swept.await {
             Ok(Ok(swept)) if swept != crate::spool::Swept::default() => tracing::info!(?swept, "spool swept"),
             Ok(Err(error)) => tracing::error!(%error, "cannot give back space in the spool"),
             _ => {}
         }
+    }
+}
+
+fn sweep_seen(seen: &Seen, registry: &Registry) {
+    seen.forget_idle();
+    let exists = |mailbox| !matches!(registry.show(mailbox), Err(MailboxError::Unknown(_)));
+    if let Err(error) = seen.sweep(exists) {
+        tracing::warn!(%error, "cannot remove what is known of mailboxes that are gone");
     }
 }
 

@@ -5,6 +5,8 @@
 mod authentication;
 mod console;
 mod limits;
+mod oauth;
+mod proxy;
 
 use std::path::{Path, PathBuf};
 
@@ -19,6 +21,10 @@ pub use console::Console;
 use console::RawConsole;
 pub use limits::Limits;
 use limits::RawLimits;
+use proxy::RawProxy;
+pub use proxy::{OnRecordingFailure, ProxySettings};
+
+use crate::proxy::oauth::Provider;
 
 /// Prefix of the environment variables that override the file.
 pub const ENVIRONMENT_PREFIX: &str = "POSTERN_GATEWAY__";
@@ -52,6 +58,10 @@ pub struct Settings {
     pub authentication: Authentication,
     /// The operators' console.
     pub console: Console,
+    /// Whether mail clients may go through to their servers.
+    pub proxy: ProxySettings,
+    /// OAuth providers at which accounts can be bound.
+    pub oauth_providers: Vec<Provider>,
     /// Keys in the file that this version knows of and does not act on yet.
     pub without_effect: Vec<&'static str>,
 }
@@ -142,7 +152,7 @@ struct Raw {
     authentication: RawAuthentication,
     console: RawConsole,
     acme: Option<toml::Table>,
-    proxy: Option<toml::Table>,
+    proxy: RawProxy,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -238,7 +248,8 @@ impl Raw {
         })
     }
 
-    fn check(self) -> Result<Settings, Wrong> {
+    fn check(mut self) -> Result<Settings, Wrong> {
+        let oauth_providers = oauth::check_all(std::mem::take(&mut self.proxy.provider))?;
         let host_name = match self.host_name {
             Some(name) => checked_domain("host_name", &name)?,
             None => machine_name(),
@@ -250,7 +261,6 @@ impl Raw {
         let without_effect = [
             ("listen.http01", self.listen.http01.is_some_and(|listen| !listen.0.is_empty())),
             ("acme", self.acme.is_some()),
-            ("proxy", self.proxy.is_some()),
         ];
         let on = |addresses: Option<ListenAddresses>, port: u16| {
             addresses.unwrap_or_else(|| ListenAddresses(vec![([0, 0, 0, 0], port).into()]))
@@ -276,6 +286,8 @@ impl Raw {
             limits: self.limits.check()?,
             authentication: self.authentication.check()?,
             console: self.console.check()?,
+            proxy: self.proxy.check()?,
+            oauth_providers,
             without_effect: without_effect.into_iter().filter(|(_, set)| *set).map(|(key, _)| key).collect(),
         })
     }
@@ -391,6 +403,13 @@ mod tests {
         assert!(error("[tls]\nmode = 'files'").contains("needs certificate and key"));
         assert!(error("[tls]\nmode = 'acme'").contains("this version knows"));
         assert!(error("[authentication]\nmemory = '1 KiB'").contains("key \"authentication.memory\""));
+        assert!(error("[proxy]\ndivider = '@'").contains("key \"proxy.divider\""));
+        assert!(error("[proxy]\ndivider = '%%'").contains("not one character"));
+        assert!(error("[proxy]\ndeny = ['a b']").contains("none of: a host name"));
+        assert!(error("[proxy]\ntrust = 'all'").contains("none of: system"));
+        assert!(error("[proxy]\nsessions_per_account = 0").contains("key \"proxy.sessions_per_account\""));
+        assert!(error("[[proxy.target]]\nport = 25").contains("host"));
+        assert!(error("[[proxy.target]]\nhost = 'a'\ntls = 'none'").contains("implicit"));
         assert!(error("[limits]\nsessions = 0").contains("key \"limits.sessions\""));
         assert!(error("[limits]\nlogins_at_once = 0").contains("key \"limits.logins_at_once\""));
         assert!(error("[limits]\nconnections_per_minute = 60000001").contains("0 is for no limit"));
@@ -415,8 +434,8 @@ mod tests {
 
     #[test]
     fn keys_of_later_versions_are_told_apart_from_mistakes() {
-        let settings = load_text("[proxy]\nenabled = true\n[listen]\nhttp01 = ':80'", &[]).unwrap();
-        assert_eq!(settings.without_effect, ["listen.http01", "proxy"]);
+        let settings = load_text("[acme]\ncontact = 'a@b'\n[listen]\nhttp01 = ':8450'", &[]).unwrap();
+        assert_eq!(settings.without_effect, ["listen.http01", "acme"]);
         assert!(load_text("[listen]\nhttp01 = []", &[]).unwrap().without_effect.is_empty());
     }
 }

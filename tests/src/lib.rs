@@ -5,8 +5,12 @@
 //! |---|---|
 //! | [`program`] | the gateway's and the archiver's binaries: run a command, keep a daemon |
 //! | [`smtp`], [`pop3`] | clients of a few lines, blocking, over plain TCP or TLS |
-//! | [`foreign`] | Postfix, and how to skip a test aloud when a program or the corpus is missing |
+//! | [`foreign`] | how to run programs of others, and to skip a test aloud when one or the corpus is missing |
+//! | [`upstream`] | Postfix, Dovecot and Exim, each an instance of its own, and certificates for them |
+//! | [`clients`] | mail clients of others, each sending or fetching once |
+//! | [`east`] | hostile servers by the scripts of EAST |
 //! | [`mod@bench`] | the measures of `make bench` |
+//! | [`oauth_provider`] | an OAuth provider, and a person who consents there |
 //! | [`fuzz`] | what is fuzzed: by cargo-fuzz, and shortly by `make test` |
 //! | [`prometheus`] | a scrape, read strictly |
 //! | [`messages`] | messages and journal reports for demo and tests |
@@ -18,13 +22,17 @@
 
 mod archive;
 pub mod bench;
+pub mod clients;
+pub mod east;
 pub mod foreign;
 pub mod fuzz;
 pub mod messages;
+pub mod oauth_provider;
 pub mod pop3;
 pub mod program;
 pub mod prometheus;
 pub mod smtp;
+pub mod upstream;
 mod wire;
 
 pub use archive::{Archive, crlf, profile};

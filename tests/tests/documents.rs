@@ -26,8 +26,13 @@ fn every_test_that_the_page_names_exists() -> Result<()> {
         for name in tests.split('`').skip(1).step_by(2) {
             let function = format!("fn {name}()");
             let at = source.find(&function).with_context(|| format!("no {function} in {file}"))?;
-            let before = source[..at].trim_end().lines().next_back().unwrap_or_default();
-            ensure!(before.trim() == "#[test]", "{name} in {file} is no test: {before:?} stands before it");
+            let head = source[..at].trim_end();
+            let before =
+                head.strip_suffix("async").unwrap_or(head).trim_end().lines().next_back().unwrap_or_default();
+            ensure!(
+                matches!(before.trim(), "#[test]" | "#[tokio::test]"),
+                "{name} in {file} is no test: {before:?} stands before it"
+            );
             named += 1;
         }
     }

@@ -3,15 +3,16 @@
 #![expect(clippy::disallowed_methods, reason = "tests stand outside the programs")]
 
 use std::collections::BTreeSet;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use anyhow::{Context, Result, ensure};
-use postern_tests::foreign::{Postfix, corpus, has, run};
+use postern_tests::clients::{Account, After, Mail, Trust, getmail, mpop, poplib, swaks};
+use postern_tests::foreign::{corpus, has};
 use postern_tests::pop3::{Pop3Client, without_trace};
 use postern_tests::program::{Kind, NewMailbox, Program};
 use postern_tests::smtp::SmtpClient;
+use postern_tests::upstream::Postfix;
 use postern_tests::{Archive, Security, crlf, messages};
 
 /// Goal: a real MTA that journals by always_bcc, over STARTTLS, to a sub-addressed mailbox, ends in the right archive.
@@ -58,23 +59,11 @@ fn foreign_clients_pull_what_swaks_sent() -> Result<()> {
     }
     let gateway = Program::started(Kind::Gateway, "")?;
     let mailbox = NewMailbox::create(&gateway, "journal")?;
-    for (listener, tls, subject) in
-        [("smtp", "--tls", "by starttls"), ("smtps", "--tls-on-connect", "by implicit tls")]
-    {
-        let server = gateway.address(listener)?.to_string();
-        let subject = format!("Subject: {subject}");
-        let arguments = [
-            "--server",
-            &server,
-            tls,
-            "--from",
-            "a@example.com",
-            "--to",
-            &mailbox.address,
-            "--header",
-            &subject,
-        ];
-        run(Command::new("swaks").args(arguments))?;
+    for (listener, security) in [("smtp", Security::StartTls), ("smtps", Security::Implicit)] {
+        let account = Account::new(gateway.address(listener)?, security, "", "");
+        let content = messages::plain(1, "a@example.com", "b@example.com", listener, "by swaks");
+        let mail = Mail { from: "a@example.com", to: &[&mailbox.address], content: &content };
+        swaks::send(&account, mail, &[])?;
     }
     let mut client =
         Pop3Client::login(gateway.address("pop3s")?, Security::Implicit, &mailbox.id, &mailbox.password)?;
@@ -82,84 +71,18 @@ fn foreign_clients_pull_what_swaks_sent() -> Result<()> {
     client.quit()?;
     assert_eq!(ours.len(), 2);
 
-    assert!(by_poplib(&gateway, &mailbox)? == ours, "poplib over pop3s");
-    assert!(by_mpop(&gateway, &mailbox)? == ours, "mpop over STLS");
-    assert!(by_getmail(&gateway, &mailbox)? == ours, "getmail6 over pop3s");
+    let trust = Trust::Authority(gateway.data_dir().join("tls/self-signed.crt.pem"));
+    let account = |listener, security| -> Result<Account> {
+        let address = gateway.address(listener)?;
+        Ok(Account::new(address, security, &mailbox.id, &mailbox.password).trusting(trust.clone()))
+    };
+    let set = |messages: Vec<Vec<u8>>| messages.into_iter().collect::<BTreeSet<_>>();
+    let pop3s = account("pop3s", Security::Implicit)?;
+    assert!(set(poplib::fetch(&pop3s, After::Keep)?) == ours, "poplib over pop3s");
+    let stls = account("pop3", Security::StartTls)?;
+    assert!(set(mpop::fetch(&stls, After::Keep)?) == ours, "mpop over STLS");
+    assert!(set(getmail::fetch(&pop3s, After::Keep)?) == ours, "getmail6 over pop3s");
     Ok(())
-}
-
-fn by_poplib(gateway: &Program, mailbox: &NewMailbox) -> Result<BTreeSet<Vec<u8>>> {
-    let script = "import poplib, ssl, sys, base64\n\
-        host, port, user, password = sys.argv[1:]\n\
-        p = poplib.POP3_SSL(host, int(port), context=ssl._create_unverified_context())\n\
-        p.user(user); p.pass_(password)\n\
-        for n in range(1, p.stat()[0] + 1):\n\
-        \x20   print(base64.b64encode(b'\\r\\n'.join(p.retr(n)[1]) + b'\\r\\n').decode())\n\
-        p.quit()\n";
-    let address = gateway.address("pop3s")?;
-    let (ip, port) = (address.ip().to_string(), address.port().to_string());
-    let output =
-        run(Command::new("python3").args(["-c", script, &ip, &port, &mailbox.address, &mailbox.password]))?;
-    use base64::Engine as _;
-    let decode = |line: &str| Ok(base64::engine::general_purpose::STANDARD.decode(line)?);
-    String::from_utf8(output.stdout)?.lines().map(decode).collect()
-}
-
-fn by_mpop(gateway: &Program, mailbox: &NewMailbox) -> Result<BTreeSet<Vec<u8>>> {
-    let dir = tempfile::tempdir()?;
-    for sub in ["maildir/cur", "maildir/new", "maildir/tmp"] {
-        std::fs::create_dir_all(dir.path().join(sub))?;
-    }
-    let address = gateway.address("pop3")?;
-    let config = dir.path().join("mpoprc");
-    let text = format!(
-        "account default\nhost {}\nport {}\nuser {}\npassword {}\ntls on\ntls_starttls on\ntls_certcheck off\n\
-         keep on\nreceived_header off\ndelivery maildir {}\nuidls_file {}\n",
-        address.ip(),
-        address.port(),
-        mailbox.id,
-        mailbox.password,
-        dir.path().join("maildir").display(),
-        dir.path().join("uidls").display(),
-    );
-    private_file(&config, &text)?;
-    run(Command::new("mpop").arg(format!("--file={}", config.display())))?;
-    maildir(&dir.path().join("maildir/new"))
-}
-
-fn by_getmail(gateway: &Program, mailbox: &NewMailbox) -> Result<BTreeSet<Vec<u8>>> {
-    let dir = tempfile::tempdir()?;
-    for sub in ["maildir/cur", "maildir/new", "maildir/tmp"] {
-        std::fs::create_dir_all(dir.path().join(sub))?;
-    }
-    // As root it wants to deliver as somebody else, who must reach the maildir.
-    run(Command::new("chmod").args(["-R", "a+rwX"]).arg(dir.path()))?;
-    let address = gateway.address("pop3s")?;
-    let text = format!(
-        "[retriever]\ntype = SimplePOP3SSLRetriever\nserver = {}\nport = {}\nusername = {}\npassword = {}\n\
-         [destination]\ntype = Maildir\npath = {}/maildir/\nuser = games\n\
-         [options]\ndelete = false\nread_all = true\nverbose = 0\nreceived = false\ndelivered_to = false\n",
-        address.ip(),
-        address.port(),
-        mailbox.id,
-        mailbox.password,
-        dir.path().display(),
-    );
-    private_file(&dir.path().join("getmailrc"), &text)?;
-    run(Command::new("getmail").arg(format!("--getmaildir={}", dir.path().display())))?;
-    maildir(&dir.path().join("maildir/new"))
-}
-
-fn private_file(path: &Path, text: &str) -> Result<()> {
-    use std::os::unix::fs::OpenOptionsExt;
-    let mut file =
-        std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
-    Ok(file.write_all(text.as_bytes())?)
-}
-
-/// The messages of a maildir, line ends made CRLF again.
-fn maildir(dir: &Path) -> Result<BTreeSet<Vec<u8>>> {
-    std::fs::read_dir(dir)?.map(|entry| Ok(crlf(&std::fs::read(entry?.path())?))).collect()
 }
 
 /// Goal: every message of the corpus comes out of `message get` byte for byte as it went in, and the two real journal

@@ -155,7 +155,7 @@ impl Gateway {
             host: "127.0.0.1".into(),
             port,
             tls,
-            trust: fingerprint,
+            trust: fingerprint.clone(),
             credentials: PlainCredentials { user: mailbox_name(), password: SecretString::from(PASSWORD) },
         };
         Self { mailbox, settings, fingerprint, _running: running }

@@ -72,6 +72,18 @@ fn trace_of(message: &[u8], recipients: &[&str]) -> Trace {
     }
 }
 
+/// As the gateway's proxy takes it from a client, with the recipients that the server accepted.
+fn sent(message: &[u8], recipients: &[&str], bcc: &[&str]) -> Trace {
+    let proxied = trace::Proxied {
+        account: "anna@example.com%smtp.example.com".into(),
+        server: "smtp.example.com:587".into(),
+        server_tls: None,
+        uidl: None,
+        bcc: bcc.iter().map(|address| (*address).to_owned()).collect(),
+    };
+    Trace { capture: Capture::SmtpProxy, proxied: Some(proxied), ..trace_of(message, recipients) }
+}
+
 fn served(message: &[u8], recipients: &[&str]) -> Vec<u8> {
     [&trace::write(&trace_of(message, recipients))[..], message].concat()
 }
@@ -201,6 +213,70 @@ fn the_gateways_fields_come_off_and_a_senders_own_stay() {
         "a forged field is no evidence"
     );
     assert_eq!(found.untrusted_fields, ["X-Postern-Rcpt"], "but that it was forged is recorded");
+}
+
+/// Goal: mail that a client sent through the proxy belongs to those its server took it for, hidden ones included, and
+/// what the gateway knows of it is kept.
+#[test]
+fn proxied_mail_is_filed_by_the_envelope_its_server_accepted() {
+    let message = b"From: Sales <sales@example.com>\r\nTo: Bob <bob@example.com>, list@example.net\r\n\
+        Cc: carol@example.com\r\nSubject: x\r\n\r\nx\r\n";
+    let recipients = ["BOB@example.com", "carol@example.com", "dave@example.com", "erin@example.net"];
+    let trace = sent(message, &recipients, &["dave@example.com"]);
+    let raw = [&trace::write(&trace)[..], message].concat();
+    let found = prepared(&raw);
+    assert_eq!(found.content, message);
+    let participants: Vec<String> = found.participants.iter().map(shown).collect();
+    assert_eq!(
+        participants,
+        [
+            "sender sales@example.com header",
+            "sender anna@example.com proxied-account",
+            "sender reverse@example.com reverse-path",
+            "to bob@example.com smtp-envelope",
+            "cc carol@example.com smtp-envelope",
+            "bcc dave@example.com smtp-envelope",
+            "recipient erin@example.net smtp-envelope",
+        ]
+    );
+    let block = found.source.trace.unwrap();
+    for field in
+        ["X-Postern-Capture: smtp-proxy", "X-Postern-Server: smtp.example.com:587", "X-Postern-Bcc: dave@"]
+    {
+        assert!(block.contains(field), "{block}");
+    }
+    assert_eq!(
+        filed(&raw, &Assign::Envelope {}),
+        ["anna/Journal/Outgoing", "bob/Journal/Incoming", "dave/Journal/Incoming"]
+    );
+
+    // The gateway does not know whether the server took it; that is kept as well.
+    let unconfirmed = prepared(&[trace::UNCONFIRMED, &raw].concat());
+    assert_eq!(
+        (&unconfirmed.content[..], unconfirmed.participants.len()),
+        (&message[..], participants.len())
+    );
+    assert_eq!(unconfirmed.source.trace.unwrap().as_bytes(), [trace::UNCONFIRMED, block.as_bytes()].concat());
+}
+
+/// Goal: fetched mail belongs to whoever fetched it, and to those it names.
+#[test]
+fn fetched_mail_is_filed_by_its_account() {
+    let message = b"From: eve@example.net\r\nTo: list@example.net, bob@example.com\r\n\r\nx\r\n";
+    let sent = sent(message, &[], &[]);
+    let trace = Trace { capture: Capture::Pop3Proxy, mail_from: String::new(), helo: String::new(), ..sent };
+    let raw = [&trace::write(&trace)[..], message].concat();
+    let participants: Vec<String> = prepared(&raw).participants.iter().map(shown).collect();
+    assert_eq!(
+        participants,
+        [
+            "sender eve@example.net header",
+            "recipient anna@example.com proxied-account",
+            "to list@example.net header",
+            "to bob@example.com header",
+        ]
+    );
+    assert_eq!(filed(&raw, &Assign::Envelope {}), ["anna/Journal/Incoming", "bob/Journal/Incoming"]);
 }
 
 #[test]

@@ -67,7 +67,7 @@ impl Profile {
                 host: settings.host.clone(),
                 port: settings.port,
                 tls: settings.tls.into(),
-                trust: settings.trust,
+                trust: settings.trust.clone(),
                 username: settings.credentials.user.clone(),
             },
             assign: self.assign.clone(),

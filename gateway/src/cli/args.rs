@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use postern_shared::id::MailboxId;
 use postern_shared::telemetry::Level;
 
+use super::oauth::OauthAction;
 use super::policy::PolicyArgs;
 use crate::mailbox::Status;
 
@@ -59,6 +60,13 @@ pub enum Task {
         #[command(subcommand)]
         action: MailboxAction,
     },
+    /// Bind accounts at providers that take no passwords any more to proxy passwords, for mail clients that can do nothing
+    /// else.
+    Oauth {
+        /// What to do.
+        #[command(subcommand)]
+        action: OauthAction,
+    },
     /// The certificate that all listeners show.
     Certificate {
         /// What to do.
@@ -73,6 +81,12 @@ pub enum Task {
     },
     /// Print the OpenAPI document of the console's API.
     Openapi,
+    /// Mail clients that reach their servers through the gateway.
+    Proxy {
+        /// What to do.
+        #[command(subcommand)]
+        action: ProxyAction,
+    },
     /// Recovery keys: kept offline, they open the mail of mailboxes created with them when a password is lost.
     RecoveryKey {
         /// What to do.
@@ -168,6 +182,34 @@ pub enum AdminAction {
 pub enum CertificateAction {
     /// Show its fingerprint, which archivers can pin, and when it expires.
     Show,
+}
+
+/// What to do about the proxy.
+#[derive(Debug, Subcommand)]
+pub enum ProxyAction {
+    /// Try the way of a mail client to its server, step by step: user name, mailbox, policy, DNS, TCP, TLS, capabilities,
+    /// login. Says which step fails and what to do. The password is asked for, or read from standard input; without one
+    /// there is no login.
+    Test(ProxyTest),
+}
+
+/// What to try.
+#[derive(Debug, clap::Args)]
+pub struct ProxyTest {
+    /// The user name as the mail client has it: remote_user%server%mailbox-id.
+    pub user: String,
+    /// As if the client sent mail (port 587); the default, unless the user name has a POP3 port.
+    #[arg(long, conflicts_with = "pop3")]
+    pub smtp: bool,
+    /// As if the client fetched mail (port 995).
+    #[arg(long)]
+    pub pop3: bool,
+    /// Another port of the server.
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
+    pub port: Option<u16>,
+    /// A file whose first line is the password.
+    #[arg(long, value_name = "FILE")]
+    pub password_file: Option<PathBuf>,
 }
 
 /// What to do with recovery keys.

@@ -4,8 +4,11 @@
 
 mod args;
 mod doctor;
+mod oauth;
 mod output;
+mod password;
 mod policy;
+mod proxy;
 mod recovery;
 mod restart;
 mod setup;
@@ -23,7 +26,7 @@ use postern_shared::telemetry::{LogFile, start_log_to};
 use serde_json::Value;
 
 pub use args::Args;
-use args::{AdminAction, CertificateAction, MailboxAction, Task};
+use args::{AdminAction, CertificateAction, MailboxAction, ProxyAction, Task};
 pub(crate) use restart::backup;
 pub(crate) use setup::identity;
 
@@ -61,6 +64,7 @@ pub fn run() -> Result<()> {
             command(&settings, &Command::LogLevel { level }, args.json, output::log_level)
         }
         Task::Mailbox { action } => mailbox(settings, action, args.json),
+        Task::Oauth { action } => oauth::run(&settings, action, args.json),
         Task::Certificate { action: CertificateAction::Show } => {
             setup::show_certificate(&settings, args.json)
         }
@@ -71,6 +75,7 @@ pub fn run() -> Result<()> {
             let command_ = Command::AdminResetPassword { name, clear_second_factors };
             command(&settings, &command_, args.json, output::administrator_password)
         }
+        Task::Proxy { action: ProxyAction::Test(test) } => proxy::test(&settings, &test, args.json),
         Task::Init { .. } | Task::RecoveryKey { .. } | Task::Openapi => Ok(()),
     }
 }

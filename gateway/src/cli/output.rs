@@ -86,6 +86,45 @@ pub(super) fn administrator_password(value: &Value) -> String {
     members(value, &["name", "password"])
 }
 
+pub(super) fn bindings(value: &Value) -> String {
+    let rows: Vec<[String; 5]> = value
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|row| match row["damaged"].as_str() {
+            Some(reason) => {
+                [text(&row["file"]), "-".into(), "-".into(), "-".into(), format!("damaged: {reason}")]
+            }
+            None => {
+                let [account, provider, created, used] =
+                    ["account", "provider", "created", "used"].map(|key| text(&row[key]));
+                [account, provider, created, used, "ok".into()]
+            }
+        })
+        .collect();
+    if rows.is_empty() {
+        return "no bindings; make one with: postern-gateway oauth bind USER --provider NAME".into();
+    }
+    table(&["ACCOUNT", "PROVIDER", "CREATED", "USED", "STATE"].map(str::to_owned), &rows)
+}
+
+pub(super) fn bound(value: &Value) -> String {
+    if value["password"].is_null() {
+        return members(value, &["account", "provider"]);
+    }
+    eprintln!("The password is shown this once and stored nowhere: put it into the mail client now.");
+    members(value, &["account", "provider", "password"])
+}
+
+pub(super) fn revoked(value: &Value) -> String {
+    eprintln!(
+        "Only the proxy password opened the refresh token, so it could not be given back: the consent still stands at the \
+         provider. Take it back {}.",
+        super::oauth::consent_words(value)
+    );
+    format!("the binding of {} is revoked", text(&value["account"]))
+}
+
 fn table<const N: usize>(head: &[String; N], rows: &[[String; N]]) -> String {
     let width =
         |column: usize| rows.iter().chain([head]).map(|row| row[column].chars().count()).max().unwrap_or(0);

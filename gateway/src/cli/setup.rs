@@ -7,6 +7,7 @@ use postern_shared::tls::server::Identity;
 use serde_json::json;
 
 use super::Args;
+use crate::proxy::upstream::Dialer;
 use crate::settings::{Settings, Tls};
 
 /// Writes what is missing: configuration file, data directory, certificate.
@@ -61,6 +62,8 @@ pub(super) fn check_config(settings: &Settings, json: bool) -> Result<()> {
             bail!("the certificate {} has expired", certificate.display());
         }
     }
+    // Reads the certificate authorities that it names.
+    Dialer::new(&settings.proxy, &settings.host_name, Vec::new()).context("[proxy] cannot be used")?;
     for key in &settings.without_effect {
         eprintln!("note: {key} has no effect in this version");
     }

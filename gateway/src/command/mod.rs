@@ -3,6 +3,8 @@
 //! A [`Command`] travels as JSON over the control socket when a daemon runs, and is executed on the spot when none
 //! does; [`execute`] is the same code either way.
 
+pub mod oauth;
+
 use std::sync::Arc;
 
 use postern_shared::crypto::keys::PublicKey;
@@ -16,6 +18,8 @@ use crate::app::Core;
 use crate::console::Action;
 use crate::console::accounts::{Account, AccountError};
 use crate::mailbox::{Edit, Mailbox, MailboxError, PolicyEdit};
+use crate::proxy::BadRoute;
+use crate::proxy::oauth::BrokerError;
 
 /// A command.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -73,6 +77,8 @@ pub enum Command {
         /// Takes away the second factors as well.
         clear_second_factors: bool,
     },
+    /// OAuth bindings.
+    Oauth(oauth::Command),
 }
 
 /// Does what `command` says. Blocks: for the disk, and for Argon2id when a password is made.
@@ -95,6 +101,10 @@ enum CommandError {
     Mailbox(#[from] MailboxError),
     #[error(transparent)]
     Account(#[from] AccountError),
+    #[error(transparent)]
+    Oauth(#[from] BrokerError),
+    #[error("{0}")]
+    Route(#[from] BadRoute),
     #[error("no daemon is running; log_level in the configuration tells how much the next one logs")]
     NoDaemon,
     #[error("the recovery key is not a public key as `recovery-key generate` prints it")]
@@ -150,12 +160,14 @@ fn run(core: &Arc<Core>, command: Command) -> Result<Value, CommandError> {
             let (account, password) = core.administrators.reset_password(&name, clear_second_factors)?;
             Ok(json!({ "name": account.name, "role": account.role, "password": password.expose_secret() }))
         }
+        Command::Oauth(command) => oauth::run(core, command),
     }
 }
 
 /// What changes something is recorded, whoever does it.
 fn recorded(command: &Command, answer: &Value) -> Option<Action> {
-    let created = || answer["id"].as_str().unwrap_or_default().to_owned();
+    let named = |key: &str| answer[key].as_str().unwrap_or_default().to_owned();
+    let (created, account) = (|| named("id"), || named("account"));
     let (action, target) = match command {
         Command::MailboxCreate { .. } => ("mailbox.create", created()),
         Command::MailboxEdit { id, .. } => ("mailbox.edit", id.to_string()),
@@ -163,7 +175,10 @@ fn recorded(command: &Command, answer: &Value) -> Option<Action> {
         Command::MailboxDelete { id } => ("mailbox.delete", id.to_string()),
         Command::LogLevel { level: Some(level) } => ("log-level", format!("{level:?}")),
         Command::AdminResetPassword { name, .. } => ("administrator.reset-password", name.clone()),
-        Command::Status
+        Command::Oauth(oauth::Command::Bind { .. }) => ("oauth.bind", account()),
+        Command::Oauth(oauth::Command::Revoke { .. }) => ("oauth.revoke", account()),
+        Command::Oauth(oauth::Command::List)
+        | Command::Status
         | Command::LogLevel { level: None }
         | Command::MailboxList
         | Command::MailboxShow { .. }

@@ -119,6 +119,8 @@ pub struct Console {
     rates: Mutex<rates::Rates>,
     live: watch::Sender<Arc<overview::Overview>>,
     streams: Arc<Semaphore>,
+    /// One change of the configuration at a time.
+    applying: Mutex<()>,
     hsts: bool,
 }
 
@@ -138,6 +140,7 @@ impl Console {
             rates: Mutex::default(),
             live: watch::Sender::new(Arc::default()),
             streams: Arc::new(Semaphore::new(STREAMS_MAX)),
+            applying: Mutex::default(),
             hsts,
             core,
             certificate,

@@ -7,28 +7,29 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// What whole sealed chunks of all sessions may take.
-pub(super) const MEMORY_BYTES_MAX: usize = 16 * 1024 * 1024;
+pub(crate) const MEMORY_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// What is left.
 #[derive(Debug, Clone)]
-pub(super) struct Memory(Arc<AtomicUsize>);
+pub struct Memory(Arc<AtomicUsize>);
 
 /// What one message took; given back when dropped.
 #[derive(Debug, Default)]
-pub(super) struct Share {
+pub(crate) struct Share {
     from: Option<Memory>,
     bytes: usize,
 }
 
 impl Memory {
-    pub(super) fn new(bytes: usize) -> Self {
+    /// So much is left.
+    pub fn new(bytes: usize) -> Self {
         Self(Arc::new(AtomicUsize::new(bytes)))
     }
 }
 
 impl Share {
     /// Takes as much as is missing to `bytes`; `false` when there is not enough, and nothing is taken.
-    pub(super) fn grow_to(&mut self, memory: &Memory, bytes: usize) -> bool {
+    pub(crate) fn grow_to(&mut self, memory: &Memory, bytes: usize) -> bool {
         let more = bytes.saturating_sub(self.bytes);
         let taken = memory
             .0

@@ -21,9 +21,11 @@
 
 pub mod authentication;
 mod hidden;
-mod memory;
+pub mod memory;
 mod prepared;
 mod sealing;
+#[cfg(test)]
+mod tests;
 
 use std::fmt::Debug;
 use std::future::Future;
@@ -35,7 +37,7 @@ use postern_shared::proto::mime::trace::Normalised;
 use postern_shared::proto::smtp::reply::Reply;
 
 pub use prepared::PreparedMessage;
-pub use sealing::SealingIntake;
+pub use sealing::{SealingIntake, SealingMessage};
 
 use crate::listen::TlsDetails;
 

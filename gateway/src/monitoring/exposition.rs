@@ -15,6 +15,9 @@ impl Monitor {
         self.spool(&mut out);
         sessions(&mut out);
         pop3(&mut out);
+        metrics().proxy.show(&mut out);
+        let help = "Access tokens asked of OAuth providers, by result.";
+        out.counters("postern_gateway_oauth_refreshes_total", help, &metrics().refreshes);
         out.finish()
     }
 
@@ -54,6 +57,9 @@ impl Monitor {
         by_mailbox("postern_gateway_spool_messages", help, &|usage| usage.messages);
         let help = "What pulling all that waits would send.";
         by_mailbox("postern_gateway_spool_bytes", help, &|usage| usage.served_bytes);
+        let help =
+            "Messages among them of which nobody knows whether the server they were meant for took them.";
+        by_mailbox("postern_gateway_spool_unconfirmed_messages", help, &|usage| usage.unconfirmed);
         let help = "Age of the oldest message that waits; 0 when none does.";
         by_mailbox("postern_gateway_spool_oldest_message_age_seconds", help, &|usage| {
             usage.oldest.map_or(0, |oldest| now.since(oldest).as_secs())

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use postern_shared::telemetry::metrics::{Counter, Counters, Gauge, Histogram};
 
+use super::{Proxied, ProxyMetrics, ProxyProtocol};
 use crate::listen::Entrance;
 
 /// The listeners that have sessions, as in `[listen]`.
@@ -86,6 +87,22 @@ pub enum Login {
 }
 
 const LOGINS: [&str; 5] = ["ok", "wrong_password", "in_use", "unavailable", "must_wait"];
+/// What came of asking an OAuth provider for an access token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refresh {
+    /// It came.
+    Ok,
+    /// The consent is gone: somebody must bind the account anew.
+    ConsentGone,
+    /// The provider refuses this gateway: its registration, its secret.
+    Refused,
+    /// The provider could not be reached, or did not speak sense.
+    Unreachable,
+    /// It came and could not be kept.
+    LocalError,
+}
+
+const REFRESHES: [&str; 5] = ["ok", "consent_gone", "refused", "unreachable", "local_error"];
 const TLS_VERSIONS: [&str; 3] = ["1.2", "1.3", "other"];
 
 /// Microseconds: from a fast SSD's sync to a disk that is about to fail.
@@ -117,6 +134,9 @@ pub struct Metrics {
     pub(super) served_bytes: Counter,
     pub(super) not_served: Counter,
     pub(super) deleted: Counter,
+    pub(super) refreshes: Counters<5>,
+    /// Of the proxy.
+    pub proxy: ProxyMetrics,
 }
 
 static METRICS: Metrics = Metrics {
@@ -140,6 +160,8 @@ static METRICS: Metrics = Metrics {
     served_bytes: Counter::new(),
     not_served: Counter::new(),
     deleted: Counter::new(),
+    refreshes: Counters::new("result", REFRESHES),
+    proxy: ProxyMetrics::new(),
 };
 
 /// This process's metrics.
@@ -225,6 +247,16 @@ impl Metrics {
         self.deleted.add(messages as u64);
     }
 
+    /// A message passed the proxy.
+    pub fn proxied(&self, protocol: ProxyProtocol, outcome: Proxied) {
+        self.proxy.message(protocol, outcome);
+    }
+
+    /// An OAuth provider was asked for an access token.
+    pub fn oauth_refreshed(&self, outcome: Refresh) {
+        self.refreshes.at(outcome as usize).add(1);
+    }
+
     /// Whether the spool's last group could not be written.
     pub fn last_group_failed(&self) -> bool {
         self.last_group_failed.load(Ordering::Relaxed)
@@ -242,6 +274,7 @@ mod tests {
         assert_eq!(REFUSALS[Refusal::Other as usize], "other");
         assert_eq!(LOGINS[Login::Unavailable as usize], "unavailable");
         assert_eq!(LOGINS[Login::MustWait as usize], "must_wait");
+        assert_eq!(REFRESHES[Refresh::LocalError as usize], "local_error");
         metrics().tls_handshake(Some("TLSv1.3"));
         metrics().tls_handshake(Some("TLS"));
         metrics().tls_handshake(None);

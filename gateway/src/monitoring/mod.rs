@@ -10,7 +10,7 @@
 //! What can be looked up (how much waits in which mailbox) is looked up when somebody asks.
 //!
 //! Promises
-//! - Nothing here shows content, addresses of peers or of people; mailbox ids are shown.
+//! - Nothing here shows content, or addresses of peers; mailbox ids are shown, and the accounts that come through the proxy.
 //! - Connections, their duration and what they may send are bounded.
 //!
 //! Not here: the exposition format (`shared::telemetry::metrics`), the operators' console.
@@ -18,6 +18,7 @@
 mod exposition;
 mod http;
 mod metrics;
+mod proxy;
 mod readiness;
 mod totals;
 
@@ -27,7 +28,8 @@ use postern_shared::clock::UnixMillis;
 use postern_shared::shutdown::Shutdown;
 
 pub use http::serve;
-pub use metrics::{Login, Metrics, Refusal, metrics};
+pub use metrics::{Login, Metrics, Refresh, Refusal, metrics};
+pub use proxy::{Proxied, ProxyLogin, ProxyMetrics, ProxyProtocol};
 pub use totals::Totals;
 
 use crate::app::Core;

@@ -9,9 +9,10 @@ use postern_shared::clock::{Clock, SystemClock};
 use postern_shared::crypto::keys::PrivateKey;
 use postern_shared::id::MailboxId;
 use postern_shared::proto::pop3::Reply;
-use postern_shared::proto::sasl::PlainCredentials;
+use postern_shared::proto::sasl::{Credentials, PlainCredentials};
 use tokio::task::spawn_blocking;
 
+use super::elsewhere::{Elsewhere, Relayed};
 use super::maildrop::{Accounts, Entry, Locks, LoginError, Maildrop, Maildrops, ReadError};
 use super::sending::Sending;
 use super::session::{Action, Event, List, LoginRefusal, Session};
@@ -76,6 +77,7 @@ struct Shared<A, M> {
     guard: Arc<Mutex<Guard>>,
     refusals: Mutex<Refusals>,
     settings: Settings,
+    elsewhere: Option<Arc<dyn Elsewhere>>,
 }
 
 impl<A, M> Clone for Pop3Server<A, M> {
@@ -87,6 +89,16 @@ impl<A, M> Clone for Pop3Server<A, M> {
 impl<A: Accounts, M: Maildrops> Pop3Server<A, M> {
     /// A server that nobody is connected to.
     pub fn new(accounts: Arc<A>, maildrops: Arc<M>, settings: Settings) -> Self {
+        Self::beside(accounts, maildrops, settings, None)
+    }
+
+    /// The same, with a proxy that takes the names with its divider.
+    pub fn beside(
+        accounts: Arc<A>,
+        maildrops: Arc<M>,
+        settings: Settings,
+        elsewhere: Option<Arc<dyn Elsewhere>>,
+    ) -> Self {
         let logins = LoginPool::new(settings.logins_at_once, settings.logins_waiting);
         let guard = Arc::new(Mutex::new(Guard::new(settings.back_off)));
         let shared = Shared {
@@ -97,6 +109,7 @@ impl<A: Accounts, M: Maildrops> Pop3Server<A, M> {
             guard,
             refusals: Mutex::default(),
             settings,
+            elsewhere,
         };
         Self { shared: Arc::new(shared) }
     }
@@ -109,10 +122,15 @@ impl<A: Accounts, M: Maildrops> Server for Pop3Server<A, M> {
     /// said QUIT), the maildrop is free, the key wiped.
     async fn serve(&self, connection: Connection, door: Door) {
         let peer = connection.peer();
+        let shutdown = door.shutdown.clone();
+        let divider = self.shared.elsewhere.as_ref().map(|elsewhere| elsewhere.divider());
         let mut conversation = Conversation {
             server: &self.shared,
-            session: Session::new(connection.tls().is_some()).called(self.shared.settings.product),
+            session: Session::new(connection.tls().is_some())
+                .called(self.shared.settings.product)
+                .beside_proxy(divider),
             key: None,
+            relayed: None,
             door,
             peer,
             messages_sent: 0,
@@ -122,8 +140,15 @@ impl<A: Accounts, M: Maildrops> Server for Pop3Server<A, M> {
         let wire = Wire::new(connection, patience, Arc::clone(clock));
         let ended = conversation.run(wire).await;
         let sent = conversation.messages_sent;
+        let relayed = conversation.relayed.take();
+        drop(conversation);
         match ended {
-            Ok(()) => tracing::debug!(%peer, sent, "pop3 session ended"),
+            Ok(Some(connection)) => {
+                if let Some(relayed) = relayed {
+                    relayed.run(connection, shutdown).await;
+                }
+            }
+            Ok(None) => tracing::debug!(%peer, sent, "pop3 session ended"),
             Err(End::Peer(error)) => tracing::info!(%peer, %error, sent, "pop3 connection lost"),
             Err(End::Damaged(error)) => {
                 metrics().message_not_served();
@@ -151,13 +176,16 @@ struct Conversation<'s, A, M> {
     server: &'s Shared<A, M>,
     session: Session,
     key: Option<Arc<PrivateKey>>,
+    /// Who goes on with the connection.
+    relayed: Option<Box<dyn Relayed>>,
     door: Door,
     peer: SocketAddr,
     messages_sent: u64,
 }
 
 impl<A: Accounts, M: Maildrops> Conversation<'_, A, M> {
-    async fn run(&mut self, mut wire: Wire) -> Result<(), End> {
+    /// Until the client goes, or the connection is somebody else's.
+    async fn run(&mut self, mut wire: Wire) -> Result<Option<Connection>, End> {
         let mut shutdown = self.door.shutdown.clone();
         let mut actions = Vec::new();
         self.session.greet(&mut actions);
@@ -167,7 +195,8 @@ impl<A: Accounts, M: Maildrops> Conversation<'_, A, M> {
                 let mut reported = Vec::new();
                 for action in actions.drain(..) {
                     wire = match action {
-                        Action::Close => return Ok(wire.close().await?),
+                        Action::Close => return wire.close().await.map(|()| None).map_err(End::Peer),
+                        Action::HandOver => return Ok(Some(wire.into_connection().await?)),
                         Action::StartTls => self.start_tls(wire, &mut reported).await?,
                         action => {
                             self.perform(&mut wire, action, &mut reported).await?;
@@ -185,8 +214,8 @@ impl<A: Accounts, M: Maildrops> Conversation<'_, A, M> {
             match received {
                 Some(Received::Line) => self.session.handle(Event::Line(wire.line()), &mut actions),
                 Some(Received::LineTooLong) => self.session.handle(Event::LineTooLong, &mut actions),
-                Some(Received::End) => return Ok(()),
-                None => return Ok(wire.close().await?),
+                Some(Received::End) => return Ok(None),
+                None => return wire.close().await.map(|()| None).map_err(End::Peer),
             }
         }
     }
@@ -216,6 +245,10 @@ impl<A: Accounts, M: Maildrops> Conversation<'_, A, M> {
                 }
                 self.session.handle(Event::Login(outcome), reported);
             }
+            Action::LogInElsewhere(credentials) => {
+                let outcome = self.log_in_elsewhere(credentials).await;
+                self.session.handle(Event::Elsewhere(outcome), reported);
+            }
             Action::Pause => tokio::time::sleep(self.server.settings.failure_pause).await,
             Action::Delete(mailbox, messages) => {
                 let outcome = self.server.maildrops.delete(mailbox, &messages).await;
@@ -231,7 +264,7 @@ impl<A: Accounts, M: Maildrops> Conversation<'_, A, M> {
                 self.session.handle(Event::Deleted(outcome), reported);
             }
             // Done where the wire is owned.
-            Action::StartTls | Action::Close => {}
+            Action::StartTls | Action::HandOver | Action::Close => {}
         }
         Ok(())
     }
@@ -284,6 +317,14 @@ impl<A: Accounts, M: Maildrops> Conversation<'_, A, M> {
     fn tell(&self, kind: Kind, result: String, mailbox: Option<MailboxId>) {
         let event = New { mailbox, ..New::of(kind, "pop3", result).from(self.peer.ip()) };
         activity().tell(self.server.settings.clock.wall(), event);
+    }
+
+    async fn log_in_elsewhere(&mut self, credentials: Credentials) -> Result<(), Reply> {
+        let Some(elsewhere) = &self.server.elsewhere else {
+            return Err(LoginRefusal::Denied(LoginError::Temporary).reply());
+        };
+        self.relayed = Some(elsewhere.log_in(&self.door, self.peer, credentials).await?);
+        Ok(())
     }
 
     /// What was checked is told each time, for there is an end to it; what was refused unchecked is counted.

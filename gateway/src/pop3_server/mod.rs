@@ -6,6 +6,8 @@
 //! | [`maildrop`] | what this room needs from others (accounts, messages), the exclusive lock, the snapshot |
 //! | [`session`] | the protocol, pure: lines in, actions out |
 //! | [`driver`] | does the actions: TLS, logins, streaming, deadlines |
+//! | `refusal` | why a login is refused |
+//! | [`elsewhere`] | what this room needs of the proxy: logging in elsewhere, and going on there |
 //! | `wire`, `sending` | a client's connection; a message on its way out |
 //!
 //! | command | standard | supported |
@@ -17,13 +19,18 @@
 //! | LOGIN-DELAY | RFC 2449 §6.5 | no: an archiver may come as often as it likes |
 //! | STLS | RFC 2595 §4 | yes; on the `pop3s` listener TLS is there from the start (RFC 8314) |
 //! | `[SYS/TEMP]` `[SYS/PERM]` `[AUTH]` | RFC 3206 | yes |
-//! | AUTH PLAIN | RFC 5034, 4616 | yes; other mechanisms no: a password must open the mailbox's key |
+//! | AUTH PLAIN | RFC 5034, 4616 | yes |
+//! | AUTH LOGIN, XOAUTH2, OAUTHBEARER | `proto::sasl` | beside the proxy, for its names; a token opens no mailbox of the gateway |
 //! | UTF8 | RFC 6856 §2 | yes; messages are served byte for byte in either mode, see below |
 //! | LANG | RFC 6856 §3 | no: texts are English |
 //!
 //! RFC 6856 §2.1 would have messages with UTF-8 header fields downgraded (RFC 6857) for clients that did not say UTF8.
 //! This is an archive's gateway: what it received is evidence, its size was announced and its hash stands in the trace
 //! header, so it never changes a byte, in either mode.
+//!
+//! A user name that holds the proxy's divider is an account at another server: the session ends with its login, and the
+//! connection goes to the proxy. Of what was said before, only the name is passed on: UTF8 is not (the server's own mode
+//! stands), and what the server can do is asked by CAPA again, after the login.
 //!
 //! Promises
 //! - No credential is accepted, and no way to send one announced, before TLS is up. What was sent in clear behind
@@ -40,16 +47,19 @@
 //! - A wrong password and a mailbox that does not exist are answered alike, after the same time and computing.
 //! - Memory per session is bounded, whatever the size of messages and lists.
 //!
-//! Not here: who must wait and where passwords are checked (`login`), passwords and keys at rest (`mailbox`), sealed messages (`spool`), accepting connections (`listen`).
+//! Not here: who must wait and where passwords are checked (`login`), accounts elsewhere (`proxy`), passwords and keys at rest (`mailbox`), sealed messages (`spool`), accepting connections (`listen`).
 
 pub mod driver;
+pub mod elsewhere;
 pub mod maildrop;
+mod refusal;
 pub(crate) mod sending;
 pub mod session;
 mod spooled;
 mod wire;
 
 pub use driver::{Pop3Server, REFUSAL, Settings};
+pub use elsewhere::{Elsewhere, Relayed};
 pub use maildrop::{Accounts, Maildrops};
 pub use spooled::SpooledMaildrops;
 
@@ -57,6 +67,8 @@ pub use spooled::SpooledMaildrops;
 mod dialogues;
 #[cfg(test)]
 mod endings;
+#[cfg(test)]
+mod handing_over;
 #[cfg(test)]
 mod in_memory;
 #[cfg(test)]

@@ -1,15 +1,16 @@
 //! The protocol as a pure machine: lines and reports in, actions out.
 //!
 //! Call [`Session::greet`] once, then [`Session::handle`] for every event, and do the actions in their order before the
-//! next event. [`Action::StartTls`], [`Action::Authenticate`] and [`Action::Delete`] must be answered by their event
-//! before any further line.
+//! next event. [`Action::StartTls`], [`Action::Authenticate`], [`Action::LogInElsewhere`] and [`Action::Delete`] must be
+//! answered by their event before any further line; behind [`Action::HandOver`] there is none.
 
 use postern_shared::id::{MailboxId, MessageId};
 use postern_shared::proto::pop3::{Capability, Command, CommandError, MessageNumber, Reply, ResponseCode};
-use postern_shared::proto::sasl::PlainCredentials;
+use postern_shared::proto::sasl::{Credentials, Exchange, Mechanism, PlainCredentials, SaslError, Step};
+use secrecy::ExposeSecret;
 
-use super::maildrop::{DeleteError, Entry, LoginError, Maildrop};
-use crate::monitoring::Login;
+use super::maildrop::{DeleteError, Entry, Maildrop};
+pub use super::refusal::LoginRefusal;
 
 /// Logins that may fail before the connection is closed.
 pub const LOGIN_FAILURES_MAX: u32 = 3;
@@ -27,53 +28,10 @@ pub enum Event<'a> {
     TlsEstablished,
     /// What came of [`Action::Authenticate`].
     Login(Result<Maildrop, LoginRefusal>),
+    /// What came of [`Action::LogInElsewhere`]: nothing more to be said, or what the client is told.
+    Elsewhere(Result<(), Reply>),
     /// What came of [`Action::Delete`].
     Deleted(Result<(), DeleteError>),
-}
-
-/// Why a login opened no maildrop.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum LoginRefusal {
-    /// It was not let in.
-    #[error(transparent)]
-    Denied(#[from] LoginError),
-    /// Another session holds the maildrop.
-    #[error("another session holds the maildrop")]
-    InUse,
-    /// Too many logins from there failed; the password was not looked at.
-    #[error("too many logins from this address failed; it must wait")]
-    MustWait,
-    /// Too many wait to be checked; the password was not looked at.
-    #[error("too many logins wait to be checked")]
-    Busy,
-}
-
-impl LoginRefusal {
-    /// For the metrics.
-    pub(super) fn counted_as(self) -> Login {
-        match self {
-            Self::Denied(LoginError::WrongPassword) => Login::WrongPassword,
-            Self::Denied(LoginError::Temporary) | Self::Busy => Login::Unavailable,
-            Self::InUse => Login::InUse,
-            Self::MustWait => Login::MustWait,
-        }
-    }
-
-    fn reply(self) -> Reply {
-        match self {
-            Self::Denied(LoginError::WrongPassword) => {
-                Reply::err("Wrong user name or password").with(ResponseCode::Auth)
-            }
-            Self::Denied(LoginError::Temporary) => {
-                Reply::err("Login is not possible now").with(ResponseCode::SysTemp)
-            }
-            Self::MustWait => {
-                Reply::err("Too many failed logins, try again later").with(ResponseCode::SysTemp)
-            }
-            Self::Busy => Reply::err("Too many logins at once, try again later").with(ResponseCode::SysTemp),
-            Self::InUse => Reply::err("Another session holds this maildrop").with(ResponseCode::InUse),
-        }
-    }
 }
 
 /// What must happen next.
@@ -94,6 +52,10 @@ pub enum Action {
     StartTls,
     /// Find out who it is, and lock the maildrop. Report [`Event::Login`].
     Authenticate(PlainCredentials),
+    /// The name is the proxy's: log in where it says. Report [`Event::Elsewhere`].
+    LogInElsewhere(Credentials),
+    /// Send everything; the rest of the connection is the proxy's.
+    HandOver,
     /// Let the time pass that a failed login costs.
     Pause,
     /// Delete these. Report [`Event::Deleted`].
@@ -137,8 +99,8 @@ enum State {
 #[derive(Debug, Default)]
 struct Authorization {
     user: Option<String>,
-    /// The next line is a SASL response.
-    sasl: bool,
+    /// The next line is a response in it.
+    sasl: Option<Exchange>,
 }
 
 /// One client's session.
@@ -150,13 +112,21 @@ pub struct Session {
     login_failures: u32,
     bad_lines: u32,
     product: &'static str,
+    /// What stands in the names that are the proxy's.
+    divider: Option<char>,
 }
 
 impl Session {
     /// A session that begins; `tls` says whether TLS is already up.
     pub fn new(tls: bool) -> Self {
         let state = State::Authorization(Authorization::default());
-        Self { state, tls, utf8: false, login_failures: 0, bad_lines: 0, product: "Postern" }
+        Self { state, tls, utf8: false, login_failures: 0, bad_lines: 0, product: "Postern", divider: None }
+    }
+
+    /// The same beside a proxy, whose user names hold the `divider`.
+    #[must_use]
+    pub fn beside_proxy(self, divider: Option<char>) -> Self {
+        Self { divider, ..self }
     }
 
     /// The same under another name, in the greeting and in IMPLEMENTATION.
@@ -184,15 +154,22 @@ impl Session {
             Event::Line(line) => self.line(line, actions),
             Event::LineTooLong => {
                 if let State::Authorization(authorization) = &mut self.state {
-                    authorization.sasl = false;
+                    authorization.sasl = None;
                 }
                 self.bad_line(&CommandError::TooLong.to_string(), actions);
             }
             Event::TlsEstablished => {
                 // What was said in clear is forgotten (RFC 2595 §4).
-                *self = Self { bad_lines: self.bad_lines, ..Self::new(true).called(self.product) };
+                let begun = Self::new(true).called(self.product).beside_proxy(self.divider);
+                *self = Self { bad_lines: self.bad_lines, ..begun };
             }
             Event::Login(outcome) => self.login_done(outcome, actions),
+            Event::Elsewhere(Ok(())) => {
+                self.state = State::Closed;
+                reply(&Reply::ok("Logged in"), actions);
+                actions.push(Action::HandOver);
+            }
+            Event::Elsewhere(Err(refusal)) => self.login_failed(&refusal, true, actions),
             Event::Deleted(outcome) => {
                 self.state = State::Closed;
                 let answer = match outcome {
@@ -223,9 +200,10 @@ impl Session {
 
     fn line(&mut self, line: &[u8], actions: &mut Vec<Action>) {
         if let State::Authorization(authorization) = &mut self.state
-            && std::mem::take(&mut authorization.sasl)
+            && let Some(mut exchange) = authorization.sasl.take()
         {
-            return self.sasl_response(line, actions);
+            let step = exchange.respond(std::str::from_utf8(line).unwrap_or("*"));
+            return self.sasl_step(exchange, step, actions);
         }
         match Command::parse(line, self.utf8) {
             Ok(command) => self.command(command, actions),
@@ -264,7 +242,7 @@ impl Session {
             Command::User(_)
             | Command::Pass(_)
             | Command::AuthList
-            | Command::AuthPlain { .. }
+            | Command::Auth { .. }
             | Command::AuthOther
                 if !self.tls =>
             {
@@ -277,32 +255,51 @@ impl Session {
                 reply(&Reply::ok("Send PASS"), actions);
             }
             Command::Pass(password) => match authorization.user.take() {
-                Some(user) => actions.push(Action::Authenticate(PlainCredentials { user, password })),
+                Some(user) => {
+                    self.log_in(Credentials::Password(PlainCredentials { user, password }), actions);
+                }
                 None => self.bad_line("Send USER first", actions),
             },
             Command::AuthList => {
-                actions.push(Action::Send(b"+OK Mechanisms follow\r\nPLAIN\r\n.\r\n".to_vec()));
+                let names: String = self.mechanisms().iter().map(|name| format!("{name}\r\n")).collect();
+                actions.push(Action::Send(format!("+OK Mechanisms follow\r\n{names}.\r\n").into_bytes()));
             }
-            Command::AuthPlain { initial: Some(response) } => {
-                self.sasl_response(secrecy::ExposeSecret::expose_secret(&response).as_bytes(), actions);
+            Command::Auth { mechanism, initial } if self.mechanisms().contains(&mechanism) => {
+                let initial = initial.as_ref().map(ExposeSecret::expose_secret);
+                match Exchange::begin(mechanism, initial) {
+                    Ok((exchange, step)) => self.sasl_step(exchange, Ok(step), actions),
+                    Err(error) => self.bad_line(&error.to_string(), actions),
+                }
             }
-            Command::AuthPlain { initial: None } => {
-                authorization.sasl = true;
-                actions.push(Action::Send(b"+ \r\n".to_vec()));
+            Command::Auth { .. } | Command::AuthOther => {
+                let offered: Vec<_> = self.mechanisms().iter().map(|mechanism| mechanism.name()).collect();
+                self.bad_line(&format!("AUTH is offered with {} only", offered.join(", ")), actions);
             }
-            Command::AuthOther => self.bad_line("Only AUTH PLAIN is offered", actions),
             _ => self.bad_line("Log in first", actions),
         }
     }
 
-    fn sasl_response(&mut self, line: &[u8], actions: &mut Vec<Action>) {
-        let response = std::str::from_utf8(line).unwrap_or("*");
-        if response == "*" {
-            return self.bad_line("AUTH cancelled", actions);
-        }
-        match PlainCredentials::decode(response) {
-            Ok(credentials) => actions.push(Action::Authenticate(credentials)),
+    fn sasl_step(&mut self, exchange: Exchange, step: Result<Step, SaslError>, actions: &mut Vec<Action>) {
+        match step {
+            Ok(Step::Challenge(challenge)) => {
+                if let State::Authorization(authorization) = &mut self.state {
+                    authorization.sasl = Some(exchange);
+                }
+                actions.push(Action::Send(format!("+ {challenge}\r\n").into_bytes()));
+            }
+            Ok(Step::Done(credentials)) => self.log_in(credentials, actions),
             Err(error) => self.bad_line(&error.to_string(), actions),
+        }
+    }
+
+    /// A name with the divider says where to log in; any other is a mailbox of the gateway.
+    fn log_in(&mut self, credentials: Credentials, actions: &mut Vec<Action>) {
+        if self.divider.is_some_and(|divider| credentials.user().contains(divider)) {
+            return actions.push(Action::LogInElsewhere(credentials));
+        }
+        match credentials {
+            Credentials::Password(credentials) => actions.push(Action::Authenticate(credentials)),
+            Credentials::Bearer(_) => self.login_done(Err(LoginRefusal::NoPassword), actions),
         }
     }
 
@@ -313,16 +310,18 @@ impl Session {
                 reply(&Reply::ok(format!("Maildrop has {count} messages, {octets} octets")), actions);
                 self.state = State::Transaction(maildrop);
             }
-            Err(refusal) => {
-                self.login_failures += 1;
-                if refusal != LoginRefusal::Busy {
-                    actions.push(Action::Pause);
-                }
-                reply(&refusal.reply(), actions);
-                if self.login_failures >= LOGIN_FAILURES_MAX {
-                    self.close(actions);
-                }
-            }
+            Err(refusal) => self.login_failed(&refusal.reply(), refusal != LoginRefusal::Busy, actions),
+        }
+    }
+
+    fn login_failed(&mut self, why: &Reply, pause: bool, actions: &mut Vec<Action>) {
+        self.login_failures += 1;
+        if pause {
+            actions.push(Action::Pause);
+        }
+        reply(why, actions);
+        if self.login_failures >= LOGIN_FAILURES_MAX {
+            self.close(actions);
         }
     }
 
@@ -353,10 +352,15 @@ impl Session {
         actions.push(Action::Close);
     }
 
+    /// A mailbox of the gateway is opened by a password only; what the proxy takes, it can pass on.
+    fn mechanisms(&self) -> &'static [Mechanism] {
+        if self.divider.is_some() { &Mechanism::ALL } else { &[Mechanism::Plain] }
+    }
+
     fn capabilities(&self) -> Vec<u8> {
         let mut list = vec![Capability::Top, Capability::Uidl];
         if self.tls {
-            list.extend([Capability::User, Capability::SaslPlain]);
+            list.extend([Capability::User, Capability::Sasl(self.mechanisms())]);
         } else {
             list.push(Capability::Stls);
         }

@@ -1,6 +1,7 @@
 //! The session's rules, without a socket. Whole dialogues are in `tests/dialogues/pop3`.
 
 use postern_shared::id::{MailboxId, MessageId};
+use postern_shared::proto::pop3::{Reply, ResponseCode};
 use postern_shared::proto::sasl::PlainCredentials;
 use proptest::prelude::*;
 use secrecy::ExposeSecret;
@@ -41,6 +42,8 @@ fn done(session: &mut Session, event: Event<'_>) -> Vec<String> {
             Action::Authenticate(PlainCredentials { user, password }) => {
                 format!("authenticate {user} {}", password.expose_secret())
             }
+            Action::LogInElsewhere(credentials) => format!("elsewhere {}", credentials.user()),
+            Action::HandOver => "hand over".into(),
             Action::Pause => "pause".into(),
             Action::Delete(mailbox, ids) => format!("delete {mailbox} {ids:?}"),
             Action::Close => "close".into(),
@@ -109,14 +112,62 @@ fn logins_by_every_way_are_the_same() {
 fn a_sasl_exchange_can_be_cancelled_and_garbled() {
     let mut session = Session::new(true);
     assert_eq!(line(&mut session, "AUTH PLAIN"), "+");
-    assert_eq!(line(&mut session, "*"), "-ERR AUTH cancelled");
+    assert_eq!(line(&mut session, "*"), "-ERR the login was cancelled");
     line(&mut session, "AUTH PLAIN");
-    assert_eq!(line(&mut session, "QUIT"), "-ERR the response is not a PLAIN message", "it is a response");
+    assert_eq!(line(&mut session, "QUIT"), "-ERR the response is no PLAIN message", "it is a response");
     line(&mut session, "AUTH PLAIN");
     assert_eq!(done(&mut session, Event::LineTooLong), ["-ERR line too long"]);
     assert_eq!(line(&mut session, "AUTH"), "+OK Mechanisms follow|PLAIN|.");
-    assert_eq!(line(&mut session, "AUTH CRAM-MD5"), "-ERR Only AUTH PLAIN is offered");
+    assert_eq!(line(&mut session, "AUTH CRAM-MD5"), "-ERR AUTH is offered with PLAIN only");
     assert_eq!(line(&mut session, "QUIT"), "+OK Bye, close");
+}
+
+/// Goal: names with the divider go to the proxy, by every mechanism; the others stay here, and are opened by passwords only.
+#[test]
+fn names_with_the_divider_are_the_proxys() {
+    let encode = |text: &str| base64::Engine::encode(&base64::engine::general_purpose::STANDARD, text);
+    let route = "anna@example.com%pop.example.com%mbx-000000000000000a";
+    let token = |user: &str| encode(&format!("user={user}\u{1}auth=Bearer t\u{1}\u{1}"));
+    let plain = |user: &str| encode(&format!("\0{user}\0y"));
+    let fresh = || Session::new(true).beside_proxy(Some('%'));
+    let last = |session: &mut Session, script: &[String]| {
+        script.iter().map(|text| line(session, text)).last().expect("a line")
+    };
+    for script in [
+        vec![format!("USER {route}"), "PASS y".into()],
+        vec![format!("AUTH PLAIN {}", plain(route))],
+        vec!["AUTH LOGIN".into(), encode(route), encode("y")],
+        vec!["AUTH XOAUTH2".into(), token(route)],
+        vec![format!("AUTH xoauth2 {}", token(route))],
+        vec![format!("AUTH OAUTHBEARER {}", encode(&format!("n,a={route},\u{1}auth=Bearer t\u{1}\u{1}")))],
+    ] {
+        let mut session = fresh();
+        assert_eq!(last(&mut session, &script), format!("elsewhere {route}"), "{script:?}");
+        let refused = Reply::err("No such account").with(ResponseCode::Auth);
+        assert_eq!(
+            done(&mut session, Event::Elsewhere(Err(refused))),
+            ["pause", "-ERR [AUTH] No such account"]
+        );
+        assert_eq!(last(&mut session, &script), format!("elsewhere {route}"), "again");
+        assert_eq!(done(&mut session, Event::Elsewhere(Ok(()))), ["+OK Logged in", "hand over"]);
+        assert!(session.maildrop().is_none());
+        assert!(line(&mut session, "STAT").is_empty(), "nothing is answered any more");
+    }
+    let mut session = fresh();
+    let here = [format!("AUTH PLAIN {}", plain("mbx-000000000000000a"))];
+    assert_eq!(last(&mut session, &here), "authenticate mbx-000000000000000a y");
+    let mut session = fresh();
+    let refusal = "pause, -ERR [AUTH] A mailbox of the gateway is opened by its password, not by a token";
+    let here = [format!("AUTH XOAUTH2 {}", token("mbx-000000000000000a"))];
+    assert_eq!(last(&mut session, &here), refusal);
+    assert!(line(&mut session, "CAPA").contains("|SASL PLAIN LOGIN XOAUTH2 OAUTHBEARER|"));
+    assert_eq!(line(&mut session, "AUTH"), "+OK Mechanisms follow|PLAIN|LOGIN|XOAUTH2|OAUTHBEARER|.");
+    let mut alone = Session::new(true);
+    assert!(line(&mut alone, &format!("AUTH XOAUTH2 {}", token(route))).starts_with("-ERR AUTH is offered"));
+    assert_eq!(
+        last(&mut alone, &[format!("USER {route}"), "PASS y".into()]),
+        format!("authenticate {route} y")
+    );
 }
 
 #[test]

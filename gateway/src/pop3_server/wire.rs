@@ -16,6 +16,9 @@ use crate::listen::{Awaited, Connection, Pace, Patience};
 /// Output that is sent without waiting for the input to run dry.
 const OUTPUT_OCTETS: usize = 16 * 1024;
 
+/// Room for a line of the usual length.
+const LINE_OCTETS: usize = 256;
+
 /// What came from the client.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Received {
@@ -31,7 +34,7 @@ pub(super) enum Received {
 #[derive(Debug)]
 pub(super) struct Wire {
     connection: Connection,
-    line: Zeroizing<Vec<u8>>,
+    line: Line,
     skipping: bool,
     output: Vec<u8>,
     pace: Pace,
@@ -47,15 +50,7 @@ impl Wire {
     }
 
     fn paced(connection: Connection, pace: Pace, clock: Arc<dyn Clock>) -> Self {
-        Self {
-            connection,
-            // Never grows, so no copy of a password is left behind.
-            line: Zeroizing::new(Vec::with_capacity(AUTH_OCTETS_MAX)),
-            skipping: false,
-            output: Vec::new(),
-            pace,
-            clock,
-        }
+        Self { connection, line: Line::default(), skipping: false, output: Vec::new(), pace, clock }
     }
 
     /// The client has logged in: it may stay as long as it likes.
@@ -70,12 +65,13 @@ impl Wire {
 
     /// The line last received, without its end.
     pub(super) fn line(&self) -> &[u8] {
-        self.line.strip_suffix(b"\r").unwrap_or(&self.line)
+        let line = &self.line.0;
+        line.strip_suffix(b"\r").unwrap_or(line)
     }
 
     /// Waits for the next line. LF ends it, with or without CR before it.
     pub(super) async fn receive(&mut self) -> io::Result<Received> {
-        self.line.zeroize();
+        self.line.clear();
         self.pace.done();
         loop {
             if let Some(received) = self.take_line() {
@@ -83,6 +79,7 @@ impl Wire {
             }
             self.flush().await?;
             self.connection.shrink();
+            self.line.shrink();
             let deadline = self.pace.wait(Awaited::Command, self.clock.moment());
             if deadline.is_zero() {
                 // Also for a client that always has more to say.
@@ -106,9 +103,9 @@ impl Wire {
             None => (unread, false),
         };
         // The limit counts CRLF; a line in `line` may still end in CR, but not in LF.
-        let too_long = self.line.len() + piece.len() + 1 > AUTH_OCTETS_MAX;
+        let too_long = self.line.0.len() + piece.len() + 1 > AUTH_OCTETS_MAX;
         if !self.skipping && !too_long {
-            self.line.extend_from_slice(piece);
+            self.line.extend(piece);
         } else {
             self.skipping = true;
         }
@@ -146,11 +143,47 @@ impl Wire {
         Ok(Self::paced(connection, self.pace, self.clock))
     }
 
+    /// Sends what was collected, and gives the connection away, with what was read and is no line taken yet.
+    pub(super) async fn into_connection(mut self) -> io::Result<Connection> {
+        self.flush().await?;
+        Ok(self.connection)
+    }
+
     /// Sends what was collected and says good-bye.
     pub(super) async fn close(mut self) -> io::Result<()> {
         self.flush().await?;
         self.connection.close().await;
         Ok(())
+    }
+}
+
+/// Part of a line. Wiped wherever it stood, for it may hold a password; takes no memory while it is empty and nothing
+/// comes, for most sessions are idle.
+#[derive(Debug, Default)]
+struct Line(Zeroizing<Vec<u8>>);
+
+impl Line {
+    fn extend(&mut self, piece: &[u8]) {
+        let needed = self.0.len() + piece.len();
+        if needed > self.0.capacity() {
+            let mut longer = Zeroizing::new(Vec::with_capacity(needed.next_power_of_two().max(LINE_OCTETS)));
+            longer.extend_from_slice(&self.0);
+            self.0 = longer;
+        }
+        self.0.extend_from_slice(piece);
+    }
+
+    fn clear(&mut self) {
+        self.0.zeroize();
+        if self.0.capacity() > LINE_OCTETS {
+            self.shrink();
+        }
+    }
+
+    fn shrink(&mut self) {
+        if self.0.is_empty() {
+            self.0 = Zeroizing::default();
+        }
     }
 }
 
@@ -195,8 +228,9 @@ mod tests {
                     Received::LineTooLong => found.push("too long".into()),
                     Received::End => break,
                 }
-                assert!(wire.line.capacity() <= AUTH_OCTETS_MAX);
+                assert!(wire.line.0.capacity() <= AUTH_OCTETS_MAX.next_power_of_two());
             }
+            assert_eq!(wire.line.0.capacity(), LINE_OCTETS, "after a long line little is held");
             assert_eq!(found, ["NOOP", "STAT", &longest, "too long", "too long", "QUIT"], "{step}");
             sending.await.unwrap();
         }

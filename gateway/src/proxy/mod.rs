@@ -5,8 +5,16 @@
 //!
 //! | file | what |
 //! |---|---|
+//! | [`gate`] | credentials whose user name is a route → a server that has taken them |
 //! | [`route`] | a user name → account, target, mailbox |
+//! | [`targets`], `ranges` | which servers, on which port, how TLS begins; addresses that are not public |
+//! | [`refusal`] | why a login comes to nothing, in both protocols' words |
+//! | `places`, `throttle` | sessions of an account at once; servers that said "not now" |
+//! | [`tokens`] | the door to a broker of access tokens |
+//! | [`oauth`] | a proxy password → an access token, for clients that can only do passwords |
 //! | [`upstream`] | a target → a connection that is logged in |
+//! | [`pop3`] | the relay between a mail client and its POP3 server |
+//! | [`smtp`] | the relay between a mail client and its SMTP server |
 //!
 //! Promises
 //! - Both ends are under TLS before anything that could carry a credential is sent or taken; the server's certificate is
@@ -18,7 +26,25 @@
 //!
 //! Not here: sealing (`intake`), files (`spool`), passwords of mailboxes (`pop3_server`).
 
+pub mod gate;
+pub mod oauth;
+mod places;
+pub mod pop3;
+mod ranges;
+pub mod refusal;
 pub mod route;
+pub mod smtp;
+pub mod targets;
+#[cfg(test)]
+mod tests;
+mod throttle;
+pub mod tokens;
 pub mod upstream;
 
+pub use crate::listen::Entrance;
+pub use gate::{Admitted, Proxy};
+pub use places::AccountPlace;
+pub use refusal::LoginRefusal;
 pub use route::{Account, BadRoute, Host, Route};
+pub use tokens::{NoToken, Token, Tokens};
+pub use upstream::{Link, Pop3Server, SmtpServer};

@@ -118,23 +118,26 @@ fn target_of(target: &str) -> Option<(Host, Option<u16>)> {
         Some((host, port)) => (host, Some(port_of(port)?)),
         None => (target, None),
     };
-    Some((host_of(host)?, port))
+    Some((Host::parse(host)?, port))
 }
 
-fn host_of(text: &str) -> Option<Host> {
-    // What looks like an address in any of the ways that resolvers know (`127.1`, `0x7f.1`, `2130706433`) is one or nothing.
-    if text.rsplit('.').next().is_some_and(|last| last.starts_with(|c: char| c.is_ascii_digit())) {
-        return text.parse().ok().map(|address| Host::Address(IpAddr::V4(address)));
+impl Host {
+    /// A domain name, or an IPv4 address; `None` for everything else.
+    pub fn parse(text: &str) -> Option<Self> {
+        // What looks like an address in any of the ways that resolvers know (`127.1`, `0x7f.1`, `2130706433`) is one or nothing.
+        if text.rsplit('.').next().is_some_and(|last| last.starts_with(|c: char| c.is_ascii_digit())) {
+            return text.parse().ok().map(|address| Host::Address(IpAddr::V4(address)));
+        }
+        let label = |label: &str| {
+            (1..=63).contains(&label.len())
+                && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+                && !label.starts_with('-')
+                && !label.ends_with('-')
+        };
+        let name = text.strip_suffix('.').unwrap_or(text);
+        (name.len() <= HOST_OCTETS_MAX && name.split('.').all(label))
+            .then(|| Host::Name(name.to_ascii_lowercase()))
     }
-    let label = |label: &str| {
-        (1..=63).contains(&label.len())
-            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
-            && !label.starts_with('-')
-            && !label.ends_with('-')
-    };
-    let name = text.strip_suffix('.').unwrap_or(text);
-    (name.len() <= HOST_OCTETS_MAX && name.split('.').all(label))
-        .then(|| Host::Name(name.to_ascii_lowercase()))
 }
 
 fn port_of(text: &str) -> Option<u16> {

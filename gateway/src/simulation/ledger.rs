@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use postern_shared::crypto::keys::PrivateKey;
 use postern_shared::disk::simulated::Dice;
 use postern_shared::id::{MailboxId, MessageId};
+use postern_shared::proto::mime::trace::UNCONFIRMED;
 
 use super::node::Node;
 use crate::pop3_server::maildrop::{Maildrops, ServedMessage};
@@ -15,19 +16,67 @@ use crate::spool::{INLINE_BYTES_MAX, Spool};
 pub(super) type Token = u64;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Fate {
+pub(super) enum Fate {
     /// It must be served.
     Stored,
-    /// It must not.
+    /// It must be served, and say that it is unconfirmed.
+    Unconfirmed,
+    /// It is prepared: it must not be served, and be there, unconfirmed, after a restart.
+    Undecided,
+    /// It is being confirmed: it must be there after a restart, confirmed or not.
+    Confirming,
+    /// Nobody will decide on it: it is or will be served, unconfirmed.
+    Kept,
+    /// It must not be served.
     Absent,
     /// It is being stored or deleted, or was when the power went.
     InDoubt,
+}
+
+/// What is found of a copy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Seen {
+    unconfirmed: bool,
+}
+
+impl Fate {
+    /// Whether that may be found; `settled` after a restart.
+    fn allows(self, seen: Option<Seen>, settled: bool) -> bool {
+        let (served, unconfirmed) = (seen.is_some(), seen.is_some_and(|seen| seen.unconfirmed));
+        match self {
+            Self::Stored => served && !unconfirmed,
+            Self::Unconfirmed => unconfirmed,
+            Self::Undecided => {
+                if settled {
+                    unconfirmed
+                } else {
+                    !served
+                }
+            }
+            // Until then it may fail, when nobody waits for the answer any more.
+            Self::Confirming => served || !settled,
+            Self::Kept => unconfirmed || (!served && !settled),
+            Self::Absent => !served,
+            Self::InDoubt => true,
+        }
+    }
+
+    fn after_restart(seen: Option<Seen>) -> Self {
+        match seen {
+            None => Self::Absent,
+            Some(Seen { unconfirmed: true }) => Self::Unconfirmed,
+            Some(Seen { unconfirmed: false }) => Self::Stored,
+        }
+    }
 }
 
 /// One mailbox's copy of a message.
 #[derive(Debug)]
 struct Copy {
     fate: Fate,
+    /// Others are never unconfirmed.
+    proxied: bool,
+    unconfirmed: bool,
     /// Once it was seen.
     id: Option<MessageId>,
     served_bytes: u64,
@@ -67,10 +116,24 @@ impl Ledger {
     /// It is handed to the disk.
     pub(super) fn committing(&mut self, token: Token, mailboxes: &BTreeSet<MailboxId>) {
         for mailbox in mailboxes {
-            let copy = Copy { fate: Fate::InDoubt, id: None, served_bytes: 0 };
-            let before = self.copies.insert((*mailbox, token), copy);
-            assert!(before.is_none(), "token {token} is committed twice");
+            self.begin(token, *mailbox, false);
         }
+    }
+
+    /// The proxy hands it to the disk.
+    pub(super) fn preparing(&mut self, token: Token, mailbox: MailboxId) {
+        self.begin(token, mailbox, true);
+    }
+
+    fn begin(&mut self, token: Token, mailbox: MailboxId, proxied: bool) {
+        let copy = Copy { fate: Fate::InDoubt, proxied, unconfirmed: false, id: None, served_bytes: 0 };
+        let before = self.copies.insert((mailbox, token), copy);
+        assert!(before.is_none(), "token {token} is committed twice");
+    }
+
+    /// What the proxy did with it, or is doing.
+    pub(super) fn proxied(&mut self, token: Token, mailbox: MailboxId, fate: Fate) {
+        self.decide(token, &BTreeSet::from([mailbox]), fate);
     }
 
     /// Its sender was told that it is stored.
@@ -99,16 +162,25 @@ impl Ledger {
         };
         for id in ids {
             let key = self.ids.get(id).unwrap_or_else(|| panic!("nobody has seen {id}"));
-            self.copies.get_mut(key).expect("it was seen").fate = fate;
+            let copy = self.copies.get_mut(key).expect("it was seen");
+            let unchanged = fate == Fate::Stored && copy.unconfirmed;
+            copy.fate = if unchanged { Fate::Unconfirmed } else { fate };
         }
     }
 
     /// What of a mailbox must be served, and how much more may be.
     pub(super) fn count(&self, mailbox: MailboxId) -> (usize, usize) {
-        let of = |fate| {
-            self.copies.iter().filter(|((other, _), copy)| *other == mailbox && copy.fate == fate).count()
+        let of = |fates: &[Fate]| {
+            let ours = self.copies.iter().filter(|((other, _), _)| *other == mailbox);
+            ours.filter(|(_, copy)| fates.contains(&copy.fate)).count()
         };
-        (of(Fate::Stored), of(Fate::InDoubt))
+        (of(&[Fate::Stored, Fate::Unconfirmed]), of(&[Fate::InDoubt, Fate::Confirming, Fate::Kept]))
+    }
+
+    /// Whether a mailbox has something that must not be lost, shown or not.
+    pub(super) fn holds_anything(&self, mailbox: MailboxId) -> bool {
+        let ours = self.copies.iter().filter(|((other, _), _)| *other == mailbox);
+        ours.into_iter().any(|(_, copy)| !matches!(copy.fate, Fate::Absent | Fate::InDoubt))
     }
 
     /// Checks what a client got for `id`, announced with that size.
@@ -118,12 +190,14 @@ impl Ledger {
         assert_eq!(served.len() as u64, served_bytes, "token {token}: size");
         assert_eq!(self.copies[&(mailbox, *token)].served_bytes, served_bytes, "token {token}: size changed");
         assert!(served.ends_with(self.content(*token)), "token {token} is not served as it came");
+        let unconfirmed = self.copies[&(mailbox, *token)].unconfirmed;
+        assert_eq!(served.starts_with(UNCONFIRMED), unconfirmed, "token {token}: what it says of itself");
     }
 
     /// Compares with what the spool holds. `settled`: nothing is under way, so what was in doubt is decided by what is
     /// found; and every message is read, not only new ones.
     pub(super) fn check(&mut self, node: &Node, keys: &BTreeMap<MailboxId, PrivateKey>, settled: bool) {
-        let mut found = BTreeSet::new();
+        let mut found = BTreeMap::new();
         for (mailbox, key) in keys {
             for entry in node.spool.entries(*mailbox) {
                 if settled || !self.ids.contains_key(&entry.message) {
@@ -132,17 +206,16 @@ impl Ledger {
                     self.check_served(*mailbox, entry.message, entry.served_bytes, &served);
                 }
                 let place = self.ids[&entry.message];
-                assert!(found.insert(place), "{place:?} is there twice");
+                let seen = Seen { unconfirmed: entry.unconfirmed };
+                assert!(found.insert(place, seen).is_none(), "{place:?} is there twice");
             }
         }
         for (place, copy) in &mut self.copies {
-            let found = found.remove(place);
-            match (copy.fate, found) {
-                (Fate::Stored, false) => panic!("{place:?} was acknowledged and is lost"),
-                (Fate::Absent, true) => panic!("{place:?} was deleted or refused and is there"),
-                (Fate::InDoubt, true) if settled => copy.fate = Fate::Stored,
-                (Fate::InDoubt, false) if settled => copy.fate = Fate::Absent,
-                _ => {}
+            let seen = found.remove(place);
+            assert!(copy.fate.allows(seen, settled), "{place:?} should be {:?} and is {seen:?}", copy.fate);
+            assert!(copy.proxied || !copy.unconfirmed, "{place:?} was not proxied");
+            if settled {
+                copy.fate = Fate::after_restart(seen);
             }
         }
         assert!(found.is_empty(), "never committed: {found:?}");
@@ -163,6 +236,7 @@ impl Ledger {
             "token {token} is there twice or has changed its unique-id"
         );
         copy.served_bytes = served.len() as u64;
+        copy.unconfirmed = served.starts_with(UNCONFIRMED);
         self.ids.insert(id, (mailbox, token));
     }
 }

@@ -6,6 +6,7 @@
 //! | `world` | decides by the seed what happens next, and lets it happen |
 //! | `node` | the gateway: opened, and opened again after each crash |
 //! | `smtp_peer`, `pop3_peer` | a client with its script, and the server's side of its connection, which does what the session says |
+//! | `proxy_peer` | the proxy's way into the spool: prepared, then decided on, or left |
 //! | `ledger` | which message is where, and what a client must be told |
 //!
 //! It is repeatable because nothing runs by itself: sessions are pure, the spool writes when it is told to
@@ -20,6 +21,7 @@
 mod ledger;
 mod node;
 mod pop3_peer;
+mod proxy_peer;
 mod smtp_peer;
 mod world;
 
@@ -82,6 +84,10 @@ fn much_happens_in_a_simulation() {
     for what in [
         "stored",
         "refused",
+        "proxy: token",
+        "confirmed",
+        "dropped",
+        "left undecided",
         "deleted",
         "retrieved",
         "in use",

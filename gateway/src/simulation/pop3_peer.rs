@@ -313,6 +313,7 @@ impl Pop3Peer {
                 Action::Pause => {}
                 Action::Close => self.closed = true,
                 Action::StartTls => unreachable!("TLS is on"),
+                Action::LogInElsewhere(_) | Action::HandOver => unreachable!("there is no proxy"),
             }
             self.perform(more, node, ledger, disk, log);
         }

@@ -244,6 +244,7 @@ impl SmtpPeer {
                 },
                 Action::Abort => self.incoming = None,
                 Action::Close => self.closed = true,
+                Action::LogIn(_) | Action::Pause | Action::HandOver => unreachable!("nobody offers a login"),
                 Action::StartTls => unreachable!("TLS is on"),
             }
         }

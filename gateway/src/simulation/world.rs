@@ -14,12 +14,14 @@ use secrecy::SecretString;
 use super::ledger::Ledger;
 use super::node::Node;
 use super::pop3_peer::Pop3Peer;
+use super::proxy_peer::ProxyPeer;
 use super::smtp_peer::SmtpPeer;
 use crate::mailbox::{Edit, MailboxError, Status};
 use crate::smtp_receiver::Event;
 use crate::spool::Spool;
 
 const SENDERS_MAX: usize = 6;
+const PROXIES_MAX: usize = 3;
 const ARCHIVERS_MAX: usize = 4;
 const MAILBOXES_MAX: usize = 4;
 
@@ -30,6 +32,7 @@ pub(super) struct World {
     disk: SimulatedDisk,
     node: Node,
     senders: Vec<SmtpPeer>,
+    proxies: Vec<ProxyPeer>,
     archivers: Vec<Pop3Peer>,
     mailboxes: Vec<(MailboxId, SecretString)>,
     /// Also of mailboxes that are gone: nothing may be in them.
@@ -53,6 +56,7 @@ impl World {
             disk,
             node,
             senders: Vec::new(),
+            proxies: Vec::new(),
             archivers: Vec::new(),
             mailboxes: Vec::new(),
             keys: BTreeMap::new(),
@@ -70,8 +74,9 @@ impl World {
         self.clock.advance(Duration::from_millis(self.dice.below(200)));
         self.end_trouble();
         match self.dice.below(100) {
-            0..45 => self.sender_steps(),
-            45..75 => self.archiver_steps(),
+            0..35 => self.sender_steps(),
+            35..47 => self.proxy_steps(),
+            47..75 => self.archiver_steps(),
             75..88 => self.write(),
             88..93 => self.operator(),
             93..96 => self.sweep(),
@@ -84,6 +89,7 @@ impl World {
             self.power_returns();
         }
         self.senders.retain(|peer| !peer.is_over());
+        self.proxies.retain(|peer| !peer.is_over());
         self.archivers.retain(|peer| !peer.is_over());
     }
 
@@ -112,6 +118,20 @@ impl World {
         }
     }
 
+    fn proxy_steps(&mut self) {
+        let at = self.dice.index(PROXIES_MAX);
+        let (dice, ledger, disk, log) = (&mut self.dice, &mut self.ledger, &self.disk, &mut self.log);
+        match self.proxies.get_mut(at) {
+            None if self.mailboxes.is_empty() => {}
+            None => {
+                let (mailbox, _) = self.mailboxes[dice.index(self.mailboxes.len())];
+                self.proxies.extend(ProxyPeer::begin(&self.node, mailbox, dice, ledger));
+            }
+            Some(peer) if dice.once_in(25) => peer.vanish(ledger, log),
+            Some(peer) => peer.step(dice, ledger, disk, log),
+        }
+    }
+
     fn archiver_steps(&mut self) {
         let at = self.dice.index(ARCHIVERS_MAX);
         let Some(peer) = self.archivers.get(at) else {
@@ -137,6 +157,7 @@ impl World {
         self.node.spool.step();
         let (ledger, disk, log) = (&mut self.ledger, &self.disk, &mut self.log);
         self.senders.iter_mut().for_each(|peer| peer.serve(ledger, disk, log));
+        self.proxies.iter_mut().for_each(|peer| peer.serve(ledger, disk, log));
         for peer in &mut self.archivers {
             peer.serve(&mut self.dice, &self.node, ledger, disk, log);
         }
@@ -160,10 +181,10 @@ impl World {
         let id = self.mailboxes[at].0;
         let suspended = self.node.registry.status(id) == Some(Status::Suspended);
         if suspended && self.dice.once_in(2) {
-            let waiting = self.ledger.count(id);
-            let deleted = self.node.registry.delete(id, || self.node.spool.usage(id).messages);
+            let usage = self.node.spool.usage(id);
+            let deleted = self.node.registry.delete(id, || usage.messages + usage.undecided);
             if deleted.is_ok() {
-                assert_eq!(waiting.0, 0, "a mailbox is deleted only when it is empty");
+                assert!(!self.ledger.holds_anything(id), "a mailbox is deleted only when it is empty");
                 self.mailboxes.remove(at);
             }
             self.log.push(format!("operator: mailbox {at} gone: {}", deleted.is_ok()));
@@ -248,6 +269,7 @@ impl World {
             Node::open(&self.disk, &self.clock).unwrap_or_else(|error| panic!("it does not start: {error}"));
         // What they still hold belongs to a disk that is no more.
         self.senders.clear();
+        self.proxies.clear();
         self.archivers.clear();
         assert!(self.node.registry.damaged().is_empty(), "{:?}", self.node.registry.damaged());
         let registry = &self.node.registry;

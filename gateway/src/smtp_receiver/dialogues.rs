@@ -4,6 +4,7 @@
 //! with the input as it stands, and octet by octet.
 //!
 //! ```text
+//! proxy %                the session stands beside a proxy with that divider; it knows whoever has the password "right"
 //! tls                    the session is under TLS from the start
 //! limit 1000             the longest message, in octets
 //! client 192.0.2.1       the client's address; without this line it is not known
@@ -12,6 +13,7 @@
 //! c: text                the same without the CRLF
 //! S: text                a reply line must be exactly this; a trailing … stands for anything
 //! handshake              the TLS handshake is done; what was sent in clear behind STARTTLS never reaches the session
+//! handed over            the connection is the proxy's
 //! closed                 the session has closed the connection
 //! stored: text           exactly these octets are stored, envelope first: <from> -> to, to | content
 //! nothing stored         no message is
@@ -34,6 +36,9 @@ use std::sync::Arc;
 use postern_shared::disk::{Disk, RealDisk};
 use postern_shared::id::{MailboxId, MessageId};
 use postern_shared::proto::mime::trace::Normalised;
+use postern_shared::proto::sasl::Credentials;
+use postern_shared::proto::smtp::reply::Reply;
+use secrecy::ExposeSecret;
 
 use super::policy::{MailboxStatus, Mailboxes};
 use super::session::{Action, Event, Session, SessionLimits, SessionSettings};
@@ -94,6 +99,7 @@ pub(super) struct Stage {
     pub(super) normalised: Vec<Normalised>,
     pub(super) closed: bool,
     pub(super) handshake_pending: bool,
+    pub(super) handed_over: bool,
     incoming: Option<(Envelope, Vec<u8>)>,
     failure: Option<IntakeError>,
     refuse: Option<String>,
@@ -109,6 +115,7 @@ impl Stage {
             normalised: Vec::new(),
             closed: false,
             handshake_pending: false,
+            handed_over: false,
             incoming: None,
             failure: None,
             refuse: None,
@@ -160,6 +167,17 @@ impl Stage {
                     self.event(Event::Stored(result));
                 }
                 Action::Abort => self.incoming = None,
+                Action::LogIn(Credentials::Password(credentials))
+                    if credentials.password.expose_secret() == "right" =>
+                {
+                    self.event(Event::LoggedIn(Ok(())));
+                }
+                Action::LogIn(_) => {
+                    let refusal = Reply::new(535, "5.7.8", "Wrong user name or password");
+                    self.event(Event::LoggedIn(Err(refusal)));
+                }
+                Action::Pause => {}
+                Action::HandOver => (self.closed, self.handed_over) = (true, true),
                 Action::Close => self.closed = true,
             }
         }
@@ -180,7 +198,7 @@ fn full() -> IntakeError {
     IntakeError::Full { free_bytes: 0, needed_bytes: 1 }
 }
 
-fn unescape(text: &str) -> Vec<u8> {
+pub(crate) fn unescape(text: &str) -> Vec<u8> {
     let mut out = Vec::new();
     let mut rest = text.as_bytes();
     while let Some((&byte, tail)) = rest.split_first() {
@@ -225,6 +243,7 @@ fn run(path: &Path, text: &str, octet_by_octet: bool) {
     if let Some(client) = value("client ") {
         session = session.from_client(client.parse().unwrap());
     }
+    session = session.beside_proxy(value("proxy ").and_then(|divider| divider.chars().next()));
     let mut stage = Stage::new(session);
     stage.refuse = value("refuse ").map(str::to_owned);
     let (mut unread, mut pending, mut stored) = (Vec::new(), Vec::new(), 0);
@@ -257,6 +276,7 @@ fn run(path: &Path, text: &str, octet_by_octet: bool) {
                 unread.clear();
                 stage.event(Event::TlsStarted);
             }
+            ("handed over", _) => assert!(stage.handed_over, "{}", place(number)),
             ("closed", _) => assert!(stage.closed, "{}", place(number)),
             ("stored", expected) => {
                 flush(&mut stage, &mut pending, &mut unread);
@@ -283,7 +303,7 @@ fn run(path: &Path, text: &str, octet_by_octet: bool) {
 fn is_setting(line: &str) -> bool {
     line.is_empty()
         || line == "tls"
-        || ["#", "limit ", "client ", "refuse "].iter().any(|start| line.starts_with(start))
+        || ["#", "limit ", "client ", "refuse ", "proxy "].iter().any(|start| line.starts_with(start))
 }
 
 #[test]

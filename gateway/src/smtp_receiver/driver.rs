@@ -2,10 +2,13 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use postern_shared::clock::{Clock, SystemClock};
+use postern_shared::proto::sasl::Credentials;
 use postern_shared::shutdown::Shutdown;
 
+use super::elsewhere::{Elsewhere, Relayed};
 use super::refusal;
 use super::session::{Action, Event, Session, SessionSettings};
 use crate::activity::{Kind, New, activity};
@@ -24,12 +27,27 @@ pub struct SmtpServer<I> {
     intake: I,
     patience: Patience,
     clock: Arc<dyn Clock>,
+    elsewhere: Option<Arc<dyn Elsewhere>>,
+    failure_pause: Duration,
 }
 
 impl<I: Intake> SmtpServer<I> {
     /// Serves with these settings into that intake.
     pub fn new(settings: Arc<SessionSettings>, intake: I) -> Self {
-        Self { settings, intake, patience: Patience::default(), clock: Arc::new(SystemClock::new()) }
+        Self {
+            settings,
+            intake,
+            patience: Patience::default(),
+            clock: Arc::new(SystemClock::new()),
+            elsewhere: None,
+            failure_pause: Duration::ZERO,
+        }
+    }
+
+    /// Beside a proxy, for clients that log in; who fails to waits for the pause.
+    #[must_use]
+    pub fn beside(self, elsewhere: Option<Arc<dyn Elsewhere>>, failure_pause: Duration) -> Self {
+        Self { elsewhere, failure_pause, ..self }
     }
 
     /// With another patience than the default.
@@ -42,14 +60,19 @@ impl<I: Intake> SmtpServer<I> {
 impl<I: Intake> Server for SmtpServer<I> {
     async fn serve(&self, connection: Connection, door: Door) {
         let peer = connection.peer();
-        let session =
-            Session::new(Arc::clone(&self.settings), connection.tls().is_some()).from_client(peer.ip());
+        let divider = self.elsewhere.as_ref().map(|elsewhere| elsewhere.divider());
+        let session = Session::new(Arc::clone(&self.settings), connection.tls().is_some())
+            .from_client(peer.ip())
+            .beside_proxy(divider);
         let driver = Driver {
             connection: Some(connection),
             session,
             intake: &self.intake,
             incoming: None,
             failure: None,
+            elsewhere: self.elsewhere.as_deref(),
+            failure_pause: self.failure_pause,
+            relayed: None,
             out: Vec::new(),
             pace: Pace::new(self.patience, self.clock.moment()),
             clock: &*self.clock,
@@ -68,6 +91,10 @@ struct Driver<'d, I: Intake> {
     incoming: Option<I::Incoming>,
     /// Why the intake no longer holds a message that the session commits in the same breath.
     failure: Option<IntakeError>,
+    elsewhere: Option<&'d dyn Elsewhere>,
+    failure_pause: Duration,
+    /// Who goes on with the connection.
+    relayed: Option<Box<dyn Relayed>>,
     out: Vec<u8>,
     pace: Pace,
     clock: &'d dyn Clock,
@@ -180,6 +207,19 @@ impl<I: Intake> Driver<'_, I> {
                 self.pace.message(None);
                 self.incoming = None;
             }
+            Action::LogIn(credentials) => {
+                self.flush().await?;
+                self.log_in(credentials, door, more).await?;
+            }
+            Action::Pause => tokio::time::sleep(self.failure_pause).await,
+            Action::HandOver => {
+                self.flush().await?;
+                let (helo, _) = self.session.client();
+                if let Some((connection, relayed)) = self.connection.take().zip(self.relayed.take()) {
+                    relayed.run(connection, helo, door.shutdown.clone()).await;
+                }
+                return Ok(false);
+            }
             Action::Close => {
                 self.flush().await?;
                 if let Some(connection) = self.connection.take() {
@@ -189,6 +229,25 @@ impl<I: Intake> Driver<'_, I> {
             }
         }
         Ok(true)
+    }
+
+    async fn log_in(
+        &mut self,
+        credentials: Credentials,
+        door: &Door,
+        more: &mut Vec<Action>,
+    ) -> io::Result<()> {
+        let peer = self.connection.as_ref().ok_or_else(gone)?.peer();
+        let mut shutdown = door.shutdown.clone();
+        let elsewhere = self.elsewhere.ok_or_else(gone)?;
+        let event = tokio::select! {
+            outcome = elsewhere.log_in(door, peer, credentials) => {
+                Event::LoggedIn(outcome.map(|relayed| self.relayed = Some(relayed)))
+            }
+            () = shutdown.requested() => Event::Shutdown,
+        };
+        self.session.handle(event, more);
+        Ok(())
     }
 
     fn provenance(&self) -> io::Result<Provenance> {

@@ -11,6 +11,8 @@
 //!   message over the limit.
 //! - Mail is taken for a mailbox only as its policy allows: from its networks, under TLS when it wants that, within its
 //!   size and quota. A quota is told as 4xx: it has room again once the archiver has pulled.
+//! - A name and its secret are asked for and taken under TLS only. Once the other server took them the connection is the
+//!   proxy's ([`Relayed`]); what stood behind AUTH is its first input, and none of it was looked at before.
 //! - A session ends: [`SessionLimits`] and `listen`'s `Patience` bound its messages, its errors, its time, and how slowly a
 //!   message may come.
 //! - What arrives in clear behind STARTTLS is dropped (RFC 3207 §4.2).
@@ -29,15 +31,16 @@
 //! | BINARYMIME | RFC 3030 | no: POP3 could not carry it |
 //! | ENHANCEDSTATUSCODES | RFC 2034 | yes |
 //! | STARTTLS | RFC 3207 | yes |
-//! | AUTH | RFC 4954 | no: nobody logs in to deliver to a mailbox |
-//! | DSN | RFC 3461 | no: nothing is ever sent on or bounced |
+//! | AUTH PLAIN LOGIN XOAUTH2 OAUTHBEARER | RFC 4954 | under TLS, for mail clients that go through the proxy; nobody logs in to deliver to a mailbox |
+//! | DSN | RFC 3461 | no: nothing is ever sent on or bounced from here |
 //! | a `postmaster` mailbox | RFC 5321 §4.5.1 | no: this host is an MX for sealed mailboxes; its operator is not reached through it |
 //!
-//! Not here: sealing (`intake`), TLS and limits (`listen`), dialling upstream (later: `proxy`).
+//! Not here: sealing (`intake`), TLS and limits (`listen`), what becomes of a client that logged in (`proxy`).
 
 #[cfg(test)]
-mod dialogues;
+pub(crate) mod dialogues;
 mod driver;
+mod elsewhere;
 #[cfg(test)]
 mod hostile;
 mod policy;
@@ -50,5 +53,8 @@ mod tests;
 mod transaction;
 
 pub use driver::SmtpServer;
+pub use elsewhere::{Elsewhere, Pending, Relayed};
+pub(crate) use policy::takes;
 pub use policy::{MailboxStatus, Mailboxes, SpooledMailboxes};
+pub(crate) use policy::{Room, room_of};
 pub use session::{Action, Event, Session, SessionLimits, SessionSettings};

@@ -73,13 +73,15 @@ impl Mailboxes for SpooledMailboxes {
 pub(super) struct Client {
     pub(super) address: Option<IpAddr>,
     pub(super) secured: bool,
+    /// Whether it is offered to log in, and so to send elsewhere.
+    pub(super) may_log_in: bool,
     /// The octets it announced for the message (RFC 1870).
     pub(super) size: Option<u64>,
 }
 
 /// How much content a transaction's mailboxes take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Room {
+pub(crate) struct Room {
     /// More will be too much tomorrow as well.
     message_bytes_max: u64,
     /// More is too much for now.
@@ -102,7 +104,7 @@ impl Room {
     }
 
     /// Why content of so many octets cannot be taken; `octets_max` is what the host takes.
-    pub(super) fn refuses(self, octets: u64, octets_max: u64) -> Option<Reply> {
+    pub(crate) fn refuses(self, octets: u64, octets_max: u64) -> Option<Reply> {
         if octets > octets_max.min(self.message_bytes_max) {
             let who = if self.message_bytes_max < octets_max { "mailbox" } else { "host" };
             return Some(Reply::new(552, "5.3.4", format!("Message is longer than this {who} takes")));
@@ -124,7 +126,8 @@ pub(super) fn judge(
     mailboxes: &dyn Mailboxes,
 ) -> Result<(MailboxId, Room), Reply> {
     if !address.domain.is_empty() && !address.domain.eq_ignore_ascii_case(domain) {
-        return Err(Reply::new(550, "5.7.1", "Relaying denied: not a domain of this host"));
+        let how = if client.may_log_in { "; log in first to send through your provider" } else { "" };
+        return Err(Reply::new(550, "5.7.1", format!("Relaying denied: not a domain of this host{how}")));
     }
     let unknown = || Reply::new(550, "5.1.1", "No such mailbox here");
     let name = address.local.split('+').next().unwrap_or_default();
@@ -146,6 +149,34 @@ pub(super) fn judge(
         Some(refusal) => Err(refusal),
         None => Ok((id, room)),
     }
+}
+
+/// Why a mailbox does not take so many octets, of a message that a client fetches through the proxy; for the log.
+pub(crate) fn takes(id: MailboxId, octets: u64, mailboxes: &dyn Mailboxes) -> Result<(), &'static str> {
+    match mailboxes.status(id) {
+        Some(MailboxStatus::Active) => {}
+        Some(MailboxStatus::Suspended) => return Err("the mailbox is suspended"),
+        None => return Err("the mailbox is gone"),
+    }
+    let refusal = room(id, &mailboxes.policy(id), mailboxes).map(|room| room.refuses(octets, u64::MAX));
+    match refusal {
+        Ok(None) => Ok(()),
+        Ok(Some(_)) => Err("it is longer than what the mailbox has room for"),
+        Err(_) => Err("the mailbox is full for now"),
+    }
+}
+
+/// How much a mailbox takes that mail passes through on its way elsewhere, or why none for now: it may have been there when
+/// the client logged in.
+pub(crate) fn room_of(id: MailboxId, mailboxes: &dyn Mailboxes) -> Result<Room, Reply> {
+    if mailboxes.status(id) != Some(MailboxStatus::Active) {
+        return Err(Reply::new(
+            450,
+            "4.2.1",
+            "The gateway's mailbox takes no mail for now, so none can be sent",
+        ));
+    }
+    room(id, &mailboxes.policy(id), mailboxes)
 }
 
 /// Sessions that ask at the same time are told the same, so a quota can be passed by what they bring together.

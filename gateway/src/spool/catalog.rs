@@ -77,7 +77,8 @@ impl Located {
 
     /// With the field that an unconfirmed message is served with.
     fn listed_bytes(&self) -> u64 {
-        self.served_bytes + if self.is_unconfirmed() { trace::UNCONFIRMED.len() as u64 } else { 0 }
+        let field_bytes = if self.is_unconfirmed() { trace::UNCONFIRMED.len() as u64 } else { 0 };
+        self.served_bytes.saturating_add(field_bytes)
     }
 
     fn record_bytes(&self) -> u64 {
@@ -113,27 +114,46 @@ struct Held {
     entries: BTreeMap<MessageId, Located>,
     served: u64,
     unconfirmed: u64,
+    /// Wraps around when headers tell nonsense, and back.
     served_bytes: u64,
 }
 
 impl Held {
-    fn put(&mut self, message: MessageId, located: Located) {
-        self.served += u64::from(located.is_served());
-        self.unconfirmed += u64::from(located.is_unconfirmed());
-        if located.is_served() {
-            self.served_bytes += located.listed_bytes();
+    /// Enters a message; returns what was known of it. Its standing never sinks.
+    fn put(&mut self, message: MessageId, located: Located) -> Option<Located> {
+        let previous = self.entries.insert(message, located);
+        match previous {
+            None => self.count(&located),
+            Some(known) => {
+                let standing = known.standing.max(located.standing);
+                self.discount(&known);
+                self.count(&Located { standing, ..located });
+                self.entries.insert(message, Located { standing, ..located });
+            }
         }
-        self.entries.insert(message, located);
+        previous
     }
 
     fn take(&mut self, message: MessageId) -> Option<Located> {
         let located = self.entries.remove(&message)?;
-        self.served -= u64::from(located.is_served());
-        self.unconfirmed -= u64::from(located.is_unconfirmed());
-        if located.is_served() {
-            self.served_bytes -= located.listed_bytes();
-        }
+        self.discount(&located);
         Some(located)
+    }
+
+    fn count(&mut self, located: &Located) {
+        if located.is_served() {
+            self.served += 1;
+            self.unconfirmed += u64::from(located.is_unconfirmed());
+            self.served_bytes = self.served_bytes.wrapping_add(located.listed_bytes());
+        }
+    }
+
+    fn discount(&mut self, located: &Located) {
+        if located.is_served() {
+            self.served -= 1;
+            self.unconfirmed -= u64::from(located.is_unconfirmed());
+            self.served_bytes = self.served_bytes.wrapping_sub(located.listed_bytes());
+        }
     }
 }
 
@@ -152,10 +172,7 @@ impl Catalog {
     /// Enters a record; one that is known already moves to the new place.
     pub(super) fn insert(&mut self, mailbox: MailboxId, message: MessageId, located: Located) {
         let held = self.mailboxes.entry(mailbox).or_default();
-        let previous = held.take(message);
-        let standing = previous.map_or(located.standing, |previous| previous.standing.max(located.standing));
-        held.put(message, Located { standing, ..located });
-        if let Some(previous) = previous {
+        if let Some(previous) = held.put(message, located) {
             self.forget_bytes(&previous);
         }
         if let Some(segment) = located.place.and_then(|place| self.segments.get_mut(&place.segment)) {
@@ -166,8 +183,8 @@ impl Catalog {
     /// Raises a message's standing, when it is there.
     pub(super) fn raise(&mut self, mailbox: MailboxId, message: MessageId, standing: Standing) {
         let Some(held) = self.mailboxes.get_mut(&mailbox) else { return };
-        if let Some(located) = held.take(message) {
-            held.put(message, Located { standing: located.standing.max(standing), ..located });
+        if let Some(located) = held.entries.get(&message).copied() {
+            held.put(message, Located { standing, ..located });
         }
     }
 

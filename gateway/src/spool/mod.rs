@@ -41,7 +41,7 @@
 //!
 //! # Prepared messages
 //!
-//! The proxy stores its copy of a message before another server is asked to take it (DESIGN.md, decision 7), and decides
+//! The proxy stores its copy of a message before another server is asked to take it, and decides
 //! afterwards. Its record has the flag *prepared*, and until the decision nobody is shown it:
 //!
 //! | decision | on disk | from then on |

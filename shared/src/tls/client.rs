@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::io;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -21,8 +22,8 @@ use serde::{Deserialize, Serialize};
 use crate::crypto::digest::{Digest, sha256};
 use crate::crypto::equal_constant_time;
 
-/// Which certificates are accepted. Written `system`, `any`, or `sha256:` and 64 hexadecimal digits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// Which certificates are accepted. Written `system`, `any`, `sha256:` and 64 hexadecimal digits, or `file:` and a path.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum Trust {
     /// What the machine's certificate authorities vouch for, by name (RFC 9525).
@@ -31,11 +32,15 @@ pub enum Trust {
     Any,
     /// Only the certificate with this SHA-256 (DER), whatever its names and dates.
     Pinned(Digest),
+    /// What the certificate authorities in this PEM file vouch for, by name: one's own.
+    Authorities(PathBuf),
 }
 
 /// The text names no trust.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is none of: system, any, sha256:<64 hexadecimal digits>")]
+#[error(
+    "{0:?} is none of: system, any, sha256:<64 hexadecimal digits>, file:<PEM file with certificate authorities>"
+)]
 pub struct BadTrust(String);
 
 impl FromStr for Trust {
@@ -47,10 +52,13 @@ impl FromStr for Trust {
         match text {
             "system" => Ok(Self::System),
             "any" => Ok(Self::Any),
-            _ => {
-                let digits = text.strip_prefix("sha256:").ok_or_else(bad)?.replace(':', "");
-                digits.parse().map(Self::Pinned).map_err(|_| bad())
-            }
+            _ => match text.split_once(':') {
+                Some(("sha256", digits)) => {
+                    digits.replace(':', "").parse().map(Self::Pinned).map_err(|_| bad())
+                }
+                Some(("file", path)) if !path.is_empty() => Ok(Self::Authorities(path.into())),
+                _ => Err(bad()),
+            },
         }
     }
 }
@@ -61,6 +69,7 @@ impl fmt::Display for Trust {
             Self::System => f.write_str("system"),
             Self::Any => f.write_str("any"),
             Self::Pinned(digest) => write!(f, "sha256:{digest}"),
+            Self::Authorities(path) => write!(f, "file:{}", path.display()),
         }
     }
 }
@@ -85,6 +94,14 @@ pub enum TrustError {
     /// The machine has no certificate authorities.
     #[error("this machine trusts no certificate authority (is ca-certificates installed?){0}")]
     NoAuthorities(String),
+    /// The file has none.
+    #[error("no certificate authority can be read from {path} (PEM is wanted){reason}", path = .path.display())]
+    File {
+        /// Where they should be.
+        path: PathBuf,
+        /// What the system said.
+        reason: String,
+    },
     /// rustls refuses the configuration.
     #[error("TLS cannot be configured: {0}")]
     Rustls(String),
@@ -111,15 +128,17 @@ pub fn not_trusted(error: &io::Error) -> Option<&NotTrusted> {
 }
 
 /// What a client connects with: TLS 1.3 or 1.2, no client certificate. Reads the machine's authorities for
-/// [`Trust::System`].
+/// [`Trust::System`], and the file of [`Trust::Authorities`].
 pub fn client_config(trust: &Trust) -> Result<ClientConfig, TrustError> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let rustls = |error: rustls::Error| TrustError::Rustls(error.to_string());
-    let verifier = match *trust {
-        Trust::System => Verifier { judge: Judge::System(system(&provider)?), provider: provider.clone() },
-        Trust::Any => Verifier { judge: Judge::Any, provider: provider.clone() },
-        Trust::Pinned(digest) => Verifier { judge: Judge::Pinned(digest), provider: provider.clone() },
+    let judge = match trust {
+        Trust::System => Judge::Authorities(system(&provider)?),
+        Trust::Any => Judge::Any,
+        Trust::Pinned(digest) => Judge::Pinned(*digest),
+        Trust::Authorities(path) => Judge::Authorities(authorities(path, &provider)?),
     };
+    let verifier = Verifier { judge, provider: Arc::clone(&provider) };
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(rustls)?
@@ -131,21 +150,36 @@ pub fn client_config(trust: &Trust) -> Result<ClientConfig, TrustError> {
 
 pub(super) fn system(provider: &Arc<CryptoProvider>) -> Result<Arc<WebPkiServerVerifier>, TrustError> {
     let found = rustls_native_certs::load_native_certs();
+    let first = found.errors.first().map(|error| format!(": {error}")).unwrap_or_default();
+    verifier(found.certs, provider)?.ok_or(TrustError::NoAuthorities(first))
+}
+
+fn authorities(path: &Path, provider: &Arc<CryptoProvider>) -> Result<Arc<WebPkiServerVerifier>, TrustError> {
+    let found = rustls_native_certs::load_certs_from_paths(Some(path), None);
+    let reason = found.errors.first().map(|error| format!(": {error}")).unwrap_or_default();
+    verifier(found.certs, provider)?.ok_or_else(|| TrustError::File { path: path.into(), reason })
+}
+
+/// `None` when none of the certificates is an authority.
+fn verifier(
+    certificates: Vec<CertificateDer<'static>>,
+    provider: &Arc<CryptoProvider>,
+) -> Result<Option<Arc<WebPkiServerVerifier>>, TrustError> {
     let mut roots = RootCertStore::empty();
     // A store may hold odd certificates that nobody uses: the others still serve.
-    roots.add_parsable_certificates(found.certs);
+    roots.add_parsable_certificates(certificates);
     if roots.is_empty() {
-        let first = found.errors.first().map(|error| format!(": {error}")).unwrap_or_default();
-        return Err(TrustError::NoAuthorities(first));
+        return Ok(None);
     }
     WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider))
         .build()
+        .map(Some)
         .map_err(|error| TrustError::Rustls(error.to_string()))
 }
 
 #[derive(Debug)]
 enum Judge {
-    System(Arc<WebPkiServerVerifier>),
+    Authorities(Arc<WebPkiServerVerifier>),
     Any,
     Pinned(Digest),
 }
@@ -172,7 +206,7 @@ impl ServerCertVerifier for Verifier {
                 return Ok(ServerCertVerified::assertion());
             }
             Judge::Pinned(_) => "it is not the pinned one".to_owned(),
-            Judge::System(webpki) => {
+            Judge::Authorities(webpki) => {
                 match webpki.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now) {
                     Ok(verified) => return Ok(verified),
                     Err(rustls::Error::InvalidCertificate(error)) => error.to_string(),
@@ -218,12 +252,12 @@ mod tests {
     #[test]
     fn trusts_are_read_and_written() {
         let pin = format!("sha256:{}", "ab".repeat(32));
-        for text in ["system", "any", &pin] {
+        for text in ["system", "any", &pin, "file:/etc/ssl/own ca.pem"] {
             assert_eq!(text.parse::<Trust>().unwrap().to_string(), text);
         }
         let openssl = format!("sha256:{}", ["AB"; 32].join(":"));
         assert_eq!(openssl.parse::<Trust>().unwrap().to_string(), pin);
-        for text in ["", "all", "System", "sha256:", "sha256:abcd", &"ab".repeat(32), "md5:00"] {
+        for text in ["", "all", "System", "sha256:", "sha256:abcd", &"ab".repeat(32), "md5:00", "file:"] {
             assert!(text.parse::<Trust>().is_err(), "{text}");
         }
     }
@@ -242,7 +276,7 @@ mod tests {
 
     /// A handshake with a server that shows the certificate of `shown` and signs with the key of `signer`.
     async fn handshake(
-        trust: Trust,
+        trust: &Trust,
         shown: &CertifiedKey,
         signer: &CertifiedKey,
         version: &'static rustls::SupportedProtocolVersion,
@@ -257,8 +291,7 @@ mod tests {
         let (near, far) = tokio::io::duplex(16 * 1024);
         let accepting = tokio::spawn(TlsAcceptor::from(Arc::new(server)).accept(far));
         let name = ServerName::try_from("localhost").unwrap();
-        let connected =
-            TlsConnector::from(Arc::new(client_config(&trust).unwrap())).connect(name, near).await;
+        let connected = TlsConnector::from(Arc::new(client_config(trust).unwrap())).connect(name, near).await;
         let result = connected.map(drop);
         // The server's view only matters in that it must not hang.
         let _ = accepting.await.unwrap();
@@ -270,8 +303,8 @@ mod tests {
         let (one, other) = certified();
         let pin = Trust::Pinned(sha256(&one.cert[0]));
         for version in [&version::TLS12, &version::TLS13] {
-            handshake(pin, &one, &one, version).await.unwrap();
-            let error = handshake(pin, &other, &other, version).await.unwrap_err();
+            handshake(&pin, &one, &one, version).await.unwrap();
+            let error = handshake(&pin, &other, &other, version).await.unwrap_err();
             let refusal = not_trusted(&error).expect("a refusal with a fingerprint");
             assert_eq!(refusal.presented, sha256(&other.cert[0]));
             assert!(refusal.to_string().ends_with(&format!("it is sha256:{}", refusal.presented)));
@@ -282,9 +315,9 @@ mod tests {
     async fn any_takes_any_certificate_but_no_wrong_signature() {
         let (one, other) = certified();
         for version in [&version::TLS12, &version::TLS13] {
-            handshake(Trust::Any, &one, &one, version).await.unwrap();
+            handshake(&Trust::Any, &one, &one, version).await.unwrap();
             for trust in [Trust::Any, Trust::Pinned(sha256(&one.cert[0]))] {
-                let error = handshake(trust, &one, &other, version).await.unwrap_err();
+                let error = handshake(&trust, &one, &other, version).await.unwrap_err();
                 assert!(not_trusted(&error).is_none(), "{error}");
             }
         }
@@ -297,7 +330,36 @@ mod tests {
             return;
         }
         let (one, _) = certified();
-        let error = handshake(Trust::System, &one, &one, &version::TLS13).await.unwrap_err();
+        let error = handshake(&Trust::System, &one, &one, &version::TLS13).await.unwrap_err();
         assert_eq!(not_trusted(&error).expect("a refusal").presented, sha256(&one.cert[0]));
+    }
+
+    /// Goal: own authorities vouch for what they signed, under its name only; a file without any is an error.
+    #[tokio::test]
+    async fn own_authorities_are_read_from_a_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let authority = rcgen::CertifiedIssuer::self_signed(params, key).unwrap();
+        let signed = |name: &str| {
+            let key = rcgen::KeyPair::generate().unwrap();
+            let params = rcgen::CertificateParams::new(vec![name.to_owned()]).unwrap();
+            let certificate = params.signed_by(&key, &authority).unwrap();
+            let private = rustls::pki_types::PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+            let signer = rustls::crypto::aws_lc_rs::sign::any_supported_type(&private).unwrap();
+            CertifiedKey::new(vec![certificate.der().clone()], signer)
+        };
+        let file = dir.path().join("ca.pem");
+        let missing = client_config(&Trust::Authorities(file.clone())).unwrap_err();
+        assert!(missing.to_string().contains("ca.pem"), "{missing}");
+        crate::disk::write_atomic(&crate::disk::RealDisk, &file, authority.pem().as_bytes()).unwrap();
+        let trust = Trust::Authorities(file);
+        let (right, other) = (signed("localhost"), signed("elsewhere.example"));
+        handshake(&trust, &right, &right, &version::TLS13).await.unwrap();
+        let error = handshake(&trust, &other, &other, &version::TLS13).await.unwrap_err();
+        assert_eq!(not_trusted(&error).expect("a refusal").presented, sha256(&other.cert[0]));
+        let (stranger, _) = certified();
+        assert!(handshake(&trust, &stranger, &stranger, &version::TLS13).await.is_err());
     }
 }

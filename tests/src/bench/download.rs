@@ -9,14 +9,17 @@ use postern_shared::proto::pop3::client::TlsStart;
 use postern_shared::proto::sasl::PlainCredentials;
 use postern_shared::tls::client::Trust;
 
-use super::dovecot::Dovecot;
 use super::intake::Gateway;
 use super::load::Load;
 use super::reader::{IN_FLIGHT, Maildrop};
 use super::{Plan, Rates, progress, rate};
+use crate::upstream::Dovecot;
 use crate::{Security, foreign};
 
 const MESSAGE_BYTES: usize = 50_000;
+
+const USER: &str = "pop";
+const PASSWORD: &str = "secret";
 
 /// Fills a mailbox, gives Dovecot the same messages, measures both and prints a line.
 pub fn run(plan: &Plan) -> Result<()> {
@@ -39,7 +42,7 @@ pub fn run(plan: &Plan) -> Result<()> {
             progress(&format!("download, {name}, round {round} of {}", plan.rounds));
             our_rates.push(pull(&ours, count, MESSAGE_BYTES)?);
             if let Some(dovecot) = &dovecot {
-                let rate = pull(&dovecot.maildrop(), count, MESSAGE_BYTES);
+                let rate = pull(&maildrop_of(dovecot), count, MESSAGE_BYTES);
                 dovecot_rates.push(rate.with_context(|| format!("Dovecot:\n{}", dovecot.log()))?);
             }
         }
@@ -97,8 +100,14 @@ fn start_dovecot(plan: &Plan, gateway: &Gateway, ours: &Maildrop) -> Result<Opti
         println!("Dovecot is not installed: no peer in this table");
         return Ok(None);
     }
-    let dovecot = Dovecot::start(&plan.dir, &messages, &gateway.identity())?;
-    let warm_up = dovecot.maildrop().pull(messages.len(), MESSAGE_BYTES);
+    let identity = gateway.identity();
+    let mut dovecot = Dovecot::with(&identity).below(&plan.dir).user(USER, PASSWORD).start()?;
+    dovecot.deliver(USER, &messages)?;
+    let warm_up = maildrop_of(&dovecot).pull(messages.len(), MESSAGE_BYTES);
     warm_up.with_context(|| format!("Dovecot:\n{}", dovecot.log()))?;
     Ok(Some(dovecot))
+}
+
+fn maildrop_of(dovecot: &Dovecot) -> Maildrop {
+    Maildrop { address: dovecot.pop3s, user: USER.to_owned(), password: PASSWORD.to_owned() }
 }

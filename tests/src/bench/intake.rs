@@ -1,15 +1,15 @@
 //! SMTP intake: ours, Postfix that holds in its queue, and a raw group commit of the same buffers.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result};
 use tempfile::TempDir;
 
 use super::load::Load;
 use super::{Plan, Rates, progress, raw_disk, settle};
-use crate::Security;
-use crate::foreign::{self, Postfix};
 use crate::program::{Kind, NewMailbox, Program};
+use crate::upstream::{Identity, Postfix};
+use crate::{Security, foreign};
 
 /// The loads measured, their names as printed.
 const ROWS: [(&str, Load); 9] = [
@@ -117,10 +117,10 @@ impl Gateway {
         Ok(Self { program, mailbox, dir })
     }
 
-    /// The PEM files of its certificate and its key, which the peers use as well.
-    pub(crate) fn identity(&self) -> (PathBuf, PathBuf) {
+    /// Its certificate, which the peers use as well.
+    pub(crate) fn identity(&self) -> Identity {
         let dir = self.dir.path().join("data/tls");
-        (dir.join("self-signed.crt.pem"), dir.join("self-signed.key.pem"))
+        Identity { certificate: dir.join("self-signed.crt.pem"), key: dir.join("self-signed.key.pem") }
     }
 }
 
@@ -131,11 +131,11 @@ fn start_postfix(dir: &Path) -> Result<Option<Postfix>> {
         return Ok(None);
     }
     let gateway = Gateway::start(dir)?;
-    let (certificate, key) = gateway.identity();
+    let identity = gateway.identity();
     let hold = "check_client_access static:HOLD, permit_mynetworks, reject";
     let tls = tempfile::Builder::new().prefix("identity").tempdir_in(dir)?.keep();
-    std::fs::copy(certificate, tls.join("crt.pem"))?;
-    std::fs::copy(key, tls.join("key.pem"))?;
+    std::fs::copy(identity.certificate, tls.join("crt.pem"))?;
+    std::fs::copy(identity.key, tls.join("key.pem"))?;
     let more = format!(
         "smtpd_relay_restrictions = {hold}\nsmtpd_recipient_restrictions = {hold}\nin_flow_delay = 0\n\
          smtpd_tls_cert_file = {0}/crt.pem\nsmtpd_tls_key_file = {0}/key.pem\nsmtpd_tls_security_level = may",

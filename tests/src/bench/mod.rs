@@ -8,14 +8,12 @@
 //! | [`scale`] | whether cost grows with what waits |
 //! | [`load`], [`reader`] | the generator of SMTP load, the raw POP3 reader |
 //! | [`raw_disk`] | what the disk does without any mail program |
-//! | [`dovecot`] | a Dovecot of its own |
 //!
 //! Promises
 //! - Every figure is measured in rounds in which the peers take turns, so that drift of the machine meets all of them.
 //! - All data is on one disk, below the directory of [`Plan::dir`].
 //! - A peer that is missing is named, never silently left out.
 
-pub mod dovecot;
 pub mod download;
 pub mod intake;
 pub mod load;

@@ -8,7 +8,7 @@ use postern_shared::proto::mime::header::Header;
 use postern_shared::proto::mime::journal::{JournalEnvelope, Original, Unwrapped, unwrap};
 use postern_shared::proto::mime::multipart::parts;
 use postern_shared::proto::mime::participants::participants;
-use postern_shared::proto::mime::trace::{Trace, split, untrusted_fields, write};
+use postern_shared::proto::mime::trace::{Capture, Proxied, Trace, split, untrusted_fields, write};
 
 use super::octets::Octets;
 
@@ -107,11 +107,28 @@ pub(super) fn trace(data: &[u8]) {
     let helo: String = word().chars().filter(char::is_ascii_graphic).collect();
     let trace =
         Trace { helo, mail_from: word(), recipients: (0..3).map(|_| word()).collect(), ..known_trace() };
-    let written = [write(&trace), data.to_vec()].concat();
-    let (read, behind) = split(&written);
-    assert!(behind == data, "the message is not what it was");
-    let read = read.unwrap_or_else(|| panic!("written and not read: {trace:?}"));
-    assert_eq!((read.helo, read.recipients.len()), (trace.helo, trace.recipients.len()));
+    let proxied = Proxied {
+        account: word(),
+        server: word(),
+        server_tls: None,
+        uidl: Some(word()),
+        bcc: (0..3).map(|_| word()).collect(),
+    };
+    let proxied = Trace { proxied: Some(proxied), unconfirmed: true, ..trace.clone() };
+    let sent = Trace { capture: Capture::SmtpProxy, ..proxied.clone() };
+    let fetched = Trace { capture: Capture::Pop3Proxy, helo: String::new(), ..proxied };
+    for trace in [trace, sent, fetched] {
+        let written = [write(&trace), data.to_vec()].concat();
+        let (read, behind) = split(&written);
+        assert!(behind == data, "the message is not what it was");
+        let read = read.unwrap_or_else(|| panic!("written and not read: {trace:?}"));
+        assert_eq!(
+            (read.helo, read.recipients.len(), read.unconfirmed),
+            (trace.helo, trace.recipients.len(), trace.unconfirmed)
+        );
+        let bcc = |proxied: Option<Proxied>| proxied.map(|proxied| proxied.bcc.len());
+        assert_eq!(bcc(read.proxied), bcc(trace.proxied));
+    }
 }
 
 const TRACE: &str = "Return-Path: <anna@example.com>\r\n\
@@ -124,14 +141,36 @@ const TRACE: &str = "Return-Path: <anna@example.com>\r\n\
     X-Postern-Normalised: bare-cr=1 bare-lf=0 final-crlf=0\r\nX-Postern-Size: 1234\r\n\
     X-Postern-Content-SHA256:\r\n e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855\r\n";
 
+const PROXIED: &str = "X-Postern-Account: anna@example.com%mail.example.com\r\n\
+    X-Postern-Server: mail.example.com:587 (TLSv1.3 TLS_AES_256_GCM_SHA384)\r\nX-Postern-Bcc: carol@example.net\r\n";
+
+fn sent() -> String {
+    TRACE.replace("X-Postern-Capture: journal\r\n", &format!("X-Postern-Capture: smtp-proxy\r\n{PROXIED}"))
+}
+
+const FETCHED: &str = "Received: from mail.example.com:995\r\n by gateway.example.com (Postern)\r\n \
+    with POP3S (TLSv1.3 TLS_AES_256_GCM_SHA384)\r\n \
+    id 01ARZ3NDEKTSV4RRFFQ69G5FAV; Tue, 17 Jul 2018 12:13:28 +0000\r\n\
+    X-Postern-Id: 01ARZ3NDEKTSV4RRFFQ69G5FAV\r\nX-Postern-Mailbox: mbx-dead1234beef5678\r\n\
+    X-Postern-Capture: pop3-proxy\r\nX-Postern-Account: anna%mail.example.com\r\n\
+    X-Postern-Server: mail.example.com:995 (TLSv1.3 TLS_AES_256_GCM_SHA384)\r\nX-Postern-UIDL: c0ffee\r\n\
+    X-Postern-Client: [192.0.2.1]:50000 POP3S (TLSv1.3 TLS_AES_256_GCM_SHA384)\r\n\
+    X-Postern-Received-At: 2018-07-17T12:13:28.5Z\r\nX-Postern-Size: 1234\r\n\
+    X-Postern-Content-SHA256:\r\n e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855\r\n";
+
 fn known_trace() -> Trace {
     split(TRACE.as_bytes()).0.unwrap_or_else(|| panic!("the seed is no trace"))
 }
 
 pub(super) fn trace_seeds() -> Vec<Vec<u8>> {
+    for seed in [sent(), FETCHED.to_owned()] {
+        assert!(split(seed.as_bytes()).0.is_some(), "the seed is no trace: {seed}");
+    }
     vec![
         format!("{TRACE}Subject: x\r\n\r\nbody").into_bytes(),
         format!("{TRACE}{TRACE}").into_bytes(),
+        format!("X-Postern-Unconfirmed: \r\n{}Subject: x\r\n\r\nbody", sent()).into_bytes(),
+        format!("{FETCHED}Subject: x\r\n\r\nbody").into_bytes(),
         b"\x05mail\r\n\x03a\r\nX-Postern-Size: 1\r\n\x0abob@b.example".to_vec(),
     ]
 }

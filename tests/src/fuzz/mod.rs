@@ -10,6 +10,7 @@ mod mime;
 mod mutate;
 mod octets;
 mod pop3;
+mod pop3_relay;
 mod pop3_session;
 mod sealed;
 mod smtp;
@@ -31,7 +32,7 @@ pub struct Target {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 17] = [
+pub const TARGETS: [Target; 18] = [
     target("smtp_command", smtp::command, smtp::command_seeds, 30_000),
     target("smtp_data", smtp::data, smtp::content_seeds, 20_000),
     target("smtp_chunks", smtp::chunks, smtp::content_seeds, 20_000),
@@ -41,6 +42,7 @@ pub const TARGETS: [Target; 17] = [
     target("pop3_content", pop3::content, smtp::content_seeds, 20_000),
     target("pop3_client", pop3::client, pop3::client_seeds, 10_000),
     target("pop3_session", pop3_session::run, pop3_session::seeds, 10_000),
+    target("pop3_relay", pop3_relay::run, pop3_relay::seeds, 10_000),
     target("sasl_plain", pop3::sasl_plain, pop3::sasl_seeds, 20_000),
     target("mime_message", mime::message, mime::seeds, 5_000),
     target("journal_report", mime::report, mime::seeds, 5_000),

@@ -3,6 +3,7 @@
 use postern_gateway::pop3_server::maildrop::{DeleteError, Entry, Locks, LoginError, Maildrop};
 use postern_gateway::pop3_server::session::{Action, Event, LoginRefusal, Session};
 use postern_shared::id::{MailboxId, MessageId};
+use postern_shared::proto::pop3::Reply;
 
 use super::octets::Octets;
 
@@ -33,10 +34,14 @@ const LINES: [&str; 22] = [
     "XYZZY",
 ];
 
+/// What only a session beside the proxy takes.
+const PROXY_LINES: [&str; 4] = ["USER x%h%mbx-000000000000000a", "AUTH LOGIN", "AUTH XOAUTH2", "eCV5"];
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Asked {
     Tls,
     Login,
+    Elsewhere,
     Delete,
 }
 
@@ -60,7 +65,7 @@ pub(super) fn run(data: &[u8]) {
     let flags = octets.next().unwrap_or_default();
     let secure = flags & 1 == 1;
     let mut driver = Driver {
-        session: Session::new(secure),
+        session: Session::new(secure).beside_proxy((flags & 4 == 4).then_some('%')),
         locks: Locks::default(),
         orderly: flags & 2 == 0,
         secure,
@@ -72,10 +77,11 @@ pub(super) fn run(data: &[u8]) {
     driver.session.greet(&mut actions);
     driver.perform(actions);
     while let Some(what) = octets.next() {
-        match what % 32 {
+        match what % 40 {
             line @ 0..22 => driver.line(LINES[usize::from(line)].as_bytes()),
             22..26 => driver.line(octets.piece()),
             26 => driver.read(Event::LineTooLong),
+            line @ 32..36 => driver.line(PROXY_LINES[usize::from(line) - 32].as_bytes()),
             other => driver.happens(other, octets.below(6)),
         }
     }
@@ -109,6 +115,11 @@ impl Driver {
                 self.asked = None;
                 let outcome = self.login(how);
                 self.handle(Event::Login(outcome));
+            }
+            36..=39 if may(Asked::Elsewhere) => {
+                self.asked = None;
+                let refused = Reply::err("Not there");
+                self.handle(Event::Elsewhere(if how < 3 { Ok(()) } else { Err(refused) }));
             }
             31 if may(Asked::Delete) => {
                 self.asked = None;
@@ -173,8 +184,13 @@ impl Driver {
                     assert!(self.marked && !messages.is_empty() && messages.len() <= usize::from(MESSAGES));
                     self.asked = Some(Asked::Delete);
                 }
+                Action::LogInElsewhere(credentials) => {
+                    assert!(self.secure || !self.orderly, "in clear");
+                    assert!(credentials.user().contains('%'), "a mailbox of the gateway");
+                    self.asked = Some(Asked::Elsewhere);
+                }
                 Action::Pause => {}
-                Action::Close => self.closed = true,
+                Action::HandOver | Action::Close => self.closed = true,
             }
         }
     }
@@ -197,6 +213,7 @@ pub(super) fn seeds() -> Vec<Vec<u8>> {
         vec![0, 9, 8, 27, 0, 4, 5, 28, 4, 16, 20, 31, 5],
         vec![1, 1, 2, 28, 0, 6, 29, 1, 4, 7, 1, 2, 30, 0],
         vec![0, 1, 2, 6, 21, 21, 21, 21, 21, 21, 21, 21, 21, 21],
+        vec![5, 32, 2, 38, 33, 35, 35, 37, 0, 34, 5, 36],
         vec![3, 28, 3, 31, 0, 27, 0, 11, 26, 20, 31, 0],
     ]
 }

@@ -90,12 +90,12 @@ pub(super) fn spool(data: &[u8]) {
     let added = MessageId::from_bytes([0xfe; 16]);
     let sealed = Sealed { served_bytes: 1, trailer_bytes: TRAILER_BYTES };
     let record = NewRecord {
-        prepared: false,
         mailbox: mailbox(),
         message: added,
         received: UnixMillis(1_700_000_000_000),
         sealed,
         body: NewBody::inline(vec![SEALED.to_vec()]),
+        prepared: false,
     };
     assert!(SEALED.len() < INLINE_BYTES_MAX);
     let stored = spool.append(vec![record]).wait();
@@ -212,7 +212,7 @@ pub(super) fn seeds() -> Vec<Vec<u8>> {
     vec![with(0), with(255), SEALED.to_vec()]
 }
 
-/// A spool of two segments with messages, a deletion and a large file.
+/// A spool of two segments with messages, prepared ones among them, a deletion, a confirmation and a large file.
 pub(super) fn spool_seeds() -> Vec<Vec<u8>> {
     let Ok(dir) = tempfile::tempdir() else { return Vec::new() };
     {
@@ -224,33 +224,27 @@ pub(super) fn spool_seeds() -> Vec<Vec<u8>> {
                 trailer_bytes: TRAILER_BYTES,
             };
             let received = UnixMillis(1_600_000_000_000 + u64::from(number));
+            let prepared = number > 2;
             let body = if number < LARGE {
                 Some(NewBody::inline(vec![SEALED.to_vec()]))
             } else {
-                large_body(&spool, message, sealed)
+                large_body(&spool, message, sealed, prepared)
             };
             let Some(body) = body else { continue };
-            let _ = spool
-                .append(vec![NewRecord {
-                    mailbox: mailbox(),
-                    message,
-                    received,
-                    sealed,
-                    body,
-                    prepared: false,
-                }])
-                .wait();
+            let record = NewRecord { mailbox: mailbox(), message, received, sealed, body, prepared };
+            let _ = spool.append(vec![record]).wait();
         }
         let _ = spool.delete(mailbox(), &[MessageId::from_bytes([2; 16])]).wait();
+        let _ = spool.confirm(mailbox(), MessageId::from_bytes([3; 16])).wait();
     }
     let whole = pack(dir.path());
     let half = whole[..whole.len() / 2].to_vec();
     vec![whole, half, Vec::new()]
 }
 
-fn large_body(spool: &SegmentSpool, message: MessageId, sealed: Sealed) -> Option<NewBody> {
+fn large_body(spool: &SegmentSpool, message: MessageId, sealed: Sealed, prepared: bool) -> Option<NewBody> {
     let mut file = spool.large_file(mailbox(), message).ok()?;
     file.write(&[SEALED]).ok()?;
-    file.finish(mailbox(), message, UnixMillis(1_600_000_000_005), sealed, false).ok()?;
+    file.finish(mailbox(), message, UnixMillis(1_600_000_000_005), sealed, prepared).ok()?;
     Some(NewBody::Large(file))
 }

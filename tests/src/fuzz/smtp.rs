@@ -17,18 +17,20 @@ pub(super) fn command(data: &[u8]) {
 }
 
 fn one_command(line: &[u8]) {
-    let same =
-        |written: String, command: Command| assert_eq!(parse(written.as_bytes()), Ok(command), "{written:?}");
+    let same = |written: String, command: Command| {
+        let again = parse(written.as_bytes());
+        assert_eq!(format!("{again:?}"), format!("{:?}", Ok::<_, ()>(command)), "{written:?}");
+    };
     match parse(line) {
-        Ok(Command::Rcpt { to }) => {
+        Ok(Command::Rcpt { to, parameters }) => {
             assert!(to.written.len() <= line.len() && !to.written.contains(['\r', '\n', '\0']));
-            same(format!("RCPT TO:<{}>", to.written), Command::Rcpt { to });
+            same(format!("RCPT TO:<{}>{parameters}", to.written), Command::Rcpt { to, parameters });
         }
         Ok(Command::Mail { from: Some(from), parameters }) => {
-            let utf8 = if parameters.smtputf8 { " SMTPUTF8" } else { "" };
-            let size = parameters.size.map(|size| format!(" SIZE={size}")).unwrap_or_default();
-            let written = format!("MAIL FROM:<{}>{size}{utf8}", from.written);
-            same(written, Command::Mail { from: Some(from), parameters });
+            same(
+                format!("MAIL FROM:<{}>{parameters}", from.written),
+                Command::Mail { from: Some(from), parameters },
+            );
         }
         Ok(Command::Bdat { bytes, last }) => {
             same(format!("BDAT {bytes}{}", if last { " LAST" } else { "" }), Command::Bdat { bytes, last });
@@ -128,6 +130,9 @@ pub(super) fn command_seeds() -> Vec<Vec<u8>> {
         "RCPT TO:<@a.example,@b.example:c@d.example>",
         "RCPT TO:<\"a b>\\\"c\"@[127.0.0.1]>",
         "RCPT TO:<Postmaster>",
+        "RCPT TO:<b@example.com> NOTIFY=SUCCESS,FAILURE ORCPT=rfc822;Bob+2Bx@example.com",
+        "MAIL FROM:<a@example.com> RET=HDRS ENVID=QQ314159 AUTH=<> BODY=7BIT",
+        "AUTH PLAIN dGltAHRpbQBzZWNyZXQ=",
         "RCPT TO:<ä@[IPv6:::1]>",
         "BDAT 86 LAST",
         "BDAT 00000000000000000000000000000000012",

@@ -10,6 +10,7 @@ use postern_gateway::smtp_receiver::{
     Action, Event, MailboxStatus, Mailboxes, Session, SessionLimits, SessionSettings,
 };
 use postern_shared::id::{MailboxId, MessageId};
+use postern_shared::proto::smtp::reply::Reply;
 
 use super::octets::Octets;
 use super::smtp::has_whole_line_ends;
@@ -17,9 +18,9 @@ use super::smtp::has_whole_line_ends;
 /// The longest message here; small, so that the limit is met.
 const MESSAGE_BYTES_MAX: u64 = 300;
 /// The longest line a session may leave unread.
-const LINE_BYTES_MAX: usize = 2048;
+const LINE_BYTES_MAX: usize = 12 * 1024;
 
-const LINES: [&str; 20] = [
+const LINES: [&str; 24] = [
     "EHLO x\r\n",
     "HELO y\r\n",
     "MAIL FROM:<a@b.example>\r\n",
@@ -40,6 +41,11 @@ const LINES: [&str; 20] = [
     "STARTTLS\r\n",
     "QUIT\r\n",
     "HELP\r\n",
+    // A route and "secret"; only a user name; a cancelled exchange; no login of ours.
+    "AUTH PLAIN AGElaCVtYngtMDAwMDAwMDAwMDAwMDAwYQBzZWNyZXQ=\r\n",
+    "AUTH LOGIN YSVoJW1ieC0wMDAwMDAwMDAwMDAwMDBh\r\n",
+    "*\r\n",
+    "AUTH CRAM-MD5\r\n",
 ];
 
 #[derive(Debug)]
@@ -75,6 +81,7 @@ struct Driver {
 enum Asked {
     Tls,
     Stored,
+    Login,
 }
 
 /// Whatever is said and happens, in any order and cut anywhere: no panic; the session takes input or says what it waits for,
@@ -92,7 +99,7 @@ pub(super) fn run(data: &[u8]) {
         product: "Postern",
     });
     let mut driver = Driver {
-        session: Session::new(settings, flags & 1 == 1),
+        session: Session::new(settings, flags & 1 == 1).beside_proxy((flags & 4 == 0).then_some('%')),
         unread: Vec::new(),
         orderly: flags & 2 == 0,
         open: None,
@@ -103,11 +110,12 @@ pub(super) fn run(data: &[u8]) {
         promised: 0,
     };
     while let Some(what) = octets.next() {
-        match what % 32 {
-            line @ 0..20 => driver.hear(LINES[usize::from(line)].as_bytes()),
-            20..26 => driver.hear(octets.piece()),
-            26 => driver.hear(&[b'x'; 5000]),
-            other => driver.happens(other, octets.below(4)),
+        match what % 37 {
+            line @ 0..24 => driver.hear(LINES[usize::from(line)].as_bytes()),
+            24..30 => driver.hear(octets.piece()),
+            30 => driver.hear(&[b'x'; 15_000]),
+            // Numbers of events begin at 26.
+            other => driver.happens(other - 4, octets.below(4)),
         }
     }
     if driver.orderly {
@@ -149,6 +157,11 @@ impl Driver {
                 self.unread.clear();
                 Event::TlsStarted
             }
+            32 if asked == Some(Asked::Login) || !self.orderly => Event::LoggedIn(match how {
+                0 => Ok(()),
+                1 => Err(Reply::new(451, "4.3.0", "Not now")),
+                _ => Err(Reply::new(535, "5.7.8", "Wrong")),
+            }),
             28 | 29 if asked == Some(Asked::Stored) || !self.orderly => {
                 let fine = how != 0 && !self.failed;
                 self.stored += usize::from(fine);
@@ -209,7 +222,13 @@ impl Driver {
                     self.open = None;
                 }
                 Action::StartTls => self.asked = Some(Asked::Tls),
-                Action::Close => self.closed = true,
+                Action::LogIn(credentials) => {
+                    assert!(self.open.is_none() || !self.orderly, "a login within a message");
+                    assert!(credentials.user().contains('%'));
+                    self.asked = Some(Asked::Login);
+                }
+                Action::Pause => {}
+                Action::HandOver | Action::Close => self.closed = true,
             }
         }
         assert!(content_bytes <= 2 * taken + 4, "{content_bytes} octets made of {taken}");

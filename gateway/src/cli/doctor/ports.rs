@@ -91,6 +91,7 @@ fn free(settings: &Settings) -> Finding {
         ("pop3", &listen.pop3),
         ("pop3s", &listen.pop3s),
         ("metrics", &listen.metrics),
+        ("console", &listen.console),
     ];
     let mut trouble = Vec::new();
     for (listener, addresses) in all {

@@ -36,8 +36,9 @@ pub(super) struct Connect {
     require_tls: bool,
     /// Who may send; everybody when there are none.
     networks: Vec<String>,
-    /// The user name of mail clients that go through the proxy, with `remote_user` and `target_server` to be replaced.
-    proxy_user_name: String,
+    /// The user name of mail clients that go through the proxy, with `remote_user` and `target_server` to be replaced;
+    /// nothing when the proxy is off.
+    proxy_user_name: Option<String>,
 }
 
 /// A port and how it is secured.
@@ -78,7 +79,7 @@ pub(super) async fn connect(
     };
     let certificate = console.certificate.borrow().clone();
     let settings = &console.core.settings;
-    let policy = &mailbox.policy;
+    let (policy, divider) = (&mailbox.policy, settings.proxy.divider);
     let networks = policy.presets.values().chain([&policy.networks]).flatten();
     Ok(Json(Connect {
         address: mailbox.address.clone(),
@@ -91,7 +92,10 @@ pub(super) async fn connect(
         certificate_distrusted: certificate.trusted.err(),
         require_tls: policy.require_tls,
         networks: networks.map(ToString::to_string).collect(),
-        proxy_user_name: format!("remote_user%target_server%{id}"),
+        proxy_user_name: settings
+            .proxy
+            .enabled
+            .then(|| format!("remote_user{divider}target_server{divider}{id}")),
     }))
 }
 

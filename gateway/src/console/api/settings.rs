@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 
 use axum::Json;
 use axum::extract::State;
@@ -16,7 +16,7 @@ use utoipa::ToSchema;
 
 use super::extract::Body;
 use crate::cli::{backup, identity};
-use crate::console::configuration::{EditError, Key, changed_keys, edited, keys};
+use crate::console::configuration::{EditError, Key, changed_keys, edited, keys, masked, unmasked};
 use crate::console::gate::Caller;
 use crate::console::{Console, Problem};
 use crate::settings::Settings;
@@ -101,7 +101,7 @@ pub(super) async fn settings(State(console): State<Arc<Console>>) -> Result<Json
             file: console.process.config_file.as_ref().map(|file| file.display().to_string()),
             revision: revision(&text),
             keys: keys(&text, &environment()),
-            text,
+            text: masked(&text),
             restart_pending: console.process.config_changed.load(Ordering::Relaxed),
             taken_back: console.process.taken_back.clone(),
             log_level: log_level(),
@@ -118,9 +118,8 @@ pub(super) async fn validate(
     State(console): State<Arc<Console>>,
     Body(change): Body<ConfigurationChange>,
 ) -> Result<Json<ConfigurationChanged>, Problem> {
-    Ok(Json(
-        console.blocking(move |console| prepared(console, change).map(|(_, _, changed, _)| changed)).await?,
-    ))
+    let validated = console.blocking(move |console| Ok(prepared(console, change)?.changed()));
+    Ok(Json(validated.await?))
 }
 
 /// Writes a changed configuration, once it is known that the gateway can load it; the one before stays beside it as
@@ -134,19 +133,21 @@ pub(super) async fn apply(
     Body(change): Body<ConfigurationChange>,
 ) -> Result<Json<ConfigurationChanged>, Problem> {
     let changed = console.changing(move |console| {
-        let (file, before, changed, settings) = prepared(console, change)?;
-        let disk = &*console.core.disk;
-        let written = write_atomic(disk, &backup(&file), before.as_bytes())
-            .and_then(|()| write_atomic(disk, &file, changed.text.as_bytes()));
-        written.map_err(|error| {
+        let _one = console.applying.lock().unwrap_or_else(PoisonError::into_inner);
+        let prepared = prepared(console, change)?;
+        let Prepared { file, before, text, .. } = &prepared;
+        let (disk, process) = (&*console.core.disk, &console.process);
+        // What this run began with has proved itself; a change after it that was not tried yet has not.
+        let kept = process.config_changed.load(Ordering::Relaxed);
+        let kept = if kept { Ok(()) } else { write_atomic(disk, &backup(file), before.as_bytes()) };
+        kept.and_then(|()| write_atomic(disk, file, text.as_bytes())).map_err(|error| {
             let advice = "let the gateway's user write there, or change the file by hand";
             Problem::disk(format!("cannot write {}: {error} ({advice})", file.display()))
         })?;
-        if changed.needs_restart {
-            console.process.config_changed.store(true, Ordering::Relaxed);
-        }
+        let changed = prepared.changed();
+        process.config_changed.fetch_or(changed.needs_restart, Ordering::Relaxed);
         if changed.changed.iter().any(|changed| changed.key == "log_level") {
-            set_log_level(settings.log_level);
+            set_log_level(prepared.settings.log_level);
         }
         let keys: Vec<&str> = changed.changed.iter().map(|changed| changed.key.as_str()).collect();
         let action = caller.action("settings.apply", file.display().to_string(), keys.join(", "));
@@ -193,7 +194,26 @@ pub(super) async fn restart(
     Ok(StatusCode::ACCEPTED)
 }
 
-type Prepared = (PathBuf, String, ConfigurationChanged, Settings);
+/// A change that the gateway could load.
+struct Prepared {
+    file: PathBuf,
+    before: String,
+    text: String,
+    settings: Settings,
+}
+
+impl Prepared {
+    fn changed(&self) -> ConfigurationChanged {
+        let changed = changed_keys(&self.before, &self.text).into_iter();
+        let changed: Vec<_> = changed.map(|(key, needs_restart)| ChangedKey { key, needs_restart }).collect();
+        ConfigurationChanged {
+            text: masked(&self.text),
+            revision: revision(&self.text),
+            needs_restart: changed.iter().any(|changed| changed.needs_restart),
+            changed,
+        }
+    }
+}
 
 /// What the file would be, when the gateway could load it.
 fn prepared(console: &Console, change: ConfigurationChange) -> Result<Prepared, Problem> {
@@ -202,7 +222,7 @@ fn prepared(console: &Console, change: ConfigurationChange) -> Result<Prepared, 
         let detail = "the configuration was changed by somebody else meanwhile; look at it again, then repeat the change";
         return Err(Problem::conflict("changed-meanwhile", detail));
     }
-    let text = change.text.unwrap_or_else(|| before.clone());
+    let text = change.text.map_or_else(|| before.clone(), |text| unmasked(&text, &before));
     if text.len() as u64 > FILE_BYTES_MAX {
         return Err(Problem::invalid("a configuration has at most 1 MiB"));
     }
@@ -211,13 +231,7 @@ fn prepared(console: &Console, change: ConfigurationChange) -> Result<Prepared, 
         other => Problem::invalid(other.to_string()),
     })?;
     let settings = check(&file, &text, console)?;
-    let changed: Vec<ChangedKey> = changed_keys(&before, &text)
-        .into_iter()
-        .map(|(key, needs_restart)| ChangedKey { key, needs_restart })
-        .collect();
-    let needs_restart = changed.iter().any(|changed| changed.needs_restart);
-    let revision = revision(&text);
-    Ok((file, before, ConfigurationChanged { text, revision, changed, needs_restart }, settings))
+    Ok(Prepared { file, before, text, settings })
 }
 
 /// The settings that `text` stands for: it can be loaded, and what it names is there.

@@ -7,10 +7,12 @@
 //! Promises
 //! - Nothing is written that the gateway could not load. The file before stays beside it as `.bak`.
 //! - A key that the environment overrides is told; changing it in the file would change nothing.
-//! - Secrets are not shown: none stands in the file today, and keys named like one are masked.
+//! - Secrets (keys that end in `secret` or `password`) are shown as a mask, and stay what they are when it comes back.
 
 mod edit;
 mod reference;
+mod secrets;
 
 pub(super) use edit::{EditError, changed_keys, edited};
 pub(super) use reference::{Key, keys};
+pub(super) use secrets::{masked, unmasked};

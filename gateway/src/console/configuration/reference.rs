@@ -105,12 +105,16 @@ pub(super) fn is_known(key: &str) -> bool {
 
 /// Comments, then `key = value`, `#= key = value` (the default) or `# key = value` (an example).
 fn read(text: &str) -> Vec<Documented> {
-    let (mut found, mut table, mut comments) = (Vec::new(), String::new(), Vec::new());
+    let (mut found, mut table, mut comments, mut in_list) = (Vec::new(), String::new(), Vec::new(), false);
     let mut described: Vec<&str> = Vec::new();
     for line in text.lines() {
         let line = line.trim();
         if line.is_empty() {
             comments.clear();
+            in_list = false;
+        } else if in_list || line.starts_with("# [[") {
+            // Tables that may stand there as often as wanted have no keys of their own.
+            in_list = true;
         } else if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
             table = format!("{}.", name.trim_matches(['[', ']']));
             comments.clear();

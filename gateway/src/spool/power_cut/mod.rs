@@ -125,7 +125,8 @@ fn cut_once(
 }
 
 /// Goal: whatever the disk has lost or torn when the power goes, everything acknowledged is there once and byte for byte,
-/// what was deleted or refused is not, and nothing is half; also when the power goes again during recovery.
+/// what was deleted or refused is not, and nothing is half; also when the power goes again during recovery. What was
+/// prepared and confirmed counts, what was dropped is gone, and what was undecided is there and says so.
 /// Method: a workload of single jobs, cut behind each operation of the disk in turn.
 #[test]
 fn every_promise_holds_wherever_the_power_goes() {

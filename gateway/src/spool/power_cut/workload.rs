@@ -8,7 +8,7 @@ use postern_shared::crypto::seal::Sealed;
 use postern_shared::disk::simulated::Dice;
 use postern_shared::id::{MailboxId, MessageId};
 
-use super::ledger::{Fate, Key, Ledger, Message};
+use super::ledger::{Deed, Fate, Key, Ledger, Message};
 use crate::spool::{NewBody, NewRecord, Receipt, SegmentSpool, Spool, SpoolError};
 
 const MAILBOXES: u64 = 3;
@@ -22,8 +22,9 @@ pub(super) enum Pace {
 
 /// A job that was handed over.
 struct Job {
-    keys: Vec<Key>,
-    stores: bool,
+    deed: Deed,
+    /// And what they were before.
+    keys: Vec<(Key, Fate)>,
     receipt: Receipt,
 }
 
@@ -56,14 +57,16 @@ impl Workload {
             if self.dice.once_in(6) {
                 self.clock.advance(Duration::from_secs(self.dice.below(100)));
                 // It may fail; what it must not do shows in the end.
-                let _ = spool.sweep();
+                if spool.sweep().is_err() && !powered() {
+                    ledger.moving_when_power_is_lost();
+                }
             }
             let mut under_way: Vec<Job> =
                 (0..jobs).filter_map(|_| self.hand_over(spool, ledger, powered)).collect();
             spool.step();
-            for Job { keys, stores, receipt } in under_way.drain(..) {
+            for Job { deed, keys, receipt } in under_way.drain(..) {
                 let result = receipt.wait().map_err(|_| ());
-                ledger.answered(&keys, stores, result, powered());
+                ledger.answered(&keys, deed, result, powered());
             }
             if !powered() {
                 return ledger.power_is_lost();
@@ -78,9 +81,9 @@ impl Workload {
         ledger: &mut Ledger,
         powered: &dyn Fn() -> bool,
     ) {
-        while let Some(Job { keys, stores, receipt }) = self.delete(spool, ledger) {
+        while let Some(Job { deed, keys, receipt }) = self.delete(spool, ledger) {
             spool.step();
-            ledger.answered(&keys, stores, receipt.wait().map_err(|_| ()), powered());
+            ledger.answered(&keys, deed, receipt.wait().map_err(|_| ()), powered());
         }
     }
 
@@ -93,37 +96,58 @@ impl Workload {
         if self.dice.once_in(3) {
             return self.delete(spool, ledger);
         }
+        if self.dice.once_in(3) {
+            return self.decide(spool, ledger);
+        }
+        let deed = if self.dice.once_in(2) { Deed::Prepare } else { Deed::Store };
         let mut batch = Vec::new();
         let mut keys = Vec::new();
         for _ in 0..1 + self.dice.below(3) {
-            let key = self.new_message(ledger);
-            keys.push(key);
-            match self.record(spool, key, &ledger.messages[&key]) {
+            let key = self.new_message(deed, ledger);
+            keys.push((key, Fate::Absent));
+            match self.record(spool, key, &ledger.messages[&key], deed == Deed::Prepare) {
                 Ok(record) => batch.push(record),
                 Err(_) => {
                     drop(batch);
-                    ledger.answered(&keys, true, Err(()), powered());
+                    ledger.answered(&keys, deed, Err(()), powered());
                     return None;
                 }
             }
         }
-        Some(Job { keys, stores: true, receipt: spool.append(batch) })
+        Some(Job { deed, keys, receipt: spool.append(batch) })
+    }
+
+    fn decide(&mut self, spool: &SegmentSpool, ledger: &mut Ledger) -> Option<Job> {
+        let undecided = ledger.all(&[Fate::Undecided]);
+        let key = *undecided.get(self.dice.index(undecided.len()))?;
+        let message = ledger.messages.get_mut(&key).expect("it is prepared");
+        if self.dice.once_in(4) {
+            spool.keep_unconfirmed(key.0, key.1);
+            message.fate = Fate::Unconfirmed;
+            return None;
+        }
+        // Nobody decides a second time before this is answered.
+        message.fate = Fate::InDoubt(&[]);
+        let receipt = spool.confirm(key.0, key.1);
+        Some(Job { deed: Deed::Confirm, keys: vec![(key, Fate::Undecided)], receipt })
     }
 
     fn delete(&mut self, spool: &SegmentSpool, ledger: &mut Ledger) -> Option<Job> {
-        let stored = ledger.stored();
-        let (mailbox, _) = *stored.get(self.dice.index(stored.len()))?;
-        let mut keys: Vec<Key> = stored.into_iter().filter(|key| key.0 == mailbox).collect();
+        let there = ledger.all(&[Fate::Stored, Fate::Unconfirmed, Fate::Undecided]);
+        let (mailbox, _) = *there.get(self.dice.index(there.len()))?;
+        let mut keys: Vec<Key> = there.into_iter().filter(|key| key.0 == mailbox).collect();
         keys.truncate(1 + self.dice.index(4));
-        for key in &keys {
-            // Nobody deletes it a second time before this is answered.
-            ledger.messages.get_mut(key).expect("it is stored").fate = Fate::InDoubt;
-        }
         let ids: Vec<MessageId> = keys.iter().map(|(_, message)| *message).collect();
-        Some(Job { receipt: spool.delete(mailbox, &ids), keys, stores: false })
+        let doomed = keys.into_iter().map(|key| {
+            let fate = &mut ledger.messages.get_mut(&key).expect("it is there").fate;
+            // Nobody deletes it a second time before this is answered.
+            (key, std::mem::replace(fate, Fate::InDoubt(&[])))
+        });
+        let keys = doomed.collect();
+        Some(Job { deed: Deed::Delete, keys, receipt: spool.delete(mailbox, &ids) })
     }
 
-    fn new_message(&mut self, ledger: &mut Ledger) -> Key {
+    fn new_message(&mut self, deed: Deed, ledger: &mut Ledger) -> Key {
         self.messages += 1;
         let mailbox = MailboxId::from_bytes((1 + self.dice.below(MAILBOXES)).to_be_bytes());
         let mut id = [0; 16];
@@ -133,7 +157,9 @@ impl Workload {
         let body = (0..len).map(|_| filling.roll().to_be_bytes()[0]).collect();
         let key = (mailbox, MessageId::from_bytes(id));
         let (received, served_bytes) = (self.clock.wall(), self.messages * 1000);
-        ledger.messages.insert(key, Message { body, received, served_bytes, fate: Fate::InDoubt });
+        // Should the power go before it is handed over.
+        let fate = deed.doubt(Fate::Absent);
+        ledger.messages.insert(key, Message { body, received, served_bytes, fate });
         key
     }
 
@@ -142,6 +168,7 @@ impl Workload {
         spool: &SegmentSpool,
         (mailbox, message): Key,
         new: &Message,
+        prepared: bool,
     ) -> Result<NewRecord, SpoolError> {
         let Message { received, served_bytes, .. } = *new;
         let sealed = Sealed { served_bytes, trailer_bytes: 7 };
@@ -150,11 +177,11 @@ impl Workload {
             for piece in new.body.chunks(1500) {
                 file.write(&[piece])?;
             }
-            file.finish(mailbox, message, received, sealed, false)?;
+            file.finish(mailbox, message, received, sealed, prepared)?;
             NewBody::Large(file)
         } else {
             NewBody::inline(vec![new.body.clone()])
         };
-        Ok(NewRecord { mailbox, message, received, sealed, body, prepared: false })
+        Ok(NewRecord { mailbox, message, received, sealed, body, prepared })
     }
 }

@@ -1,7 +1,7 @@
 //! The spool through its own trait: what it holds, now and after a restart, damaged or not. Failing disks, prepared segments,
 //! sweeps and commits have files of their own; power cuts are in `power_cut`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use postern_shared::clock::{Clock, ManualClock};
@@ -13,9 +13,11 @@ use super::layout::{RECORD_HEADER_BYTES, SEGMENT_HEADER_BYTES};
 use super::*;
 
 mod commits;
+mod copies;
 mod faults;
 mod prepared;
 mod sweeping;
+mod undecided;
 
 const MAILBOX: [u8; 8] = [7; 8];
 
@@ -80,12 +82,16 @@ fn record(n: u8, len: usize) -> NewRecord {
 }
 
 fn large_record(spool: &SegmentSpool, n: u8, len: usize) -> NewRecord {
+    large_record_of(spool, n, len, false)
+}
+
+fn large_record_of(spool: &SegmentSpool, n: u8, len: usize, prepared: bool) -> NewRecord {
     let mut file = spool.large_file(mailbox(), id(n)).unwrap();
     for piece in body(n, len).chunks(1000) {
         file.write(&[piece]).unwrap();
     }
-    file.finish(mailbox(), id(n), UnixMillis(u64::from(n)), LENGTHS, false).unwrap();
-    NewRecord { body: NewBody::Large(file), ..record(n, 0) }
+    file.finish(mailbox(), id(n), UnixMillis(u64::from(n)), LENGTHS, prepared).unwrap();
+    NewRecord { body: NewBody::Large(file), prepared, ..record(n, 0) }
 }
 
 /// What the spool serves: id to sealed bytes.
@@ -289,44 +295,125 @@ fn a_missing_or_cut_large_file_is_reported() {
 enum Op {
     Append { len: usize, large: bool },
     Delete { nth: usize },
+    Prepare { len: usize, large: bool },
+    Decide { nth: usize, decision: Decision },
     Restart,
     Sweep { pass_grace: bool },
 }
 
+#[derive(Debug, Clone, Copy)]
+enum Decision {
+    Confirm,
+    Drop,
+    Keep,
+}
+
 fn op() -> impl Strategy<Value = Op> {
+    let message = || (0usize..3000, proptest::bool::weighted(0.2));
+    let decision =
+        prop_oneof![3 => Just(Decision::Confirm), 1 => Just(Decision::Drop), 1 => Just(Decision::Keep)];
     prop_oneof![
-        6 => (0usize..3000, proptest::bool::weighted(0.2)).prop_map(|(len, large)| Op::Append { len, large }),
-        4 => (0usize..64).prop_map(|nth| Op::Delete { nth }),
+        6 => message().prop_map(|(len, large)| Op::Append { len, large }),
+        5 => (0usize..64).prop_map(|nth| Op::Delete { nth }),
+        5 => message().prop_map(|(len, large)| Op::Prepare { len, large }),
+        4 => (0usize..8, decision).prop_map(|(nth, decision)| Op::Decide { nth, decision }),
         1 => Just(Op::Restart),
-        2 => any::<bool>().prop_map(|pass_grace| Op::Sweep { pass_grace }),
+        3 => any::<bool>().prop_map(|pass_grace| Op::Sweep { pass_grace }),
     ]
 }
 
+/// What a spool should hold.
+#[derive(Debug, Default, Clone)]
+struct Model {
+    /// Every message there ever was.
+    seen: BTreeSet<MessageId>,
+    served: BTreeMap<MessageId, Vec<u8>>,
+    unconfirmed: BTreeSet<MessageId>,
+    undecided: BTreeMap<MessageId, Vec<u8>>,
+}
+
+impl Model {
+    fn restart(&mut self) {
+        self.unconfirmed.extend(self.undecided.keys());
+        self.served.append(&mut self.undecided);
+    }
+
+    fn check(&self, spool: &SegmentSpool) -> Result<(), TestCaseError> {
+        prop_assert_eq!(&served(spool), &self.served);
+        let entries = spool.entries(mailbox());
+        let unconfirmed: BTreeSet<MessageId> =
+            entries.iter().filter(|entry| entry.unconfirmed).map(|entry| entry.message).collect();
+        prop_assert_eq!(&unconfirmed, &self.unconfirmed);
+        let usage = Usage {
+            messages: self.served.len() as u64,
+            served_bytes: entries.iter().map(|entry| entry.served_bytes).sum(),
+            oldest: entries.first().map(|entry| entry.received),
+            unconfirmed: self.unconfirmed.len() as u64,
+            undecided: self.undecided.len() as u64,
+        };
+        prop_assert_eq!(spool.usage(mailbox()), usage);
+        for message in self.undecided.keys() {
+            let opened = spool.open(mailbox(), *message);
+            prop_assert!(opened.is_err(), "{:?}", opened);
+        }
+        Ok(())
+    }
+
+    /// Does it to the spool as well.
+    fn apply(&mut self, op: &Op, n: u8, spool: &SegmentSpool) {
+        match *op {
+            Op::Append { len, large } | Op::Prepare { len, large } => {
+                let prepared = matches!(op, Op::Prepare { .. });
+                let new = if large {
+                    large_record_of(spool, n, len, prepared)
+                } else {
+                    NewRecord { prepared, ..record(n, len) }
+                };
+                spool.append(vec![new]).wait().unwrap();
+                self.seen.insert(id(n));
+                let held = if prepared { &mut self.undecided } else { &mut self.served };
+                held.insert(id(n), body(n, len));
+            }
+            Op::Delete { nth } => {
+                if let Some(message) = self.served.keys().nth(nth).copied() {
+                    spool.delete(mailbox(), &[message]).wait().unwrap();
+                    self.served.remove(&message);
+                    self.unconfirmed.remove(&message);
+                }
+            }
+            Op::Decide { nth, decision } => {
+                let Some(message) = self.undecided.keys().nth(nth).copied() else { return };
+                let body = self.undecided.remove(&message).unwrap();
+                match decision {
+                    Decision::Confirm => spool.confirm(mailbox(), message).wait().unwrap(),
+                    Decision::Drop => return spool.delete(mailbox(), &[message]).wait().unwrap(),
+                    Decision::Keep => {
+                        spool.keep_unconfirmed(mailbox(), message);
+                        self.unconfirmed.insert(message);
+                    }
+                }
+                self.served.insert(message, body);
+            }
+            Op::Restart | Op::Sweep { .. } => {}
+        }
+    }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(ProptestConfig::with_cases(64))]
     /// Goal: whatever is done in whatever order, the spool serves what a plain map would hold.
     #[test]
-    fn behaves_like_a_map(ops in proptest::collection::vec(op(), 1..60), prepared in any::<bool>()) {
+    fn behaves_like_a_map(ops in proptest::collection::vec(op(), 1..80), prepared in any::<bool>()) {
         let mut bench = Bench::new();
         bench.settings.prepare_after_bytes = if prepared { 0 } else { u64::MAX };
         let mut spool = bench.open();
-        let mut model = BTreeMap::new();
+        let mut model = Model::default();
         for (n, op) in (0u8..).zip(ops) {
             match op {
-                Op::Append { len, large } => {
-                    let new = if large { large_record(&spool, n, len) } else { record(n, len) };
-                    spool.append(vec![new]).wait().unwrap();
-                    model.insert(id(n), body(n, len));
-                }
-                Op::Delete { nth } => {
-                    if let Some(message) = model.keys().nth(nth).copied() {
-                        spool.delete(mailbox(), &[message]).wait().unwrap();
-                        model.remove(&message);
-                    }
-                }
                 Op::Restart => {
                     drop(spool);
                     spool = bench.open();
+                    model.restart();
                 }
                 Op::Sweep { pass_grace } => {
                     spool.sweep().unwrap();
@@ -334,12 +421,14 @@ proptest! {
                         bench.clock.advance(Duration::from_secs(61));
                     }
                 }
+                other => model.apply(&other, n, &spool),
             }
-            prop_assert_eq!(&served(&spool), &model);
+            model.check(&spool)?;
         }
         drop(spool);
         let spool = bench.open();
-        prop_assert_eq!(&served(&spool), &model);
+        model.restart();
+        model.check(&spool)?;
         prop_assert_eq!(spool.damage(), []);
     }
 }

@@ -3,12 +3,16 @@
 //! Recipients come from the best evidence there is, in this order: sub-address in RCPT TO, journal envelope,
 //! `X-Envelope-To`, `X-Original-To`, `X-Gm-Original-To`, `Delivered-To`, and only then the message's own `To` and `Cc`,
 //! which say what the sender wrote and not who got it.
+//!
+//! Mail that a client sent through the gateway's proxy has a real envelope: the recipients its server accepted, each with the
+//! role that the message gives it, or as Bcc where it gives none. Its account is a sender. Of mail that a client fetched, the
+//! account is a recipient, beside those whom the rules above find: it is known who has it, not who else.
 
 use std::collections::HashSet;
 
 use super::header::Header;
 use super::journal::{JournalEnvelope, RecipientKind};
-use super::trace::Trace;
+use super::trace::{Capture, Trace};
 
 const PARTICIPANTS_MAX: usize = 100_000;
 /// So that a flood of senders leaves room for those who received it.
@@ -56,6 +60,8 @@ impl Role {
 #[expect(missing_docs, reason = "the room's header lists them")]
 pub enum Evidence {
     RcptSubaddress,
+    SmtpEnvelope,
+    Account,
     JournalEnvelope,
     EnvelopeTo,
     OriginalTo,
@@ -70,6 +76,8 @@ impl Evidence {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::RcptSubaddress => "rcpt-subaddress",
+            Self::SmtpEnvelope => "smtp-envelope",
+            Self::Account => "proxied-account",
             Self::JournalEnvelope => "journal-envelope",
             Self::EnvelopeTo => "x-envelope-to",
             Self::OriginalTo => "x-original-to",
@@ -129,6 +137,9 @@ fn senders(trace: Option<&Trace>, report: Option<&JournalEnvelope>, header: &Hea
                 found.add(&address, Role::Sender, Evidence::Header, None);
             }
             if let Some(trace) = trace {
+                if let Some(account) = account(trace, Capture::SmtpProxy) {
+                    found.add(account, Role::Sender, Evidence::Account, None);
+                }
                 found.add(&trace.mail_from, Role::Sender, Evidence::ReversePath, None);
             }
         }
@@ -136,9 +147,18 @@ fn senders(trace: Option<&Trace>, report: Option<&JournalEnvelope>, header: &Hea
 }
 
 fn recipients(trace: Option<&Trace>, report: Option<&JournalEnvelope>, header: &Header, found: &mut Found) {
+    if let Some(account) = trace.and_then(|trace| account(trace, Capture::Pop3Proxy)) {
+        found.add(account, Role::Recipient, Evidence::Account, None);
+    }
     let before = found.all.len();
-    for address in trace.iter().flat_map(|trace| &trace.recipients).filter_map(|rcpt| sub_address(rcpt)) {
-        found.add(&address, Role::Recipient, Evidence::RcptSubaddress, None);
+    match trace {
+        Some(trace) if trace.capture == Capture::SmtpProxy => accepted(trace, header, found),
+        _ => {
+            let recipients = trace.iter().flat_map(|trace| &trace.recipients);
+            for address in recipients.filter_map(|rcpt| sub_address(rcpt)) {
+                found.add(&address, Role::Recipient, Evidence::RcptSubaddress, None);
+            }
+        }
     }
     if let Some(report) = report {
         for who in &report.recipients {
@@ -181,6 +201,30 @@ fn recipients(trace: Option<&Trace>, report: Option<&JournalEnvelope>, header: &
             }
         }
     }
+}
+
+/// The recipients that a server accepted from a client.
+fn accepted(trace: &Trace, header: &Header, found: &mut Found) {
+    let named = |name| header.all(name).flat_map(addresses).map(|address| address.to_lowercase());
+    let (to, cc): (HashSet<String>, HashSet<String>) = (named("To").collect(), named("Cc").collect());
+    let bcc: HashSet<String> =
+        trace.proxied.iter().flat_map(|proxied| &proxied.bcc).map(|address| address.to_lowercase()).collect();
+    for recipient in &trace.recipients {
+        let address = recipient.to_lowercase();
+        let role = match &address {
+            address if bcc.contains(address) => Role::Bcc,
+            address if to.contains(address) => Role::To,
+            address if cc.contains(address) => Role::Cc,
+            _ => Role::Recipient,
+        };
+        found.add(&address, role, Evidence::SmtpEnvelope, None);
+    }
+}
+
+/// Whose account it was, when that is an address: `anna@example.com` out of `anna@example.com%smtp.example.com`.
+fn account(trace: &Trace, capture: Capture) -> Option<&str> {
+    let proxied = trace.proxied.as_ref().filter(|_| trace.capture == capture)?;
+    Some(proxied.account.rsplit_once('%').map_or(proxied.account.as_str(), |(user, _)| user))
 }
 
 /// `anna@example.com` out of `mbx-…+anna=example.com@gateway.example.com`.

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::proto::sasl::Mechanism;
+
 /// What a server can announce.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Capability {
@@ -11,8 +13,8 @@ pub enum Capability {
     Uidl,
     /// USER and PASS (RFC 2449 §6.2).
     User,
-    /// AUTH PLAIN (RFC 5034 §6).
-    SaslPlain,
+    /// AUTH by these mechanisms (RFC 5034 §6).
+    Sasl(&'static [Mechanism]),
     /// STLS (RFC 2595 §4).
     Stls,
     /// Commands may be sent without waiting for responses (RFC 2449 §6.6).
@@ -35,7 +37,10 @@ impl fmt::Display for Capability {
             Self::Top => "TOP",
             Self::Uidl => "UIDL",
             Self::User => "USER",
-            Self::SaslPlain => "SASL PLAIN",
+            Self::Sasl(mechanisms) => {
+                f.write_str("SASL")?;
+                return mechanisms.iter().try_for_each(|mechanism| write!(f, " {mechanism}"));
+            }
             Self::Stls => "STLS",
             Self::Pipelining => "PIPELINING",
             Self::RespCodes => "RESP-CODES",
@@ -93,8 +98,8 @@ mod tests {
     #[test]
     fn what_is_written_is_understood() {
         let mut read = Capabilities::default();
-        for capability in [Capability::Uidl, Capability::User, Capability::SaslPlain, Capability::Pipelining]
-        {
+        let sasl = Capability::Sasl(&Mechanism::ALL);
+        for capability in [Capability::Uidl, Capability::User, sasl, Capability::Pipelining] {
             read.read_line(capability.to_string().as_bytes());
         }
         assert_eq!(read, Capabilities { uidl: true, user: true, sasl_plain: true, pipelining: true });

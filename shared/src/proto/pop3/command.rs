@@ -3,7 +3,8 @@
 use secrecy::SecretString;
 
 use super::number::decimal;
-use super::{AUTH_OCTETS_MAX, COMMAND_OCTETS_MAX, MessageNumber};
+use super::{AUTH_OCTETS_MAX, COMMAND_OCTETS_MAX, LOGIN_OCTETS_MAX, MessageNumber};
+use crate::proto::sasl::Mechanism;
 
 /// A command, its arguments checked.
 #[derive(Debug, Clone)]
@@ -16,12 +17,14 @@ pub enum Command {
     Pass(SecretString),
     /// `AUTH` alone: list the mechanisms. In no current RFC, but Outlook and its like ask so.
     AuthList,
-    /// Log in by SASL PLAIN (RFC 5034), perhaps with the response already in the command.
-    AuthPlain {
-        /// Base64; empty when it was written `=` (RFC 5034 §4).
+    /// Log in by SASL (RFC 5034), perhaps with the first response already in the command.
+    Auth {
+        /// By which mechanism.
+        mechanism: Mechanism,
+        /// Base64, or `=` for an empty one (RFC 5034 §4).
         initial: Option<SecretString>,
     },
-    /// A SASL mechanism that is not offered.
+    /// A SASL mechanism that nobody here knows.
     AuthOther,
     /// Begin TLS (RFC 2595 §4).
     Stls,
@@ -55,7 +58,7 @@ pub enum Command {
 /// Why a line is no command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum CommandError {
-    /// Longer than RFC 2449 §4 (or, for AUTH, [`AUTH_OCTETS_MAX`]) allows.
+    /// Longer than RFC 2449 §4 allows; for AUTH, than [`AUTH_OCTETS_MAX`], for USER and PASS, than [`LOGIN_OCTETS_MAX`].
     #[error("line too long")]
     TooLong,
     /// NUL, another control character, or an octet above 126 where none is allowed.
@@ -90,7 +93,12 @@ impl Command {
         };
         let mut upper = [0; 4];
         let verb = verb_in_upper_case(verb, &mut upper);
-        if verb != b"AUTH" && line.len() + 2 > COMMAND_OCTETS_MAX {
+        let octets_max = match verb {
+            b"AUTH" => AUTH_OCTETS_MAX,
+            b"USER" | b"PASS" => LOGIN_OCTETS_MAX,
+            _ => COMMAND_OCTETS_MAX,
+        };
+        if line.len() + 2 > octets_max {
             return Err(CommandError::TooLong);
         }
         let may_be_utf8 = utf8 && matches!(verb, b"USER" | b"PASS");
@@ -126,11 +134,10 @@ fn parse_auth(argument: &str) -> Result<Command, CommandError> {
     let mut words = argument.split_ascii_whitespace();
     match (words.next(), words.next(), words.next()) {
         (None, ..) => Ok(Command::AuthList),
-        (Some(mechanism), initial, None) if mechanism.eq_ignore_ascii_case("PLAIN") => {
-            let initial = initial.map(|text| SecretString::from(if text == "=" { "" } else { text }));
-            Ok(Command::AuthPlain { initial })
-        }
-        (Some(_), _, None) => Ok(Command::AuthOther),
+        (Some(name), initial, None) => Ok(match name.parse() {
+            Ok(mechanism) => Command::Auth { mechanism, initial: initial.map(SecretString::from) },
+            Err(_) => Command::AuthOther,
+        }),
         _ => Err(CommandError::Syntax { usage: "AUTH mechanism [response]" }),
     }
 }
@@ -213,7 +220,8 @@ mod tests {
             ("DELE 9", "Dele(MessageNumber(9))"),
             ("USER  mbx-1 ", "User(\"mbx-1\")"),
             ("AUTH", "AuthList"),
-            ("auth plain", "AuthPlain { initial: None }"),
+            ("auth plain", "Auth { mechanism: Plain, initial: None }"),
+            ("AUTH XOauth2", "Auth { mechanism: XOAuth2, initial: None }"),
             ("AUTH CRAM-MD5", "AuthOther"),
         ] {
             assert_eq!(shown(line), expected, "{line}");
@@ -272,9 +280,15 @@ mod tests {
 
     #[test]
     fn lines_are_bounded_and_auth_has_more_room() {
-        let pass = |len: usize| Command::parse(format!("PASS {}", "x".repeat(len - 7)).as_bytes(), false);
-        assert!(pass(COMMAND_OCTETS_MAX).is_ok());
-        assert_eq!(pass(COMMAND_OCTETS_MAX + 1).unwrap_err(), CommandError::TooLong);
+        let list = |len: usize| Command::parse(format!("LIST 1{}", " ".repeat(len - 8)).as_bytes(), false);
+        assert!(list(COMMAND_OCTETS_MAX).is_ok());
+        assert_eq!(list(COMMAND_OCTETS_MAX + 1).unwrap_err(), CommandError::TooLong);
+        for verb in ["PASS", "USER"] {
+            let login =
+                |len: usize| Command::parse(format!("{verb} {}", "x".repeat(len - 7)).as_bytes(), false);
+            assert!(login(LOGIN_OCTETS_MAX).is_ok());
+            assert_eq!(login(LOGIN_OCTETS_MAX + 1).unwrap_err(), CommandError::TooLong);
+        }
         let auth =
             |len: usize| Command::parse(format!("AUTH PLAIN {}", "x".repeat(len - 13)).as_bytes(), false);
         assert!(auth(AUTH_OCTETS_MAX).is_ok());

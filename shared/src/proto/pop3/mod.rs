@@ -37,10 +37,12 @@ pub use number::{MessageNumber, UidlToken};
 pub use reply::{Reply, ResponseCode};
 pub use top::TopCut;
 
-/// The longest command line, CRLF included (RFC 2449 §4), AUTH and its continuation excepted.
+/// The longest command line, CRLF included (RFC 2449 §4), logins excepted.
 pub const COMMAND_OCTETS_MAX: usize = 255;
+/// The longest USER or PASS line, CRLF included: a proxy's user names hold an address, a host and a mailbox's id.
+pub const LOGIN_OCTETS_MAX: usize = 1_024;
 /// The longest AUTH line or continuation, CRLF included. RFC 5034 §4 asks for room for every response of the
-/// mechanisms on offer; PLAIN with three 255-octet parts takes 1,024 characters of base64.
-pub const AUTH_OCTETS_MAX: usize = 1_040;
+/// mechanisms on offer.
+pub const AUTH_OCTETS_MAX: usize = crate::proto::sasl::LINE_OCTETS_MAX;
 /// The longest first line of a response, CRLF included (RFC 2449 §4).
 pub const RESPONSE_OCTETS_MAX: usize = 512;

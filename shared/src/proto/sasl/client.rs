@@ -30,6 +30,11 @@ impl Answers {
         if self.mechanism == Mechanism::Login { None } else { self.answer("") }
     }
 
+    /// Whether something that proves who it is was not given yet: until then a server has nothing to agree to.
+    pub fn has_proof_left(&self) -> bool {
+        self.given < if self.mechanism == Mechanism::Login { 2 } else { 1 }
+    }
+
     /// The response to a challenge; `None` when nothing is left to be said.
     ///
     /// A second challenge of XOAUTH2 or OAUTHBEARER is an error report, which wants an empty response or `^A`
@@ -78,7 +83,8 @@ mod tests {
         let bearer = Credentials::Bearer(BearerCredentials { user: "a".into(), token: "b".into() });
         for (mechanism, expected) in [(Mechanism::XOAuth2, ""), (Mechanism::OAuthBearer, "AQ==")] {
             let mut answers = Answers::new(mechanism, &bearer).unwrap();
-            assert!(answers.initial().is_some());
+            assert!(answers.has_proof_left());
+            assert!(answers.initial().is_some() && !answers.has_proof_left());
             assert_eq!(answers.answer("eyJzdGF0dXMiOiI0MDEifQ==").unwrap().as_str(), expected);
             assert!(answers.answer("").is_none());
         }

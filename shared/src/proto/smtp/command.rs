@@ -1,19 +1,23 @@
 //! Command lines.
 
+use secrecy::SecretString;
+
+use super::parameters::{MailParameters, RcptParameters};
 use super::path::{self, Address};
 use super::reply::Reply;
+use crate::proto::sasl::{Mechanism, UnknownMechanism};
 
 /// The longest command line taken, CRLF included. RFC 5321 §4.5.3.1.4 wants 512, extensions add to it.
 pub const LINE_BYTES_MAX: usize = 2048;
 
 /// A command.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 #[expect(missing_docs, reason = "RFC 5321 §4.1.1 names them")]
 pub enum Command {
     Ehlo { name: String },
     Helo { name: String },
     Mail { from: Option<Address>, parameters: MailParameters },
-    Rcpt { to: Address },
+    Rcpt { to: Address, parameters: RcptParameters },
     Data,
     Bdat { bytes: u64, last: bool },
     Rset,
@@ -23,16 +27,7 @@ pub enum Command {
     Expn,
     Help,
     StartTls,
-    Auth,
-}
-
-/// What may follow MAIL FROM.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct MailParameters {
-    /// SIZE (RFC 1870): the octets announced.
-    pub size: Option<u64>,
-    /// SMTPUTF8 (RFC 6531).
-    pub smtputf8: bool,
+    Auth { mechanism: Result<Mechanism, UnknownMechanism>, initial: Option<SecretString> },
 }
 
 /// Parses a line, its CRLF cut off. The error is the reply that refuses it.
@@ -70,7 +65,7 @@ fn parse_verb(verb: &str, rest: &str) -> Result<Command, Reply> {
         "VRFY" => Ok(Command::Vrfy),
         "EXPN" => Ok(Command::Expn),
         "HELP" => Ok(Command::Help),
-        "AUTH" => Ok(Command::Auth),
+        "AUTH" => parse_auth(rest),
         _ => Err(Reply::new(500, "5.5.1", "Unknown command")),
     }
 }
@@ -107,43 +102,25 @@ fn parse_mail(rest: &str) -> Result<Command, Reply> {
         "" => None,
         path => Some(path::parse(path).ok_or_else(|| Reply::new(501, "5.1.7", "Not a sender address"))?),
     };
-    Ok(Command::Mail { from, parameters: mail_parameters(parameters)? })
-}
-
-fn mail_parameters(text: &str) -> Result<MailParameters, Reply> {
-    let mut found = MailParameters::default();
-    for word in parameter_words(text)? {
-        let (name, value) = word.split_once('=').map_or((word, None), |(name, value)| (name, Some(value)));
-        match (name.to_ascii_uppercase().as_str(), value) {
-            ("SIZE", Some(value)) if value.len() <= 20 && value.bytes().all(|b| b.is_ascii_digit()) => {
-                // Twenty digits can be more than 64 bits hold; then it is too much in any case.
-                found.size = Some(value.parse().unwrap_or(u64::MAX));
-            }
-            ("BODY", Some(value))
-                if ["7BIT", "8BITMIME"].iter().any(|body| value.eq_ignore_ascii_case(body)) => {}
-            ("SMTPUTF8", None) => found.smtputf8 = true,
-            ("SIZE" | "BODY" | "SMTPUTF8", _) => return Err(syntax("Bad parameter value")),
-            _ => return Err(Reply::new(555, "5.5.4", "Unknown parameter")),
-        }
-    }
-    Ok(found)
+    Ok(Command::Mail { from, parameters: MailParameters::read(parameters)? })
 }
 
 fn parse_rcpt(rest: &str) -> Result<Command, Reply> {
     let rest = after_prefix(rest, "TO:").ok_or_else(|| syntax("RCPT TO:<address>"))?;
     let (path, parameters) = path::split_path(rest).ok_or_else(|| syntax("RCPT TO:<address>"))?;
     let to = path::parse(path).ok_or_else(|| Reply::new(501, "5.1.3", "Not a recipient address"))?;
-    match parameter_words(parameters)?.next() {
-        None => Ok(Command::Rcpt { to }),
-        Some(_) => Err(Reply::new(555, "5.5.4", "Unknown parameter")),
-    }
+    Ok(Command::Rcpt { to, parameters: RcptParameters::read(parameters)? })
 }
 
-fn parameter_words(text: &str) -> Result<impl Iterator<Item = &str>, Reply> {
-    if !text.is_empty() && !text.starts_with(' ') {
-        return Err(syntax("A space is missing behind the address"));
+/// RFC 4954 §4.
+fn parse_auth(rest: &str) -> Result<Command, Reply> {
+    let mut words = rest.split(' ').filter(|word| !word.is_empty());
+    let mechanism = words.next().ok_or_else(|| syntax("AUTH mechanism [initial-response]"))?.parse();
+    let initial = words.next().map(SecretString::from);
+    match words.next() {
+        None => Ok(Command::Auth { mechanism, initial }),
+        Some(_) => Err(syntax("AUTH mechanism [initial-response]")),
     }
-    Ok(text.split(' ').filter(|word| !word.is_empty()))
 }
 
 /// RFC 3030 §2.

@@ -1,0 +1,179 @@
+//! Does what the relay says: reads and writes on both sides, records, keeps deadlines.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use postern_shared::clock::{Clock, Moment};
+use postern_shared::shutdown::Shutdown;
+
+use super::machine::{Action, End, Options, Relay};
+use super::recorder::Recorder;
+use crate::intake::Intake;
+use crate::listen::Connection;
+use crate::proxy::upstream::Link;
+
+const SENT_AT_ONCE: usize = 64 * 1024;
+
+/// How long anything may take.
+#[derive(Debug, Clone)]
+pub(super) struct Deadlines {
+    /// For a client's next command (RFC 1939 §3: not less than 10 minutes).
+    pub(super) idle: Duration,
+    /// For the server's next octets, when it owes some.
+    pub(super) reply: Duration,
+    pub(super) clock: Arc<dyn Clock>,
+}
+
+/// What ended a session.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Ended {
+    /// As the relay says.
+    #[error(transparent)]
+    Relay(#[from] End),
+    /// Between two commands.
+    #[error("the gateway shuts down")]
+    Shutdown,
+    /// The client's side failed, or was silent for too long.
+    #[error("the client's connection failed: {0}")]
+    Client(io::Error),
+    /// The server's side failed, or was silent for too long.
+    #[error("the server's connection failed: {0}")]
+    Server(io::Error),
+}
+
+/// A session behind its login.
+pub(super) struct Driver<I: Intake> {
+    client: Connection,
+    server: Link,
+    relay: Relay,
+    recorder: Recorder<I>,
+    deadlines: Deadlines,
+    /// Since when the client owes a command.
+    waits_since: Moment,
+}
+
+/// What there is to react to.
+enum Happened {
+    Client(io::Result<bool>),
+    Server(io::Result<bool>),
+    Shutdown,
+}
+
+impl<I: Intake> Driver<I> {
+    pub(super) fn new(
+        client: Connection,
+        server: Link,
+        options: Options,
+        recorder: Recorder<I>,
+        deadlines: Deadlines,
+    ) -> Self {
+        let waits_since = deadlines.clock.moment();
+        Self { client, server, relay: Relay::new(options), recorder, deadlines, waits_since }
+    }
+
+    /// Relays until one side goes; says why it ended, and how many messages were recorded.
+    pub(super) async fn run(mut self, mut shutdown: Shutdown) -> (Ended, u64) {
+        let ended = self.relay(&mut shutdown).await;
+        let recorded = self.recorder.recorded;
+        // A server that is not told QUIT deletes nothing.
+        tokio::join!(self.client.close(), self.server.close());
+        (ended, recorded)
+    }
+
+    async fn relay(&mut self, shutdown: &mut Shutdown) -> Ended {
+        let mut actions = Vec::new();
+        loop {
+            let used = self.relay.from_client(self.client.unread(), &mut actions);
+            self.client.consume(used);
+            if used > 0 {
+                self.waits_since = self.deadlines.clock.moment();
+            }
+            let used = self.relay.from_server(self.server.unread(), &mut actions);
+            self.server.consume(used);
+            // What the server sent may have made room for a command that is there already.
+            if actions.is_empty() && used == 0 {
+                match self.wait(shutdown).await {
+                    Happened::Client(Ok(true)) | Happened::Server(Ok(true)) => {}
+                    Happened::Client(Ok(false)) => self.relay.client_closed(&mut actions),
+                    Happened::Server(Ok(false)) => self.relay.server_closed(&mut actions),
+                    // A peer that goes without closing TLS is gone just the same.
+                    Happened::Client(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                        self.relay.client_closed(&mut actions);
+                    }
+                    Happened::Client(Err(error)) => return Ended::Client(error),
+                    Happened::Server(Err(error)) => {
+                        self.relay.server_closed(&mut actions);
+                        // What the client is told of it is all that there is to do.
+                        let _ = self.perform(&mut actions).await;
+                        return Ended::Server(error);
+                    }
+                    Happened::Shutdown => return Ended::Shutdown,
+                }
+            }
+            if let Err(ended) = self.perform(&mut actions).await {
+                return ended;
+            }
+        }
+    }
+
+    /// Waits until there is something new. An idle session holds no buffers.
+    async fn wait(&mut self, shutdown: &mut Shutdown) -> Happened {
+        self.client.shrink();
+        self.server.shrink();
+        let idle = self.relay.is_idle();
+        let waited = self.deadlines.clock.moment().since(self.waits_since);
+        let patience = if idle { self.deadlines.idle.saturating_sub(waited) } else { Duration::MAX };
+        if patience.is_zero() {
+            return Happened::Client(Err(io::ErrorKind::TimedOut.into()));
+        }
+        let reply = if idle { Duration::MAX } else { self.deadlines.reply };
+        let takes_commands = self.relay.takes_commands();
+        tokio::select! {
+            filled = self.client.fill(patience), if takes_commands => Happened::Client(filled),
+            filled = self.server.fill(reply) => Happened::Server(filled),
+            () = shutdown.requested(), if idle => Happened::Shutdown,
+        }
+    }
+
+    async fn perform(&mut self, actions: &mut Vec<Action>) -> Result<(), Ended> {
+        // What an action reports leads to further actions, done before anything is read.
+        while !actions.is_empty() {
+            let mut reported = Vec::new();
+            for action in actions.drain(..) {
+                match action {
+                    Action::Answer(octets) => {
+                        // In pieces: a slow client runs into the deadline only when it takes next to nothing.
+                        for piece in octets.chunks(SENT_AT_ONCE) {
+                            self.client.send(piece).await.map_err(Ended::Client)?;
+                        }
+                        self.waits_since = self.deadlines.clock.moment();
+                    }
+                    Action::Ask(octets) => self.server.send(&octets).await.map_err(Ended::Server)?,
+                    Action::Record { about, sha256 } => {
+                        let outcome = self.recorder.record(&about, sha256, self.relay.content()).await;
+                        self.relay.recorded(outcome, &mut reported);
+                    }
+                    Action::Begin(about) => {
+                        let outcome = self.recorder.begin(&about);
+                        self.relay.recorded(outcome, &mut reported);
+                    }
+                    Action::Write(octets) => {
+                        if self.recorder.write(&octets).await.is_err() {
+                            self.relay.write_failed(&mut reported);
+                        }
+                    }
+                    Action::Finish { about, sha256 } => {
+                        let outcome = self.recorder.finish(&about, sha256).await;
+                        self.relay.recorded(outcome, &mut reported);
+                    }
+                    Action::Abandon => self.recorder.abandon(),
+                    Action::TooLong(about) => self.recorder.too_long(&about),
+                    Action::Close(end) => return Err(end.into()),
+                }
+            }
+            *actions = reported;
+        }
+        Ok(())
+    }
+}
