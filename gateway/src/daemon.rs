@@ -169,7 +169,8 @@ fn authentication(core: &Core) -> Result<Option<Authentication>> {
 /// and a flood of senders keeps no archiver out, nor the other way round. Handshakes are bounded over all doors.
 fn limits(core: &Core) -> (Limits, Limits) {
     let settings = &core.settings.limits;
-    listen::allow_many_descriptors(settings.smtp.sessions + settings.pop3.sessions);
+    let console = core.settings.console.connections;
+    listen::allow_many_descriptors(settings.smtp.sessions + settings.pop3.sessions + console);
     let handshakes = settings.handshakes();
     let limits = |quota| {
         Limits::with(quota, Arc::clone(&core.clock)).deadlines(handshakes.clone(), settings.answer_deadline)

@@ -3,8 +3,8 @@
 //! HTTP/1.1 only: it is what the pages need, and what HTTP/2 brings along (multiplexing, header compression) has been a
 //! way to exhaust servers more than once.
 //!
-//! A connection may take so long for each thing: the handshake (`limits.handshake_deadline`), a request's header (also
-//! between two requests), its body and answer (`gate`), and each packet of an answer that its client is slow to take.
+//! A connection may take so long for each thing: the handshake and a request's header, also between two requests
+//! (`limits.handshake_deadline` each), its body and answer (`gate`), and each packet of an answer that its client is slow to take.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -33,7 +33,6 @@ use crate::listen::{self, BindError, Handshakes, Limits, Quota};
 
 const HEADER_BYTES_MAX: usize = 32 * 1024;
 const HEADERS_MAX: usize = 64;
-const HEADER_DEADLINE: Duration = Duration::from_secs(20);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 /// How long answers may take to end at shutdown.
 const GRACE: Duration = Duration::from_secs(5);
@@ -60,6 +59,7 @@ struct Door {
     tls: Arc<ServerConfig>,
     limits: Limits,
     handshakes: Handshakes,
+    header_deadline: Duration,
     answer_deadline: Duration,
     routes: Router,
 }
@@ -84,6 +84,7 @@ pub async fn serve(
         tls: Arc::new(tls),
         limits: Limits::with(quota, Arc::clone(&console.core.clock)),
         handshakes,
+        header_deadline: settings.limits.handshake_deadline,
         answer_deadline: settings.limits.answer_deadline,
         routes: api::routes(&console, stop.clone()),
     };
@@ -142,7 +143,7 @@ async fn connection(stream: TcpStream, peer: SocketAddr, door: Door, mut stop: S
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_DEADLINE)
+        .header_read_timeout(door.header_deadline)
         .max_buf_size(HEADER_BYTES_MAX)
         .max_headers(HEADERS_MAX)
         .serve_connection(TokioIo::new(stream), service);

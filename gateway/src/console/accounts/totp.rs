@@ -63,7 +63,7 @@ impl Secret {
     }
 
     /// RFC 4226 §5.3.
-    pub(super) fn code(&self, step: u64) -> Zeroizing<String> {
+    pub(in crate::console) fn code(&self, step: u64) -> Zeroizing<String> {
         let hash = hmac_sha1(&*self.0, &step.to_be_bytes());
         let offset = usize::from(hash[19] & 15);
         let word = u32::from_be_bytes([hash[offset], hash[offset + 1], hash[offset + 2], hash[offset + 3]]);

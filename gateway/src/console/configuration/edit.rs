@@ -90,13 +90,15 @@ fn one(text: &str, key: &str, value: &serde_json::Value) -> Result<String, EditE
         (None, None) => {}
         (None, Some(line)) => match section {
             Some(section) => {
+                // A comment at the end of a table speaks of what follows.
+                let says = |line: &String| !matches!(line.trim_start().bytes().next(), None | Some(b'#'));
                 // Where its default is shown, else behind the last line that says something.
                 let shown = |line: &String| {
                     line.strip_prefix('#')
                         .is_some_and(|rest| is_set(&&rest.trim_start_matches(['=', ' ']).to_owned()))
                 };
                 let at = lines[section.clone()].iter().position(shown).map(|at| section.start + at + 1);
-                let last = lines[section.clone()].iter().rposition(|line| !line.trim().is_empty());
+                let last = lines[section.clone()].iter().rposition(says);
                 lines.insert(at.unwrap_or(section.start + last.map_or(0, |last| last + 1)), line);
             }
             None => lines.extend([String::new(), format!("[{table}]"), line]),
@@ -175,6 +177,8 @@ mod tests {
         assert!(text.ends_with("\n\n[console]\nhsts = true\n"), "{text}");
         let text = edit(TEXT, "listen.smtp", json!(["0.0.0.0:25", "[::]:25"])).unwrap();
         assert!(text.contains("smtp = [\"0.0.0.0:25\", \"[::]:25\"]"), "{text}");
+        let text = edit("a = 1\n# of the table\n[limits]\n", "host_name", json!("x")).unwrap();
+        assert_eq!(text, "a = 1\nhost_name = \"x\"\n# of the table\n[limits]\n");
         let text = edit(TEXT, "host_name", json!("g.example")).unwrap();
         assert!(text.contains("the domain\nhost_name = \"g.example\"\n\n[limits]"), "{text}");
     }
