@@ -85,12 +85,15 @@ pub enum Command {
 ///
 /// The answer is what `--json` prints. The error is for whoever asked.
 pub fn execute(core: &Arc<Core>, command: Command) -> Result<Value, String> {
-    let answer = run(core, command.clone()).map_err(|error| error.to_string())?;
-    if let Some(action) = recorded(&command, &answer) {
+    let recorded = recorded(&command);
+    let answer = run(core, command).map_err(|error| error.to_string())?;
+    if let Some((action, target)) = recorded {
+        let made = || ["id", "account"].iter().find_map(|key| answer[*key].as_str()).map(str::to_owned);
+        let target = target.or_else(made).unwrap_or_default();
         // Whoever is at the machine may do this whatever becomes of the audit log; a line that failed earlier may have
         // room by now.
         let _ = core.audit.check();
-        core.audit.record(action);
+        core.audit.record(Action { how: "command line".into(), action, target, ..Action::default() });
     }
     Ok(answer)
 }
@@ -164,27 +167,24 @@ fn run(core: &Arc<Core>, command: Command) -> Result<Value, CommandError> {
     }
 }
 
-/// What changes something is recorded, whoever does it.
-fn recorded(command: &Command, answer: &Value) -> Option<Action> {
-    let named = |key: &str| answer[key].as_str().unwrap_or_default().to_owned();
-    let (created, account) = (|| named("id"), || named("account"));
-    let (action, target) = match command {
-        Command::MailboxCreate { .. } => ("mailbox.create", created()),
-        Command::MailboxEdit { id, .. } => ("mailbox.edit", id.to_string()),
-        Command::MailboxResetPassword { id } => ("mailbox.reset-password", id.to_string()),
-        Command::MailboxDelete { id } => ("mailbox.delete", id.to_string()),
-        Command::LogLevel { level: Some(level) } => ("log-level", format!("{level:?}")),
-        Command::AdminResetPassword { name, .. } => ("administrator.reset-password", name.clone()),
-        Command::Oauth(oauth::Command::Bind { .. }) => ("oauth.bind", account()),
-        Command::Oauth(oauth::Command::Revoke { .. }) => ("oauth.revoke", account()),
+/// What changes something is recorded, whoever does it: what it is, and to what it is done unless the answer tells.
+fn recorded(command: &Command) -> Option<(&'static str, Option<String>)> {
+    Some(match command {
+        Command::MailboxCreate { .. } => ("mailbox.create", None),
+        Command::MailboxEdit { id, .. } => ("mailbox.edit", Some(id.to_string())),
+        Command::MailboxResetPassword { id } => ("mailbox.reset-password", Some(id.to_string())),
+        Command::MailboxDelete { id } => ("mailbox.delete", Some(id.to_string())),
+        Command::LogLevel { level: Some(level) } => ("log-level", Some(format!("{level:?}"))),
+        Command::AdminResetPassword { name, .. } => ("administrator.reset-password", Some(name.clone())),
+        Command::Oauth(oauth::Command::Bind { .. }) => ("oauth.bind", None),
+        Command::Oauth(oauth::Command::Revoke { .. }) => ("oauth.revoke", None),
         Command::Oauth(oauth::Command::List)
         | Command::Status
         | Command::LogLevel { level: None }
         | Command::MailboxList
         | Command::MailboxShow { .. }
         | Command::AdminList => return None,
-    };
-    Some(Action { how: "command line".into(), action, target, ..Action::default() })
+    })
 }
 
 fn parse_public_key(text: &str) -> Result<PublicKey, CommandError> {

@@ -279,10 +279,10 @@ pub(super) async fn watch(console: Arc<Console>, mut stopped: Shutdown) {
             .unwrap_or_else(std::sync::PoisonError::into_inner)
             .sample(sampled, metrics().totals());
         ticks = ticks.wrapping_add(1);
-        if ticks % 600 == 0 {
+        if ticks.is_multiple_of(600) {
             activity().retain(&console.core.registry.list().iter().map(|mailbox| mailbox.id).collect());
         }
-        if ticks % LOOK_EVERY == 0 && console.live.receiver_count() > 0 {
+        if ticks.is_multiple_of(LOOK_EVERY) && console.live.receiver_count() > 0 {
             let looking = Arc::clone(&console);
             if let Ok(overview) = tokio::task::spawn_blocking(move || looking.overview()).await {
                 console.live.send_replace(Arc::new(overview));

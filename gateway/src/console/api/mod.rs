@@ -67,7 +67,12 @@ const BODY_BYTES_MAX: usize = 256 * 1024;
 struct Api;
 
 fn router() -> OpenApiRouter<Arc<Console>> {
-    OpenApiRouter::with_openapi(Api::openapi())
+    OpenApiRouter::with_openapi(Api::openapi()).merge(own()).merge(others()).merge(gateway())
+}
+
+/// Signing in, and one's own account.
+fn own() -> OpenApiRouter<Arc<Console>> {
+    OpenApiRouter::new()
         .routes(routes!(session::sign_in_page))
         .routes(routes!(session::first_sign_in))
         .routes(routes!(session::sign_in, session::session, session::sign_out))
@@ -79,12 +84,22 @@ fn router() -> OpenApiRouter<Arc<Console>> {
         .routes(routes!(account::renew_recovery_codes))
         .routes(routes!(account::sessions, account::end_sessions))
         .routes(routes!(account::end_session))
+}
+
+/// Who else may come.
+fn others() -> OpenApiRouter<Arc<Console>> {
+    OpenApiRouter::new()
         .routes(routes!(administrators::list, administrators::create))
         .routes(routes!(administrators::edit, administrators::remove))
         .routes(routes!(administrators::reset_password))
         .routes(routes!(administrators::end_sessions))
         .routes(routes!(tokens::list, tokens::create))
         .routes(routes!(tokens::remove))
+}
+
+/// The gateway itself.
+fn gateway() -> OpenApiRouter<Arc<Console>> {
+    OpenApiRouter::new()
         .routes(routes!(mailboxes::list, mailboxes::create))
         .routes(routes!(mailboxes::show, mailboxes::edit, mailboxes::delete))
         .routes(routes!(mailboxes::reset_password))

@@ -95,6 +95,13 @@ struct Told<'c> {
 }
 
 impl Told<'_> {
+    /// Tells what was said when it was what it should be.
+    async fn step(&mut self, step: Step, said: Result<String, String>) -> Result<String, Failed> {
+        let said = said.map_err(failed(step))?;
+        self.tell(step, true, said.clone()).await;
+        Ok(said)
+    }
+
     async fn tell(&mut self, step: Step, ok: bool, detail: impl Into<String>) {
         let passed = self.console.core.clock.moment().since(self.began).as_millis();
         let at_ms = u64::try_from(passed).unwrap_or(u64::MAX);
@@ -112,56 +119,69 @@ async fn run(
     address: &str,
     told: &mut Told<'_>,
 ) -> Result<(), Failed> {
-    let failed = |step| move |why: String| Failed(step, why);
-    let (target, implicit) = target(console)
-        .ok_or_else(|| Failed(Step::Connect, "no SMTP listener is open; switch one on in [listen]".into()))?;
     let name = console.core.settings.host_name.clone();
-    let connecting = timeout(STEP_DEADLINE, TcpStream::connect(target)).await;
-    let stream = connecting
-        .map_err(|_| "it takes too long".to_owned())
-        .and_then(|made| made.map_err(|e| e.to_string()));
-    let stream = stream.map_err(|why| Failed(Step::Connect, format!("cannot connect to {target}: {why}")))?;
-    let mut plain = Client::new(stream);
-    let mut secured = if implicit {
-        told.tell(Step::Connect, true, format!("connected to {target}")).await;
-        Client::new(secure(console, plain.stream, &name).await.map_err(failed(Step::Tls))?)
-    } else {
-        let greeting = plain.answer(220).await.map_err(failed(Step::Connect))?;
-        told.tell(Step::Connect, true, format!("connected to {target}: {greeting}")).await;
-        let ehlo = plain.ask(&format!("EHLO {name}"), 250).await.map_err(failed(Step::Ehlo))?;
-        told.tell(Step::Ehlo, true, ehlo).await;
-        plain.ask("STARTTLS", 220).await.map_err(failed(Step::Tls))?;
-        Client::new(secure(console, plain.stream, &name).await.map_err(failed(Step::Tls))?)
-    };
-    let (_, session) = secured.stream.get_ref();
-    let version = session.protocol_version().and_then(|version| version.as_str()).unwrap_or("TLS");
-    told.tell(Step::Tls, true, format!("secured by {version}")).await;
-    if implicit {
-        secured.answer(220).await.map_err(failed(Step::Connect))?;
-    }
-    let ehlo = secured.ask(&format!("EHLO {name}"), 250).await.map_err(failed(Step::Ehlo))?;
-    if implicit {
-        told.tell(Step::Ehlo, true, ehlo).await;
-    }
-    let mail =
-        secured.ask(&format!("MAIL FROM:<postern-test@{name}>"), 250).await.map_err(failed(Step::Mail))?;
-    told.tell(Step::Mail, true, mail).await;
-    let rcpt = secured.ask(&format!("RCPT TO:<{address}>"), 250).await.map_err(failed(Step::Rcpt))?;
-    told.tell(Step::Rcpt, true, rcpt).await;
-    secured.ask("DATA", 354).await.map_err(failed(Step::Data))?;
-    let stored = secured.ask(&message(console, &name, address), 250).await.map_err(failed(Step::Data))?;
-    told.tell(Step::Data, true, stored.clone()).await;
+    let mut client = open(console, &name, told).await?;
+    let mail = client.ask(&format!("MAIL FROM:<postern-test@{name}>"), 250).await;
+    told.step(Step::Mail, mail).await?;
+    let rcpt = client.ask(&format!("RCPT TO:<{address}>"), 250).await;
+    told.step(Step::Rcpt, rcpt).await?;
+    client.ask("DATA", 354).await.map_err(failed(Step::Data))?;
+    let stored = client.ask(&message(console, &name, address), 250).await;
+    let stored = told.step(Step::Data, stored).await?;
     let message: Option<MessageId> = stored.rsplit(' ').next().and_then(|id| id.parse().ok());
     let message =
         message.ok_or_else(|| Failed(Step::Stored, format!("the answer names no message: {stored}")))?;
     let found = console.blocking(move |console| {
-        console.core.spool.open(id, message).map(drop).map_err(|error| Problem::not_found(error.to_string()))
+        let opened = console.core.spool.open(id, message).map(drop);
+        opened.map_err(|error| Problem::not_found(error.to_string()))
     });
-    found.await.map_err(|problem| Failed(Step::Stored, problem.detail))?;
-    told.tell(Step::Stored, true, format!("message {message} waits in the mailbox, sealed")).await;
+    let found = found.await.map_err(|problem| problem.detail);
+    told.step(Step::Stored, found.map(|()| format!("message {message} waits in the mailbox, sealed")))
+        .await?;
     // It has done what it should; how it ends does not matter.
-    let _ = secured.ask("QUIT", 221).await;
+    let _ = client.ask("QUIT", 221).await;
     Ok(())
+}
+
+/// A session under TLS with one of our own listeners.
+async fn open(console: &Console, name: &str, told: &mut Told<'_>) -> Result<Client<Secured>, Failed> {
+    let (target, implicit) = target(console)
+        .ok_or_else(|| Failed(Step::Connect, "no SMTP listener is open; switch one on in [listen]".into()))?;
+    let connecting = timeout(STEP_DEADLINE, TcpStream::connect(target)).await;
+    let stream = connecting.map_err(|_| "it takes too long".to_owned());
+    let stream = stream.and_then(|made| made.map_err(|error| error.to_string()));
+    let stream = stream.map_err(|why| Failed(Step::Connect, format!("cannot connect to {target}: {why}")))?;
+    let mut plain = Client::new(stream);
+    let ehlo = format!("EHLO {name}");
+    if !implicit {
+        let greeting = plain.answer(220).await;
+        told.step(Step::Connect, greeting.map(|said| format!("connected to {target}: {said}"))).await?;
+        let said = plain.ask(&ehlo, 250).await;
+        told.step(Step::Ehlo, said).await?;
+        plain.ask("STARTTLS", 220).await.map_err(failed(Step::Tls))?;
+    }
+    let mut secured = Client::new(secure(console, plain.stream, name).await.map_err(failed(Step::Tls))?);
+    let version = secured.stream.get_ref().1.protocol_version();
+    let version = version.and_then(|version| version.as_str()).unwrap_or("TLS");
+    let by = Ok(format!("secured by {version}"));
+    if implicit {
+        let greeting = secured.answer(220).await;
+        told.step(Step::Connect, greeting.map(|said| format!("connected to {target}: {said}"))).await?;
+    }
+    told.step(Step::Tls, by).await?;
+    let said = secured.ask(&ehlo, 250).await;
+    if implicit {
+        told.step(Step::Ehlo, said).await?;
+    } else {
+        said.map_err(failed(Step::Ehlo))?;
+    }
+    Ok(secured)
+}
+
+type Secured = tokio_rustls::client::TlsStream<TcpStream>;
+
+fn failed(step: Step) -> impl FnOnce(String) -> Failed {
+    move |why| Failed(step, why)
 }
 
 /// Where to connect, and whether TLS begins at once.
@@ -178,11 +198,7 @@ fn target(console: &Console) -> Option<(SocketAddr, bool)> {
 }
 
 /// TLS with whoever has our own certificate.
-async fn secure(
-    console: &Console,
-    stream: TcpStream,
-    name: &str,
-) -> Result<tokio_rustls::client::TlsStream<TcpStream>, String> {
+async fn secure(console: &Console, stream: TcpStream, name: &str) -> Result<Secured, String> {
     let trust: Trust = console.certificate.borrow().fingerprint.parse().unwrap_or(Trust::System);
     let config = client_config(&trust).map_err(|error| error.to_string())?;
     let server = ServerName::try_from(name.to_owned()).map_err(|error| error.to_string())?;
