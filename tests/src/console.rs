@@ -49,6 +49,17 @@ impl Browser {
         Ok(page.body)
     }
 
+    /// Asks for something that goes on coming; the connection behind the question.
+    pub fn open(&self, path: &str) -> Result<Wire> {
+        let mut wire = Wire::connect(self.address, true)?;
+        let cookie = &self.cookie;
+        let head = format!(
+            "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nCookie: {cookie}\r\n\r\n"
+        );
+        wire.send(head.as_bytes())?;
+        Ok(wire)
+    }
+
     /// Makes a request, and takes over the cookie that it may bring.
     pub fn request(&mut self, method: &str, path: &str, body: Option<&Value>) -> Result<Page> {
         let mut wire = Wire::connect(self.address, true)?;

@@ -58,6 +58,22 @@ fn an_operator_gets_to_a_working_mailbox() -> Result<()> {
     Ok(())
 }
 
+/// Goal: the overview comes live, and ends with the session.
+#[test]
+fn the_live_overview_ends_with_the_session() -> Result<()> {
+    let (_gateway, mut admin) = console("")?;
+    admin.first_sign_in()?;
+    let mut live = admin.open("/api/v1/overview/events")?;
+    let data = std::iter::from_fn(|| live.line().ok()).find(|line| line.starts_with("data: "));
+    let data: Value = serde_json::from_str(data.context("no event")?.trim_start_matches("data: "))?;
+    assert!(data["overview"]["listeners"].as_array().is_some_and(|all| all.len() > 4), "{data}");
+    admin.ok("DELETE", "/api/v1/session", None)?;
+    let signed_out = Instant::now();
+    until_closed(&mut live);
+    ensure!(signed_out.elapsed() < Duration::from_secs(30), "the stream went on");
+    Ok(())
+}
+
 /// Goal: who is locked out gets in again from the machine itself, and whoever else was in is out.
 #[test]
 fn the_command_line_helps_who_is_locked_out() -> Result<()> {

@@ -32,6 +32,9 @@ pub use pulse::{HOURS, Pulse};
 use ring::Ring;
 pub use ring::{EVENTS_A_SECOND, EVENTS_MAX};
 
+/// Events that are taken out of the ring at once to be searched.
+const SEARCHED_AT_ONCE: usize = 256;
+
 /// What kind of thing happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
@@ -167,7 +170,17 @@ impl Activity {
 
     /// Events that `which` is true of, the newest first, older than `before`, at most `limit`.
     pub fn search(&self, before: Option<u64>, limit: usize, which: impl Fn(&Event) -> bool) -> Vec<Event> {
-        lock(&self.ring).search(before, limit, which)
+        let (mut before, mut found) = (before, Vec::new());
+        // Piece by piece: whoever has something to tell must not wait until all of it is searched.
+        loop {
+            let piece = lock(&self.ring).older(before, SEARCHED_AT_ONCE);
+            let Some(oldest) = piece.last() else { return found };
+            before = Some(oldest.sequence);
+            found.extend(piece.into_iter().filter(|event| which(event)).take(limit - found.len()));
+            if found.len() >= limit {
+                return found;
+            }
+        }
     }
 
     /// What an earlier run has written, in its order.
@@ -193,4 +206,38 @@ impl Activity {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Goal: a search finds what is there across pieces, the newest first, and tells where to go on.
+    #[test]
+    fn a_search_goes_through_all_of_it() {
+        let activity = Activity::default();
+        for n in 0..1000u64 {
+            let result = if n % 100 == 0 { "refused" } else { "stored" };
+            activity.tell(UnixMillis(n * 1000), New::of(Kind::Capture, "ESMTP", result));
+        }
+        let refused = |before, limit| {
+            let found = activity.search(before, limit, |event| event.result == "refused");
+            found.iter().map(|event| event.sequence).collect::<Vec<_>>()
+        };
+        assert_eq!(refused(None, 3), [901, 801, 701]);
+        assert_eq!(refused(Some(701), 100), [601, 501, 401, 301, 201, 101, 1]);
+        assert!(refused(Some(1), 100).is_empty());
+    }
+
+    #[test]
+    fn a_mailbox_has_its_pulse_until_it_is_gone() {
+        let (activity, mailbox) = (Activity::default(), MailboxId::random());
+        let now = UnixMillis(1_800_000_000_000);
+        activity.tell(now, New::of(Kind::Capture, "ESMTP", "stored").about(mailbox));
+        activity.tell(now, New::of(Kind::Pull, "pop3", "opened").about(mailbox));
+        let pulse = activity.pulse(mailbox);
+        assert_eq!((pulse.last_delivery, pulse.last_pull, pulse.hours(now)[23]), (Some(now), Some(now), 1));
+        activity.retain(&BTreeSet::new());
+        assert_eq!(activity.pulse(mailbox), Pulse::default());
+    }
 }

@@ -88,14 +88,11 @@ impl Ring {
         }
     }
 
-    pub(super) fn search(
-        &self,
-        before: Option<u64>,
-        limit: usize,
-        which: impl Fn(&Event) -> bool,
-    ) -> Vec<Event> {
-        let older = |event: &&Event| before.is_none_or(|before| event.sequence < before);
-        self.events.iter().rev().filter(older).filter(|event| which(event)).take(limit).cloned().collect()
+    /// The newest events older than `before`, the newest first.
+    pub(super) fn older(&self, before: Option<u64>, count: usize) -> Vec<Event> {
+        let before = before.unwrap_or(u64::MAX);
+        let end = self.events.partition_point(|event| event.sequence < before);
+        self.events.range(end.saturating_sub(count)..end).rev().cloned().collect()
     }
 
     pub(super) fn take_unwritten(&mut self, now: UnixMillis) -> Vec<Event> {
@@ -124,10 +121,10 @@ mod tests {
             ring.push(at(n * 10), New::of(Kind::Session, "smtp", n.to_string()));
         }
         assert_eq!(ring.events.len(), EVENTS_MAX);
-        let newest = ring.search(None, 2, |_| true);
+        let newest = ring.older(None, 2);
         assert_eq!(results(&newest), ["20004", "20003"]);
-        assert_eq!(results(&ring.search(Some(newest[1].sequence), 1, |_| true)), ["20002"]);
-        assert_eq!(results(&ring.search(None, 9, |event| event.result == "7")), ["7"]);
+        assert_eq!(results(&ring.older(Some(newest[1].sequence), 1)), ["20002"]);
+        assert!(ring.older(Some(1), 9).is_empty());
         assert_eq!(ring.take_unwritten(at(0)).len(), EVENTS_MAX);
         assert!(ring.take_unwritten(at(0)).is_empty());
     }
@@ -155,7 +152,7 @@ mod tests {
         ring.push(at(2), New::of(Kind::Pull, "", "c"));
         ring.remember(earlier.take_unwritten(at(1)));
         ring.push(at(3), New::of(Kind::Pull, "", "d"));
-        let all = ring.search(None, 9, |_| true);
+        let all = ring.older(None, 9);
         assert_eq!(results(&all), ["d", "c", "b", "a"]);
         assert_eq!(all.iter().map(|event| event.sequence).collect::<Vec<_>>(), [4, 3, 2, 1]);
         assert_eq!(results(&ring.take_unwritten(at(3))), ["c", "d"]);

@@ -87,7 +87,7 @@ pub(super) fn check(
     }
 }
 
-/// Codes to write down, `XXXX-XXXX-XXXX-XXXX`, and what is stored of them.
+/// Codes to write down, four groups of four letters and digits, and what is stored of them.
 pub(super) fn recovery_codes() -> (Vec<SecretString>, Vec<Digest>) {
     let codes = (0..RECOVERY_CODES).map(|_| {
         let code = zeroize::Zeroizing::new(base32(&random::<RECOVERY_CODE_BYTES>()));

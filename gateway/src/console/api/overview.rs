@@ -9,7 +9,6 @@ use std::time::Duration;
 use axum::Extension;
 use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
@@ -108,13 +107,9 @@ pub(super) async fn events(
 
 /// One of the few places for streams.
 pub(super) fn place(console: &Console) -> Result<OwnedSemaphorePermit, Problem> {
-    Arc::clone(&console.streams).try_acquire_owned().map_err(|_| {
-        let detail = "too many live pages are open; close some";
-        Problem {
-            status: StatusCode::TOO_MANY_REQUESTS.as_u16(),
-            ..Problem::too_many(detail, Duration::from_secs(10))
-        }
-    })
+    Arc::clone(&console.streams)
+        .try_acquire_owned()
+        .map_err(|_| Problem::too_many("too many live pages are open; close some", Duration::from_secs(10)))
 }
 
 /// Whether who opened a stream may still see it.
