@@ -6,7 +6,7 @@ use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use postern_tests::console::{Browser, Page};
+use postern_tests::console::Browser;
 use postern_tests::program::{Kind, Program};
 use postern_tests::{Security, Wire};
 use serde_json::{Value, json};
@@ -170,6 +170,21 @@ fn until_closed(wire: &mut Wire) -> Vec<u8> {
     all
 }
 
+/// Tries until it works: places are given back after a while.
+fn insist<R>(mut step: impl FnMut() -> Result<R>) -> Result<R> {
+    let begun = Instant::now();
+    loop {
+        match step() {
+            Err(_) if begun.elapsed() < Duration::from_secs(30) => {}
+            done => return done,
+        }
+    }
+}
+
+/// Where this request ends two servers may see differently: a second one must not be smuggled in it (RFC 9112 §6.3).
+const AMBIGUOUS: &[u8] = b"GET /api/v1/sign-in HTTP/1.1\r\nHost: localhost\r\nContent-Length: 60\r\n\
+    Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n0\r\n\r\nGET /api/v1/sign-in HTTP/1.1\r\nHost: localhost\r\n\r\n";
+
 /// Goal: huge headers, headers that never end, silence and too many connections cost the console little.
 #[test]
 fn hostile_http_is_bounded() -> Result<()> {
@@ -194,16 +209,15 @@ fn hostile_http_is_bounded() -> Result<()> {
     assert!(begun.elapsed() < Duration::from_secs(30), "neither waits for long");
 
     let held: Vec<TcpStream> = (0..3).map(|_| TcpStream::connect(address)).collect::<Result<_, _>>()?;
-    let begun = Instant::now();
     // The places are given back when those connections have said nothing for too long.
-    while nobody.request("GET", "/api/v1/sign-in", None).is_err() {
-        ensure!(begun.elapsed() < Duration::from_secs(30), "the places are not given back");
-    }
+    insist(|| nobody.request("GET", "/api/v1/sign-in", None))?;
     drop(held);
-    let mut two = Wire::connect(address, true)?;
-    two.send(b"GET /api/v1/sign-in HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n")?;
-    let ambiguous = Page::read(&mut two);
-    assert!(ambiguous.is_err() || ambiguous.is_ok_and(|page| page.status == 400 || page.status == 200));
+    let ambiguous = insist(|| {
+        let mut two = Wire::connect(address, true)?;
+        two.send(AMBIGUOUS)?;
+        Ok(String::from_utf8_lossy(&until_closed(&mut two)).into_owned())
+    })?;
+    assert!(!ambiguous.contains("200 OK\r\n") || ambiguous.matches("HTTP/1.1 ").count() == 1, "{ambiguous}");
     let mut clear = TcpStream::connect(address)?;
     std::io::Write::write_all(&mut clear, b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")?;
     let mut said = Vec::new();
