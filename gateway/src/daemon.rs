@@ -1,7 +1,6 @@
 //! The running gateway: listeners, control socket, sweep, orderly shutdown.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -20,17 +19,13 @@ use crate::cli::identity;
 use crate::command::{Command, execute};
 use crate::console::{self, Console, Process};
 use crate::intake::SealingIntake;
-use crate::intake::authentication::{Authentication, Checker};
 use crate::listen::{self, Door, Entrance, Limits};
 use crate::mailbox::{MailboxError, Registry};
 use crate::monitoring::{self, Monitor};
-use crate::pop3_server::{self, Elsewhere, Pop3Server, SpooledMaildrops};
-use crate::proxy::Proxy;
+use crate::pop3_server;
+use crate::proxy::pop3::Recording;
 use crate::proxy::pop3::seen::Seen;
-use crate::proxy::pop3::{Pop3Proxy, Recording};
-use crate::settings::Settings;
-use crate::smtp_receiver::{SessionSettings, SmtpServer, SpooledMailboxes};
-use crate::spool;
+use crate::servers::Servers;
 
 const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
 /// On a disk that is nearly full senders wait for what a sweep gives back.
@@ -43,18 +38,11 @@ struct Listener {
     socket: TcpListener,
 }
 
-/// Mail that clients fetch through the proxy.
-struct Fetching {
-    proxy: Arc<Pop3Proxy<SealingIntake>>,
-    recording: Arc<Recording<SealingIntake>>,
-}
-
 /// Serves until SIGTERM, SIGINT or a restart asked for at the console; a second signal ends the process at once. Whether
 /// it is to start anew.
 pub async fn run(core: Arc<Core>, process: Arc<Process>) -> Result<bool> {
     let identity = identity(&core.settings, &*core.disk, &*core.clock)?;
     let tls = identity.server_config().context("the certificate cannot be used")?;
-    let authentication = authentication(&core)?;
     // All ports or none: a gateway that takes mail and cannot hand it out would only look healthy.
     let listeners = open_all(&core)?;
     let monitoring_ports: Vec<TcpListener> = core
@@ -69,9 +57,7 @@ pub async fn run(core: Arc<Core>, process: Arc<Process>) -> Result<bool> {
     let (stop, stopped) = switch();
     let mut rooms = JoinSet::new();
     let own = listeners.iter().map(|listener| listener.socket.local_addr()).collect::<Result<_, _>>()?;
-    let fetching = proxy(&core, own)?.map(|proxy| fetching(&core, proxy)).transpose()?;
-    // One for all its listeners: a maildrop is locked whichever door its client came through.
-    let pop3 = pop3_server(&core, fetching.as_ref());
+    let servers = Servers::new(&core, own)?;
     let (mail_limits, pop3_limits) = limits(&core);
     let mut addresses: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for listener in listeners {
@@ -86,25 +72,20 @@ pub async fn run(core: Arc<Core>, process: Arc<Process>) -> Result<bool> {
         let (tls, shutdown) = (Arc::clone(&tls), stopped.clone());
         let door = Door { entrance, tls, limits, refusal, shutdown };
         if entrance.is_pop3() {
-            rooms.spawn(listen::serve(listener.socket, door, pop3.clone()));
+            rooms.spawn(listen::serve(listener.socket, door, servers.pop3.clone()));
         } else {
-            let server = smtp_server(&core, authentication.clone());
-            rooms.spawn(listen::serve(listener.socket, door, server));
+            rooms.spawn(listen::serve(listener.socket, door, servers.smtp.clone()));
         }
     }
-    let now = core.clock.wall();
-    let certificate = console::Certificate::of(&identity, &core.settings.host_name, now);
-    let (_certificates, certificate) = tokio::sync::watch::channel(certificate);
     for address in console.addresses()? {
         tracing::info!(listener = "console", %address, "listening");
         addresses.entry("console").or_default().push(address.to_string());
     }
+    let certificate = console::Certificate::of(&identity, &core.settings.host_name, core.clock.wall());
+    let (_certificates, certificate) = tokio::sync::watch::channel(certificate);
     let served = Arc::new(Console::new(Arc::clone(&core), certificate, Arc::clone(&process)));
-    let (console_tls, handshakes) = (Arc::clone(&tls), core.settings.limits.handshakes());
-    let console_stopped = stopped.clone();
-    rooms.spawn(async move {
-        console::serve(console, served, &console_tls, handshakes, console_stopped).await;
-    });
+    let (handshakes, _) = mail_limits.handshakes();
+    rooms.spawn(console::serve(console, served, Arc::clone(&tls), handshakes, stopped.clone()));
     rooms.spawn(activity::keep(Arc::clone(&core), stopped.clone()));
     let (last_stop, all_stopped) = switch();
     let expires = identity.expires();
@@ -121,7 +102,7 @@ pub async fn run(core: Arc<Core>, process: Arc<Process>) -> Result<bool> {
     let _ = core.listening.set(json!(addresses));
     let commands = tokio::spawn(serve_commands(Arc::clone(&core), stopped.clone()));
     rooms.spawn(forget_secrets(Arc::clone(&core), stopped.clone()));
-    rooms.spawn(sweep_now_and_then(Arc::clone(&core), fetching, stopped));
+    rooms.spawn(sweep_now_and_then(Arc::clone(&core), servers.fetched, stopped));
     process.served.store(true, Ordering::Relaxed);
     tracing::info!(fingerprint = %format!("sha256:{}", identity.fingerprint()), "serving");
 
@@ -156,15 +137,6 @@ fn open_all(core: &Core) -> Result<Vec<Listener>> {
     Ok(open)
 }
 
-fn authentication(core: &Core) -> Result<Option<Authentication>> {
-    let settings = &core.settings.authentication;
-    if !settings.enabled {
-        return Ok(None);
-    }
-    let checker = Checker::new(&*core.disk, &settings.resolvers, settings.bounds.deadline)?;
-    Ok(Some(Authentication::new(Arc::new(checker), settings.bounds.clone())))
-}
-
 /// One set of places for all doors that take mail, and one for all that hand it out: memory is bounded by both together,
 /// and a flood of senders keeps no archiver out, nor the other way round. Handshakes are bounded over all doors.
 fn limits(core: &Core) -> (Limits, Limits) {
@@ -176,71 +148,6 @@ fn limits(core: &Core) -> (Limits, Limits) {
         Limits::with(quota, Arc::clone(&core.clock)).deadlines(handshakes.clone(), settings.answer_deadline)
     };
     (limits(settings.smtp), limits(settings.pop3))
-}
-
-/// What clients log in elsewhere with, unless the operator wants none of that.
-fn proxy(core: &Core, own: Vec<SocketAddr>) -> Result<Option<Proxy>> {
-    let Settings { proxy, limits, host_name, .. } = &core.settings;
-    if !proxy.enabled {
-        return Ok(None);
-    }
-    let (registry, clock) = (Arc::clone(&core.registry), Arc::clone(&core.clock));
-    Ok(Some(Proxy::new(proxy, limits.back_off, (host_name, own), registry, clock)?))
-}
-
-/// What they fetch mail through, and record it.
-fn fetching(core: &Core, proxy: Proxy) -> Result<Fetching> {
-    let (disk, clock) = (Arc::clone(&core.disk), Arc::clone(&core.clock));
-    let data_dir = core.settings.data_dir.clone();
-    let seen = Seen::open(Arc::clone(&disk), &data_dir, Arc::clone(&clock))
-        .with_context(|| format!("cannot use {}", data_dir.join("proxy").display()))?;
-    let mailboxes = Arc::new(SpooledMailboxes::new(Arc::clone(&core.registry), Arc::clone(&core.spool)));
-    let reserve_bytes = spool::Settings::default().reserve_bytes;
-    let recording = Recording { intake: intake(core), seen, mailboxes, disk, data_dir, reserve_bytes };
-    let recording = Arc::new(recording);
-    let octets_max = core.settings.limits.message_bytes_max;
-    let proxy = Arc::new(Pop3Proxy::new(proxy, Arc::clone(&recording), octets_max, clock));
-    Ok(Fetching { proxy, recording })
-}
-
-fn intake(core: &Core) -> SealingIntake {
-    SealingIntake::new(
-        Arc::clone(&core.registry),
-        Arc::clone(&core.spool),
-        Arc::clone(&core.clock),
-        Arc::clone(&core.ids),
-        core.settings.host_name.clone(),
-    )
-}
-
-fn smtp_server(core: &Core, authentication: Option<Authentication>) -> SmtpServer<SealingIntake> {
-    let settings = SessionSettings {
-        host_name: core.settings.host_name.clone(),
-        domain: core.registry.domain().to_owned(),
-        mailboxes: Arc::new(SpooledMailboxes::new(Arc::clone(&core.registry), Arc::clone(&core.spool))),
-        message_bytes_max: core.settings.limits.message_bytes_max,
-        limits: core.settings.limits.session,
-        product: core.settings.product(),
-    };
-    SmtpServer::new(Arc::new(settings), intake(core).with_authentication(authentication))
-        .with_patience(core.settings.limits.patience, Arc::clone(&core.clock))
-}
-
-fn pop3_server(core: &Core, fetching: Option<&Fetching>) -> Pop3Server<Registry, SpooledMaildrops> {
-    let maildrops = SpooledMaildrops::new(Arc::clone(&core.spool));
-    let limits = &core.settings.limits;
-    let settings = pop3_server::Settings {
-        idle: limits.pop3_idle,
-        login_deadline: limits.pop3_login,
-        failure_pause: limits.login_failure_pause,
-        logins_at_once: limits.logins_at_once,
-        logins_waiting: limits.logins_waiting,
-        back_off: limits.back_off,
-        product: core.settings.product(),
-        clock: Arc::clone(&core.clock),
-    };
-    let elsewhere = fetching.map(|fetching| Arc::clone(&fetching.proxy) as Arc<dyn Elsewhere>);
-    Pop3Server::beside(Arc::clone(&core.registry), Arc::new(maildrops), settings, elsewhere)
 }
 
 async fn serve_commands(core: Arc<Core>, stopped: Shutdown) -> std::io::Result<()> {
@@ -272,7 +179,11 @@ async fn forget_secrets(core: Arc<Core>, mut stopped: Shutdown) {
     }
 }
 
-async fn sweep_now_and_then(core: Arc<Core>, fetching: Option<Fetching>, mut stopped: Shutdown) {
+async fn sweep_now_and_then(
+    core: Arc<Core>,
+    fetched: Option<Arc<Recording<SealingIntake>>>,
+    mut stopped: Shutdown,
+) {
     let mut swept_at = core.clock.moment();
     loop {
         tokio::select! {
@@ -283,11 +194,10 @@ async fn sweep_now_and_then(core: Arc<Core>, fetching: Option<Fetching>, mut sto
             continue;
         }
         swept_at = core.clock.moment();
-        let (sweeping, recording) =
-            (Arc::clone(&core), fetching.as_ref().map(|fetching| Arc::clone(&fetching.recording)));
+        let (sweeping, fetched) = (Arc::clone(&core), fetched.clone());
         let swept = tokio::task::spawn_blocking(move || {
-            if let Some(recording) = recording {
-                sweep_seen(&recording.seen, &sweeping.registry);
+            if let Some(fetched) = fetched {
+                sweep_seen(&fetched.seen, &sweeping.registry);
             }
             sweeping.spool.sweep()
         });

@@ -15,6 +15,7 @@ pub mod mailbox;
 pub mod monitoring;
 pub mod pop3_server;
 pub mod proxy;
+mod servers;
 pub mod settings;
 #[cfg(test)]
 mod simulation;

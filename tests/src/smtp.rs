@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use anyhow::{Context, Result, ensure};
+use postern_shared::proto::sasl::PlainCredentials;
 
 use crate::{Security, Wire};
 
@@ -43,6 +44,14 @@ impl SmtpClient {
         let reply = self.command("EHLO client.example.org")?;
         ensure!(reply.code == 250, "EHLO refused: {reply:?}");
         self.extensions = reply.lines;
+        Ok(())
+    }
+
+    /// Logs in by AUTH PLAIN.
+    pub fn log_in(&mut self, user: &str, password: &str) -> Result<()> {
+        let credentials = PlainCredentials { user: user.to_owned(), password: password.into() };
+        let reply = self.command(&format!("AUTH PLAIN {}", &*credentials.encode()))?;
+        ensure!(reply.code == 235, "login refused: {reply:?}");
         Ok(())
     }
 

@@ -279,6 +279,14 @@ fn a_mail_server_takes_the_token_for_the_proxy_password() -> Result<()> {
         });
         let stat = stat.with_context(|| format!("{mechanism}\n{}\n{}", dovecot.log(), provider.log()))?;
         ensure!(stat.starts_with("+OK 1 "), "{stat}");
+
+        // Trying the way does not give the proxy password away.
+        let file = gateway.config_file().with_file_name("password");
+        std::fs::write(&file, password)?;
+        let file = file.to_str().context("no text")?;
+        let walked = gateway.run(&["proxy", "test", &user, "--pop3", "--password-file", file])?;
+        let told = String::from_utf8_lossy(&walked.stdout);
+        ensure!(walked.status.success() && told.contains("the account is bound"), "{told}");
     }
     Ok(())
 }

@@ -1,7 +1,5 @@
 //! Mail clients of others fetch their mail from a real Dovecot through the gateway.
 
-#![expect(clippy::disallowed_methods, reason = "tests stand outside the programs")]
-
 use anyhow::{Context as _, Result};
 use postern_tests::Security::{self, Implicit, StartTls};
 use postern_tests::clients::thunderbird::{self, Flights};
@@ -154,6 +152,54 @@ fn every_client_deletes_through_the_proxy_what_was_recorded() -> Result<()> {
     client.quit()?;
     assert_eq!(stage.dovecot.messages(USER)?, [[0; 0]; 0]);
     assert!(stage.copies()? == sorted(all));
+    Ok(())
+}
+
+/// Goal: `kill -9` at any time loses nothing: what is no longer at the provider is in the gateway, and what is recorded is
+/// whole.
+/// Method: a client that fetches and deletes message by message; the gateway is killed once it has recorded so many, and
+/// started again. Killed sessions say no QUIT, so the last round deletes what all of them asked for.
+#[test]
+fn kill_9_amid_a_session_loses_nothing() -> Result<()> {
+    if !installed() {
+        return Ok(());
+    }
+    let mut stage = Stage::new()?;
+    let delivered = sorted((1..=12).map(awkward).collect());
+    stage.dovecot.deliver(USER, &delivered)?;
+    for records in [1, 3, 4, 8] {
+        let before = stage.gateway.log().matches("fetched message on disk").count();
+        let account = stage.account(Implicit)?;
+        let fetching = std::thread::spawn(move || {
+            thunderbird::fetch(&account, "PLAIN", 12, After::Delete, Flights::Each)
+        });
+        let recorded = || stage.gateway.log().matches("fetched message on disk").count() - before;
+        while recorded() < records && !fetching.is_finished() {
+            std::thread::yield_now();
+        }
+        stage.gateway.kill()?;
+        // However it ended.
+        let _ = fetching.join();
+        stage.gateway.start()?;
+        let left = stage.dovecot.messages(USER)?;
+        let copies = stage.copies()?;
+        for message in &delivered {
+            assert!(left.contains(message) || copies.contains(message), "a message is lost");
+        }
+        assert!(copies.iter().all(|copy| delivered.contains(copy)), "a copy is not what was delivered");
+        if left.is_empty() {
+            break;
+        }
+    }
+    let left = stage.dovecot.messages(USER)?.len();
+    if left > 0 {
+        thunderbird::fetch(&stage.account(Implicit)?, "PLAIN", left, After::Delete, Flights::One)?;
+    }
+    assert_eq!(stage.dovecot.messages(USER)?, [[0; 0]; 0]);
+    let mut copies = stage.copies()?;
+    // A message that was just being recorded may be there twice.
+    copies.dedup();
+    assert!(copies == delivered);
     Ok(())
 }
 

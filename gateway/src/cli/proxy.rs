@@ -11,12 +11,12 @@ use postern_shared::crypto::digest::sha256;
 use postern_shared::proto::sasl::{Credentials, PlainCredentials};
 use postern_shared::tls::server::Leaf;
 use secrecy::SecretString;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::args::ProxyTest;
 use super::doctor::{Finding, Verdict, line};
 use super::password;
-use crate::command::Command;
+use crate::command::{Command, oauth};
 use crate::listen::Entrance;
 use crate::proxy::targets::{Forbidden, Target, TlsMode};
 use crate::proxy::upstream::{
@@ -143,6 +143,12 @@ async fn go(
         findings.push(Finding::warn(LOGIN, "not tried: no password was given", advice));
         return Ok(());
     };
+    if is_bound(settings, route) {
+        let advice = "log in through the gateway to try it; `oauth list` shows the bindings";
+        let found = "not tried: the account is bound, and no server gets a proxy password";
+        findings.push(Finding::warn(LOGIN, found, advice));
+        return Ok(());
+    }
     let plain = PlainCredentials { user: route.account.user.clone(), password };
     let identity = Identity::new(Credentials::Password(plain), None)
         .map_err(|error| Finding::fail(LOGIN, error.to_string(), "check user name and password"))?;
@@ -153,6 +159,17 @@ async fn go(
     link.map_err(failed)?.close().await;
     findings.push(Finding::ok(LOGIN, format!("{target} takes {}", route.account.user)));
     Ok(())
+}
+
+/// Whether the account's password is a proxy password; also when nobody can tell.
+fn is_bound(settings: &Settings, route: &Route) -> bool {
+    let account = route.account.to_string();
+    let is_its = |row: &Value| {
+        let bound = row["account"].as_str().is_some_and(|bound| bound.eq_ignore_ascii_case(&account));
+        bound || row["damaged"].is_string()
+    };
+    let bindings = super::answer(settings, &Command::Oauth(oauth::Command::List));
+    bindings.map_or(true, |rows| rows.as_array().into_iter().flatten().any(is_its))
 }
 
 fn listeners(settings: &Settings) -> Vec<SocketAddr> {

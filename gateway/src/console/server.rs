@@ -68,11 +68,11 @@ struct Door {
 pub async fn serve(
     bound: Bound,
     console: Arc<Console>,
-    tls: &ServerConfig,
+    tls: Arc<ServerConfig>,
     handshakes: Handshakes,
     stop: Shutdown,
 ) {
-    let mut tls = tls.clone();
+    let mut tls = ServerConfig::clone(&tls);
     tls.alpn_protocols = vec![b"http/1.1".to_vec()];
     let settings = &console.core.settings;
     let quota = Quota {

@@ -59,6 +59,11 @@ impl Connection {
         self.wire.consume(octets);
     }
 
+    /// The same for octets that held a secret: they are wiped.
+    pub fn wipe(&mut self, octets: usize) {
+        self.wire.wipe(octets);
+    }
+
     /// Waits for more octets; `false` when the peer has closed, or already [`super::BUFFER_BYTES_MAX`] are unread.
     pub async fn fill(&mut self, deadline: Duration) -> io::Result<bool> {
         self.wire.fill(deadline).await

@@ -153,7 +153,8 @@ impl Limits {
         Arc::clone(&self.shared.clock)
     }
 
-    pub(super) fn handshakes(&self) -> (Handshakes, Duration) {
+    /// How handshakes are limited, and how long a peer may take to receive an answer.
+    pub(crate) fn handshakes(&self) -> (Handshakes, Duration) {
         (self.handshakes.clone(), self.answer_deadline)
     }
 

@@ -11,6 +11,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsStream;
+use zeroize::Zeroize as _;
 
 /// The most unread octets a connection holds.
 pub const BUFFER_BYTES_MAX: usize = 64 * 1024;
@@ -87,6 +88,13 @@ impl Wire {
             self.buffer.clear();
             self.read = 0;
         }
+    }
+
+    /// The same for what held a secret.
+    pub(crate) fn wipe(&mut self, octets: usize) {
+        let end = (self.read + octets).min(self.buffer.len());
+        self.buffer[self.read..end].zeroize();
+        self.consume(octets);
     }
 
     /// Waits for more octets; `false` when the peer has closed, or already [`BUFFER_BYTES_MAX`] are unread.

@@ -15,4 +15,4 @@ pub mod guard;
 mod pool;
 
 pub use guard::{Attempt, BackOff, Guard};
-pub use pool::{LoginPool, NotDone};
+pub use pool::{LOGINS_AT_ONCE, LOGINS_WAITING, LoginPool, NotDone};

@@ -13,6 +13,11 @@ use tokio::sync::oneshot;
 /// How much lower the threads' priority is (nice(2)): mail goes on coming in while passwords are checked.
 const NICENESS: i32 = 5;
 
+/// Passwords checked at once, unless configured.
+pub const LOGINS_AT_ONCE: usize = 2;
+/// Logins that may wait for that, unless configured.
+pub const LOGINS_WAITING: usize = 100;
+
 type Job = Box<dyn FnOnce() + Send>;
 
 /// The threads; they end when this is dropped and the queue is empty.
@@ -67,6 +72,12 @@ impl Shared {
             }
             queues = self.changed.wait(queues).unwrap_or_else(PoisonError::into_inner);
         }
+    }
+}
+
+impl Default for LoginPool {
+    fn default() -> Self {
+        Self::new(LOGINS_AT_ONCE, LOGINS_WAITING)
     }
 }
 

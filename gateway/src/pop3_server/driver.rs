@@ -37,10 +37,8 @@ pub struct Settings {
     pub login_deadline: Duration,
     /// What a failed login costs, besides Argon2id.
     pub failure_pause: Duration,
-    /// Passwords checked at once; each takes 64 MiB.
-    pub logins_at_once: usize,
-    /// Logins that may wait for that.
-    pub logins_waiting: usize,
+    /// Where passwords are checked.
+    pub logins: Arc<LoginPool>,
     /// How long who fails must wait.
     pub back_off: BackOff,
     /// What the greeting calls this program.
@@ -55,8 +53,7 @@ impl Default for Settings {
             idle: Duration::from_secs(600),
             login_deadline: Duration::from_secs(180),
             failure_pause: Duration::from_secs(1),
-            logins_at_once: 2,
-            logins_waiting: 100,
+            logins: Arc::default(),
             back_off: BackOff::default(),
             product: "Postern",
             clock: Arc::new(SystemClock::new()),
@@ -73,7 +70,6 @@ struct Shared<A, M> {
     accounts: Arc<A>,
     maildrops: Arc<M>,
     locks: Locks,
-    logins: LoginPool,
     guard: Arc<Mutex<Guard>>,
     refusals: Mutex<Refusals>,
     settings: Settings,
@@ -99,13 +95,11 @@ impl<A: Accounts, M: Maildrops> Pop3Server<A, M> {
         settings: Settings,
         elsewhere: Option<Arc<dyn Elsewhere>>,
     ) -> Self {
-        let logins = LoginPool::new(settings.logins_at_once, settings.logins_waiting);
         let guard = Arc::new(Mutex::new(Guard::new(settings.back_off)));
         let shared = Shared {
             accounts,
             maildrops,
             locks: Locks::default(),
-            logins,
             guard,
             refusals: Mutex::default(),
             settings,
@@ -361,7 +355,7 @@ impl<A: Accounts, M: Maildrops> Conversation<'_, A, M> {
         let known = lock(&server.guard).knows(attempt);
         let accounts = Arc::clone(&server.accounts);
         let (guard, clock) = (Arc::clone(&server.guard), Arc::clone(&server.settings.clock));
-        let checked = server.logins.run(known, move || {
+        let checked = server.settings.logins.run(known, move || {
             if must_wait() {
                 return Err(LoginRefusal::MustWait);
             }

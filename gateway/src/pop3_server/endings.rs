@@ -13,7 +13,7 @@ use super::dialogues::{Client, Stage};
 use super::in_memory::InMemory;
 use super::maildrop::{Accounts, LoginError};
 use super::{Pop3Server, Settings};
-use crate::login::BackOff;
+use crate::login::{BackOff, LOGINS_WAITING, LoginPool};
 
 const LOGIN: [&str; 3] =
     ["connect pop3s", "S: +OK Postern ready", "C: AUTH PLAIN AG1ieC0wMDAwMDAwMDAwMDAwMDBhAG9wZW4gc2VzYW1l"];
@@ -160,7 +160,7 @@ async fn a_flood_of_logins_from_one_address_is_refused_unchecked() {
     let back_off = BackOff { free: 2, ..BackOff::default() };
     let settings = Settings {
         failure_pause: Duration::ZERO,
-        logins_at_once: 1,
+        logins: Arc::new(LoginPool::new(1, LOGINS_WAITING)),
         back_off,
         clock: clock.clone(),
         ..Settings::default()

@@ -29,6 +29,7 @@ use crate::settings::ProxySettings;
 #[derive(Debug, Clone)]
 pub struct Proxy {
     shared: Arc<Shared>,
+    tokens: Option<Arc<dyn Tokens>>,
 }
 
 #[derive(Debug)]
@@ -37,7 +38,6 @@ struct Shared {
     registry: Arc<Registry>,
     clock: Arc<dyn Clock>,
     dialer: Dialer,
-    tokens: Option<Arc<dyn Tokens>>,
     places: Places,
     guard: Mutex<Guard>,
     throttle: Mutex<Throttle>,
@@ -89,21 +89,18 @@ impl Proxy {
             registry,
             clock,
             dialer,
-            tokens: None,
             places: Places::new(settings.sessions_per_account),
             guard: Mutex::new(Guard::new(back_off)),
             throttle: Mutex::default(),
         };
-        Self { shared: Arc::new(shared) }
+        Self { shared: Arc::new(shared), tokens: None }
     }
 
-    /// The same with a broker of access tokens. To be called before it is cloned.
+    /// The same with a broker of access tokens. Every clone that serves clients must have it: without, a proxy password
+    /// would go to the server.
     #[must_use]
-    pub fn with_tokens(mut self, tokens: Arc<dyn Tokens>) -> Self {
-        if let Some(shared) = Arc::get_mut(&mut self.shared) {
-            shared.tokens = Some(tokens);
-        }
-        self
+    pub fn with_tokens(self, tokens: Arc<dyn Tokens>) -> Self {
+        Self { tokens: Some(tokens), ..self }
     }
 
     /// What stands between the parts of a route.
@@ -218,7 +215,7 @@ impl Proxy {
 
     /// What the server is to get: the client's own password or token under the account's name, or the broker's token.
     async fn identity(&self, account: &Account, credentials: Credentials) -> Result<Identity, LoginRefusal> {
-        let broker = self.shared.tokens.as_ref().filter(|tokens| tokens.is_bound(account));
+        let broker = self.tokens.as_ref().filter(|tokens| tokens.is_bound(account));
         let (credentials, preferred) = match (broker, credentials) {
             (Some(broker), Credentials::Password(plain)) => {
                 let token = broker.token(account, plain.password).await.map_err(LoginRefusal::Token)?;

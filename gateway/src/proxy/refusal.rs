@@ -58,6 +58,9 @@ pub enum LoginRefusal {
     Upstream(#[from] UpstreamError),
 }
 
+/// What a line of 512 octets has room for behind its codes (RFC 5321 §4.5.3.1.5).
+const TEXT_OCTETS_MAX: usize = 490;
+
 /// What kind of no it is, in both protocols.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
@@ -88,7 +91,10 @@ impl LoginRefusal {
             Kind::Permanent => (535, "5.7.1"),
             Kind::Temporary | Kind::InUse => (454, "4.7.0"),
         };
-        Reply::new(code, enhanced, self.sentence())
+        // A server's words may be in any script; a reply is ASCII (RFC 5321 §2.4), and a line of it not endless.
+        let ascii = |c: char| if c.is_ascii_graphic() || c == ' ' { c } else { '?' };
+        let text: String = self.sentence().chars().map(ascii).take(TEXT_OCTETS_MAX).collect();
+        Reply::new(code, enhanced, text)
     }
 
     /// For a POP3 client (RFC 2449 §8, RFC 3206).
@@ -298,6 +304,14 @@ mod tests {
             assert!(pop3(&refusal).starts_with(&format!("-ERR [{pop3_code}] ")), "{}", pop3(&refusal));
             assert_eq!(refusal.is_wrong_credentials(), wrong, "{refusal}");
         }
+    }
+
+    #[test]
+    fn no_words_break_a_reply() {
+        let no = refused(RefusalKind::Credentials, &"é\u{202e}".repeat(300));
+        let line = no.smtp_reply().to_bytes();
+        assert!(line.len() <= 512 && line.is_ascii(), "{}", line.len());
+        assert!(pop3(&no).len() <= 512 && pop3(&no).is_ascii());
     }
 
     #[test]

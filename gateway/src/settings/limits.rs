@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::{Wrong, at_least};
 use crate::listen::{HANDSHAKE_DEADLINE, HANDSHAKES_AT_ONCE, Handshakes, Patience, Quota};
-use crate::login::BackOff;
+use crate::login::{BackOff, LOGINS_AT_ONCE, LOGINS_WAITING};
 use crate::pop3_server;
 use crate::smtp_receiver::SessionLimits;
 
@@ -140,8 +140,8 @@ impl RawLimits {
             },
             pop3_idle: or(self.pop3_idle_deadline, pop3.idle),
             pop3_login: or(self.pop3_login_deadline, pop3.login_deadline),
-            logins_at_once: some("limits.logins_at_once", self.logins_at_once, pop3.logins_at_once)?,
-            logins_waiting: some("limits.logins_waiting", self.logins_waiting, pop3.logins_waiting)?,
+            logins_at_once: some("limits.logins_at_once", self.logins_at_once, LOGINS_AT_ONCE)?,
+            logins_waiting: some("limits.logins_waiting", self.logins_waiting, LOGINS_WAITING)?,
             login_failure_pause: or(self.login_failure_pause, pop3.failure_pause),
             back_off: BackOff {
                 free: at_least("limits.login_failures_free", 1, self.login_failures_free)?

@@ -107,8 +107,13 @@ impl<I: Intake> Driver<'_, I> {
         let mut actions = Vec::new();
         loop {
             let connection = self.connection.as_mut().ok_or_else(gone)?;
+            let holds_secret = self.session.expects_secret(connection.unread());
             let taken = self.session.receive(connection.unread(), &mut actions);
-            connection.consume(taken);
+            if holds_secret {
+                connection.wipe(taken);
+            } else {
+                connection.consume(taken);
+            }
             if taken == 0 && actions.is_empty() {
                 self.flush().await?;
                 match self.next_input(&mut shutdown).await? {

@@ -42,6 +42,8 @@ pub(crate) mod dialogues;
 mod driver;
 mod elsewhere;
 #[cfg(test)]
+mod handing_over;
+#[cfg(test)]
 mod hostile;
 mod policy;
 mod refusal;

@@ -110,8 +110,13 @@ pub(crate) struct Gateway {
 
 impl Gateway {
     pub(crate) fn start(dir: &Path) -> Result<Self> {
+        Self::start_with(dir, "")
+    }
+
+    /// With more configuration behind the limits'.
+    pub(crate) fn start_with(dir: &Path, more: &str) -> Result<Self> {
         let dir = tempfile::Builder::new().prefix("gateway").tempdir_in(dir)?;
-        let mut program = Program::in_dir(Kind::Gateway, dir.path(), UNLIMITED)?;
+        let mut program = Program::in_dir(Kind::Gateway, dir.path(), &format!("{UNLIMITED}{more}"))?;
         program.start()?;
         let mailbox = NewMailbox::create(&program, "bench")?;
         Ok(Self { program, mailbox, dir })

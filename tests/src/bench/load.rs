@@ -39,6 +39,16 @@ impl Sender {
     fn connect(address: SocketAddr, to: &str, load: Load, number: usize) -> Result<Self> {
         let client = SmtpClient::connect(address, load.security)?;
         let reconnect = load.reconnect.then_some((address, load.security));
+        Self::begin(client, reconnect, to, load, number)
+    }
+
+    fn begin(
+        client: SmtpClient,
+        reconnect: Option<(SocketAddr, Security)>,
+        to: &str,
+        load: Load,
+        number: usize,
+    ) -> Result<Self> {
         let envelope = format!("MAIL FROM:<sender@example.org>\r\nRCPT TO:<{to}>\r\nDATA\r\n").into_bytes();
         let mut sender =
             Self { client, reconnect, envelope, content: stuffed(&messages::sized(number, load.bytes)) };
@@ -97,9 +107,28 @@ impl Load {
 
     /// Sends to `to` for a time; messages acknowledged per second.
     pub fn run(self, address: SocketAddr, to: &str, time: Duration) -> Result<f64> {
+        self.run_as(time, |number| Sender::connect(address, to, self, number))
+    }
+
+    /// The same for clients that log in first.
+    pub fn run_logged_in(
+        self,
+        address: SocketAddr,
+        (user, password): (&str, &str),
+        to: &str,
+        time: Duration,
+    ) -> Result<f64> {
+        self.run_as(time, |number| {
+            let mut client = SmtpClient::connect(address, self.security)?;
+            client.log_in(user, password)?;
+            Sender::begin(client, None, to, self, number)
+        })
+    }
+
+    fn run_as(self, time: Duration, connect: impl Fn(usize) -> Result<Sender> + Sync) -> Result<f64> {
         let barrier = Barrier::new(self.sessions);
         let session = |number| {
-            let sender = Sender::connect(address, to, self, number);
+            let sender = connect(number);
             // Before `?`: the others wait here.
             barrier.wait();
             let mut sender = sender?;

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`intake`] | SMTP intake: ours, Postfix's hold queue, a raw group commit |
 //! | [`download`] | POP3S download: ours and Dovecot |
+//! | [`proxy`] | mail clients through the recording proxy and straight to the same servers |
 //! | [`memory`] | what the gateway's process takes |
 //! | [`scale`] | whether cost grows with what waits |
 //! | [`load`], [`reader`] | the generator of SMTP load, the raw POP3 reader |
@@ -18,6 +19,7 @@ pub mod download;
 pub mod intake;
 pub mod load;
 pub mod memory;
+pub mod proxy;
 pub mod raw_disk;
 pub mod reader;
 pub mod scale;

@@ -44,7 +44,7 @@ impl Maildrop {
 }
 
 /// The bytes of all replies. A reply ends where a line holds a dot alone (RFC 1939 §3).
-fn retrieve(wire: &mut Wire, count: usize) -> Result<usize> {
+pub(super) fn retrieve(wire: &mut Wire, count: usize) -> Result<usize> {
     const END: &[u8] = b"\r\n.\r\n";
     let end = Finder::new(END);
     let mut buffer = vec![0; 256 * 1024];

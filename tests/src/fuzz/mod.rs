@@ -12,8 +12,10 @@ mod octets;
 mod pop3;
 mod pop3_relay;
 mod pop3_session;
+mod proxy;
 mod sealed;
 mod smtp;
+mod smtp_relay;
 mod smtp_session;
 
 pub use mutate::Rounds;
@@ -32,17 +34,20 @@ pub struct Target {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 18] = [
+pub const TARGETS: [Target; 21] = [
     target("smtp_command", smtp::command, smtp::command_seeds, 30_000),
     target("smtp_data", smtp::data, smtp::content_seeds, 20_000),
     target("smtp_chunks", smtp::chunks, smtp::content_seeds, 20_000),
+    target("smtp_answer", proxy::answer, proxy::answer_seeds, 20_000),
     target("smtp_session", smtp_session::run, smtp_session::seeds, 10_000),
+    target("smtp_relay", smtp_relay::run, smtp_relay::seeds, 10_000),
     target("pop3_command", pop3::command, pop3::command_seeds, 30_000),
     target("pop3_reply", pop3::reply, pop3::reply_seeds, 30_000),
     target("pop3_content", pop3::content, smtp::content_seeds, 20_000),
     target("pop3_client", pop3::client, pop3::client_seeds, 10_000),
     target("pop3_session", pop3_session::run, pop3_session::seeds, 10_000),
     target("pop3_relay", pop3_relay::run, pop3_relay::seeds, 10_000),
+    target("proxy_login", proxy::login, proxy::login_seeds, 20_000),
     target("sasl_plain", pop3::sasl_plain, pop3::sasl_seeds, 20_000),
     target("mime_message", mime::message, mime::seeds, 5_000),
     target("journal_report", mime::report, mime::seeds, 5_000),

@@ -246,16 +246,18 @@ fn fault(how: usize) -> IntakeError {
 /// Dialogues as octets: numbers of [`LINES`], and of events.
 pub(super) fn seeds() -> Vec<Vec<u8>> {
     let smuggled = b"first\n.\r\nMAIL FROM:<evil@example.org>\r\nDATA\r\nevil\r\n.\r\n";
-    let mut raw = vec![0, 0, 2, 4, 7, 20, u8::try_from(smuggled.len()).unwrap_or(0)];
+    let mut raw = vec![0, 0, 2, 4, 7, 24, u8::try_from(smuggled.len()).unwrap_or(0)];
     raw.extend_from_slice(smuggled);
-    raw.extend([28, 1, 18]);
+    raw.extend([32, 1, 18]);
     vec![
-        vec![1, 0, 2, 4, 7, 10, 9, 28, 1, 18],
-        vec![0, 0, 17, 27, 0, 0, 3, 4, 5, 6, 7, 10, 9, 28, 2],
-        vec![1, 0, 2, 4, 11, 12, 11, 13, 28, 1, 15, 13],
-        vec![1, 0, 2, 4, 7, 30, 0, 10, 9, 2, 4, 14, 28, 0],
-        vec![1, 0, 2, 4, 7, 26, 26, 9, 31, 0],
-        vec![3, 28, 1, 27, 0, 30, 1, 2, 31, 3, 0],
+        vec![1, 0, 2, 4, 7, 10, 9, 32, 1, 18],
+        vec![0, 0, 17, 31, 0, 0, 3, 4, 5, 6, 7, 10, 9, 32, 2],
+        vec![1, 0, 2, 4, 11, 12, 11, 13, 32, 1, 15, 13],
+        vec![1, 0, 2, 4, 7, 34, 0, 10, 9, 2, 4, 14, 32, 0],
+        vec![1, 0, 2, 4, 7, 30, 30, 9, 35, 0],
+        vec![3, 32, 1, 31, 0, 34, 1, 2, 35, 3, 0],
+        // Logins: refused, cancelled, of no known kind, taken.
+        vec![1, 0, 20, 36, 2, 21, 22, 23, 20, 36, 0],
         raw,
     ]
 }

@@ -10,17 +10,19 @@ use postern_shared::shutdown::Shutdown;
 use super::machine::{Action, End, Options, Relay};
 use super::recorder::Recorder;
 use crate::intake::Intake;
-use crate::listen::Connection;
+use crate::listen::{Awaited, Connection, Pace, Patience};
 use crate::proxy::upstream::Link;
 
 const SENT_AT_ONCE: usize = 64 * 1024;
+/// What a server must bring on average of a response that takes longer than the deadline.
+const SERVER_OCTETS_PER_SECOND_MIN: u64 = 1024;
 
 /// How long anything may take.
 #[derive(Debug, Clone)]
 pub(super) struct Deadlines {
     /// For a client's next command (RFC 1939 §3: not less than 10 minutes).
     pub(super) idle: Duration,
-    /// For the server's next octets, when it owes some.
+    /// For the server's next response, or the next octets of a long one.
     pub(super) reply: Duration,
     pub(super) clock: Arc<dyn Clock>,
 }
@@ -51,6 +53,9 @@ pub(super) struct Driver<I: Intake> {
     deadlines: Deadlines,
     /// Since when the client owes a command.
     waits_since: Moment,
+    /// How fast the server is with what it owes.
+    pace: Pace,
+    progress: u64,
 }
 
 /// What there is to react to.
@@ -69,7 +74,23 @@ impl<I: Intake> Driver<I> {
         deadlines: Deadlines,
     ) -> Self {
         let waits_since = deadlines.clock.moment();
-        Self { client, server, relay: Relay::new(options), recorder, deadlines, waits_since }
+        let patience = Patience {
+            command: deadlines.reply,
+            octets_per_second_min: SERVER_OCTETS_PER_SECOND_MIN,
+            message: Duration::MAX,
+            session: Duration::MAX,
+        };
+        let pace = Pace::new(patience, waits_since);
+        Self {
+            client,
+            server,
+            relay: Relay::new(options),
+            recorder,
+            deadlines,
+            waits_since,
+            pace,
+            progress: 0,
+        }
     }
 
     /// Relays until one side goes; says why it ended, and how many messages were recorded.
@@ -127,13 +148,26 @@ impl<I: Intake> Driver<I> {
         if patience.is_zero() {
             return Happened::Client(Err(io::ErrorKind::TimedOut.into()));
         }
-        let reply = if idle { Duration::MAX } else { self.deadlines.reply };
+        let now = self.deadlines.clock.moment();
+        if idle || self.relay.progress() != self.progress {
+            self.progress = self.relay.progress();
+            self.pace.done();
+        }
+        let reply = if idle { Duration::MAX } else { self.pace.wait(Awaited::Content, now) };
+        if reply.is_zero() {
+            return Happened::Server(Err(io::ErrorKind::TimedOut.into()));
+        }
         let takes_commands = self.relay.takes_commands();
-        tokio::select! {
+        let unread = self.server.unread().len();
+        let happened = tokio::select! {
             filled = self.client.fill(patience), if takes_commands => Happened::Client(filled),
             filled = self.server.fill(reply) => Happened::Server(filled),
             () = shutdown.requested(), if idle => Happened::Shutdown,
+        };
+        if !idle {
+            self.pace.came(self.server.unread().len() - unread, self.deadlines.clock.moment());
         }
+        happened
     }
 
     async fn perform(&mut self, actions: &mut Vec<Action>) -> Result<(), Ended> {

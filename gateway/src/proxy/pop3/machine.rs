@@ -4,103 +4,29 @@
 //! new; both say how much they used. Do the actions in their order. [`Action::Record`], [`Action::Begin`] and
 //! [`Action::Finish`] must be answered by [`Relay::recorded`]; until then nothing of the server's is used.
 //!
+//! What the server sent may make room for a command that is there already: call both until neither uses anything.
+//!
 //! Every request's response has a place in one queue (`awaited`), in the order of the requests, whoever asked and whoever
 //! answers. So the client gets its responses in order and exactly one for each command, and what the server sends is always
 //! the response to the first in the queue, or nothing that we asked for.
 
 use std::collections::VecDeque;
 
-use postern_shared::crypto::digest::Digest;
 use postern_shared::proto::pop3::dot::Decoded;
 use postern_shared::proto::pop3::{
     COMMAND_OCTETS_MAX, DotDecoder, MessageNumber, Reply, ResponseCode, UidlToken,
 };
 
+pub use super::action::{Action, End, Options, Unrecorded};
 use super::capabilities::CapabilityList;
-use super::message::{About, Message, Reader, Way};
+use super::message::{Message, Reader, Way};
 use super::numbers::Numbers;
 use super::request::Request;
-use crate::intake::memory::Memory;
 
 /// Responses awaited at once: few enough that requests never fill the server's buffers while it writes responses.
 const AWAITED_MAX: usize = 64;
 /// The longest first line of a response that is taken; RFC 2449 §4 allows 512 octets.
 pub(super) const STATUS_OCTETS_MAX: usize = 2048;
-
-/// How it relays.
-#[derive(Debug, Clone)]
-pub struct Options {
-    /// The server takes requests without waiting for responses.
-    pub pipelining: bool,
-    /// The longest message that is recorded.
-    pub message_octets_max: u64,
-    /// What of a message is held until it is whole.
-    pub held_octets_max: usize,
-    /// What is held of all sessions together.
-    pub memory: Memory,
-    /// What cannot be recorded goes through all the same.
-    pub pass_unrecorded: bool,
-}
-
-/// What must happen next.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Action {
-    /// Send to the client.
-    Answer(Vec<u8>),
-    /// Send to the server.
-    Ask(Vec<u8>),
-    /// Record [`Relay::content`], all of a message, unless it is known.
-    Record {
-        /// Which.
-        about: About,
-        /// Its hash.
-        sha256: Digest,
-    },
-    /// A message comes that will be recorded while it comes.
-    Begin(About),
-    /// The next piece of it. When that fails, say [`Relay::write_failed`].
-    Write(Vec<u8>),
-    /// That was all of it: make it durable, unless it is known.
-    Finish {
-        /// Which.
-        about: About,
-        /// Its hash.
-        sha256: Digest,
-    },
-    /// That will never be whole: nothing of it is recorded.
-    Abandon,
-    /// A message goes through that is longer than any that is recorded.
-    TooLong(About),
-    /// Send everything and close both connections.
-    Close(End),
-}
-
-/// Why a session ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum End {
-    /// The client said QUIT, and the server answered.
-    #[error("the client said QUIT")]
-    Quit,
-    /// The client went without a word; so nothing is deleted.
-    #[error("the client is gone")]
-    ClientGone,
-    /// The server went.
-    #[error("the server closed the connection")]
-    ServerGone,
-    /// The server sent what is no response.
-    #[error("the server's answer is no POP3 response")]
-    Garbage,
-    /// The server sent what nobody asked for.
-    #[error("the server sent something unasked")]
-    Unasked,
-    /// A message could not be recorded while it was sent.
-    #[error("a message could not be recorded to its end")]
-    NotRecorded,
-}
-
-/// A message was not recorded, whatever the reason was: it is in the log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Unrecorded;
 
 /// What the first response in the queue is.
 #[derive(Debug)]
@@ -157,6 +83,7 @@ pub struct Relay {
     quitting: bool,
     client_gone: bool,
     pub(super) closed: bool,
+    progress: u64,
 }
 
 impl Relay {
@@ -177,12 +104,18 @@ impl Relay {
             quitting: false,
             client_gone: false,
             closed: false,
+            progress: 0,
         }
     }
 
     /// Whether nothing is under way: the place between two commands.
     pub fn is_idle(&self) -> bool {
         self.awaited.is_empty() && self.deleting.is_none() && self.asked.is_none()
+    }
+
+    /// How many steps the server has taken through its responses: a number that grows as long as it answers.
+    pub fn progress(&self) -> u64 {
+        self.progress
     }
 
     /// Whether another command would be looked at.
@@ -364,6 +297,7 @@ impl Relay {
             self.close(End::Unasked, actions);
             return 0;
         };
+        self.progress += 1;
         match first {
             Awaited::UniqueId(number) => self.unique_id(number, &said, actions),
             Awaited::Message(number, reader) => {
@@ -418,6 +352,7 @@ impl Relay {
 
     /// The first response in the queue was whole.
     pub(super) fn done(&mut self, actions: &mut Vec<Action>) {
+        self.progress += 1;
         self.awaited.pop_front();
         self.reading = Reading::Status;
         self.settle(actions);

@@ -3,7 +3,7 @@
 //! | file | what |
 //! |---|---|
 //! | [`login`] | from a login in `pop3_server` to a relay |
-//! | [`machine`], `transfer`, [`message`] | the relay, pure: octets of both sides in; octets for both and recordings out |
+//! | [`machine`], `action`, `transfer`, [`message`] | the relay, pure: octets of both sides in; octets for both and recordings out |
 //! | `request`, `capabilities`, `numbers` | a client's line; what of CAPA is passed on; which messages are recorded |
 //! | `driver` | does the machine's actions: both connections, deadlines |
 //! | `recorder` | records messages, each once |
@@ -39,6 +39,7 @@
 //!
 //! Not here: logins (`pop3_server`, `proxy::gate`), sealing (`intake`).
 
+mod action;
 mod capabilities;
 mod driver;
 pub mod login;

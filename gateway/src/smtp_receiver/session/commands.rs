@@ -33,7 +33,7 @@ impl Session {
                 let enough = Reply::new(421, "4.7.0", "Enough messages for one session; come again");
                 return self.close(enough, actions);
             }
-            Command::Mail { from, parameters } => self.mail(from, parameters),
+            Command::Mail { from, parameters } => self.mail(from, &parameters),
             Command::Rcpt { parameters, .. } if !parameters.is_empty() => no_reports(),
             Command::Rcpt { to, .. } => self.rcpt(&to),
             Command::Data => return self.data(actions),
@@ -48,7 +48,7 @@ impl Session {
             Command::Help => {
                 Reply::new(214, "2.0.0", "RFC 5321; this host takes journal mail for its own mailboxes")
             }
-            Command::Auth { mechanism, initial } => return self.auth(mechanism, initial, actions),
+            Command::Auth { mechanism, initial } => return self.auth(mechanism, initial.as_ref(), actions),
             Command::StartTls => return self.start_tls(actions),
             Command::Quit => return self.close(Reply::new(221, "2.0.0", "Bye"), actions),
         };
@@ -73,7 +73,7 @@ impl Session {
         Reply { code: 250, enhanced: "", lines }
     }
 
-    fn mail(&mut self, from: Option<Address>, parameters: MailParameters) -> Reply {
+    fn mail(&mut self, from: Option<Address>, parameters: &MailParameters) -> Reply {
         if self.helo.is_none() {
             return Reply::new(503, "5.5.1", "EHLO first");
         }
@@ -89,7 +89,7 @@ impl Session {
         if parameters.wants_reports() || (parameters.auth.is_some() && !self.offers_login()) {
             return no_reports();
         }
-        let MailParameters { size, smtputf8, .. } = parameters;
+        let MailParameters { size, smtputf8, .. } = *parameters;
         self.transaction = Some(Transaction { mail_from, smtputf8, size, ..Transaction::default() });
         Reply::new(250, "2.1.0", "Ok")
     }

@@ -23,8 +23,8 @@ impl Session {
         self.offers_login().then(|| format!("AUTH {}", names()))
     }
 
-    /// Whether `input` begins with what may be as long as a token.
-    pub(super) fn expects_secret(&self, input: &[u8]) -> bool {
+    /// Whether `input` begins with what may hold a password, and may be as long as a token.
+    pub(crate) fn expects_secret(&self, input: &[u8]) -> bool {
         let is_auth = || input.get(..5).is_some_and(|verb| verb.eq_ignore_ascii_case(b"AUTH "));
         self.login.is_some() || (self.offers_login() && is_auth())
     }
@@ -32,7 +32,7 @@ impl Session {
     pub(super) fn auth(
         &mut self,
         mechanism: Result<Mechanism, UnknownMechanism>,
-        initial: Option<SecretString>,
+        initial: Option<&SecretString>,
         actions: &mut Vec<Action>,
     ) {
         let refusal = match mechanism {
@@ -45,7 +45,7 @@ impl Session {
             }
             Err(unknown) => Reply::new(504, "5.5.4", capitalised(&unknown.to_string())),
             Ok(mechanism) => {
-                let initial = initial.as_ref().map(ExposeSecret::expose_secret);
+                let initial = initial.map(ExposeSecret::expose_secret);
                 return match Exchange::begin(mechanism, initial) {
                     Ok((exchange, step)) => self.go_on(exchange, step, actions),
                     Err(error) => self.refuse(refusal_of(error), actions),

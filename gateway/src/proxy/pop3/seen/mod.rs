@@ -21,7 +21,8 @@
 //! - Files are read when their mailbox is first used, and forgotten when it is idle. Sixteen octets a message and the table's
 //!   share are in memory; beyond [`ENTRIES_MAX`] a table starts anew.
 //!
-//! A copy of the data directory may do without these files. If it has them, they must be older than its spool.
+//! A copy of the data directory may do without these files, and is better restored without them: with files newer than its
+//! spool, what was recorded in between would be taken for recorded.
 //!
 //! Not here: recording (`intake`).
 

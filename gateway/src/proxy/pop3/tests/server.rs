@@ -15,6 +15,8 @@ pub(super) enum Quirk {
     ClosesAmid(usize),
     /// It never answers RETR.
     Silent,
+    /// It sends a message octet by octet, in such steps.
+    Drips(std::time::Duration),
 }
 
 /// What happened there.
@@ -81,6 +83,13 @@ impl Server {
                     match self.quirk {
                         Quirk::None => answer,
                         Quirk::Silent => continue,
+                        Quirk::Drips(pause) => {
+                            for octet in answer {
+                                stream.write_all(&[octet]).await?;
+                                tokio::time::sleep(pause).await;
+                            }
+                            continue;
+                        }
                         Quirk::ClosesAmid(octets) => {
                             stream.write_all(&answer[..octets]).await?;
                             return stream.shutdown().await;

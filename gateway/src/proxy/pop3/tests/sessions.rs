@@ -191,6 +191,13 @@ async fn silence_has_an_end_on_both_sides() {
     assert!(client.rest().await.is_empty());
     assert!(client.ended().await.0.starts_with("the server's connection failed"));
 
+    // Octets now and then are no answer either.
+    server.quirk = Quirk::Drips(Duration::from_millis(5));
+    let mut client = gateway.session(server.start().await).await;
+    client.send("RETR 1\n").await;
+    assert!(client.rest().await.starts_with(b"-ERR [SYS/TEMP]"));
+    assert!(client.ended().await.0.starts_with("the server's connection failed"));
+
     gateway.deadlines.idle = Duration::from_millis(50);
     let mut client = gateway.session(address).await;
     client.send("NO").await;

@@ -67,7 +67,7 @@ impl Relay {
         if answer.code != 354 {
             match self.opening.take() {
                 Some(Opening::Chunk { octets, last }) => {
-                    self.swallow(octets, last, mirrored(answer), actions)
+                    self.swallow(octets, last, mirrored(answer), actions);
                 }
                 _ => self.pay(answer, actions),
             }

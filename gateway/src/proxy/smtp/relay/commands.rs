@@ -126,7 +126,7 @@ impl Relay {
             (server.dsn, "DSN"),
             (server.enhanced_status_codes, "ENHANCEDSTATUSCODES"),
         ];
-        let names = offered.into_iter().filter_map(|(both, name)| both.then(|| name.to_owned()));
+        let names = offered.into_iter().filter(|(both, _)| *both).map(|(_, name)| name.to_owned());
         names.chain([format!("SIZE {size}")]).collect()
     }
 

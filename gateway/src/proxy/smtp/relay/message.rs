@@ -79,9 +79,9 @@ impl Relay {
         }
         self.opening = Some(Opening::Chunk { octets, last });
         if self.sends_chunks() {
-            self.begin(actions)
+            self.begin(actions);
         } else {
-            self.ask(Asked::Data, "DATA\r\n".into(), actions)
+            self.ask(Asked::Data, "DATA\r\n".into(), actions);
         }
     }
 
@@ -244,6 +244,14 @@ impl Relay {
         if matches!(message.outflow, Some(Outflow::Data(_))) {
             self.sever(actions);
         }
+    }
+
+    /// The intake has dropped the message already.
+    pub(super) fn content_failed(&mut self, error: &IntakeError, actions: &mut Vec<Action>) {
+        if let Some(message) = &mut self.message {
+            message.held = false;
+        }
+        self.refuse_message(error.reply(), actions);
     }
 
     /// A message that is refused has come to the end of its content, or of a chunk: the transaction is over.

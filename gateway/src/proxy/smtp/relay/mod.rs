@@ -303,11 +303,11 @@ impl Relay {
         }
         match event {
             Event::Begun(result) => self.begun(result, actions),
-            Event::Failed(error) => self.refuse_message(error.reply(), actions),
+            Event::Failed(error) => self.content_failed(&error, actions),
             Event::Prepared(result) => self.prepared(result, actions),
             Event::Confirmed | Event::Discarded => self.decided(),
             Event::ServerGone => {
-                self.lose_server("The connection with your provider's server was lost", actions)
+                self.lose_server("The connection with your provider's server was lost", actions);
             }
             Event::ServerSilent => self.lose_server("Your provider's server took too long", actions),
             Event::ClientGone => {
@@ -315,7 +315,7 @@ impl Relay {
                 self.lose_client(Reply::new(421, "4.4.2", "The client is gone"), actions);
             }
             Event::Idle => {
-                self.lose_client(Reply::new(421, "4.4.2", "Too slow, or nothing came for too long"), actions)
+                self.lose_client(Reply::new(421, "4.4.2", "Too slow, or nothing came for too long"), actions);
             }
             Event::Shutdown => self.stopping = true,
         }
@@ -382,6 +382,7 @@ impl Relay {
     }
 
     fn close(&mut self, actions: &mut Vec<Action>) {
+        self.drop_message(actions);
         if !self.severed {
             actions.push(Action::Server(b"QUIT\r\n".to_vec()));
         }

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use postern_shared::id::MailboxId;
-use postern_shared::proto::mime::trace::Normalised;
 use postern_shared::proto::smtp::extensions::Extensions;
 
 use crate::intake::{Envelope, IntakeError};
@@ -23,7 +22,6 @@ pub(super) enum Fate {
 pub(super) struct Copy {
     pub(super) envelope: Envelope,
     pub(super) content: Vec<u8>,
-    pub(super) normalised: Normalised,
     pub(super) fate: Fate,
 }
 
@@ -152,10 +150,9 @@ impl Stage {
             assert!(!self.closed, "{action:?} behind the end");
             match action {
                 Action::Reply(reply) => self.to_client.extend(reply.to_bytes()),
-                Action::Server(octets) => {
-                    assert!(!self.severed, "a word to a server that is cut");
-                    self.to_server.extend(octets);
-                }
+                // What stood behind content that the intake did not take goes nowhere.
+                Action::Server(_) if self.severed => {}
+                Action::Server(octets) => self.to_server.extend(octets),
                 Action::Begin(..) if self.refuses("begin") => self.event_within(Event::Begun(Err(full()))),
                 Action::Begin(envelope, protocol) => {
                     assert!(self.incoming.is_none() && !envelope.recipients.is_empty());
@@ -175,9 +172,9 @@ impl Stage {
                     self.incoming = None;
                     self.event_within(Event::Prepared(Err(full())));
                 }
-                Action::Prepare(normalised) => {
+                Action::Prepare(_) => {
                     let (envelope, content) = self.incoming.take().expect("a message to store");
-                    self.copies.push(Copy { envelope, content, normalised, fate: Fate::Prepared });
+                    self.copies.push(Copy { envelope, content, fate: Fate::Prepared });
                     self.event_within(Event::Prepared(Ok(())));
                 }
                 Action::Confirm => {
@@ -191,7 +188,11 @@ impl Stage {
                 }
                 Action::Keep => self.decide(Fate::Unconfirmed),
                 Action::Abort => assert!(self.incoming.take().is_some(), "an end of no message"),
-                Action::Sever => self.severed = true,
+                Action::Sever => {
+                    self.severed = true;
+                    self.server_unread.clear();
+                    self.to_server.clear();
+                }
                 Action::Close => self.closed = true,
             }
         }
