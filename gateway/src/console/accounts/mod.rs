@@ -38,7 +38,7 @@ use utoipa::ToSchema;
 
 pub use factors::{FactorError, Proof};
 pub use password::BadPassword;
-pub use store::{Administrators, FIRST_NAME, Signed};
+pub use store::{Administrators, Signed};
 pub use tokens::{NewToken, Scope, ShownToken, Tokens};
 
 use postern_shared::clock::UnixMillis;

@@ -17,7 +17,7 @@ use super::totp::Secret;
 use super::{Account, AccountError, Role, key};
 
 /// Who signs in first.
-pub const FIRST_NAME: &str = "admin";
+const FIRST_NAME: &str = "admin";
 const FIRST_PASSWORD: &str = "admin";
 const ADMINISTRATORS_MAX: usize = 1000;
 const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;

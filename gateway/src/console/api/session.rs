@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::extract::Body;
-use crate::console::accounts::{Account, AccountError, FIRST_NAME, FactorError, Proof, Role};
+use crate::console::accounts::{Account, AccountError, FactorError, Proof, Role};
 use crate::console::gate::{Caller, clear_cookie, set_cookie};
 use crate::console::sessions::{Key, Shown, Stage};
 use crate::console::{Action, Console, Problem};
@@ -294,9 +294,8 @@ pub(super) async fn guarded<R: Send + 'static>(
     });
     let result = checked.await?;
     if result.is_err() {
-        let (peer, is_first) = (caller.peer, name.eq_ignore_ascii_case(FIRST_NAME));
         // The name is the peer's text: escaped.
-        tracing::warn!(%peer, ?name, is_first, "a sign-in at the console was refused");
+        tracing::warn!(peer = %caller.peer, ?name, "a sign-in at the console was refused");
     }
     result
 }

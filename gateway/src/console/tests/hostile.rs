@@ -1,5 +1,7 @@
 //! Requests that mean no good.
 
+use postern_shared::disk::Disk as _;
+
 use super::*;
 
 const JSON: &str = "application/json";
@@ -92,18 +94,28 @@ async fn unknown_methods_and_ids_are_told_apart() {
     }
 }
 
-/// Goal: when the audit log cannot be written nothing is changed, and somebody can still come and look.
+/// Goal: with an audit log that cannot be gone on with nothing is changed, and it is told what to do.
+/// Method: a log with a line that has no end.
 #[tokio::test]
 async fn without_an_audit_log_nothing_changes() {
-    let stage = Stage::new();
-    let admin = stage.first().await;
-    // A line without end is nothing that can be read again.
-    let log = stage.data().join("console/audit.jsonl");
-    write_atomic(&RealDisk, &log, &[b'x'; 600_000]).unwrap();
-    let clock = Arc::clone(&stage.clock) as Arc<dyn Clock>;
-    let audit = crate::console::Audit::open(Arc::new(RealDisk), clock, log.parent().unwrap());
-    assert!(audit.check().unwrap_err().to_string().contains("restore it from a backup"));
-    assert!(audit.chain().broken.is_some());
-    let by = By::cookie(&admin);
-    assert_eq!(stage.send(by, "GET", "/api/v1/overview", None).await.status, StatusCode::OK);
+    let stage = Stage::found("", |data| {
+        let dir = data.join("console");
+        RealDisk.create_dir_all(&dir).unwrap();
+        write_atomic(&RealDisk, &dir.join("audit.jsonl"), &[b'x'; 600_000]).unwrap();
+    });
+    let first = json!({ "name": "admin", "password": "admin" });
+    let refused = stage.page("POST", "/api/v1/first-sign-in", first).await;
+    assert_eq!((refused.status, refused.problem()), (StatusCode::SERVICE_UNAVAILABLE, "disk"));
+    assert!(refused.body["detail"].as_str().unwrap().contains("restore it from a backup"), "{refused:?}");
+    assert!(stage.console.core.administrators.is_first());
+    stage.console.core.administrators.create("anna", Role::Administrator).unwrap();
+    let (_, cookie) = stage.somebody("otto", Role::Administrator).await;
+    let by = By::cookie(&cookie);
+    let refused = stage.send(by, "POST", "/api/v1/mailboxes", Some(json!({ "name": "x" }))).await;
+    assert_eq!(refused.problem(), "disk");
+    assert!(stage.console.core.registry.list().is_empty());
+    let overview = stage.send(by, "GET", "/api/v1/overview", None).await;
+    assert_eq!(overview.status, StatusCode::OK, "somebody can come and look");
+    let warnings = overview.body["overview"]["warnings"].as_array().unwrap();
+    assert!(warnings.iter().any(|warning| warning["code"] == "audit"), "{warnings:?}");
 }

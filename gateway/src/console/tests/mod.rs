@@ -84,7 +84,13 @@ impl Stage {
     }
 
     fn with(more: &str) -> Self {
+        Self::found(more, |_| ())
+    }
+
+    /// With what `prepare` has put into the data directory before.
+    fn found(more: &str, prepare: impl FnOnce(&Path)) -> Self {
         let dir = tempfile::tempdir().unwrap();
+        prepare(&dir.path().join("data"));
         let file = dir.path().join("gateway.toml");
         let data = dir.path().join("data");
         let text = format!(
