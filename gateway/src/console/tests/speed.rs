@@ -6,10 +6,11 @@ use super::*;
 
 const MAILBOXES: usize = 1000;
 const REQUESTS: usize = 200;
+const P99_MAX: Duration = Duration::from_millis(20);
 
 /// Goal: 99 of 100 answers come within 20 ms with a thousand mailboxes.
-/// Method: an unoptimised build on a machine that does other work as well is given ten times as long; `make bench` tells the
-/// real figures. What would make it slow, a disk access for each mailbox say, takes longer than that.
+/// Method: an optimised build is held to that; an unoptimised one, on a machine that does other work as well, is given ten
+/// times as long. What would make it slow, a disk access for each mailbox say, takes longer still.
 #[tokio::test]
 #[expect(clippy::disallowed_methods, reason = "what is measured is the machine's own time")]
 async fn answers_come_quickly_with_a_thousand_mailboxes() {
@@ -30,6 +31,7 @@ async fn answers_come_quickly_with_a_thousand_mailboxes() {
         took.sort();
         let p99 = took[REQUESTS * 99 / 100];
         eprintln!("{path}: median {:?}, p99 {p99:?}", took[REQUESTS / 2]);
-        assert!(p99 < Duration::from_millis(200), "{path}: p99 {p99:?}");
+        let allowed = if cfg!(debug_assertions) { 10 * P99_MAX } else { P99_MAX };
+        assert!(p99 < allowed, "{path}: p99 {p99:?}");
     }
 }
