@@ -177,6 +177,63 @@ pub(super) fn status(value: &Value) -> String {
     out
 }
 
+const CERTIFICATE: [&str; 8] =
+    ["mode", "source", "served", "names", "expires", "days_left", "fingerprint", "chain"];
+
+pub(super) fn certificate(value: &Value) -> String {
+    let mut shown = value.clone();
+    let list = |items: &Value| {
+        let items = items.as_array().into_iter().flatten().map(text).collect::<Vec<_>>().join(", ");
+        if items.is_empty() { "-".to_owned() } else { items }
+    };
+    shown["names"] = list(&value["names"]).into();
+    let subjects = value["chain"].as_array().into_iter().flatten().map(|link| text(&link["subject"]));
+    let chain = subjects.collect::<Vec<_>>().join(" <- ");
+    shown["chain"] = match value["verified"].as_bool() {
+        Some(true) => format!("complete: {chain}"),
+        _ => format!("{chain} (not vouched for: {})", text(&value["not_verified_because"])),
+    }
+    .into();
+    let mut out = members(&shown, &CERTIFICATE);
+    if let Some(trouble) = value["trouble"].as_str() {
+        let _ = write!(out, "\ntrouble: what the files hold now cannot be used: {trouble}");
+    }
+    let acme = &value["acme"];
+    if let Some(error) = acme["last_error"].as_str() {
+        let (failures, again) = (text(&acme["failures"]), text(&acme["not_before"]));
+        let _ = write!(
+            out,
+            "\nthe authority's last answer (failures: {failures}, next attempt {again}): {error}"
+        );
+    }
+    out
+}
+
+const NEW_CERTIFICATE: [&str; 5] = ["names", "expires", "fingerprint", "chain", "served"];
+
+/// A certificate that was just made or brought.
+pub(super) fn new_certificate(value: &Value) -> String {
+    let whole = certificate(value);
+    let lines = whole.lines().filter(|line| NEW_CERTIFICATE.iter().any(|key| line.starts_with(key)));
+    let mut out = lines.collect::<Vec<_>>().join("\n");
+    if let Some(next) = value["next"].as_str() {
+        let _ = write!(out, "\n\n{next}");
+    }
+    out
+}
+
+/// What the authority brought.
+pub(super) fn issued(value: &Value) -> String {
+    if value["issued"] != true {
+        return "the rehearsal went well: the authority would issue a certificate".into();
+    }
+    let mut out = members(value, &["fingerprint", "expires", "served"]);
+    if let Some(next) = value["next"].as_str() {
+        let _ = write!(out, "\n\n{next}");
+    }
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;

@@ -27,7 +27,7 @@ use tower::Service as _;
 
 use super::accounts::{NewToken, Role, Scope};
 use super::gate::Peer;
-use super::{Administrators, Certificate, Console, Process, api};
+use super::{Administrators, Console, Process, api};
 use crate::app::Core;
 use crate::mailbox::Registry;
 use crate::settings::Settings;
@@ -108,9 +108,7 @@ impl Stage {
             Arc::new(Registry::open(disk.clone(), Arc::clone(&time), &mailboxes, domain, cost).unwrap());
         core.administrators = Arc::new(Administrators::open(disk, time, &data.join("console"), cost));
         let process = Process { config_file: Some(file), ..Process::default() };
-        let certificate = Certificate { expires: None, fingerprint: String::new(), trusted: Ok(()) };
-        let (_, certificate) = tokio::sync::watch::channel(certificate);
-        let console = Arc::new(Console::new(Arc::new(core), certificate, Arc::new(process)));
+        let console = Arc::new(Console::new(Arc::new(core), Arc::new(process)));
         let (running, stop) = switch();
         let routes = api::routes(&console, stop);
         Self { console, clock, routes, dir, _running: running }
