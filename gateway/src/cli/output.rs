@@ -64,6 +64,28 @@ pub(super) fn mailboxes(value: &Value) -> String {
     table(&["ID", "NAME", "STATUS", "MESSAGES", "BYTES", "OLDEST"].map(str::to_owned), &rows)
 }
 
+pub(super) fn administrators(value: &Value) -> String {
+    let rows: Vec<[String; 3]> = value
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|row| {
+            let totp = if row["totp"] == true { "one-time passwords" } else { "-" };
+            [text(&row["name"]), text(&row["role"]), totp.into()]
+        })
+        .collect();
+    if rows.is_empty() {
+        return "nobody has signed in at the console yet; the first sign-in is admin with the password admin"
+            .into();
+    }
+    table(&["NAME", "ROLE", "SECOND FACTOR"].map(str::to_owned), &rows)
+}
+
+pub(super) fn administrator_password(value: &Value) -> String {
+    eprintln!("The password is shown this once. All sessions of this administrator have ended.");
+    members(value, &["name", "password"])
+}
+
 pub(super) fn bindings(value: &Value) -> String {
     let rows: Vec<[String; 5]> = value
         .as_array()
