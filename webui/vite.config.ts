@@ -24,7 +24,7 @@ export default defineConfig({
   // `npm run dev` against a gateway that runs elsewhere: POSTERN_CONSOLE=https://127.0.0.1:8450 npm run dev
   server: {
     proxy: {
-      '/api': { target: process.env['POSTERN_CONSOLE'] ?? 'https://127.0.0.1:8450', secure: false },
+      '/api': { target: process.env.POSTERN_CONSOLE ?? 'https://127.0.0.1:8450', secure: false },
     },
   },
   test: {

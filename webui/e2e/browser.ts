@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { type Browser, type BrowserContext, chromium, type Page } from 'playwright-core';
 import { expect } from 'vitest';
 
-const EXECUTABLE = process.env['POSTERN_CHROMIUM'] ?? '/usr/bin/chromium';
+const EXECUTABLE = process.env.POSTERN_CHROMIUM ?? '/usr/bin/chromium';
 const SHOTS = fileURLToPath(new URL('../../target/screenshots/', import.meta.url));
 const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 
@@ -68,7 +68,7 @@ export class Person {
     await page.getByLabel('User name').fill('admin');
     await page.getByLabel('Password', { exact: true }).fill('admin');
     await page.getByRole('button', { name: 'Sign in' }).click();
-    const password = (await page.getByTestId('new-password').innerText()).trim();
+    const password = ((await page.getByTestId('new-password').locator('code').textContent()) ?? '').trim();
     await page.getByLabel('I have stored the password').check();
     await page.getByRole('button', { name: 'Continue' }).click();
     await page.getByRole('heading', { name: 'Overview', level: 1 }).waitFor();
@@ -132,7 +132,13 @@ export class Person {
 
   async picture(name: string): Promise<void> {
     mkdirSync(SHOTS, { recursive: true });
-    await this.page.screenshot({ path: `${SHOTS}${name}.png`, fullPage: true });
+    // As tall as its content, so that what sticks to the window is where it belongs.
+    const { page } = this;
+    const before = page.viewportSize();
+    const tall = await page.evaluate(() => document.documentElement.scrollHeight);
+    if (before) await page.setViewportSize({ ...before, height: Math.max(before.height, Math.min(tall, 2600)) });
+    await page.screenshot({ path: `${SHOTS}${name}.png` });
+    if (before) await page.setViewportSize(before);
   }
 
   async leave(): Promise<void> {

@@ -6,8 +6,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const BINARY =
-  process.env['POSTERN_GATEWAY_BINARY'] ??
-  fileURLToPath(new URL('../../target/debug/postern-gateway', import.meta.url));
+  process.env.POSTERN_GATEWAY_BINARY ?? fileURLToPath(new URL('../../target/debug/postern-gateway', import.meta.url));
 const PATIENCE_MS = 60_000;
 
 interface Status {

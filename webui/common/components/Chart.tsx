@@ -38,10 +38,10 @@ export function Chart({ label, times, series, formatTime, formatValue, height = 
     setChosen(at >= 0 && at < times.length ? at : null);
   };
   return (
-    <figure className={classes['figure']} aria-label={label}>
-      <figcaption className={classes['legend']}>
+    <figure className={classes.figure} aria-label={label}>
+      <figcaption className={classes.legend}>
         {series.map((one) => (
-          <span key={one.id} className={classes['key']}>
+          <span key={one.id} className={classes.key}>
             <svg width="10" height="10" aria-hidden>
               <rect width="10" height="10" rx="3" fill={one.colour} />
             </svg>
@@ -49,7 +49,7 @@ export function Chart({ label, times, series, formatTime, formatValue, height = 
             <b className="numbers">{formatValue(one.values[chosen ?? one.values.length - 1] ?? 0)}</b>
           </span>
         ))}
-        <span className={classes['when']}>{chosen === null ? '' : formatTime(times[chosen] ?? 0)}</span>
+        <span className={classes.when}>{chosen === null ? '' : formatTime(times[chosen] ?? 0)}</span>
       </figcaption>
       <div ref={ref}>
         <svg width="100%" height={height} aria-hidden onPointerMove={choose} onPointerLeave={() => setChosen(null)}>
@@ -57,21 +57,15 @@ export function Chart({ label, times, series, formatTime, formatValue, height = 
             const y = TOP + (1 - part) * tall;
             return (
               <g key={part}>
-                <line x1={LEFT} x2={LEFT + wide} y1={y} y2={y} className={classes['grid']} />
-                <text x={LEFT - 8} y={y + 4} textAnchor="end" className={classes['tick']}>
+                <line x1={LEFT} x2={LEFT + wide} y1={y} y2={y} className={classes.grid} />
+                <text x={LEFT - 8} y={y + 4} textAnchor="end" className={classes.tick}>
                   {formatValue(top * part)}
                 </text>
               </g>
             );
           })}
           {ticks(times.length, wide).map((at) => (
-            <text
-              key={at}
-              x={place(at)}
-              y={height - 4}
-              textAnchor={anchor(at, times.length)}
-              className={classes['tick']}
-            >
+            <text key={at} x={place(at)} y={height - 4} textAnchor={anchor(at, times.length)} className={classes.tick}>
               {formatTime(times[at] ?? 0)}
             </text>
           ))}
@@ -93,7 +87,7 @@ export function Chart({ label, times, series, formatTime, formatValue, height = 
             })}
           </g>
           {chosen !== null && (
-            <line x1={place(chosen)} x2={place(chosen)} y1={TOP} y2={TOP + tall} className={classes['cursor']} />
+            <line x1={place(chosen)} x2={place(chosen)} y1={TOP} y2={TOP + tall} className={classes.cursor} />
           )}
         </svg>
       </div>

@@ -35,8 +35,8 @@ export function CopyButton({ text, label }: { text: string; label: string }) {
 /** A value to be copied, in a frame of its own. */
 export function CopyField({ text, label, secret }: { text: string; label: string; secret?: boolean }) {
   return (
-    <div className={classes['field']} data-secret={secret || undefined}>
-      <code className={classes['text']}>{text}</code>
+    <div className={classes.field} data-secret={secret || undefined}>
+      <code className={classes.text}>{text}</code>
       <CopyButton text={text} label={label} />
     </div>
   );
@@ -45,12 +45,12 @@ export function CopyField({ text, label, secret }: { text: string; label: string
 /** Lines to be copied. */
 export function CopyBlock({ text, label }: { text: string; label: string }) {
   return (
-    <div className={classes['block']}>
+    <div className={classes.block}>
       {/* biome-ignore lint/a11y/noNoninteractiveTabindex: long lines scroll, by keyboard too */}
-      <pre className={classes['lines']} tabIndex={0}>
+      <pre className={classes.lines} tabIndex={0}>
         {text}
       </pre>
-      <div className={classes['corner']}>
+      <div className={classes.corner}>
         <CopyButton text={text} label={label} />
       </div>
     </div>

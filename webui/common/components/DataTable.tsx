@@ -42,11 +42,11 @@ export function DataTable<R>(props: DataTableProps<R>) {
   const pages = Math.max(1, Math.ceil(all.length / pageSize));
   const page = Math.min(wanted, pages - 1);
   const shown = all.slice(page * pageSize, (page + 1) * pageSize);
-  if (rows && rows.length === 0) return <div className={classes['empty']}>{empty}</div>;
+  if (rows && rows.length === 0) return <div className={classes.empty}>{empty}</div>;
   return (
     <>
-      <section className={classes['scroll']} aria-label={caption} {...scrollable}>
-        <Table className={classes['table']} miw={props.minWidth} highlightOnHover>
+      <section className={classes.scroll} aria-label={caption} {...scrollable}>
+        <Table className={classes.table} miw={props.minWidth} highlightOnHover>
           <caption className="unseen">{caption}</caption>
           <Table.Thead>
             <Table.Tr>
@@ -86,7 +86,7 @@ export function DataTable<R>(props: DataTableProps<R>) {
         </Table>
       </section>
       {pages > 1 && (
-        <Group className={classes['foot']} justify="space-between">
+        <Group className={classes.foot} justify="space-between">
           <span>
             {t('table.range', { from: page * pageSize + 1, to: page * pageSize + shown.length, count: all.length })}
           </span>
@@ -145,7 +145,7 @@ function Heading<R>({ column, direction, onSort }: HeadingProps<R>) {
   const Arrow = direction === 'ascending' ? IconChevronUp : direction ? IconChevronDown : IconSelector;
   return (
     <Table.Th scope="col" aria-sort={direction ?? 'none'} {...look(column)}>
-      <UnstyledButton className={classes['sort']} onClick={onSort} data-active={direction !== undefined || undefined}>
+      <UnstyledButton className={classes.sort} onClick={onSort} data-active={direction !== undefined || undefined}>
         {column.title}
         <Arrow size={13} aria-hidden />
       </UnstyledButton>

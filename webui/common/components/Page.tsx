@@ -19,19 +19,19 @@ export function Page({ title, above, beside, actions, about, children }: PagePro
     document.title = `${title} · Postern`;
   }, [title]);
   return (
-    <div className={classes['page']}>
-      <header className={classes['head']}>
-        <div className={classes['words']}>
+    <div className={classes.page}>
+      <header className={classes.head}>
+        <div className={classes.words}>
           {above}
           <Group gap="sm" wrap="wrap">
-            <Title order={1} className={classes['title']}>
+            <Title order={1} className={classes.title}>
               {title}
             </Title>
             {beside}
           </Group>
-          {about && <p className={classes['about']}>{about}</p>}
+          {about && <p className={classes.about}>{about}</p>}
         </div>
-        {actions && <div className={classes['actions']}>{actions}</div>}
+        {actions && <div className={classes.actions}>{actions}</div>}
       </header>
       {children}
     </div>

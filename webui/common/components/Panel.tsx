@@ -15,19 +15,19 @@ interface PanelProps {
 export function Panel({ title, about, aside, flush, tone, children }: PanelProps) {
   const id = useId();
   return (
-    <section className={classes['panel']} aria-labelledby={title ? id : undefined} data-tone={tone}>
+    <section className={classes.panel} aria-labelledby={title ? id : undefined} data-tone={tone}>
       {title && (
-        <header className={classes['head']}>
+        <header className={classes.head}>
           <div>
-            <h2 id={id} className={classes['title']}>
+            <h2 id={id} className={classes.title}>
               {title}
             </h2>
-            {about && <p className={classes['about']}>{about}</p>}
+            {about && <p className={classes.about}>{about}</p>}
           </div>
           {aside}
         </header>
       )}
-      <div className={flush ? classes['flush'] : classes['body']} data-headed={title ? true : undefined}>
+      <div className={flush ? classes.flush : classes.body} data-headed={title ? true : undefined}>
         {children}
       </div>
     </section>

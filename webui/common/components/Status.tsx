@@ -6,8 +6,8 @@ export type Tone = 'good' | 'warn' | 'bad' | 'calm' | 'info';
 /** A state in a word: a dot for the eye, the word for everybody. */
 export function Status({ tone, children, plain }: { tone: Tone; children: ReactNode; plain?: boolean }) {
   return (
-    <span className={classes['status']} data-tone={tone} data-plain={plain || undefined}>
-      {!plain && <span className={classes['dot']} aria-hidden />}
+    <span className={classes.status} data-tone={tone} data-plain={plain || undefined}>
+      {!plain && <span className={classes.dot} aria-hidden />}
       {children}
     </span>
   );

@@ -39,12 +39,12 @@ export function Toasts({ children }: { children: ReactNode }) {
     <Context.Provider value={tell}>
       {children}
       <Portal>
-        <section className={classes['place']} aria-live="polite" aria-label={t('common.messages')}>
+        <section className={classes.place} aria-live="polite" aria-label={t('common.messages')}>
           {toasts.map((toast) => (
             <Alert
               key={toast.id}
               role={toast.failed ? 'alert' : undefined}
-              className={classes['toast']}
+              className={classes.toast}
               color={toast.failed ? 'red' : 'teal'}
               variant="outline"
               icon={toast.failed ? <IconAlertTriangle size={18} /> : <IconCheck size={18} />}

@@ -8,6 +8,7 @@ import {
   type MantineColorsTuple,
   Modal,
   Table,
+  Tabs,
   Tooltip,
 } from '@mantine/core';
 
@@ -69,6 +70,7 @@ export const theme = createTheme({
       styles: { root: { textTransform: 'none', letterSpacing: 0 }, label: { fontWeight: 560 } },
     }),
     Card: Card.extend({ defaultProps: { withBorder: true, padding: 'lg', radius: 'lg' } }),
+    Tabs: Tabs.extend({ styles: { list: { '--tab-border-color': 'var(--line)' } } }),
     Table: Table.extend({ defaultProps: { verticalSpacing: 'xs', horizontalSpacing: 'md' } }),
     Modal: Modal.extend({
       defaultProps: { centered: true, overlayProps: { backgroundOpacity: 0.45 }, transitionProps: { duration: 120 } },
@@ -78,6 +80,12 @@ export const theme = createTheme({
   },
 });
 
+/** Light variants in the tones that states have, so that a notice and a state of the same kind look alike. */
+const soft = (colour: string, tone: string) => ({
+  [`--mantine-color-${colour}-light`]: `var(--${tone}-soft)`,
+  [`--mantine-color-${colour}-light-color`]: `var(--${tone})`,
+});
+
 /** Variables of our own, and texts with the contrast that WCAG AA asks for. */
 export const variables: CSSVariablesResolver = () => ({
   variables: {},
@@ -85,13 +93,17 @@ export const variables: CSSVariablesResolver = () => ({
     '--mantine-color-body': '#ffffff',
     '--mantine-color-dimmed': '#5a6579',
     '--mantine-color-placeholder': '#6b7689',
-    '--mantine-color-error': '#c1272d',
+    '--mantine-color-error': '#b42318',
+    '--mantine-color-default-border': '#ccd4df',
+    ...soft('indigo', 'info'),
+    ...soft('orange', 'warn'),
+    ...soft('red', 'bad'),
     '--page': '#f5f7fa',
     '--panel': '#ffffff',
     '--panel-raised': '#f9fafc',
     '--line': '#e1e6ee',
     '--side': '#ffffff',
-    '--good': '#14804a',
+    '--good': '#0d6b3c',
     '--good-soft': '#e3f4ea',
     '--warn': '#8a5300',
     '--warn-soft': '#fdf1dc',
@@ -109,7 +121,11 @@ export const variables: CSSVariablesResolver = () => ({
     '--mantine-color-body': '#131822',
     '--mantine-color-dimmed': '#9aa5b8',
     '--mantine-color-placeholder': '#8490a5',
-    '--mantine-color-error': '#ff8b84',
+    '--mantine-color-error': '#ff938a',
+    '--mantine-color-default-border': '#354054',
+    ...soft('indigo', 'info'),
+    ...soft('orange', 'warn'),
+    ...soft('red', 'bad'),
     '--mantine-color-anchor': '#93a9f5',
     '--page': '#0d1119',
     '--panel': '#141a25',

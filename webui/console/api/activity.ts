@@ -42,6 +42,8 @@ export const auditQuery = (text: string) =>
   });
 
 /** Only what is given. */
-function given<T extends Record<string, unknown>>(all: T): Partial<T> {
-  return Object.fromEntries(Object.entries(all).filter(([, value]) => value !== null)) as Partial<T>;
+function given<T extends Record<string, unknown>>(all: T): { [K in keyof T]?: NonNullable<T[K]> } {
+  return Object.fromEntries(Object.entries(all).filter(([, value]) => value !== null)) as {
+    [K in keyof T]?: NonNullable<T[K]>;
+  };
 }

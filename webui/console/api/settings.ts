@@ -32,7 +32,7 @@ export const useRestart = () => useMutation({ mutationFn: () => answer(api.POST(
 /** Waits until the gateway has gone and answers again. */
 export async function answersAgain(signal: AbortSignal): Promise<void> {
   let gone = false;
-  for (let tries = 0; !signal.aborted; tries += 1) {
+  while (!signal.aborted) {
     const answers = await fetch('/api/v1/session', { cache: 'no-store', signal }).then(
       (response) => response.status,
       () => null,

@@ -36,14 +36,14 @@ export function Navigation() {
     },
   ];
   return (
-    <div className={classes['groups']}>
+    <div className={classes.groups}>
       {groups
         .filter((group) => group.entries.length > 0)
         .map((group) => (
           <div key={group.id}>
-            {group.title && <div className={classes['title']}>{group.title}</div>}
+            {group.title && <div className={classes.title}>{group.title}</div>}
             {group.entries.map(({ to, icon: Icon, title }) => (
-              <NavLink key={to} to={to} end={to === '/'} className={classes['link'] ?? ''}>
+              <NavLink key={to} to={to} end={to === '/'} className={classes.link ?? ''}>
                 <Icon size={18} stroke={1.6} aria-hidden />
                 {title}
               </NavLink>

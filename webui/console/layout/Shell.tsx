@@ -29,10 +29,10 @@ export function Shell() {
       padding={{ base: 'md', sm: 'xl' }}
       layout="alt"
     >
-      <a href="#main" className={classes['skip']}>
+      <a href="#main" className={classes.skip}>
         {t('common.skip')}
       </a>
-      <AppShell.Header className={classes['header']}>
+      <AppShell.Header className={classes.header}>
         <Group h="100%" px={{ base: 'md', sm: 'xl' }} justify="space-between" wrap="nowrap">
           <Group gap="sm" wrap="nowrap">
             <Burger
@@ -43,21 +43,21 @@ export function Shell() {
               aria-label={t('nav.open')}
               aria-expanded={opened}
             />
-            <span className={classes['small']}>
+            <span className={classes.small}>
               <Mark />
             </span>
           </Group>
           <UserMenu />
         </Group>
       </AppShell.Header>
-      <AppShell.Navbar className={classes['side']} aria-label={t('nav.label')}>
-        <div className={classes['brand']}>
+      <AppShell.Navbar className={classes.side} aria-label={t('nav.label')}>
+        <div className={classes.brand}>
           <Mark />
           <Burger opened={opened} onClick={toggle} hiddenFrom="md" size="sm" aria-label={t('nav.close')} />
         </div>
         <Navigation />
       </AppShell.Navbar>
-      <AppShell.Main id="main" ref={main} tabIndex={-1} className={classes['main']}>
+      <AppShell.Main id="main" ref={main} tabIndex={-1} className={classes.main}>
         <PasswordNote />
         <Suspense fallback={<Waiting />}>
           <Outlet />

@@ -31,12 +31,13 @@ export function UserMenu() {
   return (
     <Menu position="bottom-end" width={230} shadow="md">
       <Menu.Target>
-        <UnstyledButton aria-label={t('user.menu', { name: session.name })}>
+        <UnstyledButton>
           <Group gap={8} wrap="nowrap">
             <Avatar size={28} radius="xl" color="indigo" name={session.name} aria-hidden />
-            <Text size="sm" fw={560} visibleFrom="sm">
+            <Text size="sm" fw={560} visibleFrom="sm" aria-hidden>
               {session.name}
             </Text>
+            <span className="unseen">{t('user.menu', { name: session.name })}</span>
             <IconChevronDown size={14} aria-hidden />
           </Group>
         </UnstyledButton>

@@ -14,27 +14,27 @@ export function Gate({ title, children }: { title: string; children: ReactNode }
     document.title = `${title} · Postern`;
   }, [title]);
   return (
-    <div className={classes['place']}>
-      <main className={classes['column']}>
-        <div className={classes['mark']}>
+    <div className={classes.place}>
+      <main className={classes.column}>
+        <div className={classes.mark}>
           <Mark />
-          <span className={classes['product']}>{t('signIn.product')}</span>
+          <span className={classes.product}>{t('signIn.product')}</span>
         </div>
-        <div className={classes['card']}>
+        <div className={classes.card}>
           <Stack gap="md">
-            <Title order={1} className={classes['title']}>
+            <Title order={1} className={classes.title}>
               {title}
             </Title>
             {children}
           </Stack>
         </div>
-        <nav className={classes['languages']} aria-label={t('user.language')}>
+        <nav className={classes.languages} aria-label={t('user.language')}>
           {languages.map((code) => (
             <button
               key={code}
               type="button"
               lang={code}
-              className={classes['language']}
+              className={classes.language}
               aria-current={i18n.language === code}
               onClick={() => void speak(code)}
             >

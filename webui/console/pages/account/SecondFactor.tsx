@@ -33,7 +33,7 @@ export function SecondFactor({ session }: { session: SessionInfo }) {
   };
   return (
     <Panel title={t('totp.title')} about={t('totp.about')}>
-      <div className={classes['factor']}>
+      <div className={classes.factor}>
         <div>
           <Group gap="sm">
             <b>{t('totp.app')}</b>

@@ -28,9 +28,9 @@ export function Audit() {
   const chain = query.data?.pages[0]?.chain;
   return (
     <Panel flush>
-      <Group className={classes['tools'] ?? ''} gap="sm">
+      <Group className={classes.tools ?? ''} gap="sm">
         <TextInput
-          className={classes['search'] ?? ''}
+          className={classes.search ?? ''}
           type="search"
           maw={420}
           aria-label={t('audit.search')}
@@ -40,7 +40,7 @@ export function Audit() {
           maxLength={200}
           onChange={(event) => setText(event.currentTarget.value)}
         />
-        <span className={classes['chain']}>{chain && <Whole chain={chain} />}</span>
+        <span className={classes.chain}>{chain && <Whole chain={chain} />}</span>
       </Group>
       <Failure text={query.data ? (chain?.broken ?? null) : problemText(query.error)} />
       <DataTable

@@ -46,9 +46,9 @@ export function Events() {
   const columns = useColumns(new Map(mailboxes?.map((one) => [one.id, one.name])));
   return (
     <Panel flush>
-      <Group className={classes['tools'] ?? ''} gap="sm">
+      <Group className={classes.tools ?? ''} gap="sm">
         <TextInput
-          className={classes['search'] ?? ''}
+          className={classes.search ?? ''}
           type="search"
           aria-label={t('activity.search')}
           placeholder={t('activity.search')}

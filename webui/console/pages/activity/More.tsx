@@ -11,7 +11,7 @@ export function More({ query }: MoreProps) {
   const { t } = useTranslation();
   if (!query.hasNextPage) return null;
   return (
-    <Center className={classes['more'] ?? ''}>
+    <Center className={classes.more ?? ''}>
       <Button variant="default" loading={query.isFetchingNextPage} onClick={() => void query.fetchNextPage()}>
         {t('activity.older')}
       </Button>

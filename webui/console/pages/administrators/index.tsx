@@ -54,7 +54,7 @@ export function Page() {
       </Panel>
       <SimpleGrid cols={{ base: 1, sm: 3 }} spacing={14}>
         {ROLES.map((role) => (
-          <div key={role} className={classes['role']}>
+          <div key={role} className={classes.role}>
             <h2>{t(`role.${role}`)}</h2>
             <p>{t(`role.${role}About`)}</p>
           </div>

@@ -22,15 +22,13 @@ export function Fields({ document, schema, depth = 0 }: FieldsProps) {
   }
   if (!found.properties) return null;
   return (
-    <dl className={classes['fields']}>
+    <dl className={classes.fields}>
       {Object.entries(found.properties).map(([name, property]) => (
-        <div key={name} className={classes['field']}>
+        <div key={name} className={classes.field}>
           <dt>
             <code>{name}</code>
-            <span className={classes['type']}>{typeText(document, property)}</span>
-            {found.required?.includes(name) && (
-              <span className={classes['required']}>{t('documentation.required')}</span>
-            )}
+            <span className={classes.type}>{typeText(document, property)}</span>
+            {found.required?.includes(name) && <span className={classes.required}>{t('documentation.required')}</span>}
           </dt>
           <dd>
             {property.description}

@@ -20,13 +20,13 @@ export function OperationDetails({ document, operation }: OperationDetailsProps)
       {operation.description && <Text size="sm">{operation.description}</Text>}
       {(operation.parameters?.length ?? 0) > 0 && (
         <div>
-          <h3 className={classes['part']}>{t('documentation.parameters')}</h3>
-          <dl className={classes['fields']}>
+          <h3 className={classes.part}>{t('documentation.parameters')}</h3>
+          <dl className={classes.fields}>
             {operation.parameters?.map((parameter) => (
-              <div key={parameter.name} className={classes['field']}>
+              <div key={parameter.name} className={classes.field}>
                 <dt>
                   <code>{parameter.name}</code>
-                  <span className={classes['type']}>
+                  <span className={classes.type}>
                     {parameter.in} · {typeText(document, parameter.schema)}
                   </span>
                 </dt>
@@ -38,8 +38,8 @@ export function OperationDetails({ document, operation }: OperationDetailsProps)
       )}
       {body && (
         <div>
-          <h3 className={classes['part']}>
-            {t('documentation.body')} <span className={classes['type']}>{body.media}</span>
+          <h3 className={classes.part}>
+            {t('documentation.body')} <span className={classes.type}>{body.media}</span>
           </h3>
           <Fields document={document} schema={body.schema} />
           <CopyBlock
@@ -49,13 +49,13 @@ export function OperationDetails({ document, operation }: OperationDetailsProps)
         </div>
       )}
       <div>
-        <h3 className={classes['part']}>{t('documentation.answers')}</h3>
+        <h3 className={classes.part}>{t('documentation.answers')}</h3>
         {Object.entries(operation.responses).map(([status, response]) => {
           const answered = bodySchema(response.content);
           return (
-            <div key={status} className={classes['answer']}>
+            <div key={status} className={classes.answer}>
               <b className="numbers">{status}</b>
-              <span className={classes['type']}>
+              <span className={classes.type}>
                 {answered ? `${typeText(document, answered.schema)} · ${answered.media}` : t('documentation.nothing')}
               </span>
               {status.startsWith('2') && answered && <Fields document={document} schema={answered.schema} />}

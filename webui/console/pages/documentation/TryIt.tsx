@@ -33,8 +33,8 @@ export function TryIt({ document, operation }: TryItProps) {
     setRunning(false);
   };
   return (
-    <div className={classes['try']}>
-      <h3 className={classes['part']}>{t('documentation.try')}</h3>
+    <div className={classes.try}>
+      <h3 className={classes.part}>{t('documentation.try')}</h3>
       <Stack gap="sm">
         {operation.method !== 'GET' && (
           <Alert color="orange" variant="light" icon={<IconAlertTriangle size={16} />}>

@@ -56,16 +56,16 @@ export function Page() {
       {data &&
         groups.map((group) => (
           <Panel key={group.name} title={group.name} about={group.description} flush>
-            <Accordion chevronPosition="right" classNames={{ item: classes['item'] ?? '' }} multiple>
+            <Accordion chevronPosition="right" classNames={{ item: classes.item ?? '' }} multiple>
               {group.operations.map((operation) => (
                 <Accordion.Item key={operation.operationId} value={operation.operationId}>
                   <Accordion.Control>
-                    <span className={classes['line']}>
-                      <span className={classes['method']} data-method={operation.method}>
+                    <span className={classes.line}>
+                      <span className={classes.method} data-method={operation.method}>
                         {operation.method}
                       </span>
-                      <code className={classes['path']}>{operation.path}</code>
-                      <span className={classes['summary']}>{operation.summary}</span>
+                      <code className={classes.path}>{operation.path}</code>
+                      <span className={classes.summary}>{operation.summary}</span>
                     </span>
                   </Accordion.Control>
                   <Accordion.Panel>

@@ -21,7 +21,7 @@ export function Ending({ mailbox }: { mailbox: MailboxRow }) {
   const administrates = useMay('administrator');
   if (!operates) return null;
   return (
-    <div className={classes['endings']}>
+    <div className={classes.endings}>
       <Panel title={t('ending.title')} tone="bad">
         <Reset mailbox={mailbox} />
         {administrates && <Deletion mailbox={mailbox} />}
@@ -51,12 +51,12 @@ interface StepProps {
 function Step({ title, about, why, button }: StepProps) {
   const id = useId();
   return (
-    <div className={classes['ending']}>
+    <div className={classes.ending}>
       <div>
         <h3>{title}</h3>
         <p>{about}</p>
         {why && (
-          <p id={id} className={classes['why']}>
+          <p id={id} className={classes.why}>
             {why}
           </p>
         )}

@@ -20,10 +20,10 @@ export function State({ mailbox }: { mailbox: MailboxRow }) {
   const thisHour = Math.floor(now / HOUR_MS) * HOUR_MS;
   const recovery = mailbox.recovery ? t('mailboxes.recoveryYes') : t('mailboxes.recoveryNo');
   return (
-    <div className={classes['parts']}>
+    <div className={classes.parts}>
       <SimpleGrid cols={{ base: 1, lg: 2 }} spacing={20}>
         <Panel title={t('mailboxes.waitingTitle')}>
-          <dl className={classes['facts']}>
+          <dl className={classes.facts}>
             <Fact title={t('mailboxes.messages')}>
               <b data-testid="messages">{format.number(mailbox.messages)}</b>
             </Fact>
@@ -43,10 +43,10 @@ export function State({ mailbox }: { mailbox: MailboxRow }) {
           </dl>
         </Panel>
         <Panel title={t('mailboxes.identity')}>
-          <div className={classes['address']}>
+          <div className={classes.address}>
             <CopyField text={mailbox.address} label={t('common.copy', { what: t('mailboxes.address') })} />
           </div>
-          <dl className={classes['facts']}>
+          <dl className={classes.facts}>
             <Fact title={t('create.userName')}>
               <span className="mono">{mailbox.id}</span>
             </Fact>
@@ -84,7 +84,7 @@ export function State({ mailbox }: { mailbox: MailboxRow }) {
 
 function Fact({ title, children }: { title: string; children: ReactNode }) {
   return (
-    <div className={classes['fact']}>
+    <div className={classes.fact}>
       <dt>{title}</dt>
       <dd>{children}</dd>
     </div>

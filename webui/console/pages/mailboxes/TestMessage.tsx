@@ -70,7 +70,7 @@ function Sending({ mailbox, onClose }: { mailbox: MailboxRow; onClose: () => voi
       <Text size="sm" c="dimmed">
         {t('test.about', { name: mailbox.name })}
       </Text>
-      <ol className={classes['steps']} aria-live="polite">
+      <ol className={classes.steps} aria-live="polite">
         {STEPS.map((step, at) => (
           <StepLine
             key={step}
@@ -108,16 +108,16 @@ function StepLine({ step, told, running }: { step: Step; told: TestStep | undefi
   const tone = told ? (told.ok ? 'good' : 'bad') : 'open';
   const Icon = told ? (told.ok ? IconCircleCheck : IconCircleX) : IconCircleDashed;
   return (
-    <li className={classes['step']} data-tone={tone}>
+    <li className={classes.step} data-tone={tone}>
       {running ? <Loader size={18} /> : <Icon size={20} stroke={1.6} aria-hidden />}
-      <div className={classes['words']}>
-        <span className={classes['name']}>
+      <div className={classes.words}>
+        <span className={classes.name}>
           {t(`test.${step}`)}
           {told && <span className="unseen"> {told.ok ? t('test.ok') : t('test.notOk')}</span>}
         </span>
-        {told && <span className={classes['detail']}>{told.detail}</span>}
+        {told && <span className={classes.detail}>{told.detail}</span>}
       </div>
-      {told && <span className={classes['time']}>{told.at_ms} ms</span>}
+      {told && <span className={classes.time}>{told.at_ms} ms</span>}
     </li>
   );
 }

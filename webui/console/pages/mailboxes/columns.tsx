@@ -22,21 +22,23 @@ export function useColumns(): Column<MailboxRow>[] {
       sortBy: (row) => row.name,
       cell: (row) => (
         <>
-          <Link to={`/mailboxes/${row.id}`} className={classes['name']}>
+          <Link to={`/mailboxes/${row.id}`} className={classes.name}>
             {row.name}
           </Link>
-          {row.description && <span className={classes['description']}>{row.description}</span>}
+          {row.description && <span className={classes.description}>{row.description}</span>}
         </>
       ),
     },
     {
       id: 'address',
       title: t('mailboxes.address'),
-      from: 'wide',
+      from: 'tablet',
       sortBy: (row) => row.address,
       cell: (row) => (
-        <span className={classes['address']}>
-          <span className="mono">{row.address}</span>
+        <span className={classes.address}>
+          <span className="mono" title={row.address}>
+            {row.id}
+          </span>
           <CopyButton text={row.address} label={t('mailboxes.copyAddress', { name: row.name })} />
         </span>
       ),

@@ -50,9 +50,9 @@ export function Page() {
     >
       <Failure text={data ? null : problemText(error)} />
       <Panel flush>
-        <Group className={classes['tools'] ?? ''} gap="sm">
+        <Group className={classes.tools ?? ''} gap="sm">
           <TextInput
-            className={classes['search'] ?? ''}
+            className={classes.search ?? ''}
             type="search"
             size="sm"
             aria-label={t('mailboxes.search')}

@@ -9,7 +9,7 @@ export function Facts({ overview }: { overview: Overview }) {
   const { t } = useTranslation();
   const format = useFormat();
   return (
-    <dl className={classes['facts']}>
+    <dl className={classes.facts}>
       <div>
         <dt>{t('overview.version')}</dt>
         <dd>{overview.version}</dd>

@@ -13,7 +13,7 @@ export function Listeners({ listeners }: { listeners: ListenerState[] }) {
   const format = useFormat();
   return (
     <Panel title={t('overview.listeners')} flush>
-      <Table className={classes['table'] ?? ''}>
+      <Table className={classes.table ?? ''}>
         <caption className="unseen">{t('overview.listeners')}</caption>
         <Table.Thead>
           <Table.Tr>
@@ -30,7 +30,7 @@ export function Listeners({ listeners }: { listeners: ListenerState[] }) {
             <Table.Tr key={listener.name}>
               <Table.Th scope="row" fw={520}>
                 <span className="mono">{listener.name}</span>
-                <div className={classes['about']}>{word('listener', listener.name)}</div>
+                <div className={classes.about}>{word('listener', listener.name)}</div>
               </Table.Th>
               <Table.Td className="mono">
                 {listener.addresses.map((address) => (

@@ -18,13 +18,13 @@ export function Refusals({ refusals }: { refusals: Record<string, number> }) {
       {reasons.length === 0 ? (
         <Empty icon={IconShieldCheck} title={t('overview.noRefusals')} />
       ) : (
-        <dl className={classes['bars']}>
+        <dl className={classes.bars}>
           {reasons.map(([reason, count]) => (
-            <div key={reason} className={classes['bar']}>
+            <div key={reason} className={classes.bar}>
               <dt>{word('refusal', reason)}</dt>
               <dd className="numbers">{format.number(count)}</dd>
-              <dd className={classes['track']} aria-hidden>
-                <svg width="100%" height="6">
+              <dd className={classes.track} aria-hidden>
+                <svg width="100%" height="6" aria-hidden>
                   <rect width="100%" height="6" rx="3" fill="var(--calm-soft)" />
                   <rect width={`${(count / most) * 100}%`} height="6" rx="3" fill="var(--series-3)" />
                 </svg>

@@ -77,13 +77,13 @@ interface TileProps {
 
 function Tile({ title, value, unit, tone, testId, children }: TileProps) {
   return (
-    <dl className={classes['tile']} data-tone={tone}>
-      <dt className={classes['title']}>{title}</dt>
-      <dd className={classes['value']} data-testid={testId}>
+    <dl className={classes.tile} data-tone={tone}>
+      <dt className={classes.title}>{title}</dt>
+      <dd className={classes.value} data-testid={testId}>
         {value}
-        {unit && <span className={classes['unit']}> {unit}</span>}
+        {unit && <span className={classes.unit}> {unit}</span>}
       </dd>
-      <dd className={classes['more']}>{children}</dd>
+      <dd className={classes.more}>{children}</dd>
     </dl>
   );
 }

@@ -5,7 +5,8 @@ const DRAWN_MAX = 240;
 
 /** Sums of neighbouring points, so many that they can be told apart on a screen. What is not there yet is nothing. */
 export function coarser(course: Course): Course {
-  const full = padded(course);
+  // The last point is not full yet.
+  const full = padded({ ...course, points: course.points.slice(0, -1) });
   const factor = Math.ceil(full.length / DRAWN_MAX);
   return { seconds: course.seconds * Math.max(1, factor), points: thinned(full, DRAWN_MAX, sum) };
 }

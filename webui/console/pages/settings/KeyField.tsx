@@ -5,7 +5,7 @@ import { useId, useState } from 'react';
 import { useTranslation } from 'react-i18next';
 import type { Key } from '../../api/schema';
 import classes from './Settings.module.css';
-import { kindOf, listOf, textOf, valueOf } from './values';
+import { kindOf, listOf, textOf, typedValue } from './values';
 
 interface KeyFieldProps {
   of: Key;
@@ -22,9 +22,9 @@ export function KeyField({ of, changed, value, changeable, onChange }: KeyFieldP
   const id = useId();
   const isSet = value !== null && value !== undefined;
   return (
-    <div className={classes['key']} data-changed={changed || undefined}>
-      <div className={classes['words']}>
-        <div className={classes['name']}>
+    <div className={classes.key} data-changed={changed || undefined}>
+      <div className={classes.words}>
+        <div className={classes.name}>
           <label htmlFor={id} className="mono">
             {of.key}
           </label>
@@ -46,7 +46,7 @@ export function KeyField({ of, changed, value, changeable, onChange }: KeyFieldP
         </div>
         <p id={`${id}-about`}>{of.description}</p>
       </div>
-      <div className={classes['control']}>
+      <div className={classes.control}>
         <Control id={id} of={of} value={value} changeable={changeable} onChange={onChange} />
         {changeable && isSet && (
           <Tooltip label={t('settings.toDefault')}>
@@ -85,7 +85,7 @@ function Control({ id, of, value, changeable, onChange }: Omit<KeyFieldProps, 'c
     return (
       <TagsInput
         {...common}
-        className={classes['input'] ?? ''}
+        className={classes.input ?? ''}
         value={list}
         placeholder={value === null || value === undefined ? listOf(of.default).join(', ') || t('settings.none') : ''}
         splitChars={[',', ' ']}
@@ -99,7 +99,7 @@ function Control({ id, of, value, changeable, onChange }: Omit<KeyFieldProps, 'c
   return (
     <TextInput
       {...common}
-      className={classes['input'] ?? ''}
+      className={classes.input ?? ''}
       classNames={{ input: 'mono' }}
       value={shown}
       placeholder={fallback}
@@ -109,7 +109,7 @@ function Control({ id, of, value, changeable, onChange }: Omit<KeyFieldProps, 'c
       autoComplete="off"
       onChange={(event) => {
         setTyped(event.currentTarget.value);
-        onChange(valueOf(kind, event.currentTarget.value));
+        onChange(typedValue(kind, event.currentTarget.value));
       }}
     />
   );

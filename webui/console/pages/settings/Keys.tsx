@@ -32,8 +32,8 @@ export function Keys({ configuration, changeable, onChange }: KeysProps) {
     });
   const title = (table: string) => word('settings.tables', table);
   return (
-    <div className={classes['layout']}>
-      <nav className={classes['index']} aria-label={t('settings.tablesLabel')}>
+    <div className={classes.layout}>
+      <nav className={classes.index} aria-label={t('settings.tablesLabel')}>
         <TextInput
           type="search"
           size="xs"
@@ -43,7 +43,7 @@ export function Keys({ configuration, changeable, onChange }: KeysProps) {
           value={text}
           onChange={(event) => setText(event.currentTarget.value)}
         />
-        <div className={classes['links']}>
+        <div className={classes.links}>
           {tables.map(([table]) => (
             <Anchor key={table} href={`#${table}`} size="sm" underline="hover">
               {title(table)}
@@ -51,10 +51,10 @@ export function Keys({ configuration, changeable, onChange }: KeysProps) {
           ))}
         </div>
       </nav>
-      <div className={classes['tables']}>
+      <div className={classes.tables}>
         {tables.length === 0 && <p className="dim">{t('settings.notFound')}</p>}
         {tables.map(([table, keys]) => (
-          <div key={table} id={table} className={classes['table']}>
+          <div key={table} id={table} className={classes.table}>
             <Panel title={title(table)} flush>
               {keys.map((key) => (
                 <KeyField
@@ -70,7 +70,7 @@ export function Keys({ configuration, changeable, onChange }: KeysProps) {
           </div>
         ))}
         {count > 0 && (
-          <section className={classes['bar']} aria-label={t('settings.pending')}>
+          <section className={classes.bar} aria-label={t('settings.pending')}>
             <span role="status">{t('settings.changes', { count })}</span>
             <Group gap="sm">
               <Button variant="default" onClick={() => setChanges({})}>

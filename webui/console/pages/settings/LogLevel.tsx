@@ -21,7 +21,7 @@ export function LogLevel({ level }: { level: string | null }) {
     });
   return (
     <Panel>
-      <div className={classes['level']}>
+      <div className={classes.level}>
         <div>
           <b>{t('settings.logLevel')}</b>
           <p>{t('settings.logLevelAbout')}</p>

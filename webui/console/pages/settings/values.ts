@@ -28,7 +28,7 @@ export function listOf(value: unknown): string[] {
 }
 
 /** What is sent: `null` takes a key out, so that its default counts; `undefined` is no value of that kind. */
-export function valueOf(kind: Kind, typed: string): unknown {
+export function typedValue(kind: Kind, typed: string): unknown {
   const text = typed.trim();
   if (text === '') return null;
   if (kind !== 'number') return text;

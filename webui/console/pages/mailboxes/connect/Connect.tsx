@@ -33,7 +33,7 @@ export function Connect({ id }: { id: string }) {
     <Panel title={t('connect.title')} about={t('connect.about')}>
       <Stack gap="lg">
         <Notes facts={data} />
-        <div className={classes['ways']}>
+        <div className={classes.ways}>
           <SegmentedControl
             size="sm"
             aria-label={t('connect.way')}

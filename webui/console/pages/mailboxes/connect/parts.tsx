@@ -9,12 +9,12 @@ export interface WayProps {
 }
 
 export function Steps({ children }: { children: ReactNode }) {
-  return <ol className={classes['steps']}>{children}</ol>;
+  return <ol className={classes.steps}>{children}</ol>;
 }
 
 export function Step({ text, children }: { text: string; children?: ReactNode }) {
   return (
-    <li className={classes['step']}>
+    <li className={classes.step}>
       {text}
       {children && <div>{children}</div>}
     </li>
@@ -24,7 +24,7 @@ export function Step({ text, children }: { text: string; children?: ReactNode })
 export function Fields({ fields }: { fields: [label: string, value: string][] }) {
   const { t } = useTranslation();
   return (
-    <dl className={classes['fields']}>
+    <dl className={classes.fields}>
       {fields.map(([label, value]) => (
         <Fragment key={label}>
           <dt>{label}</dt>
