@@ -4,6 +4,7 @@
 
 pub mod acme;
 pub mod app;
+pub mod backup;
 pub mod certificate;
 pub mod cli;
 pub mod command;
