@@ -23,7 +23,8 @@ pub(super) fn padded(bytes: u64) -> u64 {
 
 /// The header of a file.
 pub(super) fn header(path: &RelativePath, bytes: u64, modified_seconds: u64) -> io::Result<[u8; 512]> {
-    let (prefix, name) = split(path.as_str()).ok_or_else(|| io::Error::other("its name is too long for tar"))?;
+    let (prefix, name) =
+        split(path.as_str()).ok_or_else(|| io::Error::other("its name is too long for tar"))?;
     if bytes > SIZE_MAX {
         return Err(io::Error::other("it is too long for tar: choose a directory instead"));
     }
@@ -91,7 +92,8 @@ fn parse(block: &[u8; 512]) -> Option<(RelativePath, u64)> {
         std::str::from_utf8(field).ok()
     };
     let octal = |from, to| u64::from_str_radix(text(from, to)?.trim(), 8).ok();
-    let blanked = block.iter().enumerate().map(|(at, byte)| if (148..156).contains(&at) { b' ' } else { *byte });
+    let blanked =
+        block.iter().enumerate().map(|(at, byte)| if (148..156).contains(&at) { b' ' } else { *byte });
     let sum: u64 = blanked.map(u64::from).sum();
     if octal(148, 156)? != sum || block[156] != b'0' {
         return None;

@@ -55,7 +55,8 @@ pub fn check(
         findings.extend(finding(&*source.disk, &source.root, entry, work)?);
     }
     if !findings.is_empty() {
-        let advice = "Remove these files there and make the backup again: what the gateway still has is copied anew";
+        let advice =
+            "Remove these files there and make the backup again: what the gateway still has is copied anew";
         return Err(BackupError::Damaged { place: place.into(), findings, advice: advice.into() });
     }
     let contents = contents(&source.disk, clock, &source.root, &manifest.email_domain)?;

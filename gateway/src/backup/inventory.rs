@@ -19,8 +19,7 @@ pub(super) fn files(disk: &dyn Disk, dir: &Path, except: &[PathBuf]) -> Result<V
     let (mut found, mut left) = (Vec::new(), vec![dir.to_path_buf()]);
     while let Some(dir) = left.pop() {
         let list = BackupError::io("list", &dir);
-        let (files, dirs) =
-            disk.files(&dir).and_then(|files| Ok((files, disk.dirs(&dir)?))).map_err(list)?;
+        let (files, dirs) = disk.files(&dir).and_then(|files| Ok((files, disk.dirs(&dir)?))).map_err(list)?;
         found.extend(files.into_iter().filter(|path| belongs(path)));
         left.extend(dirs.into_iter().filter(|dir| !except.contains(dir)));
     }
@@ -30,7 +29,8 @@ pub(super) fn files(disk: &dyn Disk, dir: &Path, except: &[PathBuf]) -> Result<V
 
 fn belongs(path: &Path) -> bool {
     let Some(name) = path.file_name().and_then(|name| name.to_str()) else { return true };
-    let is_prepared = name.starts_with("prepared.") && path.parent().is_some_and(|dir| dir.ends_with(SEGMENTS));
+    let is_prepared =
+        name.starts_with("prepared.") && path.parent().is_some_and(|dir| dir.ends_with(SEGMENTS));
     !(is_prepared || name == LOCK || name == RESTORING || name.ends_with(".tmp"))
 }
 

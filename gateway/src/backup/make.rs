@@ -129,7 +129,11 @@ impl Making<'_> {
             }
         }
         let place = self.plan.to;
-        let dir = if is_archive(place) { place.parent().filter(|dir| !dir.as_os_str().is_empty()) } else { Some(place) };
+        let dir = if is_archive(place) {
+            place.parent().filter(|dir| !dir.as_os_str().is_empty())
+        } else {
+            Some(place)
+        };
         let dir = dir.unwrap_or(Path::new("."));
         let free = self.plan.disk.free_bytes(dir).map_err(BackupError::io("look at", place))?;
         if free < needed {
@@ -161,8 +165,7 @@ impl Making<'_> {
                 self.file(path, true, is_newest.then_some(settled_bytes), work)?;
             }
             // A segment that is gone had everything in it moved before, into newer ones.
-            let now: BTreeSet<PathBuf> =
-                inventory::files(&*self.plan.disk, dir, &[])?.into_iter().collect();
+            let now: BTreeSet<PathBuf> = inventory::files(&*self.plan.disk, dir, &[])?.into_iter().collect();
             let gone: Vec<&PathBuf> = listed.iter().filter(|path| !now.contains(*path)).collect();
             if gone.is_empty() {
                 return Ok(());

@@ -128,8 +128,8 @@ impl Manifest {
         if *format != FORMAT {
             return Err(format!("its format is {format}, this version knows {FORMAT}"));
         }
-        let manifest: Self =
-            serde_json::from_value(sealed.manifest).map_err(|error| format!("it is no manifest ({error})"))?;
+        let manifest: Self = serde_json::from_value(sealed.manifest)
+            .map_err(|error| format!("it is no manifest ({error})"))?;
         let is = serde_json::to_vec(&manifest).map_err(|error| error.to_string())?;
         if sha256(&is) == sealed.sha256 { Ok(manifest) } else { Err("it was altered".into()) }
     }

@@ -65,8 +65,8 @@ impl Place {
             disk.create_dir_all(dir).map_err(BackupError::io("create", dir))?;
         }
         if disk.exists(&path).map_err(BackupError::io("look for", &path))? {
-            let is_backup = archive::ArchiveDisk::open(&*disk, &path).is_ok_and(|archive| !archive.is_empty());
-            if !is_backup {
+            let archive = archive::ArchiveDisk::open(&*disk, &path);
+            if archive.map_err(BackupError::io("read", &path))?.is_empty() {
                 return Err(BackupError::Foreign(path));
             }
         }

@@ -40,7 +40,8 @@ impl Bench {
         let registry =
             Registry::open(Arc::clone(&disk), clock(), &data.join("mailboxes"), DOMAIN, cost).unwrap();
         let (mailbox, _) = registry.create("journal", "", None).unwrap();
-        let settings = spool::Settings { segment_bytes: 4096, reserve_bytes: 0, ..spool::Settings::default() };
+        let settings =
+            spool::Settings { segment_bytes: 4096, reserve_bytes: 0, ..spool::Settings::default() };
         let spool = SegmentSpool::open(Arc::clone(&disk), clock(), &data.join("spool"), settings).unwrap();
         let mut bench = Self { dir, disk, mailbox: mailbox.id, spool, messages: 0 };
         (0..12).for_each(|_| bench.store());
@@ -191,7 +192,8 @@ fn a_damaged_backup_is_named_and_not_restored() {
             let is_data = file.starts_with("data/") || file == "manifest.json";
             let restored = bench.restore("whole", "restored");
             assert_eq!(restored.is_err(), is_data, "{how} {file}");
-            let left = all(&bench.path("restored")).into_iter().filter(|(name, _)| name != "postern-gateway.lock");
+            let left =
+                all(&bench.path("restored")).into_iter().filter(|(name, _)| name != "postern-gateway.lock");
             assert!(!is_data || left.count() == 0, "{how} {file}");
             let _ = RealDisk.remove_dir_all(&bench.path("restored"));
         }
@@ -215,7 +217,9 @@ fn whatever_fails_the_earlier_backup_stands() {
         let mut bench = Bench::new();
         bench.make(place).unwrap();
         bench.store();
-        for step in [Step::Create, Step::Open, Step::Read, Step::Write, Step::Sync, Step::SyncDir, Step::Rename] {
+        for step in
+            [Step::Create, Step::Open, Step::Read, Step::Write, Step::Sync, Step::SyncDir, Step::Rename]
+        {
             for nth in (0..).step_by(3) {
                 let fault = Fault::nth(step, nth, io::ErrorKind::StorageFull);
                 let disk = Arc::new(FaultyDisk::new(Arc::new(RealDisk), fault));
@@ -243,8 +247,14 @@ fn a_cancelled_backup_or_restore_leaves_nothing() {
         let mut told = 0;
         let (data, to) = (bench.path("data"), bench.path(place));
         let disk = Arc::clone(&bench.disk);
-        let plan =
-            Plan { disk, clock: clock(), data_dir: &data, email_domain: DOMAIN, configuration: None, to: &to };
+        let plan = Plan {
+            disk,
+            clock: clock(),
+            data_dir: &data,
+            email_domain: DOMAIN,
+            configuration: None,
+            to: &to,
+        };
         let mut tell = |_: &Progress| {
             told += 1;
             if told == after {
@@ -316,7 +326,14 @@ fn what_is_not_ours_is_left_alone() {
     drop(held);
     let (data, to) = (bench.path("data"), bench.path("backup"));
     let disk = Arc::clone(&bench.disk);
-    let plan = Plan { disk, clock: clock(), data_dir: &data, email_domain: "other.example", configuration: None, to: &to };
+    let plan = Plan {
+        disk,
+        clock: clock(),
+        data_dir: &data,
+        email_domain: "other.example",
+        configuration: None,
+        to: &to,
+    };
     assert!(worked(|work| make(&plan, work)).unwrap_err().to_string().contains(DOMAIN));
 
     assert!(bench.restore("backup", "data").unwrap_err().to_string().contains("mv "));

@@ -91,7 +91,8 @@ pub(super) fn run(settings: &Settings, config: Option<&Path>, place: &Path, json
     if damage.is_empty() {
         return Ok(());
     }
-    let kept = made.kept.map(|path| format!(" The last backup without damage is kept in {}.", path.display()));
+    let kept =
+        made.kept.map(|path| format!(" The last backup without damage is kept in {}.", path.display()));
     bail!(
         "the backup is made, but what it was made from is damaged: {}.{} Run postern-gateway doctor",
         damage.join("; "),
@@ -129,8 +130,7 @@ fn tell_damage(damage: &[String]) {
 
 pub(super) fn restore(settings: &Settings, place: &Path, json: bool) -> Result<()> {
     let data_dir = &settings.data_dir;
-    let restored =
-        working(|disk, clock, work| backup::restore((disk, clock), place, data_dir, work))?;
+    let restored = working(|disk, clock, work| backup::restore((disk, clock), place, data_dir, work))?;
     let Contents { mailboxes, messages, damage } = &restored.contents;
     let next = next(data_dir, &restored.begun.rfc3339());
     if json {
