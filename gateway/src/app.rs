@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use crate::backup::RESTORING;
 use crate::certificate::Keeper;
+use crate::console::{Administrators, Audit};
 use crate::mailbox::{MailboxError, Registry};
 use crate::monitoring::metrics;
 use crate::proxy::oauth::{Broker, BrokerError, Deadlines};
@@ -36,6 +37,10 @@ pub struct Core {
     pub oauth: Arc<Broker>,
     /// Message ids, greater than any stored one.
     pub ids: Arc<MessageIds>,
+    /// Who may sign in at the console.
+    pub administrators: Arc<Administrators>,
+    /// What was done at the console and on the command line.
+    pub audit: Arc<Audit>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// The files.
@@ -107,6 +112,11 @@ impl Core {
         let ids = Arc::new(MessageIds::default());
         spool.newest().into_iter().for_each(|newest| ids.at_least(newest));
         let (registry, spool, oauth) = (Arc::new(registry), Arc::new(spool), Arc::new(oauth));
+        let console = dir.join("console");
+        let (of_disk, of_clock) = (|| Arc::clone(&disk), || Arc::clone(&clock));
+        let administrators = Administrators::open(of_disk(), of_clock(), &console, Argon2Cost::DEFAULT);
+        let audit = Arc::new(Audit::open(of_disk(), of_clock(), &console));
+        let administrators = Arc::new(administrators);
         let (listening, keeper) = (OnceLock::new(), OnceLock::new());
         let started = (clock.moment(), clock.wall());
         Ok(Self {
@@ -115,6 +125,8 @@ impl Core {
             spool,
             oauth,
             ids,
+            administrators,
+            audit,
             clock,
             disk,
             listening,
@@ -136,7 +148,7 @@ impl Core {
     }
 
     /// By how many milliseconds the calendar clock was moved since it was opened.
-    fn clock_moved_ms(&self) -> i64 {
+    pub fn clock_moved_ms(&self) -> i64 {
         let elapsed = i64::try_from(self.uptime().as_millis()).unwrap_or(i64::MAX);
         let (then, now) = (self.started.1.0, self.clock.wall().0);
         now.cast_signed().saturating_sub(then.cast_signed()).saturating_sub(elapsed)

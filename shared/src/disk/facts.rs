@@ -6,9 +6,8 @@ use std::path::{Path, PathBuf};
 /// When the file was last written, in nanoseconds since 1970.
 pub fn modified_ns(path: &Path) -> io::Result<i64> {
     let stat = rustix::fs::stat(path)?;
-    let seconds = i64::from(stat.st_mtime);
-    let nanos = i64::try_from(stat.st_mtime_nsec).unwrap_or(0);
-    Ok(seconds.saturating_mul(1_000_000_000).saturating_add(nanos))
+        let nanos = i64::try_from(stat.st_mtime_nsec).unwrap_or(0);
+    Ok(stat.st_mtime.saturating_mul(1_000_000_000).saturating_add(nanos))
 }
 
 /// What lies directly inside `dir` and is neither file nor directory (links, sockets, devices), sorted by name.
