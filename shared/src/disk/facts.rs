@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 /// When the file was last written, in nanoseconds since 1970.
 pub fn modified_ns(path: &Path) -> io::Result<i64> {
     let stat = rustix::fs::stat(path)?;
-        let nanos = i64::try_from(stat.st_mtime_nsec).unwrap_or(0);
+    let nanos = i64::try_from(stat.st_mtime_nsec).unwrap_or(0);
     Ok(stat.st_mtime.saturating_mul(1_000_000_000).saturating_add(nanos))
 }
 
