@@ -223,7 +223,7 @@ fn recorded(command: &Command) -> Option<(&'static str, Option<String>)> {
         Command::CertificateAcme { .. } => ("certificate.acme", None),
         Command::Oauth(oauth::Command::Bind { .. }) => ("oauth.bind", None),
         Command::Oauth(oauth::Command::Revoke { .. }) => ("oauth.revoke", None),
-        Command::Oauth(oauth::Command::List)
+        Command::Oauth(oauth::Command::List | oauth::Command::IsBound { .. })
         | Command::Status
         | Command::LogLevel { level: None }
         | Command::MailboxList
