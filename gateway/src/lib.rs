@@ -5,6 +5,7 @@
 pub mod acme;
 pub mod activity;
 pub mod app;
+pub mod backup;
 pub mod certificate;
 pub mod cli;
 pub mod command;

@@ -49,6 +49,23 @@ pub enum Task {
     /// Look for trouble: data directory, disk, certificate, ports, DNS of the e-mail domain, clock, damaged files. Says
     /// of each check whether it is ok and else what to do; fails when any check does.
     Doctor,
+    /// Copy the data directory and the configuration file to a safe place, with the SHA-256 of each file, and read the copy
+    /// back; whether or not the daemon runs. Made again at the same place, only what is new is copied.
+    Backup {
+        /// Where to: an empty directory, one with an earlier backup of this gateway, or a file whose name ends with .tar.
+        #[arg(value_name = "DIR|FILE.tar")]
+        place: PathBuf,
+        /// Only check the backup that is there: every file against its SHA-256, the whole as a gateway would read it.
+        #[arg(long)]
+        verify: bool,
+    },
+    /// Restore a backup into the data directory, which must be empty or not there; no daemon may run on it. Every file is
+    /// compared before and after.
+    Restore {
+        /// What `backup` was told.
+        #[arg(value_name = "FROM")]
+        place: PathBuf,
+    },
     /// Show how much the running daemon logs, or change it until the daemon ends.
     LogLevel {
         /// error, warn, info, debug or trace.

@@ -3,6 +3,7 @@
 //! Results go to standard output, everything else to standard error. Exit codes: 0 done, 1 failed, 2 wrong usage.
 
 mod args;
+mod backup;
 mod certificate;
 mod doctor;
 mod oauth;
@@ -50,6 +51,10 @@ pub fn run() -> Result<()> {
     if let Task::RecoveryKey { action } = &args.task {
         return recovery::run(action, args.json);
     }
+    // On whichever machine it lies.
+    if let Task::Backup { place, verify: true } = &args.task {
+        return backup::verify(place, args.json);
+    }
     let settings = match Settings::load(&RealDisk, args.config.as_deref(), std::env::vars()) {
         Err(error) if matches!(args.task, Task::Serve) => {
             return restart::take_back(args.config.as_deref(), error.into());
@@ -59,6 +64,8 @@ pub fn run() -> Result<()> {
     match args.task {
         Task::Serve => restart::serve(settings, args.config),
         Task::CheckConfig => setup::check_config(&settings, args.json),
+        Task::Backup { place, .. } => backup::run(&settings, args.config.as_deref(), &place, args.json),
+        Task::Restore { place } => backup::restore(&settings, &place, args.json),
         Task::Doctor => doctor::run(&settings, args.json),
         Task::Status => command(&settings, &Command::Status, args.json, output::status),
         Task::LogLevel { level } => {

@@ -81,6 +81,7 @@ mod prepare;
 mod reader;
 mod recover;
 mod segment;
+mod settled;
 mod sweep;
 #[cfg(test)]
 mod tests;
@@ -102,6 +103,7 @@ use postern_shared::id::{MailboxId, MessageId};
 pub use large::LargeFile;
 pub use reader::SealedBody;
 pub use segment::SegmentSpool;
+pub use settled::settled_bytes;
 
 /// Content above this many octets streams to a file of its own instead of waiting in memory.
 pub const INLINE_BYTES_MAX: usize = 256 * 1024;
