@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use postern_shared::control::{self, Context, Handler};
+use postern_shared::service::ServiceManager;
 use postern_shared::shutdown::{Shutdown, switch};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -25,6 +26,7 @@ use crate::proxy::pop3::Recording;
 use crate::proxy::pop3::seen::Seen;
 use crate::servers::Servers;
 use crate::settings::Tls;
+use crate::watchdog;
 
 const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
 /// On a disk that is nearly full senders wait for what a sweep gives back.
@@ -90,15 +92,19 @@ pub async fn run(core: Arc<Core>) -> Result<()> {
     }
     // Commands see a running daemon only once all of it runs.
     let _ = core.listening.set(json!(addresses));
-    let commands = tokio::spawn(serve_commands(Arc::clone(&core), Arc::clone(&renewer), stopped.clone()));
+    let commands = Commands { core: Arc::clone(&core), renewer: Arc::clone(&renewer), monitor };
+    let commands = tokio::spawn(serve_commands(commands, stopped.clone()));
     rooms.spawn(tending.run(stopped.clone()));
     if core.settings.tls == Tls::Acme {
         rooms.spawn(renewer.run(stopped.clone()));
     }
     rooms.spawn(forget_secrets(Arc::clone(&core), stopped.clone()));
     rooms.spawn(sweep_now_and_then(Arc::clone(&core), servers.fetched, stopped));
+    let manager = Arc::new(ServiceManager::of_this_process());
+    tokio::spawn(watchdog::keep(core, Arc::clone(&manager)));
     let origin = keeper.origin().name();
     tracing::info!(fingerprint = %format!("sha256:{}", keeper.identity().fingerprint()), origin, "serving");
+    manager.ready();
 
     wait_for_signal().await?;
     tracing::info!("shutting down; sessions end after their current step");
@@ -106,6 +112,7 @@ pub async fn run(core: Arc<Core>) -> Result<()> {
     while rooms.join_next().await.is_some() {}
     commands.await?.context("the control socket")?;
     last_stop.turn();
+    manager.unwatched();
     tracing::info!("stopped");
     Ok(())
 }
@@ -163,14 +170,15 @@ fn limits(core: &Core) -> (Limits, Limits) {
     (limits(settings.smtp), limits(settings.pop3))
 }
 
-async fn serve_commands(core: Arc<Core>, renewer: Arc<Renewer>, stopped: Shutdown) -> std::io::Result<()> {
-    let data_dir = core.settings.data_dir.clone();
-    control::serve(&data_dir, Arc::new(Commands { core, renewer }), stopped).await
+async fn serve_commands(commands: Commands, stopped: Shutdown) -> std::io::Result<()> {
+    let data_dir = commands.core.settings.data_dir.clone();
+    control::serve(&data_dir, Arc::new(commands), stopped).await
 }
 
 struct Commands {
     core: Arc<Core>,
     renewer: Arc<Renewer>,
+    monitor: Arc<Monitor>,
 }
 
 impl Handler for Commands {
@@ -180,8 +188,12 @@ impl Handler for Commands {
         if let Command::CertificateAcme { staging_only } = command {
             return execute_waiting(&self.renewer, staging_only, context).await;
         }
-        let core = Arc::clone(&self.core);
-        let done = tokio::task::spawn_blocking(move || execute(&core, command)).await;
+        let (core, monitor) = (Arc::clone(&self.core), Arc::clone(&self.monitor));
+        let done = tokio::task::spawn_blocking(move || match command {
+            Command::Health => monitor.health(),
+            command => execute(&core, command),
+        })
+        .await;
         done.unwrap_or_else(|error| Err(format!("the command failed inside: {error}")))
     }
 }
