@@ -13,6 +13,7 @@ use postern_shared::telemetry::log_level;
 use serde_json::{Value, json};
 
 use crate::certificate::Keeper;
+use crate::console::{Administrators, Audit};
 use crate::mailbox::{MailboxError, Registry};
 use crate::monitoring::metrics;
 use crate::proxy::oauth::{Broker, BrokerError, Deadlines};
@@ -35,6 +36,10 @@ pub struct Core {
     pub oauth: Arc<Broker>,
     /// Message ids, greater than any stored one.
     pub ids: Arc<MessageIds>,
+    /// Who may sign in at the console.
+    pub administrators: Arc<Administrators>,
+    /// What was done at the console and on the command line.
+    pub audit: Arc<Audit>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// The files.
@@ -100,6 +105,11 @@ impl Core {
         let ids = Arc::new(MessageIds::default());
         spool.newest().into_iter().for_each(|newest| ids.at_least(newest));
         let (registry, spool, oauth) = (Arc::new(registry), Arc::new(spool), Arc::new(oauth));
+        let console = dir.join("console");
+        let (of_disk, of_clock) = (|| Arc::clone(&disk), || Arc::clone(&clock));
+        let administrators = Administrators::open(of_disk(), of_clock(), &console, Argon2Cost::DEFAULT);
+        let audit = Arc::new(Audit::open(of_disk(), of_clock(), &console));
+        let administrators = Arc::new(administrators);
         let (listening, keeper) = (OnceLock::new(), OnceLock::new());
         let started = (clock.moment(), clock.wall());
         Ok(Self {
@@ -108,6 +118,8 @@ impl Core {
             spool,
             oauth,
             ids,
+            administrators,
+            audit,
             clock,
             disk,
             listening,
@@ -129,7 +141,7 @@ impl Core {
     }
 
     /// By how many milliseconds the calendar clock was moved since it was opened.
-    fn clock_moved_ms(&self) -> i64 {
+    pub fn clock_moved_ms(&self) -> i64 {
         let elapsed = i64::try_from(self.uptime().as_millis()).unwrap_or(i64::MAX);
         let (then, now) = (self.started.1.0, self.clock.wall().0);
         now.cast_signed().saturating_sub(then.cast_signed()).saturating_sub(elapsed)

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -14,9 +15,11 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 
 use crate::acme::Renewer;
+use crate::activity;
 use crate::app::Core;
 use crate::certificate::{Keeper, Tending};
 use crate::command::{Command, execute, execute_waiting};
+use crate::console::{self, Console, Process};
 use crate::intake::SealingIntake;
 use crate::listen::{self, Door, Entrance, Limits};
 use crate::mailbox::{MailboxError, Registry};
@@ -31,6 +34,8 @@ use crate::watchdog;
 const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
 /// On a disk that is nearly full senders wait for what a sweep gives back.
 const SWEEP_INTERVAL_FULL: Duration = Duration::from_secs(3);
+/// A little longer than a provider may take to answer.
+const OAUTH_SETTLED: Duration = Duration::from_secs(35);
 const SMTP_REFUSAL: &[u8] = b"421 4.7.0 Too many connections, try again later\r\n";
 
 /// One entry of `[listen]`.
@@ -39,8 +44,9 @@ struct Listener {
     socket: TcpListener,
 }
 
-/// Serves until SIGTERM or SIGINT; a second one ends the process at once.
-pub async fn run(core: Arc<Core>) -> Result<()> {
+/// Serves until SIGTERM, SIGINT or a restart asked for at the console; a second signal ends the process at once. Whether
+/// it is to start anew.
+pub async fn run(core: Arc<Core>, process: Arc<Process>) -> Result<bool> {
     let keeper = keeper(&core)?;
     let tls = keeper.server_config().context("the certificate cannot be used")?;
     let tending = Tending::new(Arc::clone(&keeper)).context("cannot wait for SIGHUP")?;
@@ -54,6 +60,7 @@ pub async fn run(core: Arc<Core>) -> Result<()> {
         .iter()
         .map(|address| listen::bind("metrics", *address))
         .collect::<Result<_, _>>()?;
+    let console = console::Bound::open(&core.settings.listen.console.0)?;
     let renewer = renewer(&core)?;
     let (stop, stopped) = switch();
     let mut rooms = JoinSet::new();
@@ -78,6 +85,14 @@ pub async fn run(core: Arc<Core>) -> Result<()> {
             rooms.spawn(listen::serve(listener.socket, door, servers.smtp.clone()));
         }
     }
+    for address in console.addresses()? {
+        tracing::info!(listener = "console", %address, "listening");
+        addresses.entry("console").or_default().push(address.to_string());
+    }
+    let served = Arc::new(Console::new(Arc::clone(&core), Arc::clone(&process)));
+    let (handshakes, _) = mail_limits.handshakes();
+    rooms.spawn(console::serve(console, served, Arc::clone(&tls), handshakes, stopped.clone()));
+    rooms.spawn(activity::keep(Arc::clone(&core), stopped.clone()));
     let (last_stop, all_stopped) = switch();
     let monitor = Arc::new(Monitor { core: Arc::clone(&core), stopping: stopped.clone() });
     for socket in monitoring_ports {
@@ -101,20 +116,28 @@ pub async fn run(core: Arc<Core>) -> Result<()> {
     rooms.spawn(forget_secrets(Arc::clone(&core), stopped.clone()));
     rooms.spawn(sweep_now_and_then(Arc::clone(&core), servers.fetched, stopped));
     let manager = Arc::new(ServiceManager::of_this_process());
-    tokio::spawn(watchdog::keep(core, Arc::clone(&manager)));
+    tokio::spawn(watchdog::keep(Arc::clone(&core), Arc::clone(&manager)));
+    process.served.store(true, Ordering::Relaxed);
     let origin = keeper.origin().name();
     tracing::info!(fingerprint = %format!("sha256:{}", keeper.identity().fingerprint()), origin, "serving");
     manager.ready();
 
-    wait_for_signal().await?;
+    let restart = tokio::select! {
+        signal = wait_for_signal() => signal.map(|()| false)?,
+        () = process.restart.notified() => true,
+    };
     tracing::info!("shutting down; sessions end after their current step");
     stop.turn();
+    let oauth = Arc::clone(&core.oauth);
+    let settled = tokio::spawn(async move { oauth.settled(OAUTH_SETTLED).await });
     while rooms.join_next().await.is_some() {}
     commands.await?.context("the control socket")?;
+    settled.await?;
     last_stop.turn();
+    // A restart reads the spool anew, in the same process.
     manager.unwatched();
-    tracing::info!("stopped");
-    Ok(())
+    tracing::info!(restart, "stopped");
+    Ok(restart)
 }
 
 /// The certificate, which commands see from now on.
@@ -162,7 +185,8 @@ fn open_all(core: &Core) -> Result<Vec<Listener>> {
 /// and a flood of senders keeps no archiver out, nor the other way round. Handshakes are bounded over all doors.
 fn limits(core: &Core) -> (Limits, Limits) {
     let settings = &core.settings.limits;
-    listen::allow_many_descriptors(settings.smtp.sessions + settings.pop3.sessions);
+    let console = core.settings.console.connections;
+    listen::allow_many_descriptors(settings.smtp.sessions + settings.pop3.sessions + console);
     let handshakes = settings.handshakes();
     let limits = |quota| {
         Limits::with(quota, Arc::clone(&core.clock)).deadlines(handshakes.clone(), settings.answer_deadline)

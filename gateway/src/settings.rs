@@ -3,6 +3,7 @@
 //! `config/gateway.toml` shows every key with its default and what it means.
 
 mod authentication;
+mod console;
 mod limits;
 mod oauth;
 mod proxy;
@@ -10,13 +11,15 @@ mod tls;
 
 use std::path::{Path, PathBuf};
 
-use postern_shared::config::{ByteSize, ConfigError, ListenAddresses, load};
+use postern_shared::config::{ByteSize, ConfigError, ListenAddresses, load, parse};
 use postern_shared::disk::Disk;
 use postern_shared::telemetry::{Format, Level, Rotation};
 use serde::Deserialize;
 
 pub use authentication::Authentication;
 use authentication::RawAuthentication;
+pub use console::Console;
+use console::RawConsole;
 pub use limits::Limits;
 use limits::RawLimits;
 use proxy::RawProxy;
@@ -58,12 +61,12 @@ pub struct Settings {
     pub limits: Limits,
     /// Whether messages are checked when they come.
     pub authentication: Authentication,
+    /// The operators' console.
+    pub console: Console,
     /// Whether mail clients may go through to their servers.
     pub proxy: ProxySettings,
     /// OAuth providers at which accounts can be bound.
     pub oauth_providers: Vec<Provider>,
-    /// Keys in the file that this version knows of and does not act on yet.
-    pub without_effect: Vec<&'static str>,
 }
 
 /// Where to listen; an empty list means off.
@@ -81,6 +84,8 @@ pub struct Listen {
     pub pop3s: ListenAddresses,
     /// Metrics and health over HTTP, in clear and for everybody who can connect.
     pub metrics: ListenAddresses,
+    /// The operators' console over HTTPS.
+    pub console: ListenAddresses,
     /// Answers to an authority's challenges (ACME HTTP-01), open when there is one.
     pub http01: ListenAddresses,
 }
@@ -136,6 +141,7 @@ struct Raw {
     tls: RawTls,
     limits: RawLimits,
     authentication: RawAuthentication,
+    console: RawConsole,
     acme: RawAcme,
     proxy: RawProxy,
 }
@@ -190,17 +196,31 @@ impl Settings {
         let default = Path::new(DEFAULT_FILE);
         let file = file.or_else(|| disk.exists(default).unwrap_or(false).then_some(default));
         let raw: Raw = load(disk, file, ENVIRONMENT_PREFIX, environment)?;
-        raw.check().map_err(|(key, message)| SettingsError::Value {
-            file: file.map(Into::into),
-            key,
-            message,
-        })
+        raw.checked(file)
+    }
+
+    /// As [`Settings::load`], of a text that would stand in `file`.
+    pub fn parse(
+        text: &str,
+        file: &Path,
+        environment: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, SettingsError> {
+        let raw: Raw = parse(text, file, ENVIRONMENT_PREFIX, environment)?;
+        raw.checked(Some(file))
     }
 }
 
 type Wrong = (&'static str, String);
 
 impl Raw {
+    fn checked(self, file: Option<&Path>) -> Result<Settings, SettingsError> {
+        self.check().map_err(|(key, message)| SettingsError::Value {
+            file: file.map(Into::into),
+            key,
+            message,
+        })
+    }
+
     fn check(mut self) -> Result<Settings, Wrong> {
         let oauth_providers = oauth::check_all(std::mem::take(&mut self.proxy.provider))?;
         let host_name = match self.host_name {
@@ -211,8 +231,6 @@ impl Raw {
             Some(domain) => checked_domain("email_domain", &domain)?,
             None => host_name.clone(),
         };
-        let without_effect =
-            [("listen.console", self.listen.console.is_some_and(|listen| !listen.0.is_empty()))];
         let on = |addresses: Option<ListenAddresses>, port: u16| {
             addresses.unwrap_or_else(|| ListenAddresses(vec![([0, 0, 0, 0], port).into()]))
         };
@@ -231,6 +249,7 @@ impl Raw {
                 pop3: on(self.listen.pop3, 110),
                 pop3s: on(self.listen.pop3s, 995),
                 metrics: self.listen.metrics.unwrap_or_default(),
+                console: on(self.listen.console, 8450),
                 http01: on(self.listen.http01, 80),
             },
             tls: self.tls.check(&acme)?,
@@ -238,9 +257,9 @@ impl Raw {
             banner_version: self.banner_version,
             limits: self.limits.check()?,
             authentication: self.authentication.check()?,
+            console: self.console.check()?,
             proxy: self.proxy.check()?,
             oauth_providers,
-            without_effect: without_effect.into_iter().filter(|(_, set)| *set).map(|(key, _)| key).collect(),
         })
     }
 }
@@ -367,12 +386,5 @@ mod tests {
         assert!(error.contains("key \"log.rotate\"") && error.contains("\"daily\" or a size"), "{error}");
         assert!(file("keep = 0").unwrap_err().to_string().contains("log.keep"));
         assert!(load_text("log_format = 'xml'", &[]).unwrap_err().to_string().contains("log_format"));
-    }
-
-    #[test]
-    fn keys_of_later_versions_are_told_apart_from_mistakes() {
-        let settings = load_text("[listen]\nconsole = ':8450'", &[]).unwrap();
-        assert_eq!(settings.without_effect, ["listen.console"]);
-        assert!(load_text("[listen]\nconsole = []", &[]).unwrap().without_effect.is_empty());
     }
 }

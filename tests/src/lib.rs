@@ -6,6 +6,7 @@
 //! | [`program`] | the gateway's and the archiver's binaries: run a command, keep a daemon |
 //! | [`smtp`], [`pop3`] | clients of a few lines, blocking, over plain TCP or TLS |
 //! | [`foreign`] | how to run programs of others, and to skip a test aloud when one or the corpus is missing |
+//! | [`console`] | a browser of a few lines |
 //! | [`upstream`] | Postfix, Dovecot and Exim, each an instance of its own, and certificates for them |
 //! | [`clients`] | mail clients of others, each sending or fetching once |
 //! | [`provider`] | servers, the gateway before them, and what it recorded |
@@ -26,6 +27,7 @@
 mod archive;
 pub mod bench;
 pub mod clients;
+pub mod console;
 pub mod east;
 pub mod foreign;
 pub mod fuzz;

@@ -32,7 +32,7 @@ impl Kind {
             Self::Gateway => format!(
                 "email_domain = \"gateway.example.com\"\nhost_name = \"localhost\"\ndata_dir = \"{data_dir}\"\n\
                  [listen]\nsmtp = \"127.0.0.1:0\"\nsmtps = \"127.0.0.1:0\"\nsubmission = \"127.0.0.1:0\"\n\
-                 pop3 = \"127.0.0.1:0\"\npop3s = \"127.0.0.1:0\"\n{more}"
+                 pop3 = \"127.0.0.1:0\"\npop3s = \"127.0.0.1:0\"\nconsole = \"127.0.0.1:0\"\n{more}"
             ),
             Self::Archiver => format!("data_dir = \"{data_dir}\"\n{more}"),
         }

@@ -200,7 +200,8 @@ fn an_address_may_be_pasted_and_bindings_are_listed_replaced_and_revoked() -> Re
     }
     let redirect = "https://gateway.example.com/consent";
     let provider = Glewlwyd::start(&[redirect])?;
-    let settings = provider.settings(Client::Secret, &format!("redirect_uri = \"{redirect}\""));
+    let hosts = "hosts = [\"mail.example.net\", \"smtp.example.net\"]";
+    let settings = provider.settings(Client::Secret, &format!("redirect_uri = \"{redirect}\"\n{hosts}"));
     let gateway = Program::started(Kind::Gateway, &settings)?;
     ensure!(gateway.json(&["oauth", "list"])? == Value::Array(Vec::new()));
     let mut passwords = Vec::new();
@@ -215,6 +216,9 @@ fn an_address_may_be_pasted_and_bindings_are_listed_replaced_and_revoked() -> Re
     ensure!(log_in(&gateway, &passwords[0])?.is_none(), "the first password was replaced");
     let token = token(&gateway, &passwords[1])?;
     ensure!(provider.introspect(&token)?["active"] == true);
+    let sending = account_in("anna@example.com%SMTP.example.net:587", '%')?;
+    let password = SecretString::from(passwords[1].as_str());
+    ensure!(broker(&gateway)?.1.open(&sending, &password).is_some(), "one consent serves sending too");
 
     let list = gateway.json(&["oauth", "list"])?;
     ensure!(list.as_array().map(Vec::len) == Some(1) && list[0]["account"] == ACCOUNT, "{list}");
@@ -228,7 +232,18 @@ fn an_address_may_be_pasted_and_bindings_are_listed_replaced_and_revoked() -> Re
     ensure!(revoked.status.success());
     let words = String::from_utf8_lossy(&revoked.stderr);
     ensure!(words.contains("still stands at the provider"), "{words}");
+    ensure!(words.contains("until it is bound again"), "{words}");
+    let list = gateway.json(&["oauth", "list"])?;
+    ensure!(list[0]["account"] == ACCOUNT && list[0]["revoked"].is_string() && list[1].is_null(), "{list}");
+    let shown = gateway.run(&["oauth", "list"])?.stdout;
+    ensure!(String::from_utf8_lossy(&shown).contains("revoked 2"), "{}", String::from_utf8_lossy(&shown));
+    let again = gateway.json(&["oauth", "revoke", USER]).unwrap_err().to_string();
+    ensure!(again.contains("was revoked") && again.contains("--forget"), "{again}");
+    ensure!(broker(&gateway)?.1.is_bound(&sending), "no password goes to the server");
+    let forgotten = gateway.json(&["oauth", "revoke", USER, "--forget"])?;
+    ensure!(forgotten["forgotten"] == true, "{forgotten}");
     ensure!(gateway.json(&["oauth", "list"])? == Value::Array(Vec::new()));
+    ensure!(!broker(&gateway)?.1.is_bound(&sending));
     let again = gateway.json(&["oauth", "revoke", USER]).unwrap_err().to_string();
     ensure!(again.contains("is not bound"), "{again}");
     Ok(())

@@ -76,6 +76,14 @@ pub enum Task {
         #[command(subcommand)]
         action: CertificateAction,
     },
+    /// Administrators of the console.
+    Admin {
+        /// What to do.
+        #[command(subcommand)]
+        action: AdminAction,
+    },
+    /// Print the OpenAPI document of the console's API.
+    Openapi,
     /// Mail clients that reach their servers through the gateway.
     Proxy {
         /// What to do.
@@ -153,6 +161,22 @@ pub enum MailboxAction {
         /// A directory for the messages, one .eml file each.
         #[arg(long, value_name = "DIR")]
         out: PathBuf,
+    },
+}
+
+/// What to do with administrators.
+#[derive(Debug, Subcommand)]
+pub enum AdminAction {
+    /// List all administrators.
+    List,
+    /// Give an administrator a new random password, shown once, for who is locked out. All sessions of that one end.
+    ResetPassword {
+        /// The administrator's name.
+        #[arg(long, default_value = "admin")]
+        name: String,
+        /// Take away the second factors as well.
+        #[arg(long)]
+        clear_second_factors: bool,
     },
 }
 

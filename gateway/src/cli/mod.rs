@@ -11,6 +11,7 @@ mod password;
 mod policy;
 mod proxy;
 mod recovery;
+mod restart;
 mod setup;
 
 use std::sync::Arc;
@@ -26,10 +27,13 @@ use postern_shared::telemetry::{LogFile, start_log_to};
 use serde_json::Value;
 
 pub use args::Args;
-use args::{MailboxAction, ProxyAction, Task};
+use args::{AdminAction, MailboxAction, ProxyAction, Task};
+pub(crate) use restart::backup;
+pub(crate) use setup::check_named;
 
 use crate::app::{Core, StartError};
 use crate::command::{Command, execute};
+use crate::console::Process;
 use crate::mailbox::Edit;
 use crate::settings::Settings;
 
@@ -39,12 +43,21 @@ pub fn run() -> Result<()> {
     if let Task::Init { email_domain } = &args.task {
         return setup::init(&args, email_domain.as_deref());
     }
+    if matches!(args.task, Task::Openapi) {
+        print!("{}", crate::console::document_text());
+        return Ok(());
+    }
     if let Task::RecoveryKey { action } = &args.task {
         return recovery::run(action, args.json);
     }
-    let settings = Settings::load(&RealDisk, args.config.as_deref(), std::env::vars())?;
+    let settings = match Settings::load(&RealDisk, args.config.as_deref(), std::env::vars()) {
+        Err(error) if matches!(args.task, Task::Serve) => {
+            return restart::take_back(args.config.as_deref(), error.into());
+        }
+        loaded => loaded?,
+    };
     match args.task {
-        Task::Serve => serve(settings),
+        Task::Serve => restart::serve(settings, args.config),
         Task::CheckConfig => setup::check_config(&settings, args.json),
         Task::Doctor => doctor::run(&settings, args.json),
         Task::Status => command(&settings, &Command::Status, args.json, output::status),
@@ -54,13 +67,21 @@ pub fn run() -> Result<()> {
         }
         Task::Mailbox { action } => mailbox(settings, action, args.json),
         Task::Oauth { action } => oauth::run(&settings, action, args.json),
+        Task::Admin { action: AdminAction::List } => {
+            command(&settings, &Command::AdminList, args.json, output::administrators)
+        }
+        Task::Admin { action: AdminAction::ResetPassword { name, clear_second_factors } } => {
+            let command_ = Command::AdminResetPassword { name, clear_second_factors };
+            command(&settings, &command_, args.json, output::administrator_password)
+        }
         Task::Certificate { action } => certificate::run(&settings, action, args.json),
         Task::Proxy { action: ProxyAction::Test(test) } => proxy::test(&settings, &test, args.json),
-        Task::Init { .. } | Task::RecoveryKey { .. } => Ok(()),
+        Task::Init { .. } | Task::RecoveryKey { .. } | Task::Openapi => Ok(()),
     }
 }
 
-fn serve(settings: Settings) -> Result<()> {
+/// Runs the daemon; whether it is to start anew.
+fn daemon(settings: Settings, process: &Arc<Process>) -> Result<bool> {
     let (disk, clock): (Arc<dyn Disk>, Arc<dyn Clock>) = (Arc::new(RealDisk), Arc::new(SystemClock::new()));
     let log = &settings.log;
     let file = log.file.as_ref().map(|path| {
@@ -68,15 +89,12 @@ fn serve(settings: Settings) -> Result<()> {
             .with_context(|| format!("cannot write the log file {} (key log.file)", path.display()))
     });
     start_log_to(settings.log_level, settings.log_format, file.transpose()?);
-    for key in &settings.without_effect {
-        tracing::warn!(key, "this setting has no effect in this version");
-    }
     let core = Core::open(disk, clock, settings, Holder::Daemon)?;
     // Two may wait for the disk: one that commits a group (`spool::commits`), one that writes a long message (`intake`).
     let threads = std::thread::available_parallelism().map_or(1, usize::from) + 2;
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     let runtime = runtime.worker_threads(threads).enable_all().build().context("cannot start threads")?;
-    runtime.block_on(crate::daemon::run(Arc::new(core)))
+    runtime.block_on(crate::daemon::run(Arc::new(core), Arc::clone(process)))
 }
 
 fn mailbox(settings: Settings, action: MailboxAction, json: bool) -> Result<()> {

@@ -47,10 +47,14 @@ pub enum OauthAction {
     },
     /// List all bindings.
     List,
-    /// Forget an account's binding: its proxy password opens nothing any more.
+    /// End an account's binding: its proxy password opens nothing any more. Every password of the account is refused from then
+    /// on, so that clients which still have the proxy password do not show it to the mail server.
     Revoke {
         /// The mail client's user name, with or without the mailbox.
         user: String,
+        /// Pass the account's passwords on to the mail server again; for when no client has the proxy password any more.
+        #[arg(long)]
+        forget: bool,
     },
 }
 
@@ -65,8 +69,8 @@ pub(super) fn run(settings: &Settings, action: OauthAction, json: bool) -> Resul
             bind(settings, &user, &provider, flow, password_file.as_deref(), json)
         }
         OauthAction::List => command(settings, &Command::Oauth(oauth::Command::List), json, output::bindings),
-        OauthAction::Revoke { user } => {
-            let revoke = Command::Oauth(oauth::Command::Revoke { login: user });
+        OauthAction::Revoke { user, forget } => {
+            let revoke = Command::Oauth(oauth::Command::Revoke { login: user, forget });
             command(settings, &revoke, json, output::revoked)
         }
     }

@@ -64,16 +64,42 @@ pub(super) fn mailboxes(value: &Value) -> String {
     table(&["ID", "NAME", "STATUS", "MESSAGES", "BYTES", "OLDEST"].map(str::to_owned), &rows)
 }
 
+pub(super) fn administrators(value: &Value) -> String {
+    let rows: Vec<[String; 3]> = value
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|row| {
+            let totp = if row["totp"] == true { "one-time passwords" } else { "-" };
+            [text(&row["name"]), text(&row["role"]), totp.into()]
+        })
+        .collect();
+    if rows.is_empty() {
+        return "nobody has signed in at the console yet; the first sign-in is admin with the password admin"
+            .into();
+    }
+    table(&["NAME", "ROLE", "SECOND FACTOR"].map(str::to_owned), &rows)
+}
+
+pub(super) fn administrator_password(value: &Value) -> String {
+    eprintln!("The password is shown this once. All sessions of this administrator have ended.");
+    members(value, &["name", "password"])
+}
+
 pub(super) fn bindings(value: &Value) -> String {
     let rows: Vec<[String; 5]> = value
         .as_array()
         .into_iter()
         .flatten()
-        .map(|row| match row["damaged"].as_str() {
-            Some(reason) => {
+        .map(|row| match (row["damaged"].as_str(), row["revoked"].as_str()) {
+            (Some(reason), _) => {
                 [text(&row["file"]), "-".into(), "-".into(), "-".into(), format!("damaged: {reason}")]
             }
-            None => {
+            (None, Some(when)) => {
+                let [account, provider] = ["account", "provider"].map(|key| text(&row[key]));
+                [account, provider, "-".into(), "-".into(), format!("revoked {when}")]
+            }
+            (None, None) => {
                 let [account, provider, created, used] =
                     ["account", "provider", "created", "used"].map(|key| text(&row[key]));
                 [account, provider, created, used, "ok".into()]
@@ -87,6 +113,11 @@ pub(super) fn bindings(value: &Value) -> String {
 }
 
 pub(super) fn bound(value: &Value) -> String {
+    let hosts: Vec<&str> =
+        value["hosts"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    if hosts.len() > 1 {
+        eprintln!("It serves receiving and sending, at all of: {}.", hosts.join(", "));
+    }
     if value["password"].is_null() {
         return members(value, &["account", "provider"]);
     }
@@ -100,7 +131,17 @@ pub(super) fn revoked(value: &Value) -> String {
          provider. Take it back {}.",
         super::oauth::consent_words(value)
     );
-    format!("the binding of {} is revoked", text(&value["account"]))
+    let account = text(&value["account"]);
+    if value["forgotten"] == true {
+        return format!(
+            "the binding of {account} is forgotten: its passwords go to the mail server from now on"
+        );
+    }
+    eprintln!(
+        "Every password of the account is refused until it is bound again, or until you say that no mail client has the proxy \
+         password any more, with: postern-gateway oauth revoke '{account}' --forget"
+    );
+    format!("the binding of {account} is revoked")
 }
 
 fn table<const N: usize>(head: &[String; N], rows: &[[String; N]]) -> String {

@@ -8,9 +8,10 @@ use std::net::SocketAddr;
 use anyhow::{Result, bail};
 use postern_shared::clock::{Clock as _, SystemClock, UnixMillis};
 use postern_shared::crypto::digest::sha256;
+use postern_shared::crypto::password::is_generated;
 use postern_shared::proto::sasl::{Credentials, PlainCredentials};
 use postern_shared::tls::server::Leaf;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, json};
 
 use super::args::ProxyTest;
@@ -149,6 +150,12 @@ async fn go(
         findings.push(Finding::warn(LOGIN, found, advice));
         return Ok(());
     }
+    if is_generated(password.expose_secret()) {
+        let advice = "give the password at the provider, or bind the account: postern-gateway oauth bind";
+        let found = "not tried: the password is one that the gateway made, and no server gets those";
+        findings.push(Finding::warn(LOGIN, found, advice));
+        return Ok(());
+    }
     let plain = PlainCredentials { user: route.account.user.clone(), password };
     let identity = Identity::new(Credentials::Password(plain), None)
         .map_err(|error| Finding::fail(LOGIN, error.to_string(), "check user name and password"))?;
@@ -164,12 +171,8 @@ async fn go(
 /// Whether the account's password is a proxy password; also when nobody can tell.
 fn is_bound(settings: &Settings, route: &Route) -> bool {
     let account = route.account.to_string();
-    let is_its = |row: &Value| {
-        let bound = row["account"].as_str().is_some_and(|bound| bound.eq_ignore_ascii_case(&account));
-        bound || row["damaged"].is_string()
-    };
-    let bindings = super::answer(settings, &Command::Oauth(oauth::Command::List));
-    bindings.map_or(true, |rows| rows.as_array().into_iter().flatten().any(is_its))
+    let bound = super::answer(settings, &Command::Oauth(oauth::Command::IsBound { account }));
+    bound.map_or(true, |bound| bound != Value::Bool(false))
 }
 
 fn listeners(settings: &Settings) -> Vec<SocketAddr> {

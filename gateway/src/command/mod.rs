@@ -20,6 +20,8 @@ pub use certificate::execute_waiting;
 
 use crate::app::Core;
 use crate::certificate::{ChangeError, import, self_signed};
+use crate::console::Action;
+use crate::console::accounts::{Account, AccountError};
 use crate::mailbox::{Edit, Mailbox, MailboxError, PolicyEdit};
 use crate::proxy::BadRoute;
 use crate::proxy::oauth::BrokerError;
@@ -74,6 +76,15 @@ pub enum Command {
         /// Which.
         id: MailboxId,
     },
+    /// All administrators of the console.
+    AdminList,
+    /// Gives an administrator a new password.
+    AdminResetPassword {
+        /// Who.
+        name: String,
+        /// Takes away the second factors as well.
+        clear_second_factors: bool,
+    },
     /// The certificate that is served.
     CertificateShow,
     /// Makes a self-signed certificate.
@@ -101,13 +112,27 @@ pub enum Command {
 ///
 /// The answer is what `--json` prints. The error is for whoever asked.
 pub fn execute(core: &Arc<Core>, command: Command) -> Result<Value, String> {
-    run(core, command).map_err(|error| error.to_string())
+    let recorded = recorded(&command);
+    let answer = run(core, command).map_err(|error| error.to_string())?;
+    if let Some((action, target)) = recorded {
+        let made = || {
+            ["id", "account", "fingerprint"].iter().find_map(|key| answer[*key].as_str()).map(str::to_owned)
+        };
+        let target = target.or_else(made).unwrap_or_default();
+        // Whoever is at the machine may do this whatever becomes of the audit log; a line that failed earlier may have
+        // room by now.
+        let _ = core.audit.check();
+        core.audit.record(Action { how: "command line".into(), action, target, ..Action::default() });
+    }
+    Ok(answer)
 }
 
 #[derive(Debug, thiserror::Error)]
 enum CommandError {
     #[error(transparent)]
     Mailbox(#[from] MailboxError),
+    #[error(transparent)]
+    Account(#[from] AccountError),
     #[error(transparent)]
     Oauth(#[from] BrokerError),
     #[error("{0}")]
@@ -177,8 +202,41 @@ fn run(core: &Arc<Core>, command: Command) -> Result<Value, CommandError> {
             tracing::info!(mailbox = %id, "mailbox deleted");
             Ok(json!({ "id": id, "deleted": true }))
         }
+        Command::AdminList => {
+            let shown = |account: &Account| json!({ "name": account.name, "role": account.role, "totp": account.totp });
+            Ok(core.administrators.list()?.iter().map(shown).collect())
+        }
+        Command::AdminResetPassword { name, clear_second_factors } => {
+            let (account, password) = core.administrators.reset_password(&name, clear_second_factors)?;
+            Ok(json!({ "name": account.name, "role": account.role, "password": password.expose_secret() }))
+        }
         Command::Oauth(command) => oauth::run(core, command),
     }
+}
+
+/// What changes something is recorded, whoever does it: what it is, and to what it is done unless the answer tells.
+fn recorded(command: &Command) -> Option<(&'static str, Option<String>)> {
+    Some(match command {
+        Command::MailboxCreate { .. } => ("mailbox.create", None),
+        Command::MailboxEdit { id, .. } => ("mailbox.edit", Some(id.to_string())),
+        Command::MailboxResetPassword { id } => ("mailbox.reset-password", Some(id.to_string())),
+        Command::MailboxDelete { id } => ("mailbox.delete", Some(id.to_string())),
+        Command::LogLevel { level: Some(level) } => ("log-level", Some(format!("{level:?}"))),
+        Command::AdminResetPassword { name, .. } => ("administrator.reset-password", Some(name.clone())),
+        Command::CertificateSelfSigned { .. } => ("certificate.self-signed", None),
+        Command::CertificateImport { .. } => ("certificate.import", None),
+        Command::CertificateAcme { .. } => ("certificate.acme", None),
+        Command::Oauth(oauth::Command::Bind { .. }) => ("oauth.bind", None),
+        Command::Oauth(oauth::Command::Revoke { .. }) => ("oauth.revoke", None),
+        Command::Oauth(oauth::Command::List | oauth::Command::IsBound { .. })
+        | Command::Health
+        | Command::Status
+        | Command::LogLevel { level: None }
+        | Command::MailboxList
+        | Command::MailboxShow { .. }
+        | Command::CertificateShow
+        | Command::AdminList => return None,
+    })
 }
 
 fn parse_public_key(text: &str) -> Result<PublicKey, CommandError> {

@@ -111,6 +111,8 @@ pub trait Intake: Debug + Clone + Send + Sync + 'static {
 pub trait Incoming: Debug + Send {
     /// The message, stored and not decided on.
     type Prepared: Prepared;
+    /// Says what the hash of all content will be, when that is known before any of it is written: it is not computed again.
+    fn know_content_sha256(&mut self, sha256: Digest);
     /// Takes the next piece of content, dots undone and line ends whole.
     fn write(&mut self, piece: &[u8]) -> impl Future<Output = Result<(), IntakeError>> + Send;
     /// Resolves when every copy is on disk, or none will ever be served.

@@ -7,6 +7,7 @@ use postern_shared::id::{MailboxId, MessageId};
 
 use super::sealing::{Parts, refusal};
 use super::{IntakeError, Prepared};
+use crate::activity::{Kind, New, activity};
 use crate::mailbox::Receiving;
 use crate::monitoring::metrics;
 
@@ -30,6 +31,8 @@ impl Prepared for PreparedMessage {
         self.parts.spool.confirm(self.mailbox, self.message).await.map_err(refusal)?;
         self.decided = true;
         metrics().message_accepted(1, self.content_bytes, self.waited);
+        let capture = New::of(Kind::Capture, "proxy", "stored").about(self.mailbox);
+        activity().tell(self.parts.clock.wall(), capture.message(self.message, self.content_bytes));
         Ok(self.message)
     }
 

@@ -16,6 +16,7 @@ use super::memory::{MEMORY_BYTES_MAX, Memory, Share};
 use super::{
     Envelope, Incoming, Intake, IntakeError, Origin, PreparedMessage, Provenance, Proxied, Recipient,
 };
+use crate::activity::{Kind, New, activity};
 use crate::mailbox::{MailboxError, Receiving, Registry};
 use crate::monitoring::metrics;
 use crate::spool::{INLINE_BYTES_MAX, LargeFile, NewBody, NewRecord, Spool, SpoolError};
@@ -34,7 +35,7 @@ pub struct SealingIntake {
 pub(super) struct Parts {
     registry: Arc<Registry>,
     pub(super) spool: Arc<dyn Spool>,
-    clock: Arc<dyn Clock>,
+    pub(super) clock: Arc<dyn Clock>,
     ids: Arc<MessageIds>,
     host_name: String,
     memory: Memory,
@@ -139,6 +140,12 @@ struct Copy {
 impl Incoming for SealingMessage {
     type Prepared = PreparedMessage;
 
+    fn know_content_sha256(&mut self, sha256: Digest) {
+        for copy in &mut self.copies {
+            copy.sealer.know_content_sha256(sha256);
+        }
+    }
+
     async fn write(&mut self, piece: &[u8]) -> Result<(), IntakeError> {
         if let Some(check) = &mut self.check {
             check.write(piece);
@@ -162,12 +169,19 @@ impl Incoming for SealingMessage {
 
     async fn commit(self, normalised: Normalised) -> Result<Vec<MessageId>, IntakeError> {
         let parts = Arc::clone(&self.parts);
+        let (peer, protocol) = (self.provenance.peer.ip(), self.provenance.protocol);
         let Finished { batch, messages, content_bytes, receiving, shares } =
             self.finish(normalised, false).await?;
+        let stored: Vec<_> =
+            batch.iter().map(|record| (record.mailbox, record.message, record.sealed.served_bytes)).collect();
         let handed_over = parts.clock.moment();
         parts.spool.append(batch).await.map_err(refusal)?;
         let waited = parts.clock.moment().since(handed_over);
         metrics().message_accepted(messages.len(), content_bytes, waited);
+        for (mailbox, message, bytes) in stored {
+            let capture = New::of(Kind::Capture, protocol, "stored").from(peer);
+            activity().tell(parts.clock.wall(), capture.about(mailbox).message(message, bytes));
+        }
         drop((receiving, shares));
         Ok(messages)
     }

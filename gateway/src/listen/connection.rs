@@ -64,6 +64,12 @@ impl Connection {
         self.wire.wipe(octets);
     }
 
+    /// What was used already and stands there still.
+    #[cfg(test)]
+    pub fn used(&self) -> &[u8] {
+        self.wire.used()
+    }
+
     /// Waits for more octets; `false` when the peer has closed, or already [`super::BUFFER_BYTES_MAX`] are unread.
     pub async fn fill(&mut self, deadline: Duration) -> io::Result<bool> {
         self.wire.fill(deadline).await

@@ -45,7 +45,7 @@ impl Handshakes {
     }
 
     /// Shakes hands.
-    pub(super) async fn accept(
+    pub(crate) async fn accept(
         &self,
         stream: TcpStream,
         config: Arc<ServerConfig>,

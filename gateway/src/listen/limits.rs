@@ -148,7 +148,13 @@ impl Limits {
         Self { handshakes, answer_deadline, ..self }
     }
 
-    pub(super) fn handshakes(&self) -> (Handshakes, Duration) {
+    /// The clock that rates are measured by.
+    pub(super) fn clock(&self) -> Arc<dyn Clock> {
+        Arc::clone(&self.shared.clock)
+    }
+
+    /// How handshakes are limited, and how long a peer may take to receive an answer.
+    pub(crate) fn handshakes(&self) -> (Handshakes, Duration) {
         (self.handshakes.clone(), self.answer_deadline)
     }
 

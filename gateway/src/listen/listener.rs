@@ -14,6 +14,7 @@ use tokio::time::{sleep, timeout};
 use tracing::Instrument as _;
 
 use super::{Connection, Entrance, Limits, SessionId};
+use crate::activity::{Kind, New, activity};
 use crate::monitoring::metrics;
 
 const BACKLOG: u32 = 1024;
@@ -143,6 +144,11 @@ async fn session(stream: TcpStream, peer: SocketAddr, door: Door, server: impl S
             Err(error) => return tracing::info!(%peer, %error, "the TLS handshake failed"),
         };
     }
+    let (entrance, clock) = (door.entrance, door.limits.clock());
+    let began = clock.moment();
     server.serve(connection, door).await;
+    let lasted = clock.moment().since(began).as_millis();
+    let ended = New::of(Kind::Session, entrance.name(), format!("ended after {lasted} ms")).from(peer.ip());
+    activity().tell(clock.wall(), ended);
     drop(place);
 }

@@ -47,7 +47,7 @@ pub enum Refusal {
     Other,
 }
 
-const REFUSALS: [&str; 14] = [
+pub(super) const REFUSALS: [&str; 14] = [
     "unknown_mailbox",
     "suspended",
     "relay",
@@ -63,6 +63,13 @@ const REFUSALS: [&str; 14] = [
     "shutdown",
     "other",
 ];
+
+impl Refusal {
+    /// What it is counted as.
+    pub fn name(self) -> &'static str {
+        REFUSALS[self as usize]
+    }
+}
 
 /// What came of a POP3 login.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

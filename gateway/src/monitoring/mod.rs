@@ -20,6 +20,7 @@ mod http;
 mod metrics;
 mod proxy;
 mod readiness;
+mod totals;
 
 use std::sync::Arc;
 
@@ -29,6 +30,7 @@ use serde_json::{Value, json};
 pub use http::serve;
 pub use metrics::{Login, Metrics, Refresh, Refusal, metrics};
 pub use proxy::{Proxied, ProxyLogin, ProxyMetrics, ProxyProtocol};
+pub use totals::Totals;
 
 use crate::app::Core;
 

@@ -17,6 +17,7 @@ use super::maildrop::{Accounts, Entry, Locks, LoginError, Maildrop, Maildrops, R
 use super::sending::Sending;
 use super::session::{Action, Event, List, LoginRefusal, Session};
 use super::wire::{Received, Wire};
+use crate::activity::{Kind, New, activity};
 use crate::listen::{Connection, Door, Patience, Refusals, Server};
 use crate::login::{BackOff, Guard, LoginPool, NotDone};
 use crate::monitoring::{Login, metrics};
@@ -249,6 +250,7 @@ impl<A: Accounts, M: Maildrops> Conversation<'_, A, M> {
                 match &outcome {
                     Ok(()) => {
                         metrics().messages_deleted(messages.len());
+                        self.tell(Kind::Delete, format!("{} deleted", messages.len()), Some(mailbox));
                         tracing::info!(%peer, %mailbox, deleted = messages.len(), "messages deleted");
                     }
                     Err(error) => tracing::error!(%peer, %error, "messages marked were not deleted"),
@@ -293,6 +295,7 @@ impl<A: Accounts, M: Maildrops> Conversation<'_, A, M> {
                 let (messages, octets) = maildrop.totals();
                 let mailbox = maildrop.mailbox();
                 metrics().login(Login::Ok);
+                self.tell(Kind::Pull, format!("opened, {messages} wait"), Some(mailbox));
                 tracing::info!(peer = %self.peer, %mailbox, messages, octets, "maildrop opened");
                 self.key = Some(Arc::new(key));
                 Ok(maildrop)
@@ -303,6 +306,11 @@ impl<A: Accounts, M: Maildrops> Conversation<'_, A, M> {
                 Err(refusal)
             }
         }
+    }
+
+    fn tell(&self, kind: Kind, result: String, mailbox: Option<MailboxId>) {
+        let event = New { mailbox, ..New::of(kind, "pop3", result).from(self.peer.ip()) };
+        activity().tell(self.server.settings.clock.wall(), event);
     }
 
     async fn log_in_elsewhere(&mut self, credentials: Credentials) -> Result<(), Reply> {
@@ -319,6 +327,7 @@ impl<A: Accounts, M: Maildrops> Conversation<'_, A, M> {
         // The name is the peer's text: escaped and bounded.
         let user: String = user.chars().take(80).collect();
         if !matches!(refusal, LoginRefusal::MustWait | LoginRefusal::Busy) {
+            self.tell(Kind::Refusal, format!("login refused: {refusal}"), None);
             return tracing::warn!(%peer, ?user, %refusal, "login refused");
         }
         let now = self.server.settings.clock.moment();

@@ -110,7 +110,8 @@ impl Wire {
             self.skipping = true;
         }
         let used = piece.len() + usize::from(ends);
-        self.connection.consume(used);
+        // Any line may hold a secret: whether one does, who reads it knows later.
+        self.connection.wipe(used);
         if !ends {
             return None;
         }
@@ -234,6 +235,18 @@ mod tests {
             assert_eq!(found, ["NOOP", "STAT", &longest, "too long", "too long", "QUIT"], "{step}");
             sending.await.unwrap();
         }
+    }
+
+    /// Goal: a password stands nowhere once its line is done with, though more was sent behind it.
+    #[tokio::test]
+    async fn lines_are_wiped_where_they_came_in() {
+        let (mut wire, mut far) = connected(Duration::from_secs(10)).await;
+        far.write_all(b"PASS open sesame\r\nSTAT\r\n").await.unwrap();
+        assert_eq!(wire.receive().await.unwrap(), Received::Line);
+        assert_eq!(wire.line(), b"PASS open sesame");
+        assert_eq!(wire.connection.used(), [0; 18]);
+        assert_eq!(wire.receive().await.unwrap(), Received::Line);
+        assert_eq!(wire.line(), b"STAT");
     }
 
     #[tokio::test]

@@ -1,24 +1,28 @@
 //! The way in: from credentials whose user name is a route to a provider's server that has taken them.
 //!
 //! In this order, so that each check is paid for only by what passed the ones before it: route, mailbox, target, back-off,
-//! places, what the server said last, access token, connection, login. Of all failures only wrong credentials make the
-//! next attempt wait here ([`Guard`]), and only a server's own "not now" makes it wait for the server (`throttle`).
+//! what the server said last, a turn, access token, connection, login, a place. Of all failures only wrong credentials make
+//! the next attempt wait here ([`Guard`]), and only a server's own "not now" makes it wait for the server (`throttle`).
 
+use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use postern_shared::clock::Clock;
+use postern_shared::crypto::password::is_generated;
 use postern_shared::id::MailboxId;
-use postern_shared::proto::sasl::{BearerCredentials, Credentials};
+use postern_shared::proto::sasl::{BearerCredentials, Credentials, Mechanism};
 use postern_shared::tls::client::TrustError;
+use secrecy::{ExposeSecret, SecretString};
 
 use super::places::Places;
 use super::targets::Target;
-use super::throttle::Throttle;
+use super::throttle::{Asked, Throttle};
+use super::turns::{Turn, Turns};
 use super::upstream::{
     Dialer, FailureStep, Identity, Link, Pop3Server, RefusalKind, SmtpServer, UpstreamError,
 };
-use super::{Account, AccountPlace, BadRoute, LoginRefusal, Route, Tokens};
+use super::{AccountPlace, Admission, BadRoute, LoginRefusal, Route, Tokens};
 use crate::listen::Entrance;
 use crate::login::{Attempt, BackOff, Guard};
 use crate::mailbox::{MailboxError, Registry, Status};
@@ -39,6 +43,7 @@ struct Shared {
     clock: Arc<dyn Clock>,
     dialer: Dialer,
     places: Places,
+    turns: Turns,
     guard: Mutex<Guard>,
     throttle: Mutex<Throttle>,
 }
@@ -56,12 +61,11 @@ pub struct Admitted<S> {
 
 /// What is known once all was checked that can be checked here.
 struct Passed {
-    protocol: ProxyProtocol,
     client: IpAddr,
     route: Route,
     target: Target,
     attempt: Attempt,
-    place: AccountPlace,
+    asked: Asked,
 }
 
 impl Proxy {
@@ -90,6 +94,7 @@ impl Proxy {
             clock,
             dialer,
             places: Places::new(settings.sessions_per_account),
+            turns: Turns::default(),
             guard: Mutex::new(Guard::new(back_off)),
             throttle: Mutex::default(),
         };
@@ -125,9 +130,7 @@ impl Proxy {
         client: IpAddr,
         credentials: Credentials,
     ) -> Result<Admitted<SmtpServer>, LoginRefusal> {
-        let (passed, identity) = self.pass(ProxyProtocol::Smtp, entrance, client, credentials).await?;
-        let server = self.shared.dialer.smtp(&passed.target, Some(identity)).await;
-        self.settle(passed, server)
+        self.log_in(entrance, client, credentials).await
     }
 
     /// Logs in at the POP3 server that the user name leads to.
@@ -137,43 +140,52 @@ impl Proxy {
         client: IpAddr,
         credentials: Credentials,
     ) -> Result<Admitted<Pop3Server>, LoginRefusal> {
-        let (passed, identity) = self.pass(ProxyProtocol::Pop3, entrance, client, credentials).await?;
-        let server = self.shared.dialer.pop3(&passed.target, Some(identity)).await;
-        self.settle(passed, server)
+        self.log_in(entrance, client, credentials).await
     }
 
-    /// All that can be checked without the server.
-    async fn pass(
+    async fn log_in<S: Server>(
         &self,
-        protocol: ProxyProtocol,
         entrance: Entrance,
         client: IpAddr,
         credentials: Credentials,
-    ) -> Result<(Passed, Identity), LoginRefusal> {
-        let passed = match self.check(protocol, entrance, client, credentials.user()) {
+    ) -> Result<Admitted<S>, LoginRefusal> {
+        let (passed, _turn) = match self.pass(entrance, client, credentials.user()).await {
             Ok(passed) => passed,
             Err(refusal) => {
                 if matches!(refusal, LoginRefusal::Upstream(_)) {
                     metrics().proxy.upstream_failed(FailureStep::Policy);
                 }
-                metrics().proxy.login(protocol, refusal.counted());
-                tracing::info!(%client, ?protocol, why = %refusal, "a proxied login is refused");
+                metrics().proxy.login(S::PROTOCOL, refusal.counted());
+                tracing::info!(%client, protocol = ?S::PROTOCOL, why = %refusal, "a proxied login is refused");
                 return Err(refusal);
             }
         };
-        match self.identity(&passed.route.account, credentials).await {
-            Ok(identity) => Ok((passed, identity)),
-            Err(refusal) => Err(self.refused(&passed, refusal)),
+        match self.at_server(&passed, credentials).await.and_then(|server| self.admit(&passed, server)) {
+            Ok(admitted) => Ok(admitted),
+            Err(refusal) => {
+                metrics().proxy.login(S::PROTOCOL, refusal.counted());
+                self.learn(&passed, &refusal);
+                Err(refusal)
+            }
         }
     }
 
-    fn check(
+    /// All that can be checked without the server.
+    async fn pass(
         &self,
-        protocol: ProxyProtocol,
         entrance: Entrance,
         client: IpAddr,
         user: &str,
-    ) -> Result<Passed, LoginRefusal> {
+    ) -> Result<(Passed, Turn), LoginRefusal> {
+        let passed = self.check(entrance, client, user)?;
+        let patience = self.shared.settings.login_deadline;
+        let turn = self.shared.turns.take(client, patience).await.ok_or(LoginRefusal::TooManyLogins)?;
+        // Others may have failed while this one waited.
+        self.check_waits(&passed)?;
+        Ok((passed, turn))
+    }
+
+    fn check(&self, entrance: Entrance, client: IpAddr, user: &str) -> Result<Passed, LoginRefusal> {
         let shared = &*self.shared;
         if !self.is_on() {
             return Err(LoginRefusal::Off);
@@ -185,21 +197,23 @@ impl Proxy {
         let target = shared.settings.targets.target(entrance, &route);
         let forbidden = |why| UpstreamError::Forbidden { server: target.to_string(), why };
         shared.settings.targets.judge_host(&target.host).map_err(forbidden)?;
-        let (account, now) = (&route.account, shared.clock.moment());
-        let attempt = {
-            let guard = lock(&shared.guard);
-            let attempt = guard.attempt(client, &account.to_string());
-            let left = guard.wait(attempt, now);
-            if !left.is_zero() {
-                return Err(LoginRefusal::MustWait(left));
-            }
-            attempt
-        };
-        let place = shared.places.take(account, protocol).ok_or(LoginRefusal::TooManySessions)?;
-        if let Some((left, words)) = lock(&shared.throttle).wait(account, now) {
-            return Err(LoginRefusal::Throttled { left, words });
+        let attempt = lock(&shared.guard).attempt(client, &super::oauth::account_key(&route.account));
+        let asked = Asked::new(&route.account, target.port, client);
+        let passed = Passed { client, route, target, attempt, asked };
+        self.check_waits(&passed)?;
+        Ok(passed)
+    }
+
+    fn check_waits(&self, passed: &Passed) -> Result<(), LoginRefusal> {
+        let (shared, now) = (&*self.shared, self.shared.clock.moment());
+        let left = lock(&shared.guard).wait(passed.attempt, now);
+        if !left.is_zero() {
+            return Err(LoginRefusal::MustWait(left));
         }
-        Ok(Passed { protocol, client, route, target, attempt, place })
+        match lock(&shared.throttle).wait(&passed.asked, now) {
+            Some((left, words)) => Err(LoginRefusal::Throttled { left, words }),
+            None => Ok(()),
+        }
     }
 
     fn check_mailbox(&self, id: MailboxId, client: IpAddr) -> Result<(), LoginRefusal> {
@@ -213,82 +227,147 @@ impl Proxy {
         if mailbox.policy.allows(Some(client)) { Ok(()) } else { Err(LoginRefusal::Network(id)) }
     }
 
-    /// What the server is to get: the client's own password or token under the account's name, or the broker's token.
-    async fn identity(&self, account: &Account, credentials: Credentials) -> Result<Identity, LoginRefusal> {
-        let broker = self.tokens.as_ref().filter(|tokens| tokens.is_bound(account));
-        let (credentials, preferred) = match (broker, credentials) {
+    /// The server, logged in with the client's own password or token under the account's name, or with the broker's token.
+    async fn at_server<S: Server>(
+        &self,
+        passed: &Passed,
+        credentials: Credentials,
+    ) -> Result<S, LoginRefusal> {
+        let account = &passed.route.account;
+        let broker = self.tokens.as_deref().filter(|tokens| tokens.is_bound(account));
+        match (broker, credentials) {
             (Some(broker), Credentials::Password(plain)) => {
-                let token = broker.token(account, plain.password).await.map_err(LoginRefusal::Token)?;
-                let bearer = BearerCredentials { user: account.user.clone(), token: token.token };
-                (Credentials::Bearer(bearer), Some(token.mechanism))
+                self.with_token(passed, broker, plain.password).await
             }
-            (_, own) => (own.renamed(account.user.clone()), None),
-        };
-        Identity::new(credentials, preferred).map_err(LoginRefusal::Credentials)
+            // Meant for a binding that is not there (any more), or for a mailbox here.
+            (None, Credentials::Password(plain)) if is_generated(plain.password.expose_secret()) => {
+                Err(LoginRefusal::GeneratedPassword)
+            }
+            (_, own) => Ok(self.ask(passed, own.renamed(account.user.clone()), None).await?),
+        }
     }
 
-    /// Draws the lesson from what the server said.
-    fn settle<S: HasLink>(
+    /// A token that is refused may have been withdrawn since the provider gave it: a fresh one tells.
+    async fn with_token<S: Server>(
         &self,
-        passed: Passed,
-        server: Result<S, UpstreamError>,
-    ) -> Result<Admitted<S>, LoginRefusal> {
-        let server = match server {
-            Ok(server) => server,
-            Err(error) => {
-                metrics().proxy.upstream_failed(error.step());
-                return Err(self.refused(&passed, error.into()));
+        passed: &Passed,
+        broker: &dyn Tokens,
+        password: SecretString,
+    ) -> Result<S, LoginRefusal> {
+        let account = &passed.route.account;
+        let mut is_retry = false;
+        loop {
+            let admission = self.admission(passed.attempt);
+            let token =
+                broker.token(account, password.clone(), admission).await.map_err(LoginRefusal::Token)?;
+            let bearer = BearerCredentials { user: account.user.clone(), token: token.token.clone() };
+            match self.ask(passed, Credentials::Bearer(bearer), Some(token.mechanism)).await {
+                Err(LoginRefusal::Upstream(error)) if is_refused(&error, RefusalKind::Credentials) => {
+                    broker.refused(account, &token.token);
+                    if is_retry {
+                        return Err(LoginRefusal::TokenNotTaken(error));
+                    }
+                    is_retry = true;
+                }
+                answered => return answered,
             }
-        };
-        let Passed { protocol, client, route, attempt, place, .. } = passed;
-        lock(&self.shared.guard).succeeded(attempt);
-        lock(&self.shared.throttle).cleared(&route.account);
-        metrics().proxy.login(protocol, ProxyLogin::Ok);
+        }
+    }
+
+    fn admission(&self, attempt: Attempt) -> Admission {
+        let shared = Arc::clone(&self.shared);
+        let known = lock(&shared.guard).knows(attempt);
+        let must_wait = move || !lock(&shared.guard).wait(attempt, shared.clock.moment()).is_zero();
+        Admission { known, must_wait: Box::new(must_wait) }
+    }
+
+    async fn ask<S: Server>(
+        &self,
+        passed: &Passed,
+        credentials: Credentials,
+        preferred: Option<Mechanism>,
+    ) -> Result<S, LoginRefusal> {
+        let identity = Identity::new(credentials, preferred).map_err(LoginRefusal::Credentials)?;
+        S::log_in(&self.shared.dialer, &passed.target, identity).await.map_err(|error| {
+            metrics().proxy.upstream_failed(error.step());
+            error.into()
+        })
+    }
+
+    /// The server took the login.
+    fn admit<S: Server>(&self, passed: &Passed, server: S) -> Result<Admitted<S>, LoginRefusal> {
+        let (shared, Passed { client, route, .. }) = (&*self.shared, passed);
+        lock(&shared.guard).succeeded(passed.attempt);
+        lock(&shared.throttle).cleared(&passed.asked);
+        let place = shared.places.take(&route.account, S::PROTOCOL).ok_or(LoginRefusal::TooManySessions)?;
+        metrics().proxy.login(S::PROTOCOL, ProxyLogin::Ok);
         let link = server.link();
         let tls = link.tls().map_or("", |tls| &tls.version);
         tracing::info!(%client, account = %route.account, server = link.server(), tls, "proxied login");
-        Ok(Admitted { route, server, place })
+        Ok(Admitted { route: route.clone(), server, place })
     }
 
-    fn refused(&self, passed: &Passed, refusal: LoginRefusal) -> LoginRefusal {
+    /// Draws the lesson from a login that came to nothing.
+    fn learn(&self, passed: &Passed, refusal: &LoginRefusal) {
         let (shared, now) = (&*self.shared, self.shared.clock.moment());
-        let Passed { protocol, client, route, target, attempt, .. } = passed;
+        let Passed { client, route, target: server, .. } = passed;
         if refusal.is_wrong_credentials() {
-            lock(&shared.guard).failed(*attempt, now);
+            lock(&shared.guard).failed(passed.attempt, now);
         }
-        if let LoginRefusal::Upstream(error) = &refusal
-            && let Some(no) = error.refusal().filter(|no| no.kind == RefusalKind::Busy)
-        {
-            lock(&shared.throttle).throttled(&route.account, &no.words, now);
-        }
-        metrics().proxy.login(*protocol, refusal.counted());
-        let (account, server) = (&route.account, target);
-        let untrusted = match &refusal {
-            LoginRefusal::Upstream(error) => error.not_trusted(),
+        let upstream = match refusal {
+            LoginRefusal::Upstream(error) | LoginRefusal::TokenNotTaken(error) => Some(error),
             _ => None,
         };
-        if let Some(untrusted) = untrusted {
+        let leave_alone = |error: &&UpstreamError| {
+            matches!(refusal, LoginRefusal::TokenNotTaken(_)) || is_refused(error, RefusalKind::Busy)
+        };
+        if let Some(no) = upstream.filter(leave_alone).and_then(UpstreamError::refusal) {
+            lock(&shared.throttle).throttled(&passed.asked, &no.words, now);
+        }
+        let account = &route.account;
+        if let Some(untrusted) = upstream.and_then(UpstreamError::not_trusted) {
             // Here an operator finds what could be pinned.
             tracing::warn!(%client, %account, %server, why = %untrusted, "a server's certificate is not trusted");
         } else {
             tracing::info!(%client, %account, %server, why = %refusal, "a proxied login is refused");
         }
-        refusal
     }
 }
 
-/// A server with its connection.
-trait HasLink {
+fn is_refused(error: &UpstreamError, kind: RefusalKind) -> bool {
+    error.refusal().is_some_and(|no| no.kind == kind)
+}
+
+/// A server of either protocol, logged in.
+trait Server: Sized {
+    const PROTOCOL: ProxyProtocol;
+    fn log_in(
+        dialer: &Dialer,
+        target: &Target,
+        identity: Identity,
+    ) -> impl Future<Output = Result<Self, UpstreamError>> + Send;
     fn link(&self) -> &Link;
 }
 
-impl HasLink for SmtpServer {
+impl Server for SmtpServer {
+    const PROTOCOL: ProxyProtocol = ProxyProtocol::Smtp;
+
+    async fn log_in(dialer: &Dialer, target: &Target, identity: Identity) -> Result<Self, UpstreamError> {
+        dialer.smtp(target, Some(identity)).await
+    }
+
     fn link(&self) -> &Link {
         &self.link
     }
 }
 
-impl HasLink for Pop3Server {
+impl Server for Pop3Server {
+    const PROTOCOL: ProxyProtocol = ProxyProtocol::Pop3;
+
+    async fn log_in(dialer: &Dialer, target: &Target, identity: Identity) -> Result<Self, UpstreamError> {
+        dialer.pop3(target, Some(identity)).await
+    }
+
     fn link(&self) -> &Link {
         &self.link
     }

@@ -9,7 +9,7 @@
 //! | [`route`] | a user name → account, target, mailbox |
 //! | [`targets`], `ranges` | which servers, on which port, how TLS begins; addresses that are not public |
 //! | [`refusal`] | why a login comes to nothing, in both protocols' words |
-//! | `places`, `throttle` | sessions of an account at once; servers that said "not now" |
+//! | `turns`, `places`, `throttle` | logins in progress from a network; sessions of an account at once; servers that said "not now" |
 //! | [`tokens`] | the door to a broker of access tokens |
 //! | [`oauth`] | a proxy password → an access token, for clients that can only do passwords |
 //! | [`upstream`] | a target → a connection that is logged in |
@@ -22,6 +22,8 @@
 //! - SMTP (DESIGN decision 7): a message's copy is on disk before the server gets the end of data. What the server
 //!   accepted has a copy, what it refused has none, what nobody knows is kept and marked.
 //! - POP3: a client gets no whole message, and the server no DELE, before the copy is on disk.
+//! - No password that a gateway made reaches a server: neither a mailbox's nor a proxy password, however the user is spelled.
+//! - Nobody keeps the owner of an account out who cannot log in to it.
 //! - What goes through is changed in nothing but line ends that were none.
 //!
 //! Not here: sealing (`intake`), files (`spool`), passwords of mailboxes (`pop3_server`).
@@ -39,6 +41,7 @@ pub mod targets;
 mod tests;
 mod throttle;
 pub mod tokens;
+mod turns;
 pub mod upstream;
 
 pub use crate::listen::Entrance;
@@ -46,5 +49,5 @@ pub use gate::{Admitted, Proxy};
 pub use places::AccountPlace;
 pub use refusal::LoginRefusal;
 pub use route::{Account, BadRoute, Host, Route};
-pub use tokens::{NoToken, Token, Tokens};
+pub use tokens::{Admission, NoToken, Token, Tokens};
 pub use upstream::{Link, Pop3Server, SmtpServer};

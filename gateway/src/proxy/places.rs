@@ -1,4 +1,5 @@
-//! How many sessions an account has at once.
+//! How many sessions an account has at once. Only who is logged in at the account's server takes a place, so that nobody else
+//! keeps its owner out.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -36,6 +36,9 @@ pub enum LoginRefusal {
     /// Too many wrong passwords.
     #[error("too many failed logins; the next is looked at in {} s", .0.as_secs() + 1)]
     MustWait(Duration),
+    /// Too many logins in progress from the client's network.
+    #[error("too many logins in progress from that network")]
+    TooManyLogins,
     /// Too many sessions of the account.
     #[error("too many sessions of the account at once")]
     TooManySessions,
@@ -50,6 +53,12 @@ pub enum LoginRefusal {
     /// No access token.
     #[error("{0}")]
     Token(NoToken),
+    /// The server takes the account's access tokens no more, not even a fresh one.
+    #[error("a fresh access token was not taken: {0}")]
+    TokenNotTaken(UpstreamError),
+    /// A password that some gateway made, for an account that none is bound to.
+    #[error("the password is one that a gateway made, and the account is not bound: it was not sent")]
+    GeneratedPassword,
     /// What the client sent cannot be sent on.
     #[error("{0}")]
     Credentials(LoginError),
@@ -112,8 +121,8 @@ impl LoginRefusal {
     pub(super) fn counted(&self) -> ProxyLogin {
         match self {
             _ if self.is_wrong_credentials() => ProxyLogin::WrongCredentials,
-            Self::MustWait(_) => ProxyLogin::MustWait,
-            Self::TooManySessions => ProxyLogin::TooManySessions,
+            Self::MustWait(_) | Self::Token(NoToken::MustWait) => ProxyLogin::MustWait,
+            Self::TooManyLogins | Self::TooManySessions => ProxyLogin::TooManySessions,
             _ if matches!(self.kind(), Kind::Temporary | Kind::InUse) => ProxyLogin::Unavailable,
             _ => ProxyLogin::NotAllowed,
         }
@@ -125,14 +134,18 @@ impl LoginRefusal {
             | Self::UnknownMailbox(_)
             | Self::Credentials(_)
             | Self::Token(NoToken::WrongPassword) => Kind::Credentials,
-            Self::Off | Self::Network(_) => Kind::Permanent,
-            Self::Token(NoToken::Revoked(_)) => Kind::Permanent,
+            Self::Off
+            | Self::Network(_)
+            | Self::GeneratedPassword
+            | Self::TokenNotTaken(_)
+            | Self::Token(NoToken::Revoked(_)) => Kind::Permanent,
             Self::Suspended(_)
             | Self::Damaged(_)
             | Self::MustWait(_)
+            | Self::TooManyLogins
             | Self::TooManySessions
             | Self::Throttled { .. }
-            | Self::Token(NoToken::Unavailable(_)) => Kind::Temporary,
+            | Self::Token(NoToken::MustWait | NoToken::Unavailable(_)) => Kind::Temporary,
             Self::Upstream(error) => kind_of(error),
         }
     }
@@ -156,6 +169,9 @@ impl LoginRefusal {
                     left.as_secs() + 1
                 )
             }
+            Self::TooManyLogins => {
+                "too many logins from your network are in progress: try again in a minute".into()
+            }
             Self::TooManySessions => {
                 "too many sessions of this account at once: close a mail program, or try again later".into()
             }
@@ -166,6 +182,9 @@ impl LoginRefusal {
                 "wrong password: this account wants the proxy password that the gateway's operator gave out"
                     .into()
             }
+            Self::Token(NoToken::MustWait) => {
+                "too many wrong passwords for this account: check the password, and try again later".into()
+            }
             Self::Token(NoToken::Revoked(_)) => {
                 "your provider no longer accepts the gateway's consent for this account; ask the gateway's \
                  operator to bind it again"
@@ -173,6 +192,17 @@ impl LoginRefusal {
             }
             Self::Token(NoToken::Unavailable(_)) => {
                 "your provider gives the gateway no access token just now; try again later".into()
+            }
+            Self::TokenNotTaken(error) => {
+                let words = error.refusal().map_or_else(|| error.to_string(), |no| no.words.clone());
+                format!(
+                    "your provider does not let the gateway in for this account: {words}; ask the gateway's operator"
+                )
+            }
+            Self::GeneratedPassword => {
+                "this is a password that a gateway made, and no provider's: it was not sent there. Use your \
+                 provider's password, or ask the gateway's operator to bind this account"
+                    .into()
             }
             Self::Credentials(error) => error.to_string(),
             Self::Upstream(error) => sentence_of(error),
@@ -246,10 +276,18 @@ mod tests {
     use super::super::upstream::ServerRefusal;
     use super::*;
 
-    fn refused(kind: RefusalKind, words: &str) -> LoginRefusal {
+    fn no(kind: RefusalKind, words: &str) -> UpstreamError {
         let refusal = ServerRefusal { kind, to: "the login", words: words.into() };
         let server = "mail.example.com:587".into();
-        LoginRefusal::Upstream(UpstreamError::Login { server, at: "the login", source: refusal.into() })
+        UpstreamError::Login { server, at: "the login", source: refusal.into() }
+    }
+
+    fn refused(kind: RefusalKind, words: &str) -> LoginRefusal {
+        LoginRefusal::Upstream(no(kind, words))
+    }
+
+    fn not_taken() -> UpstreamError {
+        no(RefusalKind::Credentials, "-ERR [AUTH] no mailbox licence")
     }
 
     fn pop3(refusal: &LoginRefusal) -> String {
@@ -273,8 +311,12 @@ mod tests {
             (LoginRefusal::Damaged(id), 454, "SYS/TEMP", false),
             (LoginRefusal::Network(id), 535, "SYS/PERM", false),
             (LoginRefusal::MustWait(Duration::from_secs(3)), 454, "SYS/TEMP", false),
+            (LoginRefusal::TooManyLogins, 454, "SYS/TEMP", false),
             (LoginRefusal::TooManySessions, 454, "SYS/TEMP", false),
+            (LoginRefusal::GeneratedPassword, 535, "SYS/PERM", false),
+            (LoginRefusal::TokenNotTaken(not_taken()), 535, "SYS/PERM", false),
             (LoginRefusal::Token(NoToken::WrongPassword), 535, "AUTH", true),
+            (LoginRefusal::Token(NoToken::MustWait), 454, "SYS/TEMP", false),
             (LoginRefusal::Token(NoToken::Revoked("x".into())), 535, "SYS/PERM", false),
             (LoginRefusal::Token(NoToken::Unavailable("x".into())), 454, "SYS/TEMP", false),
             (refused(RefusalKind::Credentials, "535 5.7.8 no"), 535, "AUTH", true),

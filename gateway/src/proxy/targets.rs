@@ -226,7 +226,9 @@ fn is_own(address: SocketAddr, own: SocketAddr) -> bool {
     let (ip, own_ip) = (meant(address.ip()), own.ip().to_canonical());
     // Only an address of this machine can be bound to.
     let is_local = || std::net::UdpSocket::bind((ip, 0)).is_ok();
-    address.port() == own.port() && (ip == own_ip || own_ip.is_unspecified() && is_local())
+    // Who connects to "any address" reaches this machine.
+    let is_same = ip == own_ip || ip.is_unspecified() || own_ip.is_unspecified() && is_local();
+    address.port() == own.port() && is_same
 }
 
 #[cfg(test)]

@@ -3,7 +3,8 @@
 use std::net::IpAddr;
 use std::path::Path;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use postern_shared::clock::{Clock, ManualClock};
@@ -13,6 +14,7 @@ use postern_shared::id::MailboxId;
 use postern_shared::proto::sasl::{Credentials, Mechanism, PlainCredentials};
 use secrecy::{ExposeSecret, SecretString};
 
+use super::turns::LOGINS_PER_NETWORK;
 use super::upstream::tests::scripted::{Act, Scripted, Shown, dialer, in_time};
 use super::*;
 use crate::login::BackOff;
@@ -20,6 +22,7 @@ use crate::mailbox::{Edit, PolicyEdit, Registry, Status};
 use crate::settings::{ProxySettings, Settings};
 
 const CLIENT: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
+const STRANGER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(198, 51, 100, 1));
 
 struct Stage {
     _dir: tempfile::TempDir,
@@ -68,8 +71,17 @@ impl Stage {
     }
 
     async fn log_in_with(&self, user: &str, password: &str) -> Result<Admitted<Pop3Server>, LoginRefusal> {
+        self.log_in_from(CLIENT, user, password).await
+    }
+
+    async fn log_in_from(
+        &self,
+        client: IpAddr,
+        user: &str,
+        password: &str,
+    ) -> Result<Admitted<Pop3Server>, LoginRefusal> {
         let plain = PlainCredentials { user: user.into(), password: password.into() };
-        in_time(self.proxy.log_in_pop3(Entrance::Pop3s, CLIENT, Credentials::Password(plain))).await
+        in_time(self.proxy.log_in_pop3(Entrance::Pop3s, client, Credentials::Password(plain))).await
     }
 
     async fn refusal(&self, user: &str) -> String {
@@ -106,6 +118,14 @@ const TAKES_NONE: &[Act] = &[
     Act::Say(b"+OK\r\nSASL PLAIN\r\n.\r\n"),
     Act::Hear,
     Act::Say(b"-ERR [AUTH] wrong\r\n"),
+];
+const REFUSES_TOKENS: &[Act] = &[
+    Act::Tls,
+    Act::Say(b"+OK\r\n"),
+    Act::Hear,
+    Act::Say(b"+OK\r\nSASL OAUTHBEARER\r\n.\r\n"),
+    Act::Hear,
+    Act::Say(b"-ERR [AUTH] no licence\r\n"),
 ];
 const BUSY: &[Act] = &[Act::Tls, Act::Say(b"-ERR [SYS/TEMP] slow down\r\n")];
 
@@ -195,15 +215,21 @@ async fn a_server_that_throttles_is_left_alone() {
             "{refusal}"
         );
         assert_eq!(refusal.smtp_reply().code, 454);
+        let elsewhere =
+            stage.log_in_from(STRANGER, &user.replace("anna", "eva"), "geheim").await.unwrap_err();
+        assert!(matches!(elsewhere, LoginRefusal::Upstream(_)), "others ask for themselves: {elsewhere}");
         stage.clock.advance(Duration::from_secs(wait));
     }
     assert_eq!(stage.proxy.clone().settings().sessions_per_account, 20);
     assert!(stage.clock.moment() > postern_shared::clock::Moment::default());
 }
 
-/// Gives `t0ken` to whoever knows `proxy-password`.
-#[derive(Debug)]
-struct OneBinding;
+/// Gives `t0ken` to whoever knows `proxy-password`, and the next one when the server refused it; never decides on `stall`.
+#[derive(Debug, Default)]
+struct OneBinding {
+    refused: Mutex<Vec<String>>,
+    stalled: AtomicUsize,
+}
 
 impl Tokens for OneBinding {
     fn is_bound(&self, account: &Account) -> bool {
@@ -214,14 +240,29 @@ impl Tokens for OneBinding {
         &'t self,
         _: &'t Account,
         password: SecretString,
+        admission: Admission,
     ) -> Pin<Box<dyn Future<Output = Result<Token, NoToken>> + Send + 't>> {
         Box::pin(async move {
+            if (admission.must_wait)() {
+                return Err(NoToken::MustWait);
+            }
             match password.expose_secret() {
-                "proxy-password" => Ok(Token { token: "t0ken".into(), mechanism: Mechanism::OAuthBearer }),
+                "proxy-password" => {
+                    let token = format!("t{}ken", self.refused.lock().unwrap().len());
+                    Ok(Token { token: token.into(), mechanism: Mechanism::OAuthBearer })
+                }
                 "revoked" => Err(NoToken::Revoked("invalid_grant".into())),
+                "stall" => {
+                    self.stalled.fetch_add(1, Ordering::SeqCst);
+                    std::future::pending().await
+                }
                 _ => Err(NoToken::WrongPassword),
             }
         })
+    }
+
+    fn refused(&self, _: &Account, token: &SecretString) {
+        self.refused.lock().unwrap().push(token.expose_secret().into());
     }
 }
 
@@ -230,7 +271,7 @@ impl Tokens for OneBinding {
 async fn a_bound_account_logs_in_with_the_brokers_token() {
     let server = Scripted::start(Shown::Good, TAKES_TOKENS).await;
     let mut stage = Stage::new(Some(&server), "");
-    stage.proxy = stage.proxy.with_tokens(Arc::new(OneBinding));
+    stage.proxy = stage.proxy.with_tokens(Arc::new(OneBinding::default()));
     let user = stage.user(&server);
     assert!(stage.log_in_with(&user, "guessed").await.unwrap_err().is_wrong_credentials());
     let revoked = stage.log_in_with(&user, "revoked").await.unwrap_err();
@@ -241,4 +282,93 @@ async fn a_bound_account_logs_in_with_the_brokers_token() {
     assert!(heard.contains("AUTH OAUTHBEARER bixhPWFubmEsAWF1dGg9QmVhcmVyIHQwa2VuAQE="), "{heard}");
     let own = stage.log_in(&user.replace("anna", "ben")).await.unwrap_err().to_string();
     assert!(own.contains("takes no passwords"), "{own}");
+}
+
+/// Goal: a token that the server refuses is replaced by a fresh one once, counts as nobody's wrong password, and then the server
+/// is left alone.
+#[tokio::test]
+async fn a_refused_token_is_no_wrong_password() {
+    let server = Scripted::start(Shown::Good, REFUSES_TOKENS).await;
+    let mut stage = Stage::new(Some(&server), "");
+    let binding = Arc::new(OneBinding::default());
+    stage.proxy = stage.proxy.with_tokens(Arc::clone(&binding) as _);
+    let user = stage.user(&server);
+    let refusal = stage.log_in_with(&user, "proxy-password").await.unwrap_err();
+    assert!(
+        matches!(&refusal, LoginRefusal::TokenNotTaken(_)) && !refusal.is_wrong_credentials(),
+        "{refusal}"
+    );
+    assert_eq!(*binding.refused.lock().unwrap(), ["t0ken", "t1ken"]);
+    assert!(refusal.pop3_reply().to_string().contains("no licence"), "{refusal}");
+    let next = stage.log_in_with(&user, "proxy-password").await.unwrap_err();
+    assert!(matches!(next, LoginRefusal::Throttled { .. }), "{next}");
+    for wait in [1, 2, 4] {
+        stage.clock.advance(Duration::from_secs(wait));
+        let refusal = stage.log_in_with(&user, "proxy-password").await.unwrap_err();
+        assert!(
+            matches!(refusal, LoginRefusal::TokenNotTaken(_)),
+            "never made to wait as a guesser: {refusal}"
+        );
+    }
+}
+
+/// Goal: no password that a gateway made reaches a server, whatever is written before it.
+#[tokio::test]
+async fn a_generated_password_is_sent_to_no_server() {
+    let server = Scripted::start(Shown::Good, TAKES_ALL).await;
+    let mut stage = Stage::new(Some(&server), "");
+    let (_, secret) = stage.registry.create("another", "", None).unwrap();
+    let secret = secret.expose_secret().to_owned();
+    for broker in [false, true] {
+        if broker {
+            stage.proxy = stage.proxy.clone().with_tokens(Arc::new(OneBinding::default()));
+        }
+        let user = stage.user(&server).replace("anna", "ben");
+        let refusal = stage.log_in_with(&user, &secret).await.unwrap_err();
+        assert!(matches!(refusal, LoginRefusal::GeneratedPassword) && !refusal.is_wrong_credentials());
+    }
+    assert_eq!(server.heard(), "", "nobody was asked");
+}
+
+/// Goal: logins that come to nothing keep nobody out: neither the owner of the account nor another network.
+/// Method: one session an account, and a network's turns all taken by logins that never end.
+#[tokio::test]
+async fn strangers_logins_keep_nobody_out() {
+    let server = Scripted::start(Shown::Good, TAKES_TOKENS).await;
+    let mut stage = Stage::new(Some(&server), "sessions_per_account = 1");
+    let binding = Arc::new(OneBinding::default());
+    stage.proxy = stage.proxy.with_tokens(Arc::clone(&binding) as _);
+    let user = stage.user(&server);
+    let stalled = (0..LOGINS_PER_NETWORK).map(|_| {
+        let plain = PlainCredentials { user: user.clone(), password: "stall".into() };
+        let proxy = stage.proxy.clone();
+        tokio::spawn(async move {
+            let login = proxy.log_in_pop3(Entrance::Pop3s, STRANGER, Credentials::Password(plain)).await;
+            login.map(|_| ()).unwrap_err()
+        })
+    });
+    let stalled: Vec<_> = stalled.collect();
+    while binding.stalled.load(Ordering::SeqCst) < LOGINS_PER_NETWORK {
+        tokio::task::yield_now().await;
+    }
+    let mut late = std::pin::pin!(stage.proxy.log_in_pop3(
+        Entrance::Pop3s,
+        STRANGER,
+        Credentials::Password(PlainCredentials { user: user.clone(), password: "proxy-password".into() }),
+    ));
+    assert!(polled_once(late.as_mut()).await.is_none(), "the stranger's next login waits for a turn");
+    let session = stage.log_in_with(&user, "proxy-password").await.unwrap();
+    assert!(stage.log_in_with(&user, "proxy-password").await.is_err(), "the account has one session");
+    drop(session);
+    stalled.iter().for_each(tokio::task::JoinHandle::abort);
+    assert!(in_time(late).await.is_ok(), "its turn has come");
+}
+
+/// What the future has to say now.
+async fn polled_once<F: Future>(mut future: Pin<&mut F>) -> Option<F::Output> {
+    std::future::poll_fn(|context| match future.as_mut().poll(context) {
+        std::task::Poll::Ready(done) => std::task::Poll::Ready(Some(done)),
+        std::task::Poll::Pending => std::task::Poll::Ready(None),
+    })
+    .await
 }

@@ -11,15 +11,42 @@ use super::Account;
 
 /// A broker of access tokens.
 pub trait Tokens: fmt::Debug + Send + Sync {
-    /// Whether the account's password is a proxy password, which its server does not know.
+    /// Whether the account's password is a proxy password, which its server does not know. So it is at every host of the same
+    /// provider, for every spelling of the user, when the binding is damaged, and after it was revoked until it is forgotten.
     fn is_bound(&self, account: &Account) -> bool;
 
-    /// A token for the account, when the proxy password is right; nothing is asked of anybody before it is.
+    /// A token for the account, when the proxy password is right; nothing is asked of anybody before it is. Who must wait
+    /// when its turn comes is told so, and costs nothing. A wrong password is for the caller to count.
     fn token<'t>(
         &'t self,
         account: &'t Account,
         password: SecretString,
+        admission: Admission,
     ) -> Pin<Box<dyn Future<Output = Result<Token, NoToken>> + Send + 't>>;
+
+    /// The server did not take this token: it is never given again, the next [`Tokens::token`] asks the provider.
+    fn refused(&self, account: &Account, token: &SecretString);
+}
+
+/// How a login waits for its turn to have its password checked.
+pub struct Admission {
+    /// The address has logged in to the account before: it goes ahead of strangers.
+    pub known: bool,
+    /// Asked when the turn comes, on the thread that checks: whether others have guessed wrongly meanwhile.
+    pub must_wait: Box<dyn FnOnce() -> bool + Send>,
+}
+
+impl Admission {
+    /// A stranger who need not wait.
+    pub fn anybody() -> Self {
+        Self { known: false, must_wait: Box::new(|| false) }
+    }
+}
+
+impl fmt::Debug for Admission {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Admission").field("known", &self.known).finish_non_exhaustive()
+    }
 }
 
 /// A token, and what to send it by first.
@@ -37,6 +64,9 @@ pub enum NoToken {
     /// The proxy password is wrong.
     #[error("the proxy password is wrong")]
     WrongPassword,
+    /// Wrong passwords came while this one waited for its turn; it was not looked at.
+    #[error("too many wrong passwords; the login must wait")]
+    MustWait,
     /// Somebody must give consent again.
     #[error("the provider no longer honours the consent: {0}")]
     Revoked(String),

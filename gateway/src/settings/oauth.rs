@@ -8,7 +8,10 @@ use secrecy::SecretString;
 use serde::Deserialize;
 
 use super::Wrong;
-use crate::proxy::oauth::{Algorithm, Credential, Endpoint, Provider, Redirect, SecretSource};
+use crate::proxy::Host;
+use crate::proxy::oauth::{
+    Algorithm, Credential, Endpoint, GOOGLE_HOSTS, MICROSOFT365_HOSTS, Provider, Redirect, SecretSource,
+};
 
 /// One table.
 #[derive(Debug, Deserialize)]
@@ -22,6 +25,7 @@ pub(super) struct RawProvider {
     device_endpoint: Option<String>,
     revocation_endpoint: Option<String>,
     scopes: Option<Vec<String>>,
+    hosts: Option<Vec<String>>,
     client_id: Option<String>,
     client_secret: Option<SecretString>,
     client_secret_file: Option<PathBuf>,
@@ -64,6 +68,7 @@ struct Defaults {
     device: Option<String>,
     revocation: Option<String>,
     scopes: Vec<&'static str>,
+    hosts: &'static [&'static str],
     redirect: Option<&'static str>,
     consent: Vec<(&'static str, &'static str)>,
     consent_page: Option<&'static str>,
@@ -86,6 +91,7 @@ fn microsoft365(tenant: &str) -> Defaults {
             "https://outlook.office.com/IMAP.AccessAsUser.All",
             "offline_access",
         ],
+        hosts: MICROSOFT365_HOSTS,
         redirect: Some("http://localhost"),
         consent: Vec::new(),
         consent_page: Some(
@@ -106,6 +112,7 @@ fn google() -> Defaults {
         device: to_owned("https://oauth2.googleapis.com/device/code"),
         revocation: to_owned("https://oauth2.googleapis.com/revoke"),
         scopes: vec!["https://mail.google.com/"],
+        hosts: GOOGLE_HOSTS,
         redirect: None,
         consent: vec![("access_type", "offline"), ("prompt", "consent")],
         consent_page: Some("https://myaccount.google.com/connections"),
@@ -194,6 +201,11 @@ impl RawProvider {
         if let Some(scope) = scopes.iter().find(|scope| !is_scope(scope)) {
             return Err(wrong("proxy.provider.scopes", format!("{scope:?} is not a scope")));
         }
+        let hosts =
+            self.hosts.clone().unwrap_or_else(|| defaults.hosts.iter().map(|&host| host.into()).collect());
+        let host = |text: &String| Host::parse(text).ok_or_else(|| format!("{text:?} is no host name"));
+        let hosts: Result<Vec<Host>, String> = hosts.iter().map(host).collect();
+        let hosts = hosts.map_err(|message| wrong("proxy.provider.hosts", message))?;
         let client_id = self.client_id.clone().filter(|id| !id.is_empty()).ok_or_else(|| {
             wrong("proxy.provider.client_id", "it is needed: register the gateway at the provider".into())
         })?;
@@ -216,6 +228,7 @@ impl RawProvider {
             scopes,
             client_id,
             credential,
+            hosts,
             mechanism,
             trust: self.trust.unwrap_or(Trust::System),
             redirect,
@@ -278,6 +291,10 @@ mod tests {
             microsoft.token_endpoint.to_string(),
             "https://login.microsoftonline.com/common/oauth2/v2.0/token"
         );
+        assert_eq!(
+            microsoft.hosts[..2],
+            ["outlook.office365.com", "smtp.office365.com"].map(|host| Host::Name(host.into()))
+        );
         assert!(microsoft.prefers_device && microsoft.scopes.contains(&"offline_access".to_owned()));
         let tenant =
             checked("name = 'm'\npreset = 'microsoft365'\nclient_id = 'c'\ntenant = 'contoso.com'").unwrap();
@@ -293,11 +310,15 @@ mod tests {
         let free = checked(
             "name = 'own'\ntoken_endpoint = 'https://sso.example.com/token'\ndevice_endpoint = 'https://sso.example.com/d'\n\
              client_id = 'c'\nclient_certificate = '/c.pem'\nclient_key = '/k.pem'\nassertion_algorithm = 'RS256'\n\
-             mechanism = 'oauthbearer'\ntrust = 'file:/etc/ssl/own.pem'\nscopes = ['mail']",
+             mechanism = 'oauthbearer'\nhosts = ['Pop.example.com.', '192.0.2.1']\ntrust = 'file:/etc/ssl/own.pem'\nscopes = ['mail']",
         )
         .unwrap();
         assert!(matches!(free.credential, Credential::Certificate { algorithm: Algorithm::Rs256, .. }));
         assert_eq!(free.trust, Trust::Authorities("/etc/ssl/own.pem".into()));
+        assert_eq!(
+            free.hosts.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            ["pop.example.com", "192.0.2.1"]
+        );
         assert_eq!(free.mechanism, Mechanism::OAuthBearer);
     }
 
@@ -313,6 +334,7 @@ mod tests {
             ("name = 'g'\npreset = 'google'\ntenant = 't'", "provider.tenant"),
             ("name = 'm'\npreset = 'microsoft365'\ntenant = 'a/b'", "provider.tenant"),
             (&format!("{own}scopes = ['a b']"), "provider.scopes"),
+            (&format!("{own}hosts = ['mail.example.com:995']"), "provider.hosts"),
             (&format!("{own}client_key = '/k'"), "provider.client_certificate"),
             (&format!("{own}client_secret = 's'\nclient_secret_file = '/f'"), "is enough (provider \"own\")"),
             (&format!("{own}redirect_uri = 'http://example.com'"), "provider.redirect_uri"),

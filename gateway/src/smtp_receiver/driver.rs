@@ -11,6 +11,7 @@ use postern_shared::shutdown::Shutdown;
 use super::elsewhere::{Elsewhere, Relayed};
 use super::refusal;
 use super::session::{Action, Event, Session, SessionSettings};
+use crate::activity::{Kind, New, activity};
 use crate::intake::{Incoming, Intake, IntakeError, Origin, Provenance};
 use crate::listen::{Awaited, Connection, Door, Pace, Patience, Server};
 use crate::monitoring::metrics;
@@ -164,7 +165,12 @@ impl<I: Intake> Driver<'_, I> {
     async fn perform(&mut self, action: Action, door: &Door, more: &mut Vec<Action>) -> io::Result<bool> {
         match action {
             Action::Reply(reply) => {
-                refusal::counted_as(&reply).into_iter().for_each(|why| metrics().refused(why));
+                if let Some(why) = refusal::counted_as(&reply) {
+                    metrics().refused(why);
+                    let event = New::of(Kind::Refusal, door.entrance.name(), why.name());
+                    let from = self.connection.as_ref().map(|connection| connection.peer().ip());
+                    activity().tell(self.clock.wall(), from.map_or(event.clone(), |peer| event.from(peer)));
+                }
                 self.out.extend(reply.to_bytes());
                 if self.out.len() >= OUTPUT_BYTES {
                     self.flush().await?;

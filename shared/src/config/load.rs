@@ -62,9 +62,18 @@ pub fn load<R: DeserializeOwned>(
         Some(path) => read(disk, path)?,
         None => String::new(),
     };
-    let at = path.unwrap_or(Path::new(""));
-    let mut raw: R = toml::from_str(&text).map_err(|error| invalid(at, &text, &error))?;
-    let mut table: toml::Table = toml::from_str(&text).map_err(|error| invalid(at, &text, &error))?;
+    parse(&text, path.unwrap_or(Path::new("")), prefix, environment)
+}
+
+/// As [`load`], of a text that would stand in the file `at`.
+pub fn parse<R: DeserializeOwned>(
+    text: &str,
+    at: &Path,
+    prefix: &str,
+    environment: impl IntoIterator<Item = (String, String)>,
+) -> Result<R, ConfigError> {
+    let mut raw: R = toml::from_str(text).map_err(|error| invalid(at, text, &error))?;
+    let mut table: toml::Table = toml::from_str(text).map_err(|error| invalid(at, text, &error))?;
     let mut variables: Vec<_> =
         environment.into_iter().filter(|(name, _)| name.starts_with(prefix)).collect();
     variables.sort();

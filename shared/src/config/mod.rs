@@ -6,5 +6,5 @@
 mod load;
 mod values;
 
-pub use load::{ConfigError, load};
+pub use load::{ConfigError, load, parse};
 pub use values::{ByteSize, ListenAddresses, Period};

@@ -89,6 +89,14 @@ pub fn hmac_sha256(key: &[u8; 32], bytes: &[u8]) -> Digest {
     digest_of(hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), bytes).as_ref())
 }
 
+/// HMAC-SHA-1 of `bytes` under `key`: only for one-time passwords, whose applications know nothing else (RFC 6238).
+pub fn hmac_sha1(key: &[u8], bytes: &[u8]) -> [u8; 20] {
+    let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, key), bytes);
+    let mut out = [0; 20];
+    out.copy_from_slice(tag.as_ref());
+    out
+}
+
 /// `N` bytes derived from `secret` for the purpose named by `info` (its parts are concatenated); no salt.
 ///
 /// # Panics

@@ -56,10 +56,12 @@ pub fn derive_key(
     Ok(key)
 }
 
+/// What generated passwords are made of.
+const ALPHABET: &[u8; 32] = b"abcdefghjkmnpqrstuvwxyz23456789A";
+const GROUPS: [usize; 4] = [7, 7, 6, 6];
+
 /// A new password: 26 characters out of 32 in groups, 130 bits; no character is mistaken for another.
 pub fn generate() -> SecretString {
-    const ALPHABET: &[u8; 32] = b"abcdefghjkmnpqrstuvwxyz23456789A";
-    const GROUPS: [usize; 4] = [7, 7, 6, 6];
     let random = Zeroizing::new(super::random::<26>());
     let mut characters = random.iter().map(|byte| char::from(ALPHABET[usize::from(byte % 32)]));
     let mut password = String::with_capacity(29);
@@ -70,6 +72,16 @@ pub fn generate() -> SecretString {
         password.extend(characters.by_ref().take(len));
     }
     SecretString::from(password)
+}
+
+/// Whether a text looks like [`generate`]'s work in every character, but for space around it. People do not come upon that: so
+/// a server that is not ours never needs to be shown such a text.
+pub fn is_generated(text: &str) -> bool {
+    let is_group = |(group, len): (&str, usize)| {
+        group.len() == len && group.bytes().all(|byte| ALPHABET.contains(&byte))
+    };
+    let text = text.trim();
+    text.split('-').count() == GROUPS.len() && text.split('-').zip(GROUPS).all(is_group)
 }
 
 #[cfg(test)]
@@ -89,6 +101,44 @@ mod tests {
         let (a, b) = (generate(), generate());
         assert_ne!(a.expose_secret(), b.expose_secret());
         assert_eq!(a.expose_secret().len(), 29);
+    }
+
+    /// Goal: every generated password is known as one, and none of those that people and other programs make.
+    #[test]
+    fn generated_passwords_are_known_by_their_looks() {
+        for _ in 0..5_000 {
+            let password = generate();
+            assert!(is_generated(password.expose_secret()), "{}", password.expose_secret());
+        }
+        let one = "bcdefgh-jkmnpqr-stuvwx-yz2345";
+        assert!(is_generated(one) && is_generated("AAAAAAA-AAAAAAA-AAAAAA-AAAAAA"));
+        assert!(is_generated(&format!(" {one}\n")), "pasted");
+        for other in [
+            "",
+            "-",
+            "---",
+            "secret",
+            "correct-horse-battery-staple",
+            // An app password at Apple, and at Google as it is shown and as it is typed.
+            "abcd-efgh-jkmn-pqrs",
+            "abcd efgh jkmn pqrs",
+            "abcdefghjkmnpqrs",
+            "550e8400-e29b-41d4-a716-446655440000",
+            "iloveyo-ulilili-iiiiii-llllll",
+            "0000000-1111111-000000-111111",
+            "BCDEFGH-JKMNPQR-STUVWX-YZ2345",
+            &one.replace('-', ""),
+            &one.replace('-', " "),
+            &one[1..],
+            &one[..one.len() - 1],
+            &format!("{one}-"),
+            &format!("-{one}"),
+            &format!("{one}-abcdef"),
+            "bcdefg-jkmnpqr-stuvwx-yz23456",
+            "bcdefgh-jkmnpqr-stuvwx-yz234é",
+        ] {
+            assert!(!is_generated(other), "{other:?}");
+        }
     }
 
     #[test]

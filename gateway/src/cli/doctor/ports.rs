@@ -108,6 +108,7 @@ fn free(settings: &Settings) -> Finding {
         ("pop3", &listen.pop3),
         ("pop3s", &listen.pop3s),
         ("metrics", &listen.metrics),
+        ("console", &listen.console),
     ];
     if settings.tls == Tls::Acme {
         all.push(("http01", &listen.http01));

@@ -1,5 +1,7 @@
 //! A binding's file: an account's consent, opened by its proxy password. The room's header draws it.
 
+use std::fmt;
+
 use postern_shared::clock::UnixMillis;
 use postern_shared::crypto::aead::{AeadKey, NotAuthentic};
 use postern_shared::crypto::digest::hkdf_sha256;
@@ -16,7 +18,7 @@ const VERIFIER_LABEL: &[u8] = b"postern oauth v1 verifier";
 const SEALING_LABEL: &[u8] = b"postern oauth v1 sealing";
 
 /// What is stored of an account's consent.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Binding {
     version: u32,
@@ -41,6 +43,22 @@ pub struct Binding {
     verifier: [u8; 32],
     #[serde(with = "hex::serde")]
     sealed: Vec<u8>,
+}
+
+/// Only what a person is shown: neither what the password is tried against nor what it opens.
+impl fmt::Debug for Binding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { account, provider, token_endpoint, client_id, scopes, created, used, .. } = self;
+        f.debug_struct("Binding")
+            .field("account", account)
+            .field("provider", provider)
+            .field("token_endpoint", token_endpoint)
+            .field("client_id", client_id)
+            .field("scopes", scopes)
+            .field("created", created)
+            .field("used", used)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What the sealed part holds.

@@ -19,6 +19,17 @@ pub enum BrokerError {
         /// What it said.
         words: String,
     },
+    /// The binding was revoked here, and is not forgotten.
+    #[error(
+        "the binding of {account} was revoked; run `postern-gateway oauth bind {account} --provider {provider}` to bind it \
+         again, or `postern-gateway oauth revoke {account} --forget` to have passwords passed on to the mail server again"
+    )]
+    Revoked {
+        /// Whose.
+        account: String,
+        /// Which provider.
+        provider: String,
+    },
     /// The settings no longer hold what the binding was made with.
     #[error(
         "[[proxy.provider]] {provider:?} {reason} since {account} was bound; put it back or run \
@@ -99,6 +110,9 @@ pub enum BrokerError {
         /// What the system said.
         reason: String,
     },
+    /// The process ends.
+    #[error("the gateway is being stopped")]
+    Ending,
     /// A part of the program failed.
     #[error("asking for an access token failed inside; see the log")]
     Inside,
@@ -107,6 +121,13 @@ pub enum BrokerError {
 impl BrokerError {
     /// Whether the same login may succeed later without anybody doing anything.
     pub fn is_temporary(&self) -> bool {
-        matches!(self, Self::Unreachable { .. } | Self::Replaced { .. } | Self::Disk { .. } | Self::Inside)
+        matches!(
+            self,
+            Self::Unreachable { .. }
+                | Self::Replaced { .. }
+                | Self::Disk { .. }
+                | Self::Ending
+                | Self::Inside
+        )
     }
 }

@@ -32,6 +32,8 @@ const HEADERS_MAX: usize = 100;
 /// How long things may take.
 #[derive(Debug, Clone, Copy)]
 pub struct Deadlines {
+    /// Until it is our turn, where many requests go to one provider.
+    pub turn: Duration,
     /// Name, TCP and TLS.
     pub connect: Duration,
     /// A whole exchange.
@@ -43,7 +45,7 @@ pub struct Deadlines {
 impl Default for Deadlines {
     fn default() -> Self {
         let seconds = Duration::from_secs;
-        Self { connect: seconds(10), exchange: seconds(30), disk_again: seconds(5) }
+        Self { turn: seconds(10), connect: seconds(10), exchange: seconds(30), disk_again: seconds(5) }
     }
 }
 

@@ -7,6 +7,7 @@ use postern_shared::disk::Disk;
 use rustls::ClientConfig;
 use secrecy::SecretString;
 use tokio::sync::{OnceCell, Semaphore};
+use tokio::time::timeout;
 use zeroize::Zeroizing;
 
 use super::assertion::Signer;
@@ -41,6 +42,8 @@ pub(super) enum AskError {
     Credential(String),
     #[error("{0}")]
     Trust(String),
+    #[error("too many requests to it are under way")]
+    Busy,
     #[error("there is no such endpoint")]
     NoEndpoint,
 }
@@ -72,8 +75,9 @@ impl Link {
     }
 
     async fn ask(&self, endpoint: &Endpoint, grant: &Grant<'_>) -> Result<Answered, AskError> {
+        let place = timeout(self.deadlines.turn, self.places.acquire()).await;
         // The semaphore is never closed.
-        let _place = self.places.acquire().await;
+        let _place = place.map_err(|_| AskError::Busy)?;
         let tls = self.tls.get_or_try_init(|| self.tls()).await.map_err(AskError::Trust)?;
         let proof = self.proof().await.map_err(AskError::Credential)?;
         let asked = grant.ask(&self.provider, &proof);

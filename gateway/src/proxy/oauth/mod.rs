@@ -8,7 +8,11 @@
 //! |---|---|
 //! | `provider` | a provider as the settings describe it |
 //! | `binding` | a binding's file: sealing, opening |
-//! | `broker` | all bindings; passwords, access tokens |
+//! | `names` | what accounts are called, which host names are one provider's |
+//! | `tombstone` | what is left of a binding that was revoked |
+//! | `held` | what is held of every account, in memory |
+//! | `broker` | all bindings, in memory and on disk; passwords |
+//! | `refresh` | from an opened binding to an access token |
 //! | `protocol` | requests and answers, as values |
 //! | `link`, `http`, `assertion` | the way to a provider: who we are, TLS, one POST |
 //! | `pooled` | the broker as the proxy's gate sees it |
@@ -23,7 +27,7 @@
 //! | field | what |
 //! |---|---|
 //! | `version` | 1; others are refused |
-//! | `account` | `user%host`, lower case, neither port nor mailbox |
+//! | `account` | `user%host`, lower case, NFKC, neither port nor mailbox; where a provider has several host names, the first (files of old: any, ASCII lower case only) |
 //! | `provider` | the name in `[[proxy.provider]]` |
 //! | `token_endpoint`, `client_id` | those of the consent; with others in the settings, the account must be bound anew |
 //! | `scopes` | what was asked for |
@@ -37,12 +41,18 @@
 //! client_id and each scope, each behind its length (u64, big endian), then created (u64, big endian), then the salt. So
 //! nobody who can write the file turns a consent to another account, or has a refresh token sent elsewhere.
 //!
+//! After `oauth revoke` the same file is a tombstone: `version` 1, `account`, `provider` (null when the binding was damaged) and
+//! `revoked`, milliseconds since 1970. Programs that know no tombstones take it for a damaged binding.
+//!
 //! # Promises
+//! - The proxy password of a bound account goes to no server: however the user is written, at all host names of the provider,
+//!   when the file is damaged, and after revoking, until an operator says that the account be forgotten.
 //! - Nothing is asked of a provider, and no token is opened, before the proxy password was right. A wrong password and an
-//!   account without a binding are the same: same answer, same computing.
+//!   account without a binding are the same: same answer, same computing. One that was revoked is told so.
 //! - A refresh token that a provider replaces is on disk before the access token that came with it is used. Between the
 //!   provider's answer and our sync a crash can lose it; then the account must be bound anew, and the client is told.
 //! - An access token in memory is sealed under the binding's key: it serves only logins that have shown the password.
+//! - At an orderly end what a provider has replaced is waited for and on disk, within a bound.
 //! - Tokens go to the provider over verified TLS, and nowhere else: no redirect is followed.
 //! - One request at a time for an account, 16 for a provider; every answer is bounded in time and size.
 //! - Logs name accounts and providers, never a password, a token or a code.
@@ -72,30 +82,34 @@ mod binding;
 mod broker;
 pub mod consent;
 mod error;
+mod held;
 mod http;
 mod link;
+mod names;
 mod pooled;
 mod protocol;
 mod provider;
+mod refresh;
 #[cfg(test)]
 mod tests;
+mod tombstone;
 
 use postern_shared::id::MailboxId;
 
 pub use binding::Binding;
-pub use broker::{AccessToken, Broker, OpenBinding};
+pub use broker::Broker;
 pub use error::BrokerError;
 pub use http::Deadlines;
 pub use link::Link;
+pub use names::account_key;
 pub use pooled::PooledBroker;
-pub use provider::{Algorithm, Credential, Endpoint, Provider, Redirect, SecretSource};
+pub use provider::{
+    Algorithm, Credential, Endpoint, GOOGLE_HOSTS, MICROSOFT365_HOSTS, Provider, Redirect, SecretSource,
+};
+pub use refresh::{AccessToken, OpenBinding};
+pub use tombstone::Tombstone;
 
 use super::route::{Account, BadRoute, Route};
-
-/// What an account is called in bindings. Mail clients write it in upper and lower case as people please.
-fn key_of(account: &Account) -> String {
-    account.to_string().to_ascii_lowercase()
-}
 
 /// The account in a login name, with or without the mailbox at its end.
 pub fn account_in(login: &str, divider: char) -> Result<Account, BadRoute> {

@@ -8,7 +8,7 @@ use secrecy::SecretString;
 
 use super::{Account, Broker, BrokerError};
 use crate::login::LoginPool;
-use crate::proxy::tokens::{NoToken, Token, Tokens};
+use crate::proxy::tokens::{Admission, NoToken, Token, Tokens};
 
 /// A broker and the threads on which passwords are checked.
 #[derive(Debug)]
@@ -23,11 +23,25 @@ impl PooledBroker {
         Self { broker, pool }
     }
 
-    async fn ask(&self, account: Account, password: SecretString) -> Result<Token, NoToken> {
+    async fn ask(
+        &self,
+        account: Account,
+        password: SecretString,
+        admission: Admission,
+    ) -> Result<Token, NoToken> {
+        if let Some(revoked) = self.broker.was_revoked(&account) {
+            return Err(revoked.into());
+        }
         let broker = Arc::clone(&self.broker);
-        let open = self.pool.run(false, move || broker.open(&account, &password)).await;
-        let open = open.map_err(|not_done| NoToken::Unavailable(not_done.to_string()))?;
-        let token = self.broker.access_token(open.ok_or(NoToken::WrongPassword)?).await?;
+        let Admission { known, must_wait } = admission;
+        let open = self.pool.run(known, move || {
+            if must_wait() {
+                return Err(NoToken::MustWait);
+            }
+            broker.open(&account, &password).ok_or(NoToken::WrongPassword)
+        });
+        let open = open.await.map_err(|not_done| NoToken::Unavailable(not_done.to_string()))??;
+        let token = self.broker.access_token(open).await?;
         Ok(Token { token: token.token, mechanism: token.mechanism })
     }
 }
@@ -41,8 +55,13 @@ impl Tokens for PooledBroker {
         &'t self,
         account: &'t Account,
         password: SecretString,
+        admission: Admission,
     ) -> Pin<Box<dyn Future<Output = Result<Token, NoToken>> + Send + 't>> {
-        Box::pin(self.ask(account.clone(), password))
+        Box::pin(self.ask(account.clone(), password, admission))
+    }
+
+    fn refused(&self, account: &Account, token: &SecretString) {
+        self.broker.refused(account, token);
     }
 }
 
@@ -51,6 +70,7 @@ impl From<BrokerError> for NoToken {
     fn from(error: BrokerError) -> Self {
         match error {
             BrokerError::ConsentGone { .. }
+            | BrokerError::Revoked { .. }
             | BrokerError::ProviderChanged { .. }
             | BrokerError::Damaged { .. } => Self::Revoked(error.to_string()),
             _ => Self::Unavailable(error.to_string()),

@@ -176,6 +176,8 @@ pub(super) struct DeviceCode {
 pub(super) enum Refusal {
     /// It says why (RFC 6749 §5.2).
     Said { error: String, words: String },
+    /// It says no, and not why: RFC 6749 §5.2 wants a reason; Glewlwyd 2.7 gives none for a refresh token that it has forgotten.
+    Unexplained { status: u16 },
     /// It is busy or broken.
     Later { words: String, retry_after: Option<Duration> },
     /// What it says is not understood.
@@ -198,6 +200,7 @@ impl Refusal {
             Self::Said { error, .. } if !error.contains(secret) => {
                 Self::Said { error, words: "its words repeat a secret".into() }
             }
+            Self::Unexplained { status } => Self::Unexplained { status },
             Self::Later { retry_after, .. } => {
                 Self::Later { words: "its words repeat a secret".into(), retry_after }
             }
@@ -211,6 +214,7 @@ impl fmt::Display for Refusal {
         match self {
             Self::Said { error, words } if words.is_empty() => f.write_str(error),
             Self::Said { error, words } => write!(f, "{error}: {words}"),
+            Self::Unexplained { status } => write!(f, "status {status}: without a reason"),
             Self::Later { words, .. } | Self::NotUnderstood(words) => f.write_str(words),
         }
     }
@@ -325,8 +329,8 @@ fn read<T: serde::de::DeserializeOwned>(answered: &Answered) -> Result<T, Refusa
         (300..=399, None) => Err(Refusal::NotUnderstood(format!(
             "it sends us elsewhere (status {status}), which is not followed; check the endpoint"
         ))),
-        // RFC 6749 §5.2 wants a reason; Glewlwyd 2.7 gives none for a refresh token that it has forgotten.
-        (400 | 401 | 403, None) => {
+        (400, None) => Err(Refusal::Unexplained { status }),
+        (401 | 403, None) => {
             Err(Refusal::Said { error: format!("status {status}"), words: "without a reason".into() })
         }
         (_, None) => {

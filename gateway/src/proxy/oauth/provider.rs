@@ -8,6 +8,21 @@ use postern_shared::tls::client::Trust;
 use secrecy::SecretString;
 use url::{Host, Url};
 
+use crate::proxy::route::Host as MailHost;
+
+/// Where Microsoft 365 takes and hands out mail.
+pub const MICROSOFT365_HOSTS: &[&str] =
+    &["outlook.office365.com", "smtp.office365.com", "outlook.office.com", "smtp-mail.outlook.com"];
+/// Where Google does.
+pub const GOOGLE_HOSTS: &[&str] = &[
+    "pop.gmail.com",
+    "smtp.gmail.com",
+    "imap.gmail.com",
+    "pop.googlemail.com",
+    "smtp.googlemail.com",
+    "imap.googlemail.com",
+];
+
 /// Where tokens come from, and as whom they are asked for.
 #[derive(Debug, Clone)]
 pub struct Provider {
@@ -27,6 +42,8 @@ pub struct Provider {
     pub client_id: String,
     /// How we prove it.
     pub credential: Credential,
+    /// Its mail servers' names: an account is the same at all of them, and bound at the first.
+    pub hosts: Vec<MailHost>,
     /// How mail servers of this provider take the token.
     pub mechanism: Mechanism,
     /// Which certificates are accepted at the endpoints.

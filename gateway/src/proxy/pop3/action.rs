@@ -77,6 +77,12 @@ pub enum End {
     /// The server sent what nobody asked for.
     #[error("the server sent something unasked")]
     Unasked,
+    /// The server's answer has no end where one must be.
+    #[error("the first line of the server's answer is too long")]
+    LineTooLong,
+    /// The client said QUIT, and the server was not told: it might have removed what could not be recorded.
+    #[error("messages could not be recorded, so the server was not told QUIT")]
+    NotDeleted,
     /// A message could not be recorded while it was sent.
     #[error("a message could not be recorded to its end")]
     NotRecorded,

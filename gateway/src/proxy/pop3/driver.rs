@@ -161,9 +161,11 @@ impl<I: Intake> Driver<I> {
 
     /// Waits until there is something new. An idle session holds no buffers.
     async fn wait(&mut self, shutdown: &mut Shutdown) -> Happened {
-        self.client.shrink();
-        self.server.shrink();
         let idle = self.relay.is_idle();
+        if idle {
+            self.client.shrink();
+            self.server.shrink();
+        }
         let waited = self.deadlines.clock.moment().since(self.waits_since);
         let patience = if idle { self.deadlines.idle.saturating_sub(waited) } else { Duration::MAX };
         if patience.is_zero() {

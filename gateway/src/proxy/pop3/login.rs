@@ -112,7 +112,7 @@ impl<I: Intake> Relayed for LoggedIn<I> {
                 Ended::Relay(End::Quit | End::ClientGone) | Ended::Shutdown => {
                     tracing::info!(%peer, %account, %server, recorded, %ended, "proxied pop3 session ended");
                 }
-                Ended::Relay(End::NotRecorded) => {
+                Ended::Relay(End::NotRecorded | End::NotDeleted) => {
                     tracing::error!(%peer, %account, %server, recorded, %ended, "proxied pop3 session cut");
                 }
                 ended => {

@@ -21,19 +21,18 @@ use postern_shared::proto::pop3::{
 
 pub use super::action::{Action, End, Options, Unrecorded};
 use super::capabilities::CapabilityList;
+use super::first_line::{LINE_OCTETS_MAX, line_end, passed};
 use super::message::{Message, Reader, Way};
-use super::numbers::Numbers;
+use super::numbers::{Numbers, Refused};
 use super::request::Request;
-use super::transfer::{Committing, announced_octets};
+use super::transfer::Committing;
 
 /// Responses awaited at once: few enough that requests never fill the server's buffers while it writes responses.
 const AWAITED_MAX: usize = 64;
-/// The longest first line of a response that is taken; RFC 2449 §4 allows 512 octets.
-pub(super) const STATUS_OCTETS_MAX: usize = 2048;
 
 /// What the first response in the queue is.
 #[derive(Debug)]
-enum Awaited {
+pub(super) enum Awaited {
     /// Ours.
     Here(Vec<u8>),
     Line,
@@ -54,6 +53,16 @@ pub(super) enum Reading {
     Message(Box<Message>),
 }
 
+/// How far the client's QUIT got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Quit {
+    Unsaid,
+    /// It waits for all that the client asked for before.
+    Said,
+    /// The server was asked, or it will not be.
+    Done,
+}
+
 /// What was asked of the recorder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Asked {
@@ -65,13 +74,15 @@ pub(super) enum Asked {
 #[derive(Debug)]
 pub struct Relay {
     pub(super) options: Options,
-    awaited: VecDeque<Awaited>,
+    pub(super) awaited: VecDeque<Awaited>,
     /// Whole messages whose copies are not known to be on disk yet, in the order of their responses.
     pub(super) committing: VecDeque<Committing>,
     pub(super) reading: Reading,
     pub(super) asked: Option<Asked>,
     /// What is known to be recorded, of the messages of this session.
     pub(super) recorded: Numbers,
+    /// What the server sent and we could not record.
+    pub(super) refused: Refused,
     /// The deletion that waits for its message to be recorded; nothing behind it is asked for before.
     pub(super) deleting: Option<MessageNumber>,
     /// Without pipelining: the message that is asked for when its unique-id was told.
@@ -84,7 +95,7 @@ pub struct Relay {
     knows_uidl: bool,
     /// The rest of a line that is too long is not looked at.
     skipping: bool,
-    quitting: bool,
+    quit: Quit,
     client_gone: bool,
     server_gone: bool,
     /// What the server sent next has to wait for `committing`.
@@ -103,13 +114,14 @@ impl Relay {
             reading: Reading::Status,
             asked: None,
             recorded: Numbers::default(),
+            refused: Refused::default(),
             deleting: None,
             next: None,
             uidl: None,
             uidl_refused: false,
             knows_uidl: true,
             skipping: false,
-            quitting: false,
+            quit: Quit::Unsaid,
             client_gone: false,
             server_gone: false,
             waiting: false,
@@ -135,7 +147,7 @@ impl Relay {
     pub fn takes_commands(&self) -> bool {
         let room =
             if self.options.pipelining { self.awaited.len() < AWAITED_MAX } else { self.awaited.is_empty() };
-        room && self.deleting.is_none() && !self.quitting && !self.client_gone && !self.closed
+        room && self.deleting.is_none() && self.quit == Quit::Unsaid && !self.client_gone && !self.closed
     }
 
     /// Whether more of the server's would be looked at before something was recorded.
@@ -247,11 +259,12 @@ impl Relay {
                 Awaited::Capabilities
             }
             Request::Quit => {
-                ask("QUIT", actions);
-                self.quitting = true;
-                Awaited::Quit
+                self.quit = Quit::Said;
+                return self.settle(actions);
             }
-            Request::Retrieve(number) => return self.fetch(number, Reader::Client, actions),
+            Request::Retrieve { number, body_lines } => {
+                return self.fetch(number, Reader::Client { body_lines }, actions);
+            }
             Request::Delete(number) => {
                 self.deleting = Some(number);
                 return self.settle(actions);
@@ -275,7 +288,7 @@ impl Relay {
         self.awaited.push_back(Awaited::Message(number, reader));
     }
 
-    /// Does what the state of the queue allows: answers of our own, and the deletion that waits.
+    /// Does what the state of the queue allows: answers of our own, and the deletion or the QUIT that waits.
     pub(super) fn settle(&mut self, actions: &mut Vec<Action>) {
         if !self.committing.is_empty() {
             return;
@@ -292,9 +305,27 @@ impl Relay {
                 self.fetch(number, Reader::Nobody, actions);
             }
         }
+        if self.quit == Quit::Said && self.is_idle() {
+            self.say_quit(actions);
+        }
         if self.client_gone && self.is_idle() {
             self.close(End::ClientGone, actions);
         }
+    }
+
+    /// At QUIT a server removes what is marked, and some what was fetched. Nobody has what was fetched and not recorded, so a server
+    /// that sent such a message is left without.
+    fn say_quit(&mut self, actions: &mut Vec<Action>) {
+        self.quit = Quit::Done;
+        if self.refused.is_empty() {
+            ask("QUIT", actions);
+            return self.awaited.push_back(Awaited::Quit);
+        }
+        let told = Reply::err("Nothing was deleted: not all messages could be recorded; try again later");
+        let mut line = Vec::new();
+        told.with(ResponseCode::SysTemp).write(&mut line);
+        answer(&line, actions);
+        self.close(End::NotDeleted, actions);
     }
 
     pub(super) fn delete(&mut self, number: MessageNumber, actions: &mut Vec<Action>) {
@@ -309,17 +340,18 @@ impl Relay {
             self.waiting = true;
             return 0;
         }
-        let Some(end) = memchr::memchr(b'\n', input).filter(|end| *end < STATUS_OCTETS_MAX) else {
-            if input.len() >= STATUS_OCTETS_MAX {
-                self.broken(End::Garbage, actions);
+        let Some(end) = line_end(input) else {
+            if input.len() >= LINE_OCTETS_MAX {
+                self.broken(End::LineTooLong, actions);
             }
             return 0;
         };
-        let line = &input[..=end];
-        let Some(said) = Reply::parse(line.trim_ascii_end()) else {
+        let used = end + 1;
+        let Some(said) = Reply::parse(input[..end].trim_ascii_end()) else {
             self.broken(End::Garbage, actions);
             return 0;
         };
+        let line = &*passed(&input[..used]);
         let Some(first) = self.awaited.pop_front() else {
             // What a server says before it closes for lack of patience.
             if !said.ok {
@@ -361,32 +393,13 @@ impl Relay {
                     }
                     _ => {
                         self.settle(actions);
-                        return line.len();
+                        return used;
                     }
                 }
                 self.awaited.push_front(first);
             }
         }
-        line.len()
-    }
-
-    /// Whether the response that begins may be looked at before the copies of the messages before it are on disk: only what
-    /// leads to another such message, and only so many.
-    fn may_pass(&self, input: &[u8]) -> bool {
-        if self.committing.is_empty() {
-            return true;
-        }
-        let Some(first) = self.awaited.front().filter(|_| self.has_room()) else { return false };
-        let Some(end) = memchr::memchr(b'\n', input) else { return input.len() < STATUS_OCTETS_MAX };
-        let Some(said) = Reply::parse(input[..end].trim_ascii_end()) else { return false };
-        match first {
-            Awaited::UniqueId(_) => true,
-            Awaited::Message(_, Reader::Client) => {
-                said.ok
-                    && announced_octets(&said).is_none_or(|octets| octets <= self.options.message_octets_max)
-            }
-            _ => false,
-        }
+        used
     }
 
     fn unique_id(&mut self, number: MessageNumber, said: &Reply, actions: &mut Vec<Action>) {
@@ -418,11 +431,11 @@ impl Relay {
                     actions.push(Action::Abandon);
                 }
                 let streamed = matches!(message.way, Way::Streamed { .. });
-                (streamed && message.reader == Reader::Client, message.way == Way::Drained)
+                (streamed && message.reader.is_client(), message.way == Way::Drained)
             }
         };
         let unanswered = self.awaited.iter().skip(usize::from(drained)).any(Awaited::is_the_clients);
-        if !begun && (unanswered || self.deleting.is_some()) {
+        if !begun && (unanswered || self.deleting.is_some() || self.quit == Quit::Said) {
             let told = Reply::err(format!("The mail server failed: {why}")).with(ResponseCode::SysTemp);
             let mut line = Vec::new();
             told.write(&mut line);

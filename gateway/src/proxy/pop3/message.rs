@@ -12,6 +12,7 @@ use postern_shared::crypto::digest::{Digest, Sha256};
 use postern_shared::proto::pop3::dot::Decoded;
 use postern_shared::proto::pop3::{DotDecoder, MessageNumber, UidlToken};
 
+use super::shown::Shown;
 use crate::intake::memory::{Memory, Share};
 
 /// Octets that are kept back of what is streamed: without them there is neither an end nor a last line.
@@ -22,10 +23,23 @@ const STEP: usize = 16 * 1024;
 /// For whom a message is fetched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reader {
-    /// The client asked for it.
-    Client,
+    /// The client asked for it, or for so many lines of its body.
+    Client { body_lines: Option<u32> },
     /// The client deletes it unread.
     Nobody,
+}
+
+impl Reader {
+    pub(super) fn is_client(self) -> bool {
+        matches!(self, Self::Client { .. })
+    }
+
+    fn shown(self) -> Shown {
+        Shown::new(match self {
+            Self::Client { body_lines } => body_lines,
+            Self::Nobody => None,
+        })
+    }
 }
 
 /// What is known of a message.
@@ -59,6 +73,7 @@ pub(super) struct Message {
     raw: Vec<u8>,
     /// Of `raw`, the line before the content.
     status_octets: usize,
+    shown: Shown,
     share: Share,
 }
 
@@ -68,6 +83,8 @@ pub struct Held {
     raw: Vec<u8>,
     /// Of `raw`, the line before the content.
     status_octets: usize,
+    content_octets: u64,
+    reader: Reader,
     _share: Share,
 }
 
@@ -82,14 +99,25 @@ impl Held {
         self.raw.capacity()
     }
 
-    /// The response as it came.
-    pub(super) fn raw(&self) -> &[u8] {
-        &self.raw
+    /// How long the content is.
+    pub(super) fn content_octets(&self) -> u64 {
+        self.content_octets
+    }
+
+    /// The response as its reader gets it.
+    pub(super) fn shown(&self) -> Vec<u8> {
+        self.cut(self.raw.clone())
     }
 
     /// The same, when nobody else needs it.
-    pub(super) fn into_raw(self) -> Vec<u8> {
-        self.raw
+    pub(super) fn into_shown(mut self) -> Vec<u8> {
+        let raw = std::mem::take(&mut self.raw);
+        self.cut(raw)
+    }
+
+    fn cut(&self, mut raw: Vec<u8>) -> Vec<u8> {
+        self.reader.shown().cut_last(&mut raw, self.status_octets);
+        raw
     }
 }
 
@@ -122,6 +150,7 @@ impl Message {
             octets: 0,
             raw: status.to_vec(),
             status_octets: status.len(),
+            shown: reader.shown(),
             share: Share::default(),
         }
     }
@@ -141,17 +170,29 @@ impl Message {
         let room = octets_max.saturating_sub(self.raw.len());
         let input = &input[..input.len().min(room)];
         let needed = self.raw.len() + input.len();
-        let mut capacity = self.raw.capacity();
-        if needed > capacity {
-            capacity = needed.next_multiple_of(STEP).max(2 * capacity).min(octets_max);
-        }
-        if input.is_empty() || !self.share.grow_to(memory, capacity) {
+        if input.is_empty() || !self.has_room_for(needed, memory, octets_max) {
             return (0, Taken::NoRoom);
         }
-        self.raw.reserve_exact(capacity - self.raw.len());
         let (used, whole) = self.decode(input, None);
         self.raw.extend_from_slice(&input[..used]);
         (used, if whole { Taken::Whole } else { Taken::More })
+    }
+
+    /// Room for `needed` octets: as the server announced where it did, so that nothing is moved when more comes; else, and for
+    /// a server that announced too little, in growing steps.
+    fn has_room_for(&mut self, needed: usize, memory: &Memory, octets_max: usize) -> bool {
+        let before = self.raw.capacity();
+        if needed <= before && self.share.grow_to(memory, before) {
+            return true;
+        }
+        let announced = self.about.announced_octets.and_then(|octets| usize::try_from(octets).ok());
+        // Its own octets, what their dots are doubled with, and the lines around them.
+        let announced = announced.map(|octets| octets.saturating_add(octets / 64 + STEP / 16));
+        let announced = announced.filter(|octets| (needed..=octets_max).contains(octets));
+        let step = needed.next_multiple_of(STEP).max(2 * before).min(octets_max);
+        let found = announced.into_iter().chain([step]).find(|octets| self.share.grow_to(memory, *octets));
+        self.raw.reserve_exact(found.map_or(0, |capacity| capacity - self.raw.len()));
+        found.is_some()
     }
 
     /// It is held no longer. What there was: content for the mailbox, and octets for the client, but for the last ones.
@@ -165,8 +206,9 @@ impl Message {
         let shown = self.raw.len() - KEPT_BACK.min(self.raw.len() - self.status_octets);
         let kept = self.raw.split_off(shown);
         self.share = Share::default();
-        self.status_octets = 0;
-        (content, std::mem::replace(&mut self.raw, kept))
+        let mut octets = std::mem::replace(&mut self.raw, kept);
+        self.shown.cut(&mut octets, std::mem::take(&mut self.status_octets));
+        (content, octets)
     }
 
     /// Takes octets while it is streamed. How many, whether it is whole, and content and octets as above.
@@ -177,6 +219,7 @@ impl Message {
         let mut shown = std::mem::take(&mut self.raw);
         shown.extend_from_slice(&input[..used]);
         self.raw = shown.split_off(shown.len() - KEPT_BACK.min(shown.len()));
+        self.shown.cut(&mut shown, 0);
         (used, whole, content, shown)
     }
 
@@ -191,14 +234,21 @@ impl Message {
         self.decode(input, None)
     }
 
-    /// The response as far as it was kept back.
-    pub(super) fn into_raw(self) -> Vec<u8> {
+    /// The end of the response, which was kept back.
+    pub(super) fn into_end(mut self) -> Vec<u8> {
+        self.shown.cut_last(&mut self.raw, 0);
         self.raw
     }
 
     /// The same of what was held to its end.
     pub(super) fn into_held(self) -> Held {
-        Held { raw: self.raw, status_octets: self.status_octets, _share: self.share }
+        Held {
+            raw: self.raw,
+            status_octets: self.status_octets,
+            content_octets: self.octets,
+            reader: self.reader,
+            _share: self.share,
+        }
     }
 
     fn decode(&mut self, input: &[u8], mut content: Option<&mut Vec<u8>>) -> (usize, bool) {
@@ -236,4 +286,41 @@ fn content(mut rest: &[u8]) -> impl Iterator<Item = &[u8]> + Send {
 fn joined(mut all: Vec<u8>, piece: &[u8]) -> Vec<u8> {
     all.extend_from_slice(piece);
     all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn begun(announced_octets: Option<u64>) -> Message {
+        let number = "1".parse().unwrap();
+        Message::begin(About { number, uidl: None, announced_octets }, Reader::Nobody, b"+OK\r\n")
+    }
+
+    /// Goal: what is announced is held without being moved; a server that announces anything else costs no more than what is
+    /// held at most, and less than it announces where memory is short.
+    #[test]
+    fn room_is_made_for_what_is_announced() {
+        const HELD_MAX: usize = 256 * 1024;
+        let memory = Memory::new(4 * HELD_MAX);
+        let held_max = HELD_MAX as u64;
+        for (announced, growths) in
+            [(None, 3), (Some(0), 4), (Some(50_000), 1), (Some(held_max), 3), (Some(u64::MAX), 3)]
+        {
+            let mut message = begun(announced);
+            let mut grown = 0;
+            for _ in 0..100 {
+                let before = message.raw.capacity();
+                assert_eq!(message.hold(&[b'x'; 500], &memory, HELD_MAX), (500, Taken::More));
+                grown += usize::from(message.raw.capacity() != before);
+                assert!(message.raw.capacity() <= HELD_MAX, "{announced:?}");
+            }
+            assert_eq!(grown, growths, "{announced:?}");
+        }
+        let mut message = begun(Some(50_000));
+        let little = Memory::new(2 * STEP);
+        assert_eq!(message.hold(&[b'x'; 500], &little, HELD_MAX), (500, Taken::More));
+        assert_eq!(message.raw.capacity(), STEP);
+        assert_eq!(message.hold(&[b'x'; 40_000], &little, HELD_MAX), (0, Taken::NoRoom));
+    }
 }

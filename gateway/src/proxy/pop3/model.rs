@@ -6,13 +6,22 @@ use proptest::prelude::*;
 use super::stage::{Failing, Out, Stage, options};
 use crate::intake::memory::Memory;
 
-/// A server that does what RFC 1939 says, at once.
+/// A server that does what RFC 1939 says, at once; at QUIT it removes what was fetched as well (RFC 2449 §6.7, `EXPIRE 0`).
 #[derive(Debug, Clone)]
 struct Server {
     messages: Vec<(String, Vec<u8>)>,
     knows_uidl: bool,
     marked: Vec<bool>,
+    fetched: Vec<bool>,
     quit: bool,
+}
+
+/// The message that a command reads, not only a preview of it.
+fn reads(command: &str) -> Option<usize> {
+    let number = command
+        .strip_prefix("RETR ")
+        .or_else(|| command.strip_prefix("TOP ").and_then(|rest| rest.strip_suffix(" 4294967295")))?;
+    number.parse().ok()
 }
 
 impl Server {
@@ -24,6 +33,9 @@ impl Server {
             let message = self.messages.get(number.checked_sub(1)?)?;
             (!self.marked[number - 1]).then_some((number, message))
         });
+        if let (Some(_), Some((number, _))) = (reads(line), message) {
+            self.fetched[number - 1] = true;
+        }
         let text = match (verb, message) {
             ("UIDL", _) if !self.knows_uidl => "-ERR what?\r\n".into(),
             ("UIDL", Some((number, (uidl, _)))) => format!("+OK {number} {uidl}\r\n"),
@@ -78,6 +90,7 @@ fn command() -> impl Strategy<Value = String> {
         4 => (1..5_u32).prop_map(|number| format!("RETR {number}")),
         4 => (1..5_u32).prop_map(|number| format!("DELE {number}")),
         1 => (1..5_u32).prop_map(|number| format!("TOP {number} 0")),
+        1 => (1..5_u32).prop_map(|number| format!("TOP {number} 4294967295")),
         1 => (1..5_u32).prop_map(|number| format!("UIDL {number}")),
         2 => prop::sample::select(vec!["STAT", "LIST", "UIDL", "CAPA", "NOOP", "RSET", "XYZ"])
             .prop_map(str::to_owned),
@@ -131,6 +144,9 @@ impl World {
             if let Some(number) = line.strip_prefix("DELE ") {
                 self.check_deletion(number.parse().unwrap());
             }
+            if line == "QUIT" {
+                self.check_end();
+            }
             self.from_server.extend(self.server.answer(&line));
         }
         if self.answered.len() > answered {
@@ -146,6 +162,13 @@ impl World {
         }
         let (uidl, content) = &self.server.messages[number - 1];
         assert!(self.is_kept(uidl, content), "message {number} is deleted without a copy");
+    }
+
+    /// Nothing that was fetched is lost when the server removes it.
+    fn check_end(&self) {
+        for ((uidl, content), fetched) in self.server.messages.iter().zip(&self.server.fetched) {
+            assert!(!fetched || self.pass || self.is_kept(uidl, content), "QUIT takes {uidl} along");
+        }
     }
 
     fn is_kept(&self, uidl: &str, content: &[u8]) -> bool {
@@ -181,16 +204,17 @@ impl World {
     fn check_answers(&self) {
         let mut direct = Server { marked: vec![false; self.server.messages.len()], ..self.server.clone() };
         let mut rest = &self.answered[..];
+        let mut refusals = 0;
         for command in self.commands.iter().map(String::as_str).chain(["QUIT"]) {
             let before = direct.clone();
             let expected = direct.directly(command);
             if let Some(behind) = rest.strip_prefix(&expected[..]) {
                 rest = behind;
-                if let Some(number) = command.strip_prefix("RETR ")
+                if let Some(number) = reads(command)
                     && expected.starts_with(b"+OK")
                     && !self.pass
                 {
-                    let (uidl, content) = &self.server.messages[number.parse::<usize>().unwrap() - 1];
+                    let (uidl, content) = &self.server.messages[number - 1];
                     assert!(self.is_kept(uidl, content), "{command} was answered without a copy");
                 }
                 continue;
@@ -200,7 +224,12 @@ impl World {
             }
             // It was refused here, so the server knows nothing of it.
             direct = before;
-            assert!(!self.pass && (command.starts_with("RETR") || command.starts_with("DELE")), "{command}");
+            if command == "QUIT" {
+                assert!(refusals > 0 && rest.starts_with(b"-ERR [SYS/TEMP] Nothing was deleted"));
+                return;
+            }
+            assert!(!self.pass && (reads(command).is_some() || command.starts_with("DELE")), "{command}");
+            refusals += 1;
             let refused = rest.starts_with(b"-ERR [SYS/TEMP] Message");
             // The end of a message that could not be recorded amid its way.
             let cut = self.stage.closed && expected.starts_with(b"+OK") && !rest.ends_with(b"\r\n.\r\n");
@@ -238,7 +267,7 @@ proptest! {
         let mut world = World {
             stage: Stage::new(options).late(late),
             commands,
-            server: Server { messages, knows_uidl, marked, quit: false },
+            server: Server { fetched: marked.clone(), messages, knows_uidl, marked, quit: false },
             from_client: format!("{lines}QUIT\r\n").into_bytes(),
             from_server: Vec::new(),
             asked: Vec::new(),

@@ -1,6 +1,7 @@
-//! A set of message numbers: mostly runs, as clients go through a maildrop from one end to the other.
+//! Sets of message numbers: what was recorded, mostly runs, as clients go through a maildrop from one end to the other; and
+//! what was not.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use postern_shared::proto::pop3::MessageNumber;
 
@@ -37,6 +38,31 @@ impl Numbers {
     }
 }
 
+/// Numbers of messages that could not be recorded. A full set stays full: it never forgets that there are some.
+#[derive(Debug, Default)]
+pub(super) struct Refused(BTreeSet<usize>);
+
+/// How many of them are told apart.
+const REFUSED_MAX: usize = 4096;
+
+impl Refused {
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(super) fn insert(&mut self, number: MessageNumber) {
+        if self.0.len() < REFUSED_MAX {
+            self.0.insert(number.index());
+        }
+    }
+
+    pub(super) fn remove(&mut self, number: MessageNumber) {
+        if self.0.len() < REFUSED_MAX {
+            self.0.remove(&number.index());
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
@@ -67,5 +93,17 @@ mod tests {
             numbers.insert(MessageNumber::from_index(index * 2).unwrap());
         }
         assert_eq!(numbers.0.len(), RUNS_MAX);
+    }
+
+    #[test]
+    fn what_was_refused_is_forgotten_only_where_all_of_it_is_known() {
+        let number = |index| MessageNumber::from_index(index).unwrap();
+        let mut refused = Refused::default();
+        (0..REFUSED_MAX - 1).for_each(|index| refused.insert(number(index)));
+        (0..REFUSED_MAX - 1).for_each(|index| refused.remove(number(index)));
+        assert!(refused.is_empty());
+        (0..REFUSED_MAX + 9).for_each(|index| refused.insert(number(index)));
+        (0..REFUSED_MAX + 9).for_each(|index| refused.remove(number(index)));
+        assert_eq!(refused.0.len(), REFUSED_MAX);
     }
 }

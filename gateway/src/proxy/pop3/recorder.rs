@@ -152,10 +152,15 @@ impl<I: Intake> Copier<I> {
         };
         let written = async {
             let mut incoming = self.take(about)?;
+            incoming.know_content_sha256(sha256);
             let mut octets = 0;
             for piece in held.content() {
                 octets += piece.len() as u64;
                 incoming.write(piece).await?;
+            }
+            // Its hash was taken while it came.
+            if octets != held.content_octets() {
+                return Err(Failure::NotTaken("it is not what came"));
             }
             self.commit(incoming, octets).await
         };

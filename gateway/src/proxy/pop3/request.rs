@@ -4,6 +4,9 @@
 
 use postern_shared::proto::pop3::{COMMAND_OCTETS_MAX, Command, CommandError, MessageNumber, Reply};
 
+/// A TOP of so many lines is a preview; one of more reads the message.
+pub(super) const PREVIEW_LINES_MAX: u32 = 100;
+
 /// What a client asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Request {
@@ -13,8 +16,8 @@ pub(super) enum Request {
     Listing(String),
     /// What the server can do.
     Capabilities,
-    /// A message.
-    Retrieve(MessageNumber),
+    /// A message, or so many lines of its body that it must be recorded.
+    Retrieve { number: MessageNumber, body_lines: Option<u32> },
     /// The deletion of a message.
     Delete(MessageNumber),
     /// The end.
@@ -58,8 +61,11 @@ impl Request {
             Command::Uidl(None) => Self::Listing("UIDL".into()),
             Command::List(Some(number)) => Self::Line(format!("LIST {number}")),
             Command::Uidl(Some(number)) => Self::Line(format!("UIDL {number}")),
+            Command::Top { number, body_lines } if body_lines > PREVIEW_LINES_MAX => {
+                Self::Retrieve { number, body_lines: Some(body_lines) }
+            }
             Command::Top { number, body_lines } => Self::Listing(format!("TOP {number} {body_lines}")),
-            Command::Retr(number) => Self::Retrieve(number),
+            Command::Retr(number) => Self::Retrieve { number, body_lines: None },
             Command::Dele(number) => Self::Delete(number),
             Command::Quit => Self::Quit,
             Command::User(_)
@@ -101,6 +107,7 @@ mod tests {
             ("LIST 007", "Line LIST 7"),
             ("uidl  3 ", "Line UIDL 3"),
             ("TOP 1 00", "Line or lines TOP 1 0"),
+            ("TOP 1 100", "Line or lines TOP 1 100"),
             ("last", "Line LAST"),
             ("lang", "Line or lines LANG"),
             ("Lang de-AT", "Line LANG de-AT"),
@@ -123,7 +130,10 @@ mod tests {
             assert_eq!(shown, expected, "{line}");
         }
         let one = "1".parse().unwrap();
-        assert_eq!(Request::read(b"retr 1"), Request::Retrieve(one));
+        assert_eq!(Request::read(b"retr 1"), Request::Retrieve { number: one, body_lines: None });
+        assert_eq!(Request::read(b"TOP 1 101"), Request::Retrieve { number: one, body_lines: Some(101) });
+        let all = Request::Retrieve { number: one, body_lines: Some(u32::MAX) };
+        assert_eq!(Request::read(b"TOP 1 4294967295"), all);
         assert_eq!(Request::read(b"DELE 1"), Request::Delete(one));
         assert_eq!(Request::read(b"quit"), Request::Quit);
         assert_eq!(Request::read(b"CAPA"), Request::Capabilities);

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use postern_shared::crypto::digest::Digest;
 use postern_shared::proto::pop3::{MessageNumber, Reply, ResponseCode, UidlToken};
 
-use super::machine::{Action, Asked, End, Reading, Relay, Unrecorded, answer};
+use super::first_line::{LINE_OCTETS_MAX, line_end};
+use super::machine::{Action, Asked, Awaited, End, Reading, Relay, Unrecorded, answer};
 use super::message::{About, Held, Message, Reader, Taken, Way};
 
 /// Copies that are made at once: enough that they share a sync.
@@ -34,11 +35,11 @@ impl Relay {
             (Asked::Begin, Err(Unrecorded)) if !pass => self.refuse(ResponseCode::SysTemp, actions),
             (Asked::Begin, outcome) => self.stream(outcome.is_ok(), actions),
             (Asked::Finish, Ok(())) => {
-                self.recorded.insert(number);
+                self.is_recorded(number);
                 self.whole(actions);
             }
             (Asked::Finish, Err(Unrecorded)) if pass => self.whole(actions),
-            (Asked::Finish, Err(Unrecorded)) if message.reader == Reader::Client => {
+            (Asked::Finish, Err(Unrecorded)) if message.reader.is_client() => {
                 self.close(End::NotRecorded, actions);
             }
             (Asked::Finish, Err(Unrecorded)) => {
@@ -48,10 +49,34 @@ impl Relay {
         }
     }
 
+    fn is_recorded(&mut self, number: MessageNumber) {
+        self.recorded.insert(number);
+        self.refused.remove(number);
+    }
+
     /// Whether another message may come while those before it are recorded.
     pub(super) fn has_room(&self) -> bool {
         let octets: usize = self.committing.iter().map(|message| message.held.octets()).sum();
         self.committing.len() < COMMITTING_MAX && octets < COMMITTING_OCTETS_MAX
+    }
+
+    /// Whether the response that begins may be looked at before the copies of the messages before it are on disk: only what
+    /// leads to another such message, and only so many.
+    pub(super) fn may_pass(&self, input: &[u8]) -> bool {
+        if self.committing.is_empty() {
+            return true;
+        }
+        let Some(first) = self.awaited.front().filter(|_| self.has_room()) else { return false };
+        let Some(end) = line_end(input) else { return input.len() < LINE_OCTETS_MAX };
+        let Some(said) = Reply::parse(input[..end].trim_ascii_end()) else { return false };
+        match first {
+            Awaited::UniqueId(_) => true,
+            Awaited::Message(_, Reader::Client { .. }) => {
+                said.ok
+                    && announced_octets(&said).is_none_or(|octets| octets <= self.options.message_octets_max)
+            }
+            _ => false,
+        }
     }
 
     /// What came of the first message that waited for its copy.
@@ -59,15 +84,15 @@ impl Relay {
         let Committing { number, reader, held } = message;
         self.progress += 1;
         if outcome.is_ok() {
-            self.recorded.insert(number);
+            self.is_recorded(number);
         }
         match reader {
             _ if outcome.is_err() && !self.options.pass_unrecorded => {
                 self.say_refused(number, reader, ResponseCode::SysTemp, actions);
             }
-            Reader::Client => match Arc::try_unwrap(held) {
-                Ok(held) => answer_with(held.into_raw(), actions),
-                Err(held) => answer(held.raw(), actions),
+            Reader::Client { .. } => match Arc::try_unwrap(held) {
+                Ok(held) => answer_with(held.into_shown(), actions),
+                Err(held) => answer_with(held.shown(), actions),
             },
             Reader::Nobody => self.delete(number, actions),
         }
@@ -83,7 +108,7 @@ impl Relay {
         let Reading::Message(message) = &mut self.reading else { return };
         if self.options.pass_unrecorded {
             message.way = Way::Streamed { recorded: false };
-        } else if message.reader == Reader::Client {
+        } else if message.reader.is_client() {
             self.close(End::NotRecorded, actions);
         } else {
             self.refuse(ResponseCode::SysTemp, actions);
@@ -133,7 +158,7 @@ impl Relay {
                 if recorded && !content.is_empty() {
                     actions.push(Action::Write(content));
                 }
-                if message.reader == Reader::Client {
+                if message.reader.is_client() {
                     answer(&octets, actions);
                 }
                 if recorded && message.octets() > octets_max {
@@ -179,7 +204,7 @@ impl Relay {
         if !content.is_empty() {
             actions.push(Action::Write(content));
         }
-        if message.reader == Reader::Client {
+        if message.reader.is_client() {
             answer(&octets, actions);
         }
     }
@@ -196,7 +221,7 @@ impl Relay {
         match (self.options.pass_unrecorded, way, message.reader) {
             (true, Way::Held, _) => self.stream(false, actions),
             (true, ..) => {}
-            (false, Way::Streamed { .. }, Reader::Client) => self.close(End::NotRecorded, actions),
+            (false, Way::Streamed { .. }, Reader::Client { .. }) => self.close(End::NotRecorded, actions),
             (false, ..) => self.refuse(ResponseCode::SysPerm, actions),
         }
     }
@@ -216,8 +241,9 @@ impl Relay {
         code: ResponseCode,
         actions: &mut Vec<Action>,
     ) {
+        self.refused.insert(number);
         let what = match reader {
-            Reader::Client => "was not recorded, so it cannot be read",
+            Reader::Client { .. } => "was not recorded, so it cannot be read",
             Reader::Nobody => "was not deleted: it could not be recorded",
         };
         let advice = if code == ResponseCode::SysTemp { "try again later" } else { "it is too long" };
@@ -233,8 +259,8 @@ impl Relay {
     fn whole(&mut self, actions: &mut Vec<Action>) {
         let Reading::Message(message) = std::mem::replace(&mut self.reading, Reading::Status) else { return };
         let (number, reader) = (message.about.number, message.reader);
-        if reader == Reader::Client {
-            answer(&message.into_raw(), actions);
+        if reader.is_client() {
+            answer(&message.into_end(), actions);
         } else {
             self.delete(number, actions);
         }

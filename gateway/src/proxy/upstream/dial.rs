@@ -22,8 +22,9 @@ use crate::proxy::Host;
 use crate::proxy::targets::{Target, Targets, TlsMode};
 use crate::settings::ProxySettings;
 
-/// Names resolved at once: the system's resolver takes a thread for each, for as long as name servers are silent.
-const LOOKUPS_AT_ONCE: usize = 64;
+/// Names resolved at once: the system's resolver takes a thread for each, for as long as name servers are silent. Eight
+/// networks with all their logins in progress ([`LOGINS_PER_NETWORK`](crate::proxy::turns::LOGINS_PER_NETWORK)).
+const LOOKUPS_AT_ONCE: usize = 256;
 /// Of a name with more addresses, these are tried.
 const ADDRESSES_MAX: usize = 8;
 

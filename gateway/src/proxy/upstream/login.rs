@@ -4,7 +4,10 @@ use postern_shared::proto::sasl::{Answers, Credentials, Mechanism};
 use secrecy::ExposeSecret;
 use zeroize::Zeroizing;
 
-use super::error::LoginError;
+use super::error::{LoginError, clean};
+
+/// What a mechanism says last, `^A` in base64 (RFC 7628 §3.2.3), proves nothing.
+const DUMMY_OCTETS: usize = 4;
 
 /// What came of a piece of input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +62,24 @@ impl Identity {
     /// Whose mail it is.
     pub fn user(&self) -> &str {
         self.credentials.user()
+    }
+
+    /// A server's words for people and logs; none of them when they hold what proves who we are, in any form in which it was
+    /// sent: a server that echoes commands must not carry a password into a log.
+    pub(super) fn clean(&self, words: &str) -> String {
+        if self.reveals(words) { "(words that hold the password or token)".into() } else { clean(words) }
+    }
+
+    fn reveals(&self, words: &str) -> bool {
+        let secret = match &self.credentials {
+            Credentials::Password(plain) => plain.password.expose_secret(),
+            Credentials::Bearer(bearer) => bearer.token.expose_secret(),
+        };
+        let sent =
+            Mechanism::ALL.into_iter().filter_map(|mechanism| Answers::new(mechanism, &self.credentials));
+        let mut sent = sent.flat_map(|mut answers| std::iter::from_fn(move || answers.answer("")));
+        words.contains(secret)
+            || sent.any(|response| response.len() > DUMMY_OCTETS && words.contains(&*response))
     }
 
     /// The password, when it is one.

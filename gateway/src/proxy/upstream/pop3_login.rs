@@ -88,17 +88,21 @@ impl Pop3Login {
         if let (Phase::Auth, Some(challenge)) = (self.phase, challenge) {
             return self.challenged(challenge);
         }
-        let said = || clean(&String::from_utf8_lossy(line));
+        let said = || self.clean(&String::from_utf8_lossy(line));
         match Reply::parse(line) {
             Some(reply) => self.reply(&reply),
             None => Err(LoginError::NotPop3 { to: self.awaits(), said: said() }),
         }
     }
 
+    fn clean(&self, words: &str) -> String {
+        self.identity.as_ref().map_or_else(|| clean(words), |identity| identity.clean(words))
+    }
+
     fn challenged(&mut self, challenge: &[u8]) -> Result<Progress, LoginError> {
         let text = String::from_utf8_lossy(challenge);
         let Some(response) = self.answers.as_mut().and_then(|answers| answers.answer(&text)) else {
-            return Err(LoginError::Unexpected { to: self.awaits(), said: clean(&text) });
+            return Err(LoginError::Unexpected { to: self.awaits(), said: self.clean(&text) });
         };
         self.out.line(&[&response]);
         self.proven = !self.answers.as_ref().is_some_and(Answers::has_proof_left);
@@ -119,13 +123,16 @@ impl Pop3Login {
             Phase::Capa => return self.list_read(),
             Phase::CapaAgain => return Ok(self.ready()),
             Phase::User if reply.ok => {
-                let Some(identity) = self.identity.take() else { return Ok(self.ready()) };
+                let Some(identity) = &self.identity else { return Ok(self.ready()) };
                 self.out.line(&["PASS ", identity.password().unwrap_or_default()]);
                 (self.phase, self.proven) = (Phase::Pass, true);
             }
             Phase::Auth | Phase::Pass if reply.ok && self.proven => self.say(&["CAPA"], Phase::CapaAgain),
             Phase::Auth if reply.ok => {
-                return Err(LoginError::Unexpected { to: self.awaits(), said: clean(&reply.to_string()) });
+                return Err(LoginError::Unexpected {
+                    to: self.awaits(),
+                    said: self.clean(&reply.to_string()),
+                });
             }
             _ => return Err(self.refused(reply)),
         }
@@ -170,7 +177,7 @@ impl Pop3Login {
             None if logging_in => RefusalKind::Busy,
             None => RefusalKind::Permanent,
         };
-        LoginError::Refused(ServerRefusal { kind, to: self.awaits(), words: clean(&reply.to_string()) })
+        LoginError::Refused(ServerRefusal { kind, to: self.awaits(), words: self.clean(&reply.to_string()) })
     }
 
     fn ready(&mut self) -> Progress {

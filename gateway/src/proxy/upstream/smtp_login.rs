@@ -7,7 +7,7 @@
 //! There is no falling back to HELO: a server that does not know EHLO knows no STARTTLS and no AUTH.
 
 use postern_shared::proto::sasl::Answers;
-use postern_shared::proto::smtp::answer::{Answer, AnswerReader};
+use postern_shared::proto::smtp::answer::{Answer, AnswerReader, BadAnswer};
 use postern_shared::proto::smtp::extensions::Extensions;
 use zeroize::Zeroizing;
 
@@ -87,11 +87,15 @@ impl SmtpLogin {
             Some(enhanced) => format!("{} {enhanced} {}", answer.code, answer.text()),
             None => format!("{} {}", answer.code, answer.text()),
         };
-        LoginError::Refused(ServerRefusal { kind, to: self.awaits(), words: clean(&words) })
+        LoginError::Refused(ServerRefusal { kind, to: self.awaits(), words: self.clean(&words) })
+    }
+
+    fn clean(&self, words: &str) -> String {
+        self.identity.as_ref().map_or_else(|| clean(words), |identity| identity.clean(words))
     }
 
     fn unexpected(&self, answer: &Answer) -> LoginError {
-        LoginError::Unexpected { to: self.awaits(), said: clean(&answer.to_string()) }
+        LoginError::Unexpected { to: self.awaits(), said: self.clean(&answer.to_string()) }
     }
 
     fn step(&mut self, answer: &Answer) -> Result<Progress, LoginError> {
@@ -165,7 +169,10 @@ impl Login for SmtpLogin {
             return Ok((0, Progress::GoOn));
         }
         let to = self.awaits();
-        let (used, answer) = self.reader.read(input)?;
+        let (used, answer) = self.reader.read(input).map_err(|bad| match bad {
+            BadAnswer::NotSmtp(said) => BadAnswer::NotSmtp(self.clean(&said)),
+            other => other,
+        })?;
         let progress = answer.map_or(Ok(Progress::GoOn), |answer| self.step(&answer))?;
         if used < input.len() {
             return Err(if progress == Progress::StartTls {

@@ -86,8 +86,8 @@ impl MailParameters {
                     true
                 }
                 ("RET", Some(value)) => once(&mut found.ret, Ret::read(value)),
-                ("ENVID", Some(value)) => once(&mut found.envid, text_up_to(ENVID_OCTETS_MAX, value)),
-                ("AUTH", Some(value)) => once(&mut found.auth, text_up_to(AUTH_OCTETS_MAX, value)),
+                ("ENVID", Some(value)) => once(&mut found.envid, xtext_up_to(ENVID_OCTETS_MAX, value)),
+                ("AUTH", Some(value)) => once(&mut found.auth, xtext_up_to(AUTH_OCTETS_MAX, value)),
                 ("SIZE" | "SMTPUTF8" | "BODY" | "RET" | "ENVID" | "AUTH", _) => false,
                 _ => return Err(unknown()),
             };
@@ -200,6 +200,11 @@ fn once<T>(place: &mut Option<T>, value: Option<T>) -> bool {
     sets
 }
 
+/// RFC 3461 §4.4, RFC 4954 §5: ASCII, whatever else the message may hold.
+fn xtext_up_to(octets: usize, value: &str) -> Option<String> {
+    text_up_to(octets, value).filter(|text| text.is_ascii())
+}
+
 /// RFC 3461 §4 writes these in xtext, RFC 6533 in UTF-8 as well; nothing in them means anything here.
 fn text_up_to(octets: usize, value: &str) -> Option<String> {
     let fine =
@@ -252,7 +257,9 @@ mod tests {
             " RET=FULL RET=HDRS",
             " ENVID=",
             " ENVID",
+            " ENVID=é",
             " AUTH",
+            " AUTH=é@example.com",
         ] {
             assert_eq!(MailParameters::read(text).unwrap_err().code, 501, "{text}");
         }

@@ -1,6 +1,7 @@
 //! Authorization code with PKCE and state (RFC 6749 §4.1, RFC 7636), for a browser that may run here or elsewhere.
 
 use std::convert::Infallible;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,6 +29,7 @@ use crate::proxy::oauth::provider::Redirect;
 /// How long a person may take.
 const PATIENCE: Duration = Duration::from_secs(15 * 60);
 const CONNECTIONS_MAX: usize = 8;
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const CONNECTION_DEADLINE: Duration = Duration::from_secs(10);
 const HEADER_BYTES_MAX: usize = 32 * 1024;
 const CODE_BYTES_MAX: usize = 8192;
@@ -136,7 +138,7 @@ async fn serve(listener: TcpListener, path: String, binds: Arc<Binds>, came: mps
     let mut connections = JoinSet::new();
     loop {
         let place = Arc::clone(&places).acquire_owned().await;
-        let Ok((stream, _)) = listener.accept().await else { continue };
+        let (stream, _) = taken(|| listener.accept()).await;
         let (path, binds, came) = (path.clone(), Arc::clone(&binds), came.clone());
         connections.spawn(async move {
             let _place = place;
@@ -144,6 +146,17 @@ async fn serve(listener: TcpListener, path: String, binds: Arc<Binds>, came: mps
             let _ = timeout(CONNECTION_DEADLINE, connection(stream, path, binds, came)).await;
         });
         while connections.try_join_next().is_some() {}
+    }
+}
+
+/// The next connection. Where none can be taken, for want of descriptors say, it is not tried again at once: that would fail
+/// again, and again.
+async fn taken<T, F: Future<Output = io::Result<T>>>(mut accept: impl FnMut() -> F) -> T {
+    loop {
+        match accept().await {
+            Ok(one) => return one,
+            Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
+        }
     }
 }
 
@@ -225,6 +238,21 @@ mod tests {
         let denied = code(format!("error=access_denied&error_description=no+way%0d%0a&state={state}"));
         assert!(denied.unwrap().unwrap_err().to_string().contains("access_denied no way"));
         assert!(code("error=access_denied&state=other".to_owned()).is_none(), "nobody else can say no");
+    }
+
+    /// Goal: a port that gives no connections does not take all computing time.
+    #[tokio::test]
+    async fn a_port_that_fails_is_not_asked_at_once_again() {
+        let mut tries = 0;
+        let failing = taken(|| {
+            tries += 1;
+            assert!(tries < 1000, "without a pause");
+            std::future::ready(io::Result::<()>::Err(io::ErrorKind::QuotaExceeded.into()))
+        });
+        assert!(timeout(ACCEPT_PAUSE * 3, failing).await.is_err());
+        assert!(tries > 1);
+        let mut answers = [Ok("a connection"), Err(io::ErrorKind::QuotaExceeded.into())].into_iter().rev();
+        assert_eq!(taken(|| std::future::ready(answers.next().unwrap())).await, "a connection");
     }
 
     #[test]

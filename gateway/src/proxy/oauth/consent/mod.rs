@@ -21,10 +21,11 @@ use postern_shared::crypto::password::Argon2Cost;
 use secrecy::SecretString;
 use tokio::sync::mpsc;
 
+use super::Account;
 use super::binding::Binding;
 use super::link::{AskError, Link};
+use super::names::bound_as;
 use super::protocol::Tokens;
-use super::{Account, key_of};
 
 /// Which way to go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -123,7 +124,8 @@ pub async fn consent(
         let missing: Vec<_> = link.provider.scopes.iter().filter(|scope| !scopes.contains(scope)).collect();
         tracing::debug!(?missing, "scopes that were asked for and are not named in the grant");
     }
-    let (account, provider, now) = (key_of(account), link.provider.clone(), link.clock.wall());
+    let (account, provider, now) =
+        (bound_as(account, &link.provider), link.provider.clone(), link.clock.wall());
     let seal = move || {
         Binding::seal(&account, &provider, &refresh_token, &password, now, Argon2Cost::DEFAULT)
             .map_err(|error| ConsentError::Sealing(error.to_string()))

@@ -81,6 +81,27 @@ async fn silence_ends_at_the_deadline() {
     assert!(error.is_temporary() && error.to_string().contains("in time"), "{error}");
 }
 
+/// Goal: where a provider keeps all requests waiting, the next login is told so instead of waiting behind them.
+#[tokio::test]
+async fn a_login_does_not_wait_for_ever_for_its_turn() {
+    let world = World::new().await;
+    let deadlines = Deadlines { turn: Duration::from_millis(10), ..Deadlines::default() };
+    let broker = open_with(&world.settings, &world.clock, world.dir.path(), Arc::new(RealDisk), deadlines);
+    world.provider.will(vec![Answer::Silence; 16]);
+    for n in 0..16 {
+        let name = format!("user{n}@example.com%mail.example.net");
+        broker.store(world.binding_of(&name, &password())).unwrap();
+        let open = broker.open(&account_in(&name, '%').unwrap(), &password()).unwrap();
+        let broker = Arc::clone(&broker);
+        tokio::spawn(async move { broker.access_token(open).await });
+    }
+    world.provider.came.acquire_many(16).await.unwrap().forget();
+    let open = broker.open(&account(), &password()).unwrap();
+    let error = broker.access_token(open).await.unwrap_err();
+    assert!(error.is_temporary() && error.to_string().contains("too many requests"), "{error}");
+    assert_eq!(world.provider.requests().len(), 16);
+}
+
 /// Goal: the refresh token is not sent to whom the operator does not trust.
 #[tokio::test]
 async fn a_wrong_certificate_gets_nothing() {

@@ -3,7 +3,7 @@ use super::*;
 use tokio::sync::Semaphore;
 
 use super::super::PooledBroker;
-use crate::proxy::tokens::{NoToken, Tokens};
+use crate::proxy::tokens::{Admission, NoToken, Tokens};
 
 /// Goal: without the password nobody gets anything, and nobody outside hears of it.
 #[tokio::test]
@@ -29,7 +29,7 @@ async fn an_account_without_binding_costs_the_same() {
     let broker =
         Broker::load(Arc::new(RealDisk), clock, world.dir.path(), providers, Deadlines::default(), cost)
             .unwrap();
-    let key = super::super::key_of(&account());
+    let key = super::super::account_key(&account());
     broker
         .store(Binding::seal(&key, &world.settings, &FIRST.into(), &password(), NOW, cost).unwrap())
         .unwrap();
@@ -158,6 +158,33 @@ async fn errors_tell_whose_they_are() {
     assert_eq!(world.provider.requests().len(), 7, "it was left alone as long as it asked for");
 }
 
+/// Goal: a provider that says no again and again without saying why has forgotten the consent: the person is sent to bind
+/// again, not to try again later. A better answer, also one that says why, begins anew.
+#[tokio::test]
+async fn refusals_without_a_reason_end_the_consent_at_last() {
+    let world = World::new().await;
+    let bare = || Answer::json("400 Bad Request", "");
+    let told = async |answer: Answer, seconds: u64| {
+        world.provider.will([answer]);
+        let error = world.login().await.unwrap_err();
+        world.pass(seconds);
+        NoToken::from(error)
+    };
+    for seconds in [61, 61, 61, 400] {
+        assert!(matches!(told(bare(), seconds).await, NoToken::Unavailable(_)), "three, but not for so long");
+    }
+    assert!(matches!(told(Answer::json("503 Busy", ""), 300).await, NoToken::Unavailable(_)));
+    for seconds in [300, 300] {
+        assert!(matches!(told(bare(), seconds).await, NoToken::Unavailable(_)), "begun anew");
+    }
+    let given_up = told(bare(), 61).await;
+    let NoToken::Revoked(words) = &given_up else { panic!("{given_up}") };
+    assert!(words.contains("status 400: without a reason") && words.contains("oauth bind"), "{words}");
+    world.provider.will([Answer::json("200 OK", "{\"access_token\":\"a\",\"token_type\":\"bearer\"}")]);
+    assert_eq!(world.token().await, "a", "it is asked all the same");
+    assert!(matches!(told(bare(), 61).await, NoToken::Unavailable(_)), "begun anew");
+}
+
 /// Goal: what was revoked or bound anew while a login was on its way neither comes back nor serves.
 #[tokio::test]
 async fn a_revoked_binding_does_not_come_back() {
@@ -175,8 +202,8 @@ async fn a_revoked_binding_does_not_come_back() {
     let error = login.await.unwrap().unwrap_err();
     assert!(matches!(error, BrokerError::Replaced { .. }), "{error}");
     assert!(matches!(world.broker.access_token(early).await, Err(BrokerError::Replaced { .. })));
-    assert!(RealDisk.files(world.dir.path()).unwrap().is_empty());
-    assert!(matches!(world.broker.revoke(&account()), Err(BrokerError::Unknown { .. })));
+    assert!(world.broker.list().is_empty() && world.broker.is_bound(&account()));
+    assert!(matches!(world.broker.revoke(&account()), Err(BrokerError::Revoked { .. })));
     assert!(world.broker.open(&account(), &password()).is_none());
 }
 
@@ -209,6 +236,17 @@ async fn debugging_output_holds_no_secret() {
     let mut shown = format!("{open:?}");
     let token = world.broker.access_token(open).await.unwrap();
     shown += &format!("{token:?} {:?} {:?}", world.broker, world.settings);
+    let binding = world.broker.list().remove(0);
+    shown += &format!("{binding:?}");
+    let fields: serde_json::Value = serde_json::from_slice(&binding.to_json().unwrap()).unwrap();
+    for sealed in ["salt", "verifier", "sealed"] {
+        let value = fields[sealed].as_str().unwrap();
+        let octets = format!("{:?}", &hex::decode(value).unwrap()[..8]);
+        assert!(
+            !shown.contains(value) && !shown.contains(octets.trim_matches(['[', ']'])),
+            "{sealed} in {shown}"
+        );
+    }
     for secret in
         ["access-token-value", "another-refresh-token", FIRST, "client:secret", password().expose_secret()]
     {
@@ -218,7 +256,7 @@ async fn debugging_output_holds_no_secret() {
 
 #[test]
 fn an_account_is_the_same_with_and_without_mailbox_port_and_capitals() {
-    let key = |login: &str| account_in(login, '%').map(|account| super::super::key_of(&account));
+    let key = |login: &str| account_in(login, '%').map(|account| super::super::account_key(&account));
     let expected = "anna@example.com%outlook.office365.com".to_owned();
     for login in [
         "anna@example.com%outlook.office365.com",
@@ -239,20 +277,59 @@ async fn the_gate_gets_tokens_or_the_reason() {
     let pool = Arc::new(crate::login::LoginPool::new(1, 10));
     let gate = PooledBroker::new(Arc::clone(&world.broker), pool);
     assert!(gate.is_bound(&account()));
-    let wrong = gate.token(&account(), "wrong".into()).await.unwrap_err();
+    let wrong = gate.token(&account(), "wrong".into(), Admission::anybody()).await.unwrap_err();
     assert_eq!(wrong, NoToken::WrongPassword);
     assert_eq!(world.provider.requests().len(), 0);
     world.provider.will([
         Answer::json("503 Busy", ""),
         Answer::json("400 Bad Request", "{\"error\":\"invalid_grant\"}"),
     ]);
-    let busy = gate.token(&account(), password()).await.unwrap_err();
+    let busy = gate.token(&account(), password(), Admission::anybody()).await.unwrap_err();
     assert!(matches!(busy, NoToken::Unavailable(_)), "{busy}");
     world.pass(6);
-    let gone = gate.token(&account(), password()).await.unwrap_err();
+    let gone = gate.token(&account(), password(), Admission::anybody()).await.unwrap_err();
     assert!(matches!(&gone, NoToken::Revoked(words) if words.contains("oauth bind")), "{gone}");
     world.pass(61);
     world.provider.will([Answer::tokens("for-the-gate", None)]);
-    let token = gate.token(&account(), password()).await.unwrap();
+    let token = gate.token(&account(), password(), Admission::anybody()).await.unwrap();
     assert_eq!((token.token.expose_secret(), token.mechanism), ("for-the-gate", Mechanism::XOAuth2));
+}
+
+/// Goal: who is known goes ahead of strangers, and whose wait began while it stood in line is not looked at.
+/// Method: one thread, held; each login notes when its turn comes. The password of those that must wait is right.
+#[tokio::test]
+async fn proxy_passwords_wait_their_turn_as_others_do() {
+    let world = World::new().await;
+    let pool = Arc::new(crate::login::LoginPool::new(1, 10));
+    let gate = PooledBroker::new(Arc::clone(&world.broker), Arc::clone(&pool));
+    let (release, held) = std::sync::mpsc::channel::<()>();
+    let (began, begun) = tokio::sync::oneshot::channel();
+    let held = tokio::spawn(async move {
+        pool.run(true, move || {
+            began.send(()).unwrap();
+            held.recv().unwrap();
+        })
+        .await
+    });
+    begun.await.unwrap();
+    let turns = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let admission = |name: &'static str, known| {
+        let turns = Arc::clone(&turns);
+        let must_wait = move || {
+            turns.lock().unwrap().push(name);
+            true
+        };
+        Admission { known, must_wait: Box::new(must_wait) }
+    };
+    let account = account();
+    let (stranger, known, ()) = tokio::join!(
+        biased;
+        gate.token(&account, password(), admission("stranger", false)),
+        gate.token(&account, password(), admission("known", true)),
+        async { release.send(()).unwrap() },
+    );
+    assert_eq!((stranger.unwrap_err(), known.unwrap_err()), (NoToken::MustWait, NoToken::MustWait));
+    assert_eq!(*turns.lock().unwrap(), ["known", "stranger"]);
+    assert_eq!(world.provider.requests().len(), 0);
+    held.await.unwrap().unwrap();
 }

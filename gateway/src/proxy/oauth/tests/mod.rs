@@ -6,8 +6,12 @@
 //! | `logins` | passwords, caching, concurrency, changes |
 //! | `rotation` | refresh tokens that the provider replaces, and disks that fail at that moment |
 //! | `hostile` | answers that no provider should give |
+//! | `accounts` | spellings, host names, revoking |
 //! | `format` | the file |
+//! | `ending` | the end of the process |
 
+mod accounts;
+mod ending;
 mod format;
 mod hostile;
 mod logins;
@@ -59,8 +63,20 @@ impl World {
         world
     }
 
+    /// A binding of another account, or under another password.
+    fn binding_of(&self, account: &str, password: &SecretString) -> Binding {
+        Binding::seal(account, &self.settings, &FIRST.into(), password, NOW, Argon2Cost::TESTS_ONLY).unwrap()
+    }
+
+    /// Puts a binding's file where the first version did.
+    fn write(&self, binding: &Binding) {
+        let digest = postern_shared::crypto::digest::sha256(binding.account.as_bytes()).to_string();
+        let path = self.dir.path().join(format!("{}.json", &digest[..32]));
+        postern_shared::disk::write_atomic(&RealDisk, &path, &binding.to_json().unwrap()).unwrap();
+    }
+
     fn binding(&self, refresh_token: &str) -> Binding {
-        let (key, token) = (super::key_of(&account()), refresh_token.into());
+        let (key, token) = (super::account_key(&account()), refresh_token.into());
         Binding::seal(&key, &self.settings, &token, &password(), NOW, Argon2Cost::TESTS_ONLY).unwrap()
     }
 
@@ -131,6 +147,7 @@ fn settings_for(provider: &Scripted) -> Provider {
         scopes: vec!["mail".into(), "offline_access".into()],
         client_id: "gateway id".into(),
         credential: Credential::Secret { secret: SecretSource::Here("client:secret".into()), in_body: false },
+        hosts: Vec::new(),
         mechanism: Mechanism::XOAuth2,
         trust: Trust::Pinned(provider.fingerprint),
         redirect: Redirect::parse("http://127.0.0.1/").unwrap(),

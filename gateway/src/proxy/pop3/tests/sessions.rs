@@ -66,6 +66,30 @@ async fn what_is_fetched_is_recorded_once_and_deleted_behind_that() {
     assert!(gateway.copies() == expected, "known");
 }
 
+/// Goal: TOP shows the beginning that was asked for, short or long, held or streamed; a long one records the whole message.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_top_is_recorded_whole_and_shown_cut() {
+    let gateway = Gateway::new();
+    let server = Server::new(anna());
+    let mut client = gateway.session(server.start().await).await;
+    for (number, (uidl, content)) in (1..).zip(anna()) {
+        for lines in [101, 1000, 4_294_967_295_usize] {
+            assert!(client.ask(&format!("TOP {number} {lines}")).await.starts_with("+OK"));
+            // The message's own lines, of which those that CRLF does not end are two.
+            let ends = content.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at + 1);
+            let end = ends.take(2_usize.saturating_add(lines)).last().unwrap();
+            let mut expected = stuffed(&content[..end]);
+            if !expected.ends_with(b"\r\n") {
+                expected.extend_from_slice(b"\r\n");
+            }
+            assert!(client.lines().await == expected, "{uidl} {lines}");
+        }
+        assert_eq!(gateway.copies().last().unwrap(), &(Some(uidl.to_owned()), content));
+    }
+    assert_eq!(gateway.copies().len(), 3);
+    assert!(!server.commands().iter().any(|command| command.starts_with("TOP")));
+}
+
 /// Goal: who goes without QUIT deletes nothing, and none is said for it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_goes_deletes_nothing() {
@@ -163,6 +187,55 @@ async fn two_sessions_at_once_make_one_copy_of_each() {
         recorded += session.await.unwrap();
     }
     assert_eq!((recorded, gateway.copies().len()), (3, 3));
+}
+
+/// Goal: copies that are made at once change neither the order nor the contents, and a failing disk lets nothing through.
+/// Method: many RETRs in one flight, short and long ones, and one twice; then the same with a disk that fails amid it.
+#[tokio::test(flavor = "multi_thread")]
+async fn many_in_one_flight_come_in_order_each_behind_its_copy() {
+    let uidls: Vec<String> = (1..=40).map(|number| format!("u{number}")).collect();
+    let sizes = [40, 50_000, 3, 120_000, 700];
+    let mail = uidls.iter().zip(sizes.iter().cycle());
+    let mail: Vec<_> = mail.map(|(uidl, octets)| (uidl.as_str(), message(uidl, *octets))).collect();
+    let server = Server::new(mail.clone());
+    let address = server.start().await;
+    let flight: String = (1..=40).map(|number| format!("RETR {number}\n")).collect();
+
+    let gateway = Gateway::new();
+    let mut client = gateway.session(address).await;
+    client.send(&format!("{flight}RETR 7\nQUIT\n")).await;
+    for (_, content) in mail.iter().chain([&mail[6]]) {
+        assert_eq!(client.line().await, format!("+OK {} octets", content.len()));
+        assert!(client.lines().await == stuffed(content));
+    }
+    assert_eq!(client.rest().await, b"+OK bye\r\n");
+    assert_eq!(client.ended().await, ("the client said QUIT".to_owned(), 40));
+    let mut copies: Vec<_> = gateway.copies();
+    copies.sort();
+    let mut expected: Vec<_> =
+        mail.iter().map(|(uidl, content)| (Some((*uidl).to_owned()), content.clone())).collect();
+    expected.sort();
+    assert!(copies == expected);
+
+    let dir = Arc::new(tempfile::tempdir().unwrap());
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let real: Arc<dyn Disk> = Arc::new(RealDisk);
+    drop(open_spool(dir.path(), &real, &clock));
+    let fault = Fault::from(Step::Sync, 3, std::io::ErrorKind::StorageFull);
+    let gateway = Gateway::on(&dir, &(Arc::new(FaultyDisk::new(real, fault)) as Arc<dyn Disk>));
+    let mut client = gateway.session(address).await;
+    client.send(&flight).await;
+    drop(client.stream.shutdown().await);
+    let got = client.rest().await;
+    let copies = gateway.copies();
+    assert!(copies.len() < 40, "the disk failed");
+    for (uidl, content) in &mail {
+        let whole =
+            [format!("+OK {} octets\r\n", content.len()).into_bytes(), stuffed(content), b".\r\n".to_vec()];
+        let shown = memchr::memmem::find(&got, &whole.concat()).is_some();
+        let copied = copies.iter().any(|(copy, _)| copy.as_deref() == Some(*uidl));
+        assert!(!shown || copied, "{uidl} was shown without a copy");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

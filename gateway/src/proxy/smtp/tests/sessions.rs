@@ -93,7 +93,8 @@ impl Gateway {
         let far = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (near, peer) = listener.accept().await.unwrap();
         let upstream = TcpStream::connect(server).await.unwrap();
-        let link = Link::new(upstream, server, "smtp.example.com:587".into(), PATIENCE);
+        let patience = self.recording.server_patience.answer;
+        let link = Link::new(upstream, server, "smtp.example.com:587".into(), patience);
         let server = SmtpServer { link, extensions: all_extensions() };
         let (stop, stopped) = switch();
         let (recording, account) = (self.recording.clone(), "anna%smtp.example.com".to_owned());
@@ -432,6 +433,35 @@ async fn long_messages_stream_through() {
         let (ended, copies) = (at_server.await.unwrap(), gateway.copies());
         assert!(ended[0].content == content.as_bytes() && copies[0].1 == content.as_bytes(), "{chunks}");
     }
+}
+
+/// Goal: a server that stops reading amid a message holds nobody for ever: the client is told to come again, and no copy is left.
+#[tokio::test]
+async fn a_server_that_stops_reading_is_given_up() {
+    let mut gateway = Gateway::new();
+    gateway.recording.server_patience.answer = Duration::from_millis(200);
+    let (address, _at_server) = server(|mut session| async move {
+        session.envelope().await;
+        std::future::pending::<Session>().await
+    })
+    .await;
+    let mut client = gateway.session(address).await;
+    client.begin("").await;
+    let Client { stream, served, stop: _stop } = client;
+    let (mut reading, mut writing) = stream.into_inner().into_split();
+    // More than the system's buffers take.
+    let content = format!("{}\r\n", "x".repeat(998)).repeat(20_000);
+    let talking = tokio::spawn(async move {
+        writing.write_all(content.as_bytes()).await.unwrap();
+        writing.write_all(b".\r\n").await.unwrap();
+        writing
+    });
+    let mut said = String::new();
+    tokio::time::timeout(PATIENCE, reading.read_to_string(&mut said)).await.unwrap().unwrap();
+    served.await.unwrap();
+    talking.await.unwrap();
+    assert!(said.starts_with("4"), "{said}");
+    assert_eq!(gateway.restarted().copies().len(), 0);
 }
 
 /// Goal: at shutdown a message on its way is finished, then the session ends; an idle one ends at once.

@@ -97,6 +97,40 @@ fn smtp_asks_again_under_tls_and_after_the_login() {
     plays(|| SmtpLogin::new("gw.example", None), &without);
 }
 
+/// Goal: a server that echoes what it was sent puts no secret into logs and replies; other words stay.
+#[test]
+fn words_that_hold_a_secret_are_not_shown() {
+    let smtp_auth = "S: 220 mx.example\nC: EHLO gw.example\nS: 250-mx\nS: 250 AUTH PLAIN XOAUTH2\nC: AUTH ";
+    let pop3_auth = "S: +OK\nC: CAPA\nS: +OK\n";
+    let (plain, bearer) = ("AGFubmEAZ2VoZWlt", "dXNlcj1hbm5hAWF1dGg9QmVhcmVyIHQwa2VuAQE=");
+    for (identity, mechanism, response) in [(password(), "PLAIN", plain), (token(), "XOAUTH2", bearer)] {
+        for (words, hidden) in [
+            ("geheim is wrong for t0ken", true),
+            ("Z2VoZWlt what? dXNlcj1hbm5hAWF1dGg9QmVhcmVyIHQwa2VuAQE=", true),
+            (&*format!("I do not know AUTH {mechanism} {response}"), true),
+            ("anna may not AQ==", false),
+        ] {
+            let scripts = ["535 ", "299 ", "? "]
+                .map(|code| format!("{smtp_auth}{mechanism} {response}\nS: {code}{words}"));
+            for script in scripts {
+                let error = play(under_tls(smtp(&identity)), &script, usize::MAX).unwrap_err();
+                assert_eq!(error.to_string().contains("(words that hold"), hidden, "{script}: {error}");
+                assert_eq!(error.to_string().contains(words), !hidden, "{script}: {error}");
+            }
+            let user_pass = "S: USER\nS: .\nC: USER anna\nS: +OK\nC: PASS geheim";
+            let two_step = format!("S: SASL XOAUTH2\nS: .\nC: AUTH XOAUTH2\nS: + \nC: {response}");
+            let dialogue = if mechanism == "PLAIN" { user_pass } else { &two_step };
+            for answer in ["-ERR ", "? "] {
+                let script = format!("{pop3_auth}{dialogue}\nS: {answer}{words}");
+                let error =
+                    play(under_tls(Pop3Login::new(Some(identity.clone()))), &script, usize::MAX).unwrap_err();
+                assert_eq!(error.to_string().contains("(words that hold"), hidden, "{script}: {error}");
+                assert_eq!(error.to_string().contains(words), !hidden, "{script}: {error}");
+            }
+        }
+    }
+}
+
 #[test]
 fn smtp_knows_every_mechanism() {
     for (identity, dialogue) in [

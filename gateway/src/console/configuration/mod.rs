@@ -1,0 +1,18 @@
+//! The configuration file: what each key means, what it is set to and by what, and changing it.
+//!
+//! `config/gateway.toml` is the reference: every key with its default and, above it, what it means. It is read here as it
+//! is, so the console tells what the file tells. Changes keep comments and order: one line is replaced or added
+//! ([`edit`]), and the result is parsed and compared, so an edit can change nothing but what it was asked to.
+//!
+//! Promises
+//! - Nothing is written that the gateway could not load. The file before stays beside it as `.bak`.
+//! - A key that the environment overrides is told; changing it in the file would change nothing.
+//! - Secrets (keys that end in `secret` or `password`) are shown as a mask, and stay what they are when it comes back.
+
+mod edit;
+mod reference;
+mod secrets;
+
+pub(super) use edit::{EditError, changed_keys, edited};
+pub(super) use reference::{Key, keys};
+pub(super) use secrets::{masked, unmasked};

@@ -1,0 +1,163 @@
+//! The operators' console: HTTPS on 8450, a REST API under `/api/v1`, and the web pages that use it.
+//!
+//! | file | what |
+//! |---|---|
+//! | `accounts/` | administrators, their passwords and second factors, bearer tokens; what is on disk |
+//! | `sessions` | who is signed in; pure |
+//! | `access` | one table of all routes and what each asks; what is not in it is refused |
+//! | `gate` | in front of every route: who comes, may he, does the request come from our own pages; headers of answers |
+//! | `server` | TLS, HTTP/1.1, limits |
+//! | `api/` | the routes, and the OpenAPI document made from them |
+//! | `audit` | who changed what |
+//! | `configuration/` | the configuration file: what keys mean, and changing them |
+//! | `rates`, `overview` | what the overview shows, and what it warns of |
+//! | `certificate` | the certificate that is served at this moment, and whether browsers trust it |
+//! | `problem` | errors (RFC 9457) |
+//! | `assets` | the web pages inside the binary |
+//!
+//! Standards: RFC 9110 and 9112 (HTTP), RFC 6265bis (cookies), RFC 6750 (bearer tokens), RFC 9457, OpenAPI 3.1,
+//! OWASP ASVS 4.0.3 level 2 for sign-in, sessions and headers.
+//!
+//! Promises
+//! - Without a session or a token only signing in, the OpenAPI document and the pages themselves are served.
+//! - A request that changes something and rides on a cookie carries a header that no foreign page can set
+//!   (`X-Postern-Console: 1`), and comes from our own origin where the browser tells (`Origin`, `Sec-Fetch-Site`).
+//! - Guessing slows the guesser (`login::Guard`), and every guess costs the same, whoever is guessed at.
+//! - Every change stands in the audit log; when that cannot be written nothing is changed any more.
+//! - Nothing here shows content of mail, passwords but once, or secrets of settings.
+//! - Connections, headers, bodies, streams and the time of each are bounded; mail never waits for the console.
+//!
+//! Not here: what mailboxes are (`mailbox`), what happened (`activity`), counters for monitoring systems (`monitoring`).
+
+mod access;
+pub mod accounts;
+mod api;
+mod assets;
+mod audit;
+mod certificate;
+mod configuration;
+mod gate;
+mod overview;
+mod problem;
+mod rates;
+mod server;
+mod sessions;
+#[cfg(test)]
+mod tests;
+
+use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
+
+use tokio::sync::{Notify, Semaphore, watch};
+
+pub use accounts::{Administrators, Tokens};
+pub use api::document_text;
+pub use audit::{Action, Audit};
+pub use problem::Problem;
+pub use server::{Bound, serve};
+use sessions::{Lasting, Now, Sessions};
+
+use crate::app::Core;
+use crate::login::{Guard, LoginPool};
+
+/// Passwords checked at once, and how many may wait; each takes 64 MiB. Archivers have places of their own.
+const LOGINS: (usize, usize) = (1, 20);
+/// Live streams at once.
+const STREAMS_MAX: usize = 64;
+
+/// Where the configuration came from, and how the gateway restarts.
+#[derive(Debug, Default)]
+pub struct Process {
+    /// The file that was read.
+    pub config_file: Option<PathBuf>,
+    /// Why the last configuration that was applied was taken back.
+    pub taken_back: Option<String>,
+    /// The configuration was changed since this run began.
+    pub config_changed: AtomicBool,
+    /// It came as far as serving.
+    pub served: AtomicBool,
+    /// Told when the gateway is to end and start anew.
+    pub restart: Notify,
+}
+
+/// Everything that the console works on.
+#[derive(Debug)]
+pub struct Console {
+    /// The gateway.
+    pub core: Arc<Core>,
+    /// The running program.
+    pub process: Arc<Process>,
+    tokens: Tokens,
+    sessions: Sessions,
+    guard: Mutex<Guard>,
+    logins: LoginPool,
+    rates: Mutex<rates::Rates>,
+    live: watch::Sender<Arc<overview::Overview>>,
+    streams: Arc<Semaphore>,
+    /// One change of the configuration at a time.
+    applying: Mutex<()>,
+    judged: certificate::Judged,
+}
+
+impl Console {
+    /// The console of a gateway.
+    pub fn new(core: Arc<Core>, process: Arc<Process>) -> Self {
+        let settings = &core.settings.console;
+        let lasting = Lasting { idle: settings.idle, lifetime: settings.lifetime };
+        let dir = core.settings.data_dir.join("console");
+        let tokens = Tokens::open(Arc::clone(&core.disk), Arc::clone(&core.clock), &dir);
+        Self {
+            tokens,
+            sessions: Sessions::new(lasting),
+            guard: Mutex::new(Guard::new(core.settings.limits.back_off)),
+            logins: LoginPool::new(LOGINS.0, LOGINS.1),
+            rates: Mutex::default(),
+            live: watch::Sender::new(Arc::default()),
+            streams: Arc::new(Semaphore::new(STREAMS_MAX)),
+            applying: Mutex::default(),
+            judged: certificate::Judged::default(),
+            core,
+            process,
+        }
+    }
+
+    /// The certificate that is served.
+    fn certificate(&self) -> certificate::Certificate {
+        self.judged.now(&self.core)
+    }
+
+    /// Whether browsers are told to come by HTTPS only: as the settings say, else while the certificate is one that they
+    /// accept. Told with another one, it would keep them out.
+    fn has_hsts(&self) -> bool {
+        self.core.settings.console.hsts.unwrap_or_else(|| self.judged.is_trusted(&self.core))
+    }
+
+    fn now(&self) -> Now {
+        (self.core.clock.moment(), self.core.clock.wall())
+    }
+
+    /// Does what waits for the disk where nobody else waits with it.
+    async fn blocking<R: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Self) -> Result<R, Problem> + Send + 'static,
+    ) -> Result<R, Problem> {
+        let console = Arc::clone(self);
+        let done = tokio::task::spawn_blocking(move || work(&console)).await;
+        done.unwrap_or_else(|error| Err(Problem::internal(error)))
+    }
+
+    /// Does what changes something, and records it. Nothing is done when that could not be recorded.
+    async fn changing<R: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Self) -> Result<(R, Action), Problem> + Send + 'static,
+    ) -> Result<R, Problem> {
+        self.blocking(move |console| {
+            console.core.audit.check().map_err(Problem::disk)?;
+            let (done, action) = work(console)?;
+            console.core.audit.record(action);
+            Ok(done)
+        })
+        .await
+    }
+}

@@ -1,0 +1,111 @@
+//! Reading, checking and changing the configuration.
+
+use std::sync::atomic::Ordering;
+
+use super::*;
+
+const SETTINGS: &str = "/api/v1/settings";
+
+#[tokio::test]
+async fn a_change_is_checked_written_and_told() {
+    let stage = Stage::with("# our limits\n[limits]\nsessions = 100\n");
+    let admin = stage.first().await;
+    let by = By::cookie(&admin);
+    let shown = stage.send(by, "GET", SETTINGS, None).await;
+    let before = read(&stage.config());
+    assert_eq!(shown.body["text"], before);
+    let sessions = |shown: &Value| {
+        let keys = shown["keys"].as_array().unwrap();
+        keys.iter().find(|key| key["key"] == "limits.sessions").unwrap().clone()
+    };
+    assert_eq!(
+        (sessions(&shown.body)["value"].as_u64(), sessions(&shown.body)["source"].as_str()),
+        (Some(100), Some("file"))
+    );
+    let revision = shown.body["revision"].clone();
+    let change = json!({ "changes": { "limits.sessions": 200, "log_level": "info" }, "revision": revision });
+    let tried = stage.send(by, "POST", "/api/v1/settings/validate", Some(change.clone())).await;
+    assert_eq!(
+        (tried.status, tried.body["needs_restart"].as_bool()),
+        (StatusCode::OK, Some(true)),
+        "{tried:?}"
+    );
+    assert_eq!(read(&stage.config()), before, "nothing is written");
+    let applied = stage.send(by, "PUT", SETTINGS, Some(change.clone())).await;
+    assert_eq!(applied.status, StatusCode::OK, "{applied:?}");
+    let after = read(&stage.config());
+    assert!(
+        after.contains("# our limits\n[limits]\nsessions = 200\n") && after.contains("log_level = \"info\""),
+        "{after}"
+    );
+    assert_eq!(read(&stage.dir.path().join("gateway.toml.bak")), before);
+    let again = stage.send(by, "PUT", SETTINGS, Some(change)).await;
+    assert_eq!(again.problem(), "changed-meanwhile");
+    let shown = stage.send(by, "GET", SETTINGS, None).await;
+    assert_eq!(shown.body["restart_pending"], true);
+    let second = json!({ "changes": { "limits.sessions": 300 } });
+    assert_eq!(stage.send(by, "PUT", SETTINGS, Some(second)).await.status, StatusCode::OK);
+    assert_eq!(
+        read(&stage.dir.path().join("gateway.toml.bak")),
+        before,
+        "the last one that has proved itself"
+    );
+}
+
+#[tokio::test]
+async fn what_cannot_be_loaded_is_not_written() {
+    let stage = Stage::new();
+    let admin = stage.first().await;
+    let by = By::cookie(&admin);
+    let before = read(&stage.config());
+    for (change, told) in [
+        (json!({ "text": "nonsense = 1" }), "nonsense"),
+        (json!({ "text": "a = " }), "line 1"),
+        (json!({ "changes": { "limits.sessions": 0 } }), "limits.sessions"),
+        (json!({ "changes": { "limits.sessions": "many" } }), "sessions"),
+        (json!({ "changes": { "bogus": 1 } }), "bogus"),
+        (json!({ "changes": { "data_dir": "/tmp/elsewhere" } }), "data_dir"),
+        (
+            json!({ "changes": { "tls.mode": "files", "tls.certificate": "/none.pem", "tls.key": "/none.key" } }),
+            "/none",
+        ),
+    ] {
+        for (method, path) in [("POST", "/api/v1/settings/validate"), ("PUT", SETTINGS)] {
+            let refused = stage.send(by, method, path, Some(change.clone())).await;
+            assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY, "{change}: {refused:?}");
+            assert!(refused.body["detail"].as_str().unwrap().contains(told), "{change}: {refused:?}");
+        }
+    }
+    assert_eq!(read(&stage.config()), before);
+    assert!(!stage.console.process.config_changed.load(Ordering::Relaxed));
+}
+
+#[tokio::test]
+async fn secrets_are_not_shown_and_stay() {
+    let provider = "[[proxy.provider]]\nname = \"m\"\npreset = \"microsoft365\"\nclient_id = \"x\"\nclient_secret = \"very-secret\"\n";
+    let stage = Stage::with(provider);
+    let admin = stage.first().await;
+    let by = By::cookie(&admin);
+    let shown = stage.send(by, "GET", SETTINGS, None).await;
+    assert!(!shown.body.to_string().contains("very-secret"), "{shown:?}");
+    let text = shown.body["text"].as_str().unwrap().replace("client_id = \"x\"", "client_id = \"y\"");
+    let applied = stage.send(by, "PUT", SETTINGS, Some(json!({ "text": text }))).await;
+    assert_eq!(applied.status, StatusCode::OK, "{applied:?}");
+    assert!(!applied.body.to_string().contains("very-secret"));
+    let stored = read(&stage.config());
+    assert!(stored.contains("very-secret") && stored.contains("client_id = \"y\""), "{stored}");
+}
+
+/// Goal: a restart is asked for only when the gateway could start again.
+#[tokio::test]
+async fn a_restart_wants_a_configuration_that_loads() {
+    let stage = Stage::new();
+    let admin = stage.first().await;
+    let by = By::cookie(&admin);
+    let good = read(&stage.config());
+    write_atomic(&RealDisk, &stage.config(), b"nonsense = 1").unwrap();
+    assert_eq!(stage.send(by, "POST", "/api/v1/restart", None).await.problem(), "bad-configuration");
+    write_atomic(&RealDisk, &stage.config(), good.as_bytes()).unwrap();
+    assert_eq!(stage.send(by, "POST", "/api/v1/restart", None).await.status, StatusCode::ACCEPTED);
+    tokio::time::timeout(MINUTE, stage.console.process.restart.notified()).await.unwrap();
+}
