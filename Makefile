@@ -1,7 +1,7 @@
 # Everything a developer or CI runs. `make` alone says what there is.
 
 CARGO ?= cargo
-.PHONY: help demo run test soak check bench fmt install-test-tools
+.PHONY: help demo run test soak check bench deb fmt install-test-tools
 
 help:
 	@echo "make demo    build both programs and show a journal report's way through them"
@@ -9,6 +9,7 @@ help:
 	@echo "make test    install what the tests need, then run every test"
 	@echo "make soak    fault tests and fuzzing for MINUTES=10, with new seeds until one fails"
 	@echo "make check   format, lints, licences, tidiness"
+	@echo "make deb     the gateway as a Debian package, in target/debian"
 	@echo "make bench   performance beside Postfix and Dovecot, as ratios from one run"
 
 demo:
@@ -37,6 +38,10 @@ bench:
 	tests/scripts/install-tools bench
 	$(CARGO) build --release --workspace --bins
 	target/release/postern-bench
+
+deb:
+	tests/scripts/install-tools deb
+	$(CARGO) deb --package postern-gateway --locked --strip
 
 fmt:
 	$(CARGO) fmt --all

@@ -24,3 +24,4 @@ pub mod settings;
 mod simulation;
 pub mod smtp_receiver;
 pub mod spool;
+pub mod watchdog;

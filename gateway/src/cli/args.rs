@@ -46,6 +46,9 @@ pub enum Task {
     CheckConfig,
     /// Show what the gateway is and holds.
     Status,
+    /// Ask the running daemon whether it is ready for mail: succeeds when it is, else fails and says why. For health checks;
+    /// it looks at nothing itself.
+    Health,
     /// Look for trouble: data directory, disk, certificate, ports, DNS of the e-mail domain, clock, damaged files. Says
     /// of each check whether it is ok and else what to do; fails when any check does.
     Doctor,

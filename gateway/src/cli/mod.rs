@@ -68,6 +68,7 @@ pub fn run() -> Result<()> {
         Task::Restore { place } => backup::restore(&settings, &place, args.json),
         Task::Doctor => doctor::run(&settings, args.json),
         Task::Status => command(&settings, &Command::Status, args.json, output::status),
+        Task::Health => health(&settings, args.json),
         Task::LogLevel { level } => {
             command(&settings, &Command::LogLevel { level }, args.json, output::log_level)
         }
@@ -133,6 +134,13 @@ fn mailbox(settings: Settings, action: MailboxAction, json: bool) -> Result<()> 
 fn command(settings: &Settings, command: &Command, json: bool, show: fn(&Value) -> String) -> Result<()> {
     let answer = answer(settings, command)?;
     println!("{}", if json { answer.to_string() } else { show(&answer) });
+    Ok(())
+}
+
+/// Asks the daemon alone: opening the data directory here would keep one that is starting from it.
+fn health(settings: &Settings, json: bool) -> Result<()> {
+    let answer: Value = call(&settings.data_dir, &Command::Health, |_| ())?;
+    println!("{}", if json { answer.to_string() } else { "ready".into() });
     Ok(())
 }
 

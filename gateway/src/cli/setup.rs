@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
 use postern_shared::clock::{Clock, SystemClock};
-use postern_shared::disk::{Disk, RealDisk, write_atomic};
+use postern_shared::disk::{Disk, RealDisk, give_to_owner_of, write_atomic};
 use postern_shared::tls::client::{Trust, client_config};
 use serde_json::json;
 
@@ -16,9 +16,11 @@ use crate::settings::{Settings, Tls};
 
 /// Writes what is missing: configuration file, data directory, certificate.
 pub(super) fn init(args: &Args, email_domain: Option<&str>) -> Result<()> {
-    if let Some(file) = &args.config
-        && !RealDisk.exists(file)?
-    {
+    let new = match &args.config {
+        Some(file) if !RealDisk.exists(file)? => Some(file),
+        _ => None,
+    };
+    if let Some(file) = new {
         let example = include_str!("../../../config/gateway.toml");
         let text = email_domain
             .map_or_else(|| example.into(), |domain| example.replace("gateway.example.com", domain));
@@ -30,6 +32,11 @@ pub(super) fn init(args: &Args, email_domain: Option<&str>) -> Result<()> {
     RealDisk
         .create_dir_all(&settings.data_dir)
         .with_context(|| format!("cannot create the data directory {}", settings.data_dir.display()))?;
+    if let Some(file) = new {
+        // The daemon reads it, and the console changes it.
+        give_to_owner_of(&settings.data_dir, file)
+            .with_context(|| format!("cannot give {} to the daemon's user", file.display()))?;
+    }
     certificate::run(&settings, CertificateAction::Show, args.json)
 }
 

@@ -33,6 +33,8 @@ use crate::settings::Tls;
 pub enum Command {
     /// What the gateway is and holds.
     Status,
+    /// Whether the running daemon is ready for mail; it alone knows.
+    Health,
     /// Changes how much the running daemon logs, until it ends.
     LogLevel {
         /// How much from now on; `None` only asks.
@@ -135,6 +137,8 @@ enum CommandError {
     Oauth(#[from] BrokerError),
     #[error("{0}")]
     Route(#[from] BadRoute),
+    #[error("no daemon is running")]
+    NotRunning,
     #[error("no daemon is running; log_level in the configuration tells how much the next one logs")]
     NoDaemon,
     #[error(transparent)]
@@ -159,6 +163,7 @@ fn run(core: &Arc<Core>, command: Command) -> Result<Value, CommandError> {
     };
     match command {
         Command::Status => Ok(core.status()),
+        Command::Health => Err(CommandError::NotRunning),
         Command::LogLevel { .. } if core.listening.get().is_none() => Err(CommandError::NoDaemon),
         Command::LogLevel { level } => {
             if let Some(level) = level {
@@ -224,6 +229,7 @@ fn recorded(command: &Command) -> Option<(&'static str, Option<String>)> {
         Command::Oauth(oauth::Command::Bind { .. }) => ("oauth.bind", None),
         Command::Oauth(oauth::Command::Revoke { .. }) => ("oauth.revoke", None),
         Command::Oauth(oauth::Command::List | oauth::Command::IsBound { .. })
+        | Command::Health
         | Command::Status
         | Command::LogLevel { level: None }
         | Command::MailboxList

@@ -24,7 +24,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-pub use access::{Access, access, program_written};
+pub use access::{Access, access, give_to_owner_of, program_written};
 pub use atomic::write_atomic;
 pub use damage::Damage;
 pub use facts::{modified_ns, others};
