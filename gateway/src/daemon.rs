@@ -110,6 +110,11 @@ pub async fn run(core: Arc<Core>, process: Arc<Process>) -> Result<bool> {
     }
     rooms.spawn(forget_secrets(Arc::clone(&core), stopped.clone()));
     rooms.spawn(sweep_now_and_then(Arc::clone(&core), servers.fetched, stopped));
+    if core.administrators.is_first() {
+        tracing::warn!(
+            "nobody has signed in at the console yet; the first sign-in from another machine takes the code that this prints: postern-gateway admin setup-code"
+        );
+    }
     process.served.store(true, Ordering::Relaxed);
     let origin = keeper.origin().name();
     tracing::info!(fingerprint = %format!("sha256:{}", keeper.identity().fingerprint()), origin, "serving");
