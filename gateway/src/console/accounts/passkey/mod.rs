@@ -186,8 +186,11 @@ fn signed(authenticator_data: &[u8], client_data: &[u8]) -> Vec<u8> {
     [authenticator_data, &sha256(client_data).0].concat()
 }
 
+/// A map of CBOR.
+type Fields = Vec<(Value, Value)>;
+
 /// An attestation object: `{"fmt": text, "attStmt": map, "authData": octets}`.
-fn attestation(octets: &[u8]) -> Result<(String, Vec<(Value, Value)>, Vec<u8>), PasskeyError> {
+fn attestation(octets: &[u8]) -> Result<(String, Fields, Vec<u8>), PasskeyError> {
     const WRONG: PasskeyError = PasskeyError::Malformed("the attestation object");
     let mut rest = octets;
     let Value::Map(fields) = read(&mut rest)? else { return Err(WRONG) };

@@ -121,7 +121,7 @@ fn every_octet_of_an_answer_is_signed() {
 #[test]
 fn keys_that_are_none_are_refused() {
     let device = Device::p256(NAME, ORIGIN);
-    let with = |change: &dyn Fn(&mut Vec<(Value, Value)>)| {
+    let with = |change: &dyn Fn(&mut Fields)| {
         let Value::Map(mut fields) = device.cose() else { panic!() };
         change(&mut fields);
         let registered = device.register_as(&CHALLENGE, &Value::Map(fields));
