@@ -115,6 +115,11 @@ pub async fn run(core: Arc<Core>, process: Arc<Process>) -> Result<bool> {
     }
     rooms.spawn(forget_secrets(Arc::clone(&core), stopped.clone()));
     rooms.spawn(sweep_now_and_then(Arc::clone(&core), servers.fetched, stopped));
+    if core.administrators.is_first() {
+        tracing::warn!(
+            "nobody has signed in at the console yet; the first sign-in from another machine takes the code that this prints: postern-gateway admin setup-code"
+        );
+    }
     let manager = Arc::new(ServiceManager::of_this_process());
     tokio::spawn(watchdog::keep(Arc::clone(&core), Arc::clone(&manager)));
     process.served.store(true, Ordering::Relaxed);

@@ -186,6 +186,8 @@ pub enum MailboxAction {
 pub enum AdminAction {
     /// List all administrators.
     List,
+    /// Show the code that the first sign-in from another machine takes; there is one until somebody has signed in.
+    SetupCode,
     /// Give an administrator a new random password, shown once, for who is locked out. All sessions of that one end.
     ResetPassword {
         /// The administrator's name.

@@ -77,6 +77,9 @@ pub fn run() -> Result<()> {
         Task::Admin { action: AdminAction::List } => {
             command(&settings, &Command::AdminList, args.json, output::administrators)
         }
+        Task::Admin { action: AdminAction::SetupCode } => {
+            command(&settings, &Command::AdminSetupCode, args.json, output::setup_code)
+        }
         Task::Admin { action: AdminAction::ResetPassword { name, clear_second_factors } } => {
             let command_ = Command::AdminResetPassword { name, clear_second_factors };
             command(&settings, &command_, args.json, output::administrator_password)

@@ -78,6 +78,8 @@ pub enum Command {
     },
     /// All administrators of the console.
     AdminList,
+    /// What the first sign-in from another machine takes.
+    AdminSetupCode,
     /// Gives an administrator a new password.
     AdminResetPassword {
         /// Who.
@@ -141,6 +143,8 @@ enum CommandError {
     NotRunning,
     #[error("no daemon is running; log_level in the configuration tells how much the next one logs")]
     NoDaemon,
+    #[error("the setup code is made when the daemon starts, and none is running; start it first")]
+    NoSetupCode,
     #[error(transparent)]
     Identity(#[from] IdentityError),
     #[error("{0}; bring one with: postern-gateway certificate import FILE")]
@@ -203,8 +207,12 @@ fn run(core: &Arc<Core>, command: Command) -> Result<Value, CommandError> {
             Ok(json!({ "id": id, "deleted": true }))
         }
         Command::AdminList => {
-            let shown = |account: &Account| json!({ "name": account.name, "role": account.role, "totp": account.totp });
+            let shown = |account: &Account| json!({ "name": account.name, "role": account.role, "totp": account.totp, "passkeys": account.passkeys });
             Ok(core.administrators.list()?.iter().map(shown).collect())
+        }
+        Command::AdminSetupCode if core.listening.get().is_none() => Err(CommandError::NoSetupCode),
+        Command::AdminSetupCode => {
+            Ok(json!({ "setup_code": core.administrators.setup_code()?.expose_secret() }))
         }
         Command::AdminResetPassword { name, clear_second_factors } => {
             let (account, password) = core.administrators.reset_password(&name, clear_second_factors)?;
@@ -223,6 +231,7 @@ fn recorded(command: &Command) -> Option<(&'static str, Option<String>)> {
         Command::MailboxDelete { id } => ("mailbox.delete", Some(id.to_string())),
         Command::LogLevel { level: Some(level) } => ("log-level", Some(format!("{level:?}"))),
         Command::AdminResetPassword { name, .. } => ("administrator.reset-password", Some(name.clone())),
+        Command::AdminSetupCode => ("administrator.setup-code", Some("admin".into())),
         Command::CertificateSelfSigned { .. } => ("certificate.self-signed", None),
         Command::CertificateImport { .. } => ("certificate.import", None),
         Command::CertificateAcme { .. } => ("certificate.acme", None),
