@@ -12,12 +12,16 @@ use postern_shared::id::MessageIds;
 use postern_shared::telemetry::log_level;
 use serde_json::{Value, json};
 
+use crate::certificate::Keeper;
 use crate::console::{Administrators, Audit};
 use crate::mailbox::{MailboxError, Registry};
 use crate::monitoring::metrics;
 use crate::proxy::oauth::{Broker, BrokerError, Deadlines};
 use crate::settings::Settings;
 use crate::spool::{self, SegmentSpool, Spool, SpoolError};
+
+/// Short enough that a message is hardly ever called unconfirmed after a crash, long enough for others to come.
+const CONFIRM_DELAY: Duration = Duration::from_millis(20);
 
 /// Everything but the listeners: what commands and sessions work on. Holds the data directory's lock.
 #[derive(Debug)]
@@ -42,6 +46,8 @@ pub struct Core {
     pub disk: Arc<dyn Disk>,
     /// Where the daemon listens, by listener, once it does.
     pub listening: OnceLock<Value>,
+    /// The certificate that the daemon serves, once it does.
+    pub keeper: OnceLock<Arc<Keeper>>,
     /// When it was opened, on both clocks.
     started: (Moment, UnixMillis),
     _lock: DiskLock,
@@ -86,7 +92,7 @@ impl Core {
             Arc::clone(&disk),
             Arc::clone(&clock),
             &dir.join("spool"),
-            spool::Settings::default(),
+            spool::Settings { confirm_delay: CONFIRM_DELAY, ..spool::Settings::default() },
         )?;
         let oauth = Broker::load(
             Arc::clone(&disk),
@@ -104,7 +110,8 @@ impl Core {
         let administrators = Administrators::open(of_disk(), of_clock(), &console, Argon2Cost::DEFAULT);
         let audit = Arc::new(Audit::open(of_disk(), of_clock(), &console));
         let administrators = Arc::new(administrators);
-        let (listening, started) = (OnceLock::new(), (clock.moment(), clock.wall()));
+        let (listening, keeper) = (OnceLock::new(), OnceLock::new());
+        let started = (clock.moment(), clock.wall());
         Ok(Self {
             settings,
             registry,
@@ -116,6 +123,7 @@ impl Core {
             clock,
             disk,
             listening,
+            keeper,
             started,
             _lock: lock,
         })

@@ -13,10 +13,11 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 
+use crate::acme::Renewer;
 use crate::activity;
 use crate::app::Core;
-use crate::cli::identity;
-use crate::command::{Command, execute};
+use crate::certificate::{Keeper, Tending};
+use crate::command::{Command, execute, execute_waiting};
 use crate::console::{self, Console, Process};
 use crate::intake::SealingIntake;
 use crate::listen::{self, Door, Entrance, Limits};
@@ -26,6 +27,7 @@ use crate::pop3_server;
 use crate::proxy::pop3::Recording;
 use crate::proxy::pop3::seen::Seen;
 use crate::servers::Servers;
+use crate::settings::Tls;
 
 const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
 /// On a disk that is nearly full senders wait for what a sweep gives back.
@@ -41,8 +43,9 @@ struct Listener {
 /// Serves until SIGTERM, SIGINT or a restart asked for at the console; a second signal ends the process at once. Whether
 /// it is to start anew.
 pub async fn run(core: Arc<Core>, process: Arc<Process>) -> Result<bool> {
-    let identity = identity(&core.settings, &*core.disk, &*core.clock)?;
-    let tls = identity.server_config().context("the certificate cannot be used")?;
+    let keeper = keeper(&core)?;
+    let tls = keeper.server_config().context("the certificate cannot be used")?;
+    let tending = Tending::new(Arc::clone(&keeper)).context("cannot wait for SIGHUP")?;
     // All ports or none: a gateway that takes mail and cannot hand it out would only look healthy.
     let listeners = open_all(&core)?;
     let monitoring_ports: Vec<TcpListener> = core
@@ -54,6 +57,7 @@ pub async fn run(core: Arc<Core>, process: Arc<Process>) -> Result<bool> {
         .map(|address| listen::bind("metrics", *address))
         .collect::<Result<_, _>>()?;
     let console = console::Bound::open(&core.settings.listen.console.0)?;
+    let renewer = renewer(&core)?;
     let (stop, stopped) = switch();
     let mut rooms = JoinSet::new();
     let own = listeners.iter().map(|listener| listener.socket.local_addr()).collect::<Result<_, _>>()?;
@@ -81,30 +85,39 @@ pub async fn run(core: Arc<Core>, process: Arc<Process>) -> Result<bool> {
         tracing::info!(listener = "console", %address, "listening");
         addresses.entry("console").or_default().push(address.to_string());
     }
-    let certificate = console::Certificate::of(&identity, &core.settings.host_name, core.clock.wall());
-    let (_certificates, certificate) = tokio::sync::watch::channel(certificate);
-    let served = Arc::new(Console::new(Arc::clone(&core), certificate, Arc::clone(&process)));
+    let served = Arc::new(Console::new(Arc::clone(&core), Arc::clone(&process)));
     let (handshakes, _) = mail_limits.handshakes();
     rooms.spawn(console::serve(console, served, Arc::clone(&tls), handshakes, stopped.clone()));
     rooms.spawn(activity::keep(Arc::clone(&core), stopped.clone()));
     let (last_stop, all_stopped) = switch();
-    let expires = identity.expires();
-    let monitor =
-        Monitor { core: Arc::clone(&core), certificate_expires: expires, stopping: stopped.clone() };
-    let monitor = Arc::new(monitor);
+    let monitor = Arc::new(Monitor { core: Arc::clone(&core), stopping: stopped.clone() });
     for socket in monitoring_ports {
         let address = socket.local_addr()?;
         tracing::info!(listener = "metrics", %address, "listening");
         addresses.entry("metrics").or_default().push(address.to_string());
         tokio::spawn(monitoring::serve(socket, Arc::clone(&monitor), all_stopped.clone()));
     }
+    for address in renewer.addresses() {
+        tracing::info!(listener = "http01", %address, "listening");
+        addresses.entry("http01").or_default().push(address.to_string());
+    }
     // Commands see a running daemon only once all of it runs.
     let _ = core.listening.set(json!(addresses));
-    let commands = tokio::spawn(serve_commands(Arc::clone(&core), stopped.clone()));
+    let commands = tokio::spawn(serve_commands(Arc::clone(&core), Arc::clone(&renewer), stopped.clone()));
+    rooms.spawn(tending.run(stopped.clone()));
+    if core.settings.tls == Tls::Acme {
+        rooms.spawn(renewer.run(stopped.clone()));
+    }
     rooms.spawn(forget_secrets(Arc::clone(&core), stopped.clone()));
     rooms.spawn(sweep_now_and_then(Arc::clone(&core), servers.fetched, stopped));
+    if core.administrators.is_first() {
+        tracing::warn!(
+            "nobody has signed in at the console yet; the first sign-in from another machine takes the code that this prints: postern-gateway admin setup-code"
+        );
+    }
     process.served.store(true, Ordering::Relaxed);
-    tracing::info!(fingerprint = %format!("sha256:{}", identity.fingerprint()), "serving");
+    let origin = keeper.origin().name();
+    tracing::info!(fingerprint = %format!("sha256:{}", keeper.identity().fingerprint()), origin, "serving");
 
     let restart = tokio::select! {
         signal = wait_for_signal() => signal.map(|()| false)?,
@@ -117,6 +130,29 @@ pub async fn run(core: Arc<Core>, process: Arc<Process>) -> Result<bool> {
     last_stop.turn();
     tracing::info!(restart, "stopped");
     Ok(restart)
+}
+
+/// The certificate, which commands see from now on.
+fn keeper(core: &Arc<Core>) -> Result<Arc<Keeper>> {
+    let open = Keeper::open(&core.settings, Arc::clone(&core.disk), Arc::clone(&core.clock));
+    let keeper = match open {
+        Err(error) if core.settings.tls == Tls::Imported => {
+            return Err(error).context("bring a certificate with: postern-gateway certificate import FILE");
+        }
+        open => Arc::new(open?),
+    };
+    let _ = core.keeper.set(Arc::clone(&keeper));
+    Ok(keeper)
+}
+
+/// Whoever asks the authority; where challenges are answered is open in mode `acme` only.
+fn renewer(core: &Arc<Core>) -> Result<Arc<Renewer>> {
+    let core = Arc::clone(core);
+    let renewer = match core.settings.tls {
+        Tls::Acme => Renewer::listening(core)?,
+        _ => Renewer::new(core),
+    };
+    Ok(Arc::new(renewer))
 }
 
 fn open_all(core: &Core) -> Result<Vec<Listener>> {
@@ -150,18 +186,24 @@ fn limits(core: &Core) -> (Limits, Limits) {
     (limits(settings.smtp), limits(settings.pop3))
 }
 
-async fn serve_commands(core: Arc<Core>, stopped: Shutdown) -> std::io::Result<()> {
+async fn serve_commands(core: Arc<Core>, renewer: Arc<Renewer>, stopped: Shutdown) -> std::io::Result<()> {
     let data_dir = core.settings.data_dir.clone();
-    control::serve(&data_dir, Arc::new(Commands(core)), stopped).await
+    control::serve(&data_dir, Arc::new(Commands { core, renewer }), stopped).await
 }
 
-struct Commands(Arc<Core>);
+struct Commands {
+    core: Arc<Core>,
+    renewer: Arc<Renewer>,
+}
 
 impl Handler for Commands {
     type Command = Command;
 
-    async fn handle(&self, command: Command, _context: Context) -> Result<Value, String> {
-        let core = Arc::clone(&self.0);
+    async fn handle(&self, command: Command, context: Context) -> Result<Value, String> {
+        if let Command::CertificateAcme { staging_only } = command {
+            return execute_waiting(&self.renewer, staging_only, context).await;
+        }
+        let core = Arc::clone(&self.core);
         let done = tokio::task::spawn_blocking(move || execute(&core, command)).await;
         done.unwrap_or_else(|error| Err(format!("the command failed inside: {error}")))
     }

@@ -2,8 +2,10 @@
 //!
 //! `ARCHITECTURE.md` shows the flow; each room's header says what it promises.
 
+pub mod acme;
 pub mod activity;
 pub mod app;
+pub mod certificate;
 pub mod cli;
 pub mod command;
 pub mod console;

@@ -7,6 +7,7 @@ mod console;
 mod limits;
 mod oauth;
 mod proxy;
+mod tls;
 
 use std::path::{Path, PathBuf};
 
@@ -23,6 +24,8 @@ pub use limits::Limits;
 use limits::RawLimits;
 use proxy::RawProxy;
 pub use proxy::{OnRecordingFailure, ProxySettings};
+pub use tls::{Acme, Tls};
+use tls::{RawAcme, RawTls};
 
 use crate::proxy::oauth::Provider;
 
@@ -50,6 +53,8 @@ pub struct Settings {
     pub listen: Listen,
     /// What to serve TLS with.
     pub tls: Tls,
+    /// Which authority to ask for a certificate, when one is wanted.
+    pub acme: Acme,
     /// Whether greetings tell the version.
     pub banner_version: bool,
     /// How much, how many, how often, how long.
@@ -62,8 +67,6 @@ pub struct Settings {
     pub proxy: ProxySettings,
     /// OAuth providers at which accounts can be bound.
     pub oauth_providers: Vec<Provider>,
-    /// Keys in the file that this version knows of and does not act on yet.
-    pub without_effect: Vec<&'static str>,
 }
 
 /// Where to listen; an empty list means off.
@@ -83,6 +86,8 @@ pub struct Listen {
     pub metrics: ListenAddresses,
     /// The operators' console over HTTPS.
     pub console: ListenAddresses,
+    /// Answers to an authority's challenges (ACME HTTP-01), open when there is one.
+    pub http01: ListenAddresses,
 }
 
 /// Where log lines go, and what becomes of them.
@@ -94,20 +99,6 @@ pub struct Log {
     pub rotation: Rotation,
     /// How many closed ones are kept.
     pub keep: usize,
-}
-
-/// What to serve TLS with.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Tls {
-    /// A certificate made at first start.
-    SelfSigned,
-    /// PEM files.
-    Files {
-        /// The chain, leaf first.
-        certificate: PathBuf,
-        /// The private key.
-        key: PathBuf,
-    },
 }
 
 /// Why the settings cannot be used.
@@ -151,7 +142,7 @@ struct Raw {
     limits: RawLimits,
     authentication: RawAuthentication,
     console: RawConsole,
-    acme: Option<toml::Table>,
+    acme: RawAcme,
     proxy: RawProxy,
 }
 
@@ -188,24 +179,6 @@ enum RawRotation {
 #[serde(rename_all = "lowercase")]
 enum NamedRotation {
     Daily,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct RawTls {
-    mode: RawTlsMode,
-    certificate: Option<PathBuf>,
-    key: Option<PathBuf>,
-}
-
-#[derive(Debug, Default, Clone, Copy, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum RawTlsMode {
-    #[default]
-    SelfSigned,
-    Files,
-    Pkcs12,
-    Acme,
 }
 
 impl Settings {
@@ -258,13 +231,10 @@ impl Raw {
             Some(domain) => checked_domain("email_domain", &domain)?,
             None => host_name.clone(),
         };
-        let without_effect = [
-            ("listen.http01", self.listen.http01.is_some_and(|listen| !listen.0.is_empty())),
-            ("acme", self.acme.is_some()),
-        ];
         let on = |addresses: Option<ListenAddresses>, port: u16| {
             addresses.unwrap_or_else(|| ListenAddresses(vec![([0, 0, 0, 0], port).into()]))
         };
+        let acme = self.acme.check(&host_name)?;
         Ok(Settings {
             email_domain,
             host_name,
@@ -280,15 +250,16 @@ impl Raw {
                 pop3s: on(self.listen.pop3s, 995),
                 metrics: self.listen.metrics.unwrap_or_default(),
                 console: on(self.listen.console, 8450),
+                http01: on(self.listen.http01, 80),
             },
-            tls: self.tls.check()?,
+            tls: self.tls.check(&acme)?,
+            acme,
             banner_version: self.banner_version,
             limits: self.limits.check()?,
             authentication: self.authentication.check()?,
             console: self.console.check()?,
             proxy: self.proxy.check()?,
             oauth_providers,
-            without_effect: without_effect.into_iter().filter(|(_, set)| *set).map(|(key, _)| key).collect(),
         })
     }
 }
@@ -305,22 +276,6 @@ impl RawLog {
         };
         let keep = at_least("log.keep", 1, self.keep)?.unwrap_or(10);
         Ok(Log { file: self.file, rotation, keep })
-    }
-}
-
-impl RawTls {
-    fn check(self) -> Result<Tls, Wrong> {
-        match (self.mode, self.certificate, self.key) {
-            (RawTlsMode::SelfSigned, None, None) => Ok(Tls::SelfSigned),
-            (RawTlsMode::SelfSigned, ..) => {
-                Err(("tls.mode", "certificate and key are for mode = \"files\"".into()))
-            }
-            (RawTlsMode::Files, Some(certificate), Some(key)) => Ok(Tls::Files { certificate, key }),
-            (RawTlsMode::Files, ..) => Err(("tls.mode", "mode \"files\" needs certificate and key".into())),
-            (RawTlsMode::Pkcs12 | RawTlsMode::Acme, ..) => {
-                Err(("tls.mode", "this version knows \"self-signed\" and \"files\"".into()))
-            }
-        }
     }
 }
 
@@ -401,7 +356,8 @@ mod tests {
         let error = |text: &str| load_text(text, &[]).unwrap_err().to_string();
         assert!(error("email_domain = 'a b'").contains("key \"email_domain\""));
         assert!(error("[tls]\nmode = 'files'").contains("needs certificate and key"));
-        assert!(error("[tls]\nmode = 'acme'").contains("this version knows"));
+        assert!(error("[tls]\nmode = 'acme'").contains("key \"acme.accept_terms\""));
+        assert!(error("[acme]\ndirectory_url = 'x'").contains("key \"acme.directory_url\""));
         assert!(error("[authentication]\nmemory = '1 KiB'").contains("key \"authentication.memory\""));
         assert!(error("[proxy]\ndivider = '@'").contains("key \"proxy.divider\""));
         assert!(error("[proxy]\ndivider = '%%'").contains("not one character"));
@@ -430,12 +386,5 @@ mod tests {
         assert!(error.contains("key \"log.rotate\"") && error.contains("\"daily\" or a size"), "{error}");
         assert!(file("keep = 0").unwrap_err().to_string().contains("log.keep"));
         assert!(load_text("log_format = 'xml'", &[]).unwrap_err().to_string().contains("log_format"));
-    }
-
-    #[test]
-    fn keys_of_later_versions_are_told_apart_from_mistakes() {
-        let settings = load_text("[acme]\ncontact = 'a@b'\n[listen]\nhttp01 = ':8450'", &[]).unwrap();
-        assert_eq!(settings.without_effect, ["listen.http01", "acme"]);
-        assert!(load_text("[listen]\nhttp01 = []", &[]).unwrap().without_effect.is_empty());
     }
 }

@@ -9,10 +9,12 @@
 //! | [`console`] | a browser of a few lines |
 //! | [`upstream`] | Postfix, Dovecot and Exim, each an instance of its own, and certificates for them |
 //! | [`clients`] | mail clients of others, each sending or fetching once |
+//! | [`provider`] | servers, the gateway before them, and what it recorded |
 //! | [`east`] | hostile servers by the scripts of EAST |
 //! | [`mod@bench`] | the measures of `make bench` |
 //! | [`oauth_provider`] | an OAuth provider, and a person who consents there |
 //! | [`fuzz`] | what is fuzzed: by cargo-fuzz, and shortly by `make test` |
+//! | [`pebble`] | an authority for certificates |
 //! | [`prometheus`] | a scrape, read strictly |
 //! | [`messages`] | messages and journal reports for demo and tests |
 
@@ -30,9 +32,11 @@ pub mod foreign;
 pub mod fuzz;
 pub mod messages;
 pub mod oauth_provider;
+pub mod pebble;
 pub mod pop3;
 pub mod program;
 pub mod prometheus;
+pub mod provider;
 pub mod smtp;
 pub mod upstream;
 mod wire;

@@ -145,6 +145,12 @@ impl Program {
         self.memory("VmHWM:")
     }
 
+    /// Begins [`Program::peak_bytes`] anew (proc(5), clear_refs).
+    pub fn forget_peak(&self) -> Result<()> {
+        let daemon = self.daemon.as_ref().context("no daemon")?;
+        Ok(std::fs::write(format!("/proc/{}/clear_refs", daemon.id()), "5")?)
+    }
+
     fn memory(&self, what: &'static str) -> Result<u64> {
         let daemon = self.daemon.as_ref().context("no daemon")?;
         let status = std::fs::read_to_string(format!("/proc/{}/status", daemon.id()))?;
@@ -158,6 +164,11 @@ impl Program {
         let mut daemon = self.daemon.take().context("no daemon")?;
         signal(&daemon, "TERM")?;
         Ok(daemon.wait()?)
+    }
+
+    /// Sends the daemon a signal by its name.
+    pub fn signal(&self, name: &str) -> Result<()> {
+        signal(self.daemon.as_ref().context("no daemon")?, name)
     }
 
     /// Ends the daemon as a power cut would (SIGKILL).

@@ -40,7 +40,8 @@ impl SmtpClient {
         Ok(client)
     }
 
-    fn ehlo(&mut self) -> Result<()> {
+    /// Greets, once more.
+    pub fn ehlo(&mut self) -> Result<()> {
         let reply = self.command("EHLO client.example.org")?;
         ensure!(reply.code == 250, "EHLO refused: {reply:?}");
         self.extensions = reply.lines;

@@ -64,7 +64,7 @@ it('is shown as text wherever it is put', async () => {
     await form.getByRole('button', { name: 'New token' }).click();
     const shown = page.getByRole('dialog', { name: 'Your new token' });
     await shown.getByLabel('I have stored the token').check();
-    await shown.getByRole('button', { name: 'OK' }).click();
+    await shown.getByRole('button', { name: 'OK', exact: true }).click();
     await page.getByText(probe, { exact: true }).first().waitFor();
   }
   await nothingStruck();

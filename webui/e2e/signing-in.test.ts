@@ -76,7 +76,7 @@ it('asks for a one-time code once it is set up, and takes a recovery code in its
     const codes = page.getByRole('dialog', { name: 'Recovery codes' });
     const [recovery = ''] = ((await codes.locator('code').textContent()) ?? '').split(' ');
     await codes.getByLabel('I have stored the recovery codes').check();
-    await codes.getByRole('button', { name: 'OK' }).click();
+    await codes.getByRole('button', { name: 'OK', exact: true }).click();
     await page.getByText('10 recovery codes are left.').waitFor();
 
     const again = await Person.at(browser, gateway.url());

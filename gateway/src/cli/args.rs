@@ -166,6 +166,8 @@ pub enum MailboxAction {
 pub enum AdminAction {
     /// List all administrators.
     List,
+    /// Show the code that the first sign-in from another machine takes; there is one until somebody has signed in.
+    SetupCode,
     /// Give an administrator a new random password, shown once, for who is locked out. All sessions of that one end.
     ResetPassword {
         /// The administrator's name.
@@ -180,8 +182,37 @@ pub enum AdminAction {
 /// What to do with the certificate.
 #[derive(Debug, Subcommand)]
 pub enum CertificateAction {
-    /// Show its fingerprint, which archivers can pin, and when it expires.
+    /// Show what is served: from which source, for which names, until when, its fingerprint, which archivers can pin, and
+    /// whether its chain is complete.
     Show,
+    /// Make a self-signed certificate with a key of its own.
+    SelfSigned {
+        /// A name or address it is for; may be given several times [default: host_name and email_domain].
+        #[arg(long = "name", value_name = "NAME")]
+        names: Vec<String>,
+        /// Replace one that is there; archivers that pinned it must be told the new fingerprint.
+        #[arg(long)]
+        force: bool,
+    },
+    /// Take a certificate with its key and chain from a PKCS#12 file (.p12, .pfx) or a PEM file, and store it.
+    Import {
+        /// The file.
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// A file with the password of the PKCS#12 file in its first line [default: asks on the terminal, or reads
+        /// standard input].
+        #[arg(long, value_name = "FILE")]
+        password_file: Option<PathBuf>,
+        /// A PEM file with the private key, when FILE holds the certificates only.
+        #[arg(long, value_name = "FILE")]
+        key: Option<PathBuf>,
+    },
+    /// Get a certificate from the authority in [acme] now, telling each step.
+    Acme {
+        /// Only rehearse at the staging directory.
+        #[arg(long)]
+        staging_only: bool,
+    },
 }
 
 /// What to do about the proxy.

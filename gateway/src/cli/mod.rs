@@ -3,6 +3,7 @@
 //! Results go to standard output, everything else to standard error. Exit codes: 0 done, 1 failed, 2 wrong usage.
 
 mod args;
+mod certificate;
 mod doctor;
 mod oauth;
 mod output;
@@ -26,9 +27,9 @@ use postern_shared::telemetry::{LogFile, start_log_to};
 use serde_json::Value;
 
 pub use args::Args;
-use args::{AdminAction, CertificateAction, MailboxAction, ProxyAction, Task};
+use args::{AdminAction, MailboxAction, ProxyAction, Task};
 pub(crate) use restart::backup;
-pub(crate) use setup::identity;
+pub(crate) use setup::check_named;
 
 use crate::app::{Core, StartError};
 use crate::command::{Command, execute};
@@ -65,16 +66,17 @@ pub fn run() -> Result<()> {
         }
         Task::Mailbox { action } => mailbox(settings, action, args.json),
         Task::Oauth { action } => oauth::run(&settings, action, args.json),
-        Task::Certificate { action: CertificateAction::Show } => {
-            setup::show_certificate(&settings, args.json)
-        }
         Task::Admin { action: AdminAction::List } => {
             command(&settings, &Command::AdminList, args.json, output::administrators)
+        }
+        Task::Admin { action: AdminAction::SetupCode } => {
+            command(&settings, &Command::AdminSetupCode, args.json, output::setup_code)
         }
         Task::Admin { action: AdminAction::ResetPassword { name, clear_second_factors } } => {
             let command_ = Command::AdminResetPassword { name, clear_second_factors };
             command(&settings, &command_, args.json, output::administrator_password)
         }
+        Task::Certificate { action } => certificate::run(&settings, action, args.json),
         Task::Proxy { action: ProxyAction::Test(test) } => proxy::test(&settings, &test, args.json),
         Task::Init { .. } | Task::RecoveryKey { .. } | Task::Openapi => Ok(()),
     }
@@ -89,9 +91,6 @@ fn daemon(settings: Settings, process: &Arc<Process>) -> Result<bool> {
             .with_context(|| format!("cannot write the log file {} (key log.file)", path.display()))
     });
     start_log_to(settings.log_level, settings.log_format, file.transpose()?);
-    for key in &settings.without_effect {
-        tracing::warn!(key, "this setting has no effect in this version");
-    }
     let core = Core::open(disk, clock, settings, Holder::Daemon)?;
     // Two may wait for the disk: one that commits a group (`spool::commits`), one that writes a long message (`intake`).
     let threads = std::thread::available_parallelism().map_or(1, usize::from) + 2;

@@ -70,15 +70,28 @@ pub(super) fn administrators(value: &Value) -> String {
         .into_iter()
         .flatten()
         .map(|row| {
-            let totp = if row["totp"] == true { "one-time passwords" } else { "-" };
-            [text(&row["name"]), text(&row["role"]), totp.into()]
+            let factors = match (row["totp"] == true, row["passkeys"].as_u64().unwrap_or_default()) {
+                (false, 0) => "-".into(),
+                (true, 0) => "one-time passwords".into(),
+                (false, passkeys) => format!("passkeys ({passkeys})"),
+                (true, passkeys) => format!("one-time passwords, passkeys ({passkeys})"),
+            };
+            [text(&row["name"]), text(&row["role"]), factors]
         })
         .collect();
     if rows.is_empty() {
-        return "nobody has signed in at the console yet; the first sign-in is admin with the password admin"
+        return "nobody has signed in at the console yet; the first sign-in is admin with the password admin, from \
+                another machine with the code of: postern-gateway admin setup-code"
             .into();
     }
     table(&["NAME", "ROLE", "SECOND FACTOR"].map(str::to_owned), &rows)
+}
+
+pub(super) fn setup_code(value: &Value) -> String {
+    eprintln!(
+        "The first sign-in takes it from another machine, besides the name admin and the password admin."
+    );
+    text(&value["setup_code"])
 }
 
 pub(super) fn administrator_password(value: &Value) -> String {
@@ -173,6 +186,63 @@ pub(super) fn status(value: &Value) -> String {
     }
     for damage in value["damage"].as_array().into_iter().flatten() {
         let _ = write!(out, "\ndamaged: {}", text(damage));
+    }
+    out
+}
+
+const CERTIFICATE: [&str; 8] =
+    ["mode", "source", "served", "names", "expires", "days_left", "fingerprint", "chain"];
+
+pub(super) fn certificate(value: &Value) -> String {
+    let mut shown = value.clone();
+    let list = |items: &Value| {
+        let items = items.as_array().into_iter().flatten().map(text).collect::<Vec<_>>().join(", ");
+        if items.is_empty() { "-".to_owned() } else { items }
+    };
+    shown["names"] = list(&value["names"]).into();
+    let subjects = value["chain"].as_array().into_iter().flatten().map(|link| text(&link["subject"]));
+    let chain = subjects.collect::<Vec<_>>().join(" <- ");
+    shown["chain"] = match value["verified"].as_bool() {
+        Some(true) => format!("complete: {chain}"),
+        _ => format!("{chain} (not vouched for: {})", text(&value["not_verified_because"])),
+    }
+    .into();
+    let mut out = members(&shown, &CERTIFICATE);
+    if let Some(trouble) = value["trouble"].as_str() {
+        let _ = write!(out, "\ntrouble: what the files hold now cannot be used: {trouble}");
+    }
+    let acme = &value["acme"];
+    if let Some(error) = acme["last_error"].as_str() {
+        let (failures, again) = (text(&acme["failures"]), text(&acme["not_before"]));
+        let _ = write!(
+            out,
+            "\nthe authority's last answer (failures: {failures}, next attempt {again}): {error}"
+        );
+    }
+    out
+}
+
+const NEW_CERTIFICATE: [&str; 5] = ["names", "expires", "fingerprint", "chain", "served"];
+
+/// A certificate that was just made or brought.
+pub(super) fn new_certificate(value: &Value) -> String {
+    let whole = certificate(value);
+    let lines = whole.lines().filter(|line| NEW_CERTIFICATE.iter().any(|key| line.starts_with(key)));
+    let mut out = lines.collect::<Vec<_>>().join("\n");
+    if let Some(next) = value["next"].as_str() {
+        let _ = write!(out, "\n\n{next}");
+    }
+    out
+}
+
+/// What the authority brought.
+pub(super) fn issued(value: &Value) -> String {
+    if value["issued"] != true {
+        return "the rehearsal went well: the authority would issue a certificate".into();
+    }
+    let mut out = members(value, &["fingerprint", "expires", "served"]);
+    if let Some(next) = value["next"].as_str() {
+        let _ = write!(out, "\n\n{next}");
     }
     out
 }

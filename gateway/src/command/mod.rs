@@ -3,6 +3,7 @@
 //! A [`Command`] travels as JSON over the control socket when a daemon runs, and is executed on the spot when none
 //! does; [`execute`] is the same code either way.
 
+mod certificate;
 pub mod oauth;
 
 use std::sync::Arc;
@@ -10,16 +11,21 @@ use std::sync::Arc;
 use postern_shared::crypto::keys::PublicKey;
 use postern_shared::id::MailboxId;
 use postern_shared::telemetry::{Level, log_level, set_log_level};
+use postern_shared::tls::server::{Bundle, IdentityError};
 use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+pub use certificate::execute_waiting;
+
 use crate::app::Core;
+use crate::certificate::{ChangeError, import, self_signed};
 use crate::console::Action;
 use crate::console::accounts::{Account, AccountError};
 use crate::mailbox::{Edit, Mailbox, MailboxError, PolicyEdit};
 use crate::proxy::BadRoute;
 use crate::proxy::oauth::BrokerError;
+use crate::settings::Tls;
 
 /// A command.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -70,12 +76,33 @@ pub enum Command {
     },
     /// All administrators of the console.
     AdminList,
+    /// What the first sign-in from another machine takes.
+    AdminSetupCode,
     /// Gives an administrator a new password.
     AdminResetPassword {
         /// Who.
         name: String,
         /// Takes away the second factors as well.
         clear_second_factors: bool,
+    },
+    /// The certificate that is served.
+    CertificateShow,
+    /// Makes a self-signed certificate.
+    CertificateSelfSigned {
+        /// Its names; the gateway's own when there are none.
+        names: Vec<String>,
+        /// Whether one that is there, and pinned perhaps, is replaced.
+        force: bool,
+    },
+    /// Stores a certificate with its key.
+    CertificateImport {
+        /// Both.
+        bundle: Bundle,
+    },
+    /// Asks the authority for a certificate now; see [`execute_waiting`].
+    CertificateAcme {
+        /// Whether a rehearsal is all.
+        staging_only: bool,
     },
     /// OAuth bindings.
     Oauth(oauth::Command),
@@ -88,7 +115,9 @@ pub fn execute(core: &Arc<Core>, command: Command) -> Result<Value, String> {
     let recorded = recorded(&command);
     let answer = run(core, command).map_err(|error| error.to_string())?;
     if let Some((action, target)) = recorded {
-        let made = || ["id", "account"].iter().find_map(|key| answer[*key].as_str()).map(str::to_owned);
+        let made = || {
+            ["id", "account", "fingerprint"].iter().find_map(|key| answer[*key].as_str()).map(str::to_owned)
+        };
         let target = target.or_else(made).unwrap_or_default();
         // Whoever is at the machine may do this whatever becomes of the audit log; a line that failed earlier may have
         // room by now.
@@ -110,6 +139,16 @@ enum CommandError {
     Route(#[from] BadRoute),
     #[error("no daemon is running; log_level in the configuration tells how much the next one logs")]
     NoDaemon,
+    #[error("the setup code is made when the daemon starts, and none is running; start it first")]
+    NoSetupCode,
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    #[error("{0}; bring one with: postern-gateway certificate import FILE")]
+    NotImported(IdentityError),
+    #[error(transparent)]
+    Certificate(#[from] ChangeError),
+    #[error("an authority can only be waited for")]
+    MustWait,
     #[error("the recovery key is not a public key as `recovery-key generate` prints it")]
     BadRecoveryKey,
 }
@@ -150,14 +189,25 @@ fn run(core: &Arc<Core>, command: Command) -> Result<Value, CommandError> {
             tracing::info!(mailbox = %id, "mailbox password reset");
             Ok(with_password(core, &mailbox, password.expose_secret()))
         }
+        Command::CertificateShow => match certificate::show(core) {
+            Err(error) if core.settings.tls == Tls::Imported => Err(CommandError::NotImported(error)),
+            shown => Ok(shown?),
+        },
+        Command::CertificateSelfSigned { names, force } => Ok(self_signed(core, &names, force)?),
+        Command::CertificateImport { bundle } => Ok(import(core, &bundle)?),
+        Command::CertificateAcme { .. } => Err(CommandError::MustWait),
         Command::MailboxDelete { id } => {
             registry.delete(id, waiting(id))?;
             tracing::info!(mailbox = %id, "mailbox deleted");
             Ok(json!({ "id": id, "deleted": true }))
         }
         Command::AdminList => {
-            let shown = |account: &Account| json!({ "name": account.name, "role": account.role, "totp": account.totp });
+            let shown = |account: &Account| json!({ "name": account.name, "role": account.role, "totp": account.totp, "passkeys": account.passkeys });
             Ok(core.administrators.list()?.iter().map(shown).collect())
+        }
+        Command::AdminSetupCode if core.listening.get().is_none() => Err(CommandError::NoSetupCode),
+        Command::AdminSetupCode => {
+            Ok(json!({ "setup_code": core.administrators.setup_code()?.expose_secret() }))
         }
         Command::AdminResetPassword { name, clear_second_factors } => {
             let (account, password) = core.administrators.reset_password(&name, clear_second_factors)?;
@@ -176,6 +226,10 @@ fn recorded(command: &Command) -> Option<(&'static str, Option<String>)> {
         Command::MailboxDelete { id } => ("mailbox.delete", Some(id.to_string())),
         Command::LogLevel { level: Some(level) } => ("log-level", Some(format!("{level:?}"))),
         Command::AdminResetPassword { name, .. } => ("administrator.reset-password", Some(name.clone())),
+        Command::AdminSetupCode => ("administrator.setup-code", Some("admin".into())),
+        Command::CertificateSelfSigned { .. } => ("certificate.self-signed", None),
+        Command::CertificateImport { .. } => ("certificate.import", None),
+        Command::CertificateAcme { .. } => ("certificate.acme", None),
         Command::Oauth(oauth::Command::Bind { .. }) => ("oauth.bind", None),
         Command::Oauth(oauth::Command::Revoke { .. }) => ("oauth.revoke", None),
         Command::Oauth(oauth::Command::List)
@@ -183,6 +237,7 @@ fn recorded(command: &Command) -> Option<(&'static str, Option<String>)> {
         | Command::LogLevel { level: None }
         | Command::MailboxList
         | Command::MailboxShow { .. }
+        | Command::CertificateShow
         | Command::AdminList => return None,
     })
 }

@@ -258,7 +258,7 @@ pub(super) async fn secure(State(console): State<Arc<Console>>, request: Request
     if is_api {
         say("cache-control", "no-store");
     }
-    if console.hsts {
+    if console.has_hsts() {
         say("strict-transport-security", "max-age=31536000");
     }
     response

@@ -11,6 +11,7 @@
 //! | `audit` | who changed what |
 //! | `configuration/` | the configuration file: what keys mean, and changing them |
 //! | `rates`, `overview` | what the overview shows, and what it warns of |
+//! | `certificate` | the certificate that is served at this moment, and whether browsers trust it |
 //! | `problem` | errors (RFC 9457) |
 //! | `assets` | the web pages inside the binary |
 //!
@@ -33,6 +34,7 @@ pub mod accounts;
 mod api;
 mod assets;
 mod audit;
+mod certificate;
 mod configuration;
 mod gate;
 mod overview;
@@ -47,8 +49,6 @@ use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
-use postern_shared::clock::UnixMillis;
-use postern_shared::tls::server::Identity;
 use tokio::sync::{Notify, Semaphore, watch};
 
 pub use accounts::{Administrators, Tokens};
@@ -65,28 +65,6 @@ use crate::login::{Guard, LoginPool};
 const LOGINS: (usize, usize) = (1, 20);
 /// Live streams at once.
 const STREAMS_MAX: usize = 64;
-
-/// What the console knows of the certificate that is served.
-#[derive(Debug, Clone)]
-pub struct Certificate {
-    /// When it expires.
-    pub expires: Option<UnixMillis>,
-    /// SHA-256 of it.
-    pub fingerprint: String,
-    /// Whether clients that trust this machine's authorities accept it for `host_name`; else why not.
-    pub trusted: Result<(), String>,
-}
-
-impl Certificate {
-    /// Of an identity that is served under `host_name`.
-    pub fn of(identity: &Identity, host_name: &str, now: UnixMillis) -> Self {
-        Self {
-            expires: identity.expires(),
-            fingerprint: format!("sha256:{}", identity.fingerprint()),
-            trusted: identity.verify(host_name, now),
-        }
-    }
-}
 
 /// Where the configuration came from, and how the gateway restarts.
 #[derive(Debug, Default)]
@@ -108,8 +86,6 @@ pub struct Process {
 pub struct Console {
     /// The gateway.
     pub core: Arc<Core>,
-    /// The certificate that is served.
-    pub certificate: watch::Receiver<Certificate>,
     /// The running program.
     pub process: Arc<Process>,
     tokens: Tokens,
@@ -121,14 +97,13 @@ pub struct Console {
     streams: Arc<Semaphore>,
     /// One change of the configuration at a time.
     applying: Mutex<()>,
-    hsts: bool,
+    judged: certificate::Judged,
 }
 
 impl Console {
     /// The console of a gateway.
-    pub fn new(core: Arc<Core>, certificate: watch::Receiver<Certificate>, process: Arc<Process>) -> Self {
+    pub fn new(core: Arc<Core>, process: Arc<Process>) -> Self {
         let settings = &core.settings.console;
-        let hsts = settings.hsts.unwrap_or_else(|| certificate.borrow().trusted.is_ok());
         let lasting = Lasting { idle: settings.idle, lifetime: settings.lifetime };
         let dir = core.settings.data_dir.join("console");
         let tokens = Tokens::open(Arc::clone(&core.disk), Arc::clone(&core.clock), &dir);
@@ -141,11 +116,21 @@ impl Console {
             live: watch::Sender::new(Arc::default()),
             streams: Arc::new(Semaphore::new(STREAMS_MAX)),
             applying: Mutex::default(),
-            hsts,
+            judged: certificate::Judged::default(),
             core,
-            certificate,
             process,
         }
+    }
+
+    /// The certificate that is served.
+    fn certificate(&self) -> certificate::Certificate {
+        self.judged.now(&self.core)
+    }
+
+    /// Whether browsers are told to come by HTTPS only: as the settings say, else while the certificate is one that they
+    /// accept. Told with another one, it would keep them out.
+    fn has_hsts(&self) -> bool {
+        self.core.settings.console.hsts.unwrap_or_else(|| self.judged.is_trusted(&self.core))
     }
 
     fn now(&self) -> Now {

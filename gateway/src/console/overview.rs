@@ -10,9 +10,11 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::Console;
+use crate::acme::Renewer;
 use crate::activity::activity;
 use crate::mailbox::Status;
 use crate::monitoring::{Totals, metrics};
+use crate::settings::Tls;
 
 const SAMPLE_EVERY: Duration = Duration::from_secs(1);
 /// Looking at a thousand mailboxes costs a few milliseconds; nobody looks more often.
@@ -114,7 +116,7 @@ impl Console {
         let now = core.clock.wall();
         let usages: Vec<_> = mailboxes.iter().map(|mailbox| core.spool.usage(mailbox.id)).collect();
         let totals = metrics().totals();
-        let certificate = self.certificate.borrow().clone();
+        let certificate = self.certificate();
         let mut overview = Overview {
             at: now.0,
             version: env!("CARGO_PKG_VERSION"),
@@ -175,7 +177,7 @@ impl Console {
 
     fn listeners(&self) -> Vec<ListenerState> {
         let open: BTreeMap<_, _> = metrics().sessions_open().collect();
-        let names = ["smtp", "smtps", "submission", "pop3", "pop3s", "console", "metrics"];
+        let names = ["smtp", "smtps", "submission", "pop3", "pop3s", "console", "metrics", "http01"];
         let listening = self.core.listening.get();
         let state = |name: &str| {
             let addresses = listening.and_then(|all| all[name].as_array()).into_iter().flatten();
@@ -183,6 +185,29 @@ impl Console {
             ListenerState { name: name.into(), addresses, sessions: open.get(name).copied() }
         };
         names.into_iter().map(state).collect()
+    }
+
+    fn certificate_troubles(&self, overview: &Overview, now: UnixMillis) -> Vec<(Severity, String)> {
+        let mut found = Vec::new();
+        if let Some(expires) = overview.certificate_expires.map(UnixMillis) {
+            let left = expires.since(now);
+            if left.is_zero() {
+                found.push((Severity::Critical, "the certificate has expired; renew it".into()));
+            } else if left < CERTIFICATE_WARNING {
+                let days = left.as_secs() / 86_400;
+                found.push((Severity::Warning, format!("the certificate expires in {days} days; renew it")));
+            }
+        }
+        if let Some(reason) = self.certificate().trouble {
+            let text = format!("the new certificate cannot be used, the old one is served on: {reason}");
+            found.push((Severity::Warning, text));
+        }
+        if self.core.settings.tls == Tls::Acme
+            && let Some(error) = Renewer::told(&self.core)["last_error"].as_str()
+        {
+            found.push((Severity::Warning, format!("the authority issued no certificate: {error}")));
+        }
+        found
     }
 
     fn warnings(&self, overview: &Overview, now: UnixMillis) -> Vec<Warning> {
@@ -216,18 +241,8 @@ impl Console {
                 "the last message could not be written to the disk; the log tells why".into(),
             );
         }
-        if let Some(expires) = overview.certificate_expires.map(UnixMillis) {
-            let left = expires.since(now);
-            if left.is_zero() {
-                warn(Severity::Critical, "certificate", "the certificate has expired; renew it".into());
-            } else if left < CERTIFICATE_WARNING {
-                let days = left.as_secs() / 86_400;
-                warn(
-                    Severity::Warning,
-                    "certificate",
-                    format!("the certificate expires in {days} days; renew it"),
-                );
-            }
+        for (severity, text) in self.certificate_troubles(overview, now) {
+            warn(severity, "certificate", text);
         }
         let moved = core.clock_moved_ms();
         if moved.unsigned_abs() > CLOCK_WARNING_MS {

@@ -39,6 +39,10 @@ impl HeaderCopy {
         } else if piece.len() > room {
             *self = Self { bytes: Vec::new(), end: End::TooFar };
         }
+        if self.end == End::Seen {
+            // It is kept until the message is over.
+            self.bytes.shrink_to_fit();
+        }
     }
 
     /// Those of `recipients` that the header does not name; none when that cannot be told.
@@ -75,6 +79,13 @@ mod tests {
         }
         assert_eq!(hidden(b"\r\nTo: anna@example.com\r\n\r\n", 3), ["anna@example.com", "bob@example.com"]);
         assert_eq!(hidden(b"To: anna@example.com\r\n", 5), ["bob@example.com"], "no body");
+    }
+
+    #[test]
+    fn a_header_takes_no_more_memory_than_it_is_long() {
+        let mut header = HeaderCopy::default();
+        header.write(&[b"To: anna@example.com\r\n\r\n", &[b'x'; 60_000][..]].concat());
+        assert!(header.bytes.capacity() < 100, "{}", header.bytes.capacity());
     }
 
     #[test]

@@ -129,7 +129,7 @@ pub trait Incoming: Debug + Send {
 }
 
 /// A message that is stored and not decided on. Dropped without a decision, also amid one, it is kept unconfirmed.
-pub trait Prepared: Debug + Send {
+pub trait Prepared: Debug + Send + 'static {
     /// The server took it: resolves when that is on disk as well. On an error the message is there all the same,
     /// unconfirmed.
     fn confirm(self) -> impl Future<Output = Result<MessageId, IntakeError>> + Send;

@@ -28,7 +28,7 @@ impl Monitor {
         out.gauge("postern_gateway_uptime_seconds", "Since the gateway started.", core.uptime().as_secs());
         let ready = u8::from(readiness::reasons(self).is_empty());
         out.gauge("postern_gateway_ready", "1 when /readyz says so, else 0.", ready);
-        if let Some(expires) = self.certificate_expires {
+        if let Some(expires) = core.keeper.get().and_then(|keeper| keeper.identity().expires()) {
             let help = "When the certificate expires, in seconds since 1970.";
             out.gauge("postern_gateway_certificate_expiry_timestamp_seconds", help, expires.0 / 1000);
         }

@@ -24,7 +24,6 @@ mod totals;
 
 use std::sync::Arc;
 
-use postern_shared::clock::UnixMillis;
 use postern_shared::shutdown::Shutdown;
 
 pub use http::serve;
@@ -39,8 +38,6 @@ use crate::app::Core;
 pub struct Monitor {
     /// What to look things up in.
     pub core: Arc<Core>,
-    /// When the certificate expires.
-    pub certificate_expires: Option<UnixMillis>,
     /// From then on the gateway is no longer ready.
     pub stopping: Shutdown,
 }

@@ -56,7 +56,7 @@ mod tests {
         let settings = Settings::load(&RealDisk, Some(&config), []).unwrap();
         let core = Core::open(disk, Arc::new(SystemClock::new()), settings, Holder::Daemon).unwrap();
         let (switch, stopping) = switch();
-        (Monitor { core: Arc::new(core), certificate_expires: None, stopping }, switch)
+        (Monitor { core: Arc::new(core), stopping }, switch)
     }
 
     /// Goal: ready from the moment the listeners are open until the stop is asked for.

@@ -2,7 +2,7 @@
 //!
 //! In this order, so that each check is paid for only by what passed the ones before it: route, mailbox, target, back-off,
 //! places, what the server said last, access token, connection, login. Of all failures only wrong credentials make the
-//! next attempt wait here ([`Guard`]), and only a server's own "not now" makes it wait for the server ([`Throttle`]).
+//! next attempt wait here ([`Guard`]), and only a server's own "not now" makes it wait for the server (`throttle`).
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

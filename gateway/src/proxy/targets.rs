@@ -100,7 +100,7 @@ pub struct Exception {
     pub port: Option<u16>,
     /// How TLS begins: at that port, or at every one when there is none.
     pub tls: Option<TlsMode>,
-    /// Whom to trust.
+    /// Whom to trust: at that port, or at every one when there is none.
     pub trust: Option<Trust>,
 }
 
@@ -166,12 +166,13 @@ impl Targets {
         };
         let port = route.port.or_else(|| matching().find_map(|exception| exception.port));
         let port = port.unwrap_or(entrance.port());
-        let mut at_port = matching().filter(|exception| exception.port.is_none_or(|other| other == port));
-        let trust = matching().find_map(|exception| exception.trust.clone());
+        let at_port = || matching().filter(|exception| exception.port.is_none_or(|other| other == port));
+        // A trust that was meant for one port must not weaken the others.
+        let trust = at_port().find_map(|exception| exception.trust.clone());
         Target {
             host: host.clone(),
             port,
-            tls: at_port.find_map(|exception| exception.tls).unwrap_or_else(|| mode(port, entrance)),
+            tls: at_port().find_map(|exception| exception.tls).unwrap_or_else(|| mode(port, entrance)),
             trust: trust.unwrap_or_else(|| self.trust.clone()),
         }
     }
@@ -321,6 +322,7 @@ mod tests {
                 exception("a.example", Some(true), Some(1995), Some(TlsMode::Implicit)),
                 exception("*.example", Some(false), Some(465), None),
                 exception("b.example", None, None, Some(TlsMode::StartTls)),
+                Exception { trust: Some(Trust::Any), ..exception("c.example", None, Some(1995), None) },
             ],
             ..targets(&[], &[])
         };
@@ -347,6 +349,8 @@ mod tests {
             (Entrance::Pop3, "a.example:1995", "a.example:1995 Implicit any"),
             (Entrance::Submission, "a.example", "a.example:465 Implicit any"),
             (Entrance::Submission, "b.example", "b.example:465 StartTls system"),
+            (Entrance::Pop3s, "c.example", "c.example:1995 Implicit any"),
+            (Entrance::Pop3s, "c.example:995", "c.example:995 Implicit system"),
             (Entrance::Pop3s, "b.example", "b.example:995 StartTls system"),
         ] {
             assert_eq!(shown(entrance, target), expected, "{entrance} {target}");

@@ -44,6 +44,7 @@ impl Node {
             reserve_bytes: 4096,
             grace: Duration::from_secs(60),
             prepare_after_bytes: 4096,
+            confirm_delay: Duration::ZERO,
         };
         let spool = SegmentSpool::open_stepped(disk, Arc::clone(&clock), Path::new("/data/spool"), settings)
             .map_err(|error| error.to_string())?;

@@ -58,5 +58,5 @@ pub use driver::SmtpServer;
 pub use elsewhere::{Elsewhere, Pending, Relayed};
 pub(crate) use policy::takes;
 pub use policy::{MailboxStatus, Mailboxes, SpooledMailboxes};
-pub(crate) use policy::{Room, room_of};
+pub(crate) use policy::{Room, mailbox_closed, room_of};
 pub use session::{Action, Event, Session, SessionLimits, SessionSettings};

@@ -170,13 +170,14 @@ pub(crate) fn takes(id: MailboxId, octets: u64, mailboxes: &dyn Mailboxes) -> Re
 /// the client logged in.
 pub(crate) fn room_of(id: MailboxId, mailboxes: &dyn Mailboxes) -> Result<Room, Reply> {
     if mailboxes.status(id) != Some(MailboxStatus::Active) {
-        return Err(Reply::new(
-            450,
-            "4.2.1",
-            "The gateway's mailbox takes no mail for now, so none can be sent",
-        ));
+        return Err(mailbox_closed());
     }
     room(id, &mailboxes.policy(id), mailboxes)
+}
+
+/// To a client whose mailbox takes no copies.
+pub(crate) fn mailbox_closed() -> Reply {
+    Reply::new(450, "4.2.1", "The gateway's mailbox takes no mail for now, so none can be sent")
 }
 
 /// Sessions that ask at the same time are told the same, so a quota can be passed by what they bring together.

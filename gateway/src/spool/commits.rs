@@ -4,10 +4,14 @@
 //! passed between threads. When others have come meanwhile, the spool's thread takes the lead and commits all that
 //! wait, group after group, until nothing does. So a caller is kept from its other work for one commit at most, and
 //! no two callers at once.
+//!
+//! Confirmations need not be quick: what they speak of is on disk. They go along with the next group, and when none comes
+//! in time, the thread commits them. So they cost a busy spool no syncs of their own.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use super::writer::{Job, Writer};
 
@@ -20,11 +24,15 @@ pub(super) struct Commits {
     queue: Mutex<Queue>,
     thread_called: Condvar,
     writer: Mutex<Writer>,
+    /// How long what can wait does so at most.
+    delay: Duration,
 }
 
 #[derive(Debug, Default)]
 struct Queue {
     jobs: VecDeque<Job>,
+    /// Those that can wait; they were handed over before all of `jobs` that speak of the same message.
+    unhurried: VecDeque<Job>,
     leader: Leader,
     closed: bool,
 }
@@ -40,24 +48,49 @@ enum Leader {
 }
 
 impl Commits {
-    pub(super) fn new(writer: Writer) -> Self {
-        Self { queue: Mutex::default(), thread_called: Condvar::new(), writer: Mutex::new(writer) }
+    pub(super) fn new(writer: Writer, delay: Duration) -> Self {
+        Self { queue: Mutex::default(), thread_called: Condvar::new(), writer: Mutex::new(writer), delay }
     }
 
     /// Commits only in [`Commits::step`].
     pub(super) fn stepped(writer: Writer) -> Self {
         let queue = Mutex::new(Queue { leader: Leader::Stepper, ..Queue::default() });
-        Self { queue, ..Self::new(writer) }
+        Self { queue, ..Self::new(writer, Duration::ZERO) }
     }
 
     /// Commits what waits, when this is stepped.
     pub(super) fn step(&self) {
         let mut queue = self.queue();
         while queue.leader == Leader::Stepper && !queue.jobs.is_empty() {
-            let group = take_group(&mut queue.jobs);
+            let group = queue.take_group();
             drop(queue);
             self.commit(group);
             queue = self.queue();
+        }
+    }
+
+    /// Hands over a job that can wait.
+    pub(super) fn submit_unhurried(&self, job: Job) {
+        let mut queue = self.queue();
+        if self.delay.is_zero() || queue.unhurried.len() >= GROUP_JOBS_MAX / 2 {
+            drop(queue);
+            return self.submit(job);
+        }
+        if queue.closed {
+            return;
+        }
+        queue.unhurried.push_back(job);
+        if queue.unhurried.len() == 1 {
+            // Its time begins now.
+            self.thread_called.notify_one();
+        }
+    }
+
+    /// Commits what can wait now, unless somebody leads, who will.
+    pub(super) fn hurry(&self) {
+        let queue = self.queue();
+        if !queue.unhurried.is_empty() && queue.leader == Leader::Nobody {
+            self.lead(queue);
         }
     }
 
@@ -72,8 +105,12 @@ impl Commits {
         if queue.leader != Leader::Nobody {
             return;
         }
+        self.lead(queue);
+    }
+
+    fn lead(&self, mut queue: MutexGuard<'_, Queue>) {
         queue.leader = Leader::Caller;
-        let group = take_group(&mut queue.jobs);
+        let group = queue.take_group();
         drop(queue);
         // Also when the commit panics: what waits must not wait for ever.
         let _then = HandOver(self);
@@ -85,14 +122,21 @@ impl Commits {
         let _then = Close(self);
         loop {
             let mut queue = self.queue();
+            let mut waited = false;
             while queue.leader != Leader::Thread {
-                if queue.closed && queue.leader == Leader::Nobody {
-                    return;
+                if queue.leader == Leader::Nobody && (waited || queue.closed) {
+                    if queue.unhurried.is_empty() && queue.closed {
+                        return;
+                    }
+                    if !queue.unhurried.is_empty() {
+                        queue.leader = Leader::Thread;
+                        break;
+                    }
                 }
-                queue = self.thread_called.wait(queue).unwrap_or_else(PoisonError::into_inner);
+                (queue, waited) = self.wait(queue);
             }
-            while !queue.jobs.is_empty() {
-                let group = take_group(&mut queue.jobs);
+            while !queue.jobs.is_empty() || !queue.unhurried.is_empty() {
+                let group = queue.take_group();
                 drop(queue);
                 // As when a caller's commit panics, its group is refused and the next one tried.
                 if catch_unwind(AssertUnwindSafe(|| self.commit(group))).is_err() {
@@ -102,6 +146,16 @@ impl Commits {
             }
             queue.leader = Leader::Nobody;
         }
+    }
+
+    /// Waits to be called, but for what can wait no longer than that may; whether that time is over.
+    fn wait<'q>(&self, queue: MutexGuard<'q, Queue>) -> (MutexGuard<'q, Queue>, bool) {
+        if queue.unhurried.is_empty() {
+            return (self.thread_called.wait(queue).unwrap_or_else(PoisonError::into_inner), false);
+        }
+        let (queue, timeout) =
+            self.thread_called.wait_timeout(queue, self.delay).unwrap_or_else(PoisonError::into_inner);
+        (queue, timeout.timed_out())
     }
 
     /// No further job is taken; those that wait are committed.
@@ -142,21 +196,26 @@ impl Drop for Close<'_> {
         let mut queue = self.0.queue();
         queue.closed = true;
         queue.jobs.clear();
+        queue.unhurried.clear();
     }
 }
 
-fn take_group(jobs: &mut VecDeque<Job>) -> Vec<Job> {
-    let moves = |job: Option<&Job>| matches!(job, Some(Job::Move { .. }));
-    let mut group = Vec::new();
-    let mut bytes = 0;
-    while bytes < GROUP_BYTES_MAX && group.len() < GROUP_JOBS_MAX {
-        // Whether a record still has to move is known only when all before it is committed, so moves go alone.
-        if !group.is_empty() && (moves(jobs.front()) || moves(group.last())) {
-            break;
+impl Queue {
+    fn take_group(&mut self) -> Vec<Job> {
+        let moves = |job: Option<&Job>| matches!(job, Some(Job::Move { .. }));
+        // What can wait has waited until now, and moves go alone.
+        let mut group: Vec<Job> =
+            if moves(self.jobs.front()) { Vec::new() } else { self.unhurried.drain(..).collect() };
+        let mut bytes = 0;
+        while bytes < GROUP_BYTES_MAX && group.len() < GROUP_JOBS_MAX {
+            // Whether a record still has to move is known only when all before it is committed, so moves go alone.
+            if !group.is_empty() && (moves(self.jobs.front()) || moves(group.last())) {
+                break;
+            }
+            let Some(job) = self.jobs.pop_front() else { break };
+            bytes += job.bytes();
+            group.push(job);
         }
-        let Some(job) = jobs.pop_front() else { break };
-        bytes += job.bytes();
-        group.push(job);
+        group
     }
-    group
 }

@@ -117,6 +117,8 @@ pub struct Settings {
     pub grace: Duration,
     /// A segment that has grown to this size, message by message, has the next one prepared.
     pub prepare_after_bytes: u64,
+    /// How long a confirmation may wait for something else to be written with.
+    pub confirm_delay: Duration,
 }
 
 impl Default for Settings {
@@ -126,6 +128,7 @@ impl Default for Settings {
             reserve_bytes: 64 * 1024 * 1024,
             grace: Duration::from_secs(3600),
             prepare_after_bytes: 1024 * 1024,
+            confirm_delay: Duration::ZERO,
         }
     }
 }
@@ -136,14 +139,15 @@ pub trait Spool: std::fmt::Debug + Send + Sync + 'static {
     fn large_file(&self, mailbox: MailboxId, message: MessageId) -> Result<LargeFile, SpoolError>;
     /// Stores the batch as one: all of it or nothing.
     fn append(&self, batch: Vec<NewRecord>) -> Receipt;
-    /// Decides that a prepared message counts. On an error it is still undecided.
+    /// Decides that a prepared message counts; in a moment ([`Settings::confirm_delay`]), or as soon as something else is
+    /// written, or somebody asks what there is. On an error it is still undecided.
     fn confirm(&self, mailbox: MailboxId, message: MessageId) -> Receipt;
     /// Says that nobody will decide on a prepared message any more: from now on it waits, unconfirmed, as it would after a
     /// restart. What was handed over before is decided first.
     fn keep_unconfirmed(&self, mailbox: MailboxId, message: MessageId);
     /// Deletes those messages for good, prepared ones as well; ids that are not there are passed over.
     fn delete(&self, mailbox: MailboxId, messages: &[MessageId]) -> Receipt;
-    /// What waits in a mailbox, in order of arrival. Prepared messages do not.
+    /// What waits in a mailbox, in order of arrival. Prepared messages do not. May block for the disk.
     fn entries(&self, mailbox: MailboxId) -> Vec<Entry>;
     /// How much waits in a mailbox.
     fn usage(&self, mailbox: MailboxId) -> Usage;

@@ -93,7 +93,8 @@ impl SegmentSpool {
         settings: Settings,
     ) -> Result<Self, SpoolError> {
         let (inner, writer) = Self::recover(disk, clock, dir, settings, false)?;
-        let commits = Arc::new(Commits::new(writer));
+        let delay = inner.settings.confirm_delay;
+        let commits = Arc::new(Commits::new(writer, delay));
         let led = Arc::clone(&commits);
         let thread = std::thread::Builder::new()
             .name("spool-writer".into())
@@ -185,7 +186,9 @@ impl Spool for SegmentSpool {
     }
 
     fn confirm(&self, mailbox: MailboxId, message: MessageId) -> Receipt {
-        self.submit(|done| Job::Confirm { mailbox, message, done })
+        let (done, receipt) = tokio::sync::oneshot::channel();
+        self.commits.submit_unhurried(Job::Confirm { mailbox, message, done });
+        Receipt(receipt)
     }
 
     fn keep_unconfirmed(&self, mailbox: MailboxId, message: MessageId) {
@@ -193,6 +196,7 @@ impl Spool for SegmentSpool {
     }
 
     fn entries(&self, mailbox: MailboxId) -> Vec<Entry> {
+        self.commits.hurry();
         self.inner.catalog().entries(mailbox)
     }
 

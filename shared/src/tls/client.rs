@@ -13,6 +13,7 @@ use std::sync::Arc;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, OtherError, RootCertStore, SignatureScheme,
@@ -102,6 +103,9 @@ pub enum TrustError {
         /// What the system said.
         reason: String,
     },
+    /// A file with authorities holds something else.
+    #[error("no certificates of authorities in PEM format: {0}")]
+    BadAuthority(String),
     /// rustls refuses the configuration.
     #[error("TLS cannot be configured: {0}")]
     Rustls(String),
@@ -146,6 +150,21 @@ pub fn client_config(trust: &Trust) -> Result<ClientConfig, TrustError> {
         .with_custom_certificate_verifier(Arc::new(verifier))
         .with_no_client_auth();
     Ok(config)
+}
+
+/// The authorities in a PEM text, each of which must be good.
+pub(super) fn roots(authorities: &[u8]) -> Result<RootCertStore, TrustError> {
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(authorities) {
+        let added = certificate.map_err(|error| error.to_string());
+        added
+            .and_then(|certificate| roots.add(certificate).map_err(|error| error.to_string()))
+            .map_err(TrustError::BadAuthority)?;
+    }
+    if roots.is_empty() {
+        return Err(TrustError::BadAuthority("it has no CERTIFICATE section".into()));
+    }
+    Ok(roots)
 }
 
 pub(super) fn system(provider: &Arc<CryptoProvider>) -> Result<Arc<WebPkiServerVerifier>, TrustError> {

@@ -1,5 +1,7 @@
 //! The POP3 relay between two sides that send anything.
 
+use std::collections::VecDeque;
+
 use postern_gateway::intake::memory::Memory;
 use postern_gateway::proxy::pop3::machine::{Action, Options, Relay, Unrecorded};
 use postern_gateway::proxy::pop3::message::About;
@@ -43,6 +45,9 @@ struct Driver {
     /// What was recorded, by number.
     recorded: Vec<u32>,
     incoming: Option<Vec<u8>>,
+    /// Copies that are not made yet, and whether they are to wait.
+    copies: VecDeque<About>,
+    late: bool,
     answered: usize,
     asked: usize,
     pass: bool,
@@ -69,6 +74,8 @@ pub(super) fn run(data: &[u8]) {
         from_server: Vec::new(),
         recorded: Vec::new(),
         incoming: None,
+        copies: VecDeque::new(),
+        late: flags & 16 == 16,
         answered: 0,
         asked: 0,
         pass: flags & 8 == 8,
@@ -80,7 +87,11 @@ pub(super) fn run(data: &[u8]) {
         let (to_server, piece) = match what % 32 {
             n @ 0..12 => (true, COMMANDS[usize::from(n)]),
             n @ 12..22 => (false, RESPONSES[usize::from(n) - 12]),
-            22..25 => (true, octets.piece()),
+            22..24 => (true, octets.piece()),
+            24 => {
+                driver.copy();
+                continue;
+            }
             25..29 => (false, octets.piece()),
             29 => {
                 driver.fails = !driver.fails;
@@ -104,6 +115,7 @@ pub(super) fn run(data: &[u8]) {
         assert!(driver.asked <= 10 * came + 100, "{} octets for {came}", driver.asked);
     }
     driver.closes(Relay::server_closed);
+    while driver.copy() {}
     assert!(driver.closed, "it ends with the server");
 }
 
@@ -114,6 +126,17 @@ impl Driver {
             side(&mut self.relay, &mut actions);
             self.perform(actions);
         }
+    }
+
+    /// Makes the first copy that waits; whether there was one.
+    fn copy(&mut self) -> bool {
+        let Some(about) = self.copies.pop_front().filter(|_| !self.closed) else { return false };
+        let mut actions = Vec::new();
+        let outcome = self.keep(&about);
+        self.relay.recorded(outcome, &mut actions);
+        self.perform(actions);
+        self.go_on();
+        true
     }
 
     fn go_on(&mut self) {
@@ -140,11 +163,17 @@ impl Driver {
             match action {
                 Action::Answer(octets) => self.answered += octets.len(),
                 Action::Ask(octets) => self.ask(&octets),
-                Action::Record { about, sha256: hash } => {
-                    let content: Vec<u8> = self.relay.content().flatten().copied().collect();
+                Action::Record { about, sha256: hash, held } => {
+                    let content: Vec<u8> = held.content().flatten().copied().collect();
                     assert_eq!(sha256(&content), hash);
-                    let outcome = self.keep(&about);
-                    self.relay.recorded(outcome, &mut more);
+                    self.copies.push_back(about);
+                    assert!(self.copies.len() <= 8, "too many copies at once");
+                    if !self.late
+                        && let Some(about) = self.copies.pop_front()
+                    {
+                        let outcome = self.keep(&about);
+                        self.relay.recorded(outcome, &mut more);
+                    }
                 }
                 Action::Begin(_) => {
                     self.incoming = (!self.fails).then(Vec::new);
@@ -211,5 +240,7 @@ pub(super) fn seeds() -> Vec<Vec<u8>> {
         vec![9, 29, 2, 12, 13, 16, 18, 14, 1, 12, 19, 20, 18],
         vec![5, 4, 5, 6, 7, 8, 9, 11, 14, 16, 18, 14, 14, 16, 18, 14, 18, 14, 14, 18, 30],
         vec![1, 0, 12, 13, 16, 31],
+        vec![17, 0, 1, 5, 12, 13, 16, 18, 12, 13, 20, 18, 14, 24, 24],
+        vec![17, 0, 1, 12, 13, 16, 18, 12, 31, 24],
     ]
 }

@@ -135,6 +135,7 @@ fn start(dir: &Path) -> SegmentSpool {
         reserve_bytes: 0,
         grace: Duration::from_secs(60),
         prepare_after_bytes: u64::MAX,
+        confirm_delay: Duration::ZERO,
     };
     let opened = SegmentSpool::open(Arc::new(RealDisk), Arc::new(ManualClock::default()), dir, settings);
     opened.unwrap_or_else(|error| panic!("the spool does not open: {error}"))

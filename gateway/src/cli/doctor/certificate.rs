@@ -1,102 +1,139 @@
-//! The certificate: whether there is one, its dates, its names, and whether a sender that verifies would accept it.
+//! The certificate: its dates, its names, whether a sender that verifies would accept it, and whether the next one comes.
 
-use postern_shared::clock::{Clock, UnixMillis};
-use postern_shared::disk::RealDisk;
-use postern_shared::tls::server::{Identity, Leaf};
+use anyhow::Result;
+use serde_json::Value;
 
 use super::Finding;
-use crate::cli::identity;
 use crate::settings::{Settings, Tls};
 
 const CHECK: &str = "certificate";
 const DAYS_WARN: u64 = 14;
 
-pub(super) fn check(settings: &Settings, clock: &dyn Clock) -> (Finding, Option<Identity>) {
-    let identity = match identity(settings, &RealDisk, clock) {
-        Ok(identity) => identity,
+/// `shown`: what `certificate show` answers.
+pub(super) fn check(settings: &Settings, shown: &Result<Value>) -> Finding {
+    match shown {
+        Ok(shown) => judge(settings, shown),
         Err(error) => {
-            return (Finding::fail(CHECK, format!("{error:#}"), "see [tls] in the configuration"), None);
+            let advice = match settings.tls {
+                Tls::Imported => "bring one with: postern-gateway certificate import FILE",
+                _ => "see [tls] in the configuration",
+            };
+            Finding::fail(CHECK, format!("{error:#}"), advice)
         }
-    };
-    let Some(leaf) = identity.leaf() else {
-        let advice = "put the server's own certificate first in its file";
-        return (Finding::fail(CHECK, "it cannot be read", advice), Some(identity));
-    };
-    let now = clock.wall();
-    let finding = judge(&leaf, &settings.host_name, &settings.tls, now).unwrap_or_else(|| {
-        let found = format!("for {}, until {}", leaf.names.join(", "), leaf.not_after);
-        match &settings.tls {
-            Tls::SelfSigned => Finding::ok(CHECK, format!("self-signed, to be pinned by archivers; {found}")),
-            Tls::Files { .. } => match identity.verify(&settings.host_name, now) {
-                Ok(()) => Finding::ok(CHECK, format!("its chain is complete; {found}")),
-                Err(reason) => {
-                    let advice = "put the intermediate certificates behind the leaf in tls.certificate; with an authority \
-                                  of your own, senders and archivers must know it";
-                    Finding::warn(CHECK, format!("this machine's authorities do not vouch for it: {reason}"), advice)
-                }
-            },
-        }
-    });
-    (finding, Some(identity))
+    }
 }
 
-/// What is wrong with its dates or names.
-fn judge(leaf: &Leaf, host_name: &str, tls: &Tls, now: UnixMillis) -> Option<Finding> {
-    let renew = match tls {
-        Tls::SelfSigned => {
-            "remove tls/self-signed.* in the data directory and restart: another is made, to be pinned anew"
-        }
-        Tls::Files { .. } => "renew it and restart the daemon",
-    };
-    if now < leaf.not_before {
-        return Some(Finding::fail(
+fn judge(settings: &Settings, shown: &Value) -> Finding {
+    let text = |key: &str| shown[key].as_str().unwrap_or_default().to_owned();
+    let names = shown["names"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect::<Vec<_>>()
+        .join(", ");
+    let days = shown["days_left"].as_u64().unwrap_or(0);
+    let renew = renewing(&settings.tls);
+    if shown["not_yet_valid"] == true {
+        return Finding::fail(
             CHECK,
-            format!("not valid before {}", leaf.not_before),
+            format!("not valid before {}", text("valid_from")),
             "set the machine's clock",
-        ));
+        );
     }
-    let left = leaf.not_after.since(now).as_secs() / 86_400;
-    if leaf.not_after <= now {
-        return Some(Finding::fail(CHECK, format!("expired on {}", leaf.not_after), renew));
+    if shown["expired"] == true {
+        return Finding::fail(CHECK, format!("expired on {}", text("expires")), renew);
     }
-    if left < DAYS_WARN {
-        return Some(Finding::warn(CHECK, format!("expires on {}, in {left} days", leaf.not_after), renew));
+    if let Some(trouble) = shown["trouble"].as_str() {
+        let found = format!("what the files hold now cannot be used, the old one is served on: {trouble}");
+        return Finding::warn(CHECK, found, "mend the files; they are taken within seconds");
     }
-    if !leaf.covers(host_name) {
-        let found = format!("it is for {}, not for host_name {host_name}", leaf.names.join(", "));
+    if let Some(error) = shown["acme"]["last_error"].as_str() {
+        let again = shown["acme"]["not_before"].as_str().unwrap_or("soon");
+        let found = format!("the authority has issued none at the last attempt: {error}");
+        let advice = format!(
+            "the next attempt is made at {again}; after mending, run: postern-gateway certificate acme"
+        );
+        return Finding::warn(CHECK, found, advice);
+    }
+    if days < DAYS_WARN {
+        return Finding::warn(CHECK, format!("expires on {}, in {days} days", text("expires")), renew);
+    }
+    if shown["covers_host_name"] == false {
+        let found = format!("it is for {names}, not for host_name {}", settings.host_name);
         let advice = "senders that verify refuse it: get one for host_name, or set host_name to what the MX record says";
-        return Some(Finding::warn(CHECK, found, advice));
+        return Finding::warn(CHECK, found, advice);
     }
-    None
+    let found = format!("for {names}, until {}", text("expires"));
+    match settings.tls {
+        Tls::SelfSigned => Finding::ok(CHECK, format!("self-signed, to be pinned by archivers; {found}")),
+        _ if shown["verified"] == true => Finding::ok(CHECK, format!("its chain is complete; {found}")),
+        Tls::Acme if shown["source"] != "acme" => {
+            let advice = "see whether one comes: postern-gateway certificate acme";
+            Finding::warn(CHECK, "a self-signed one is served until the authority issues one", advice)
+        }
+        _ => {
+            let advice = "put the intermediate certificates behind the leaf; with an authority of your own, senders and \
+                          archivers must know it (acme.trust names it here)";
+            let reason = text("not_verified_because");
+            Finding::warn(CHECK, format!("this machine's authorities do not vouch for it: {reason}"), advice)
+        }
+    }
+}
+
+const fn renewing(tls: &Tls) -> &'static str {
+    match tls {
+        Tls::SelfSigned => {
+            "run: postern-gateway certificate self-signed --force, and tell the archivers that pin it the new fingerprint"
+        }
+        Tls::Files { .. } => "renew it and put it in the place of the old one; it is taken within seconds",
+        Tls::Imported => "renew it and run: postern-gateway certificate import FILE",
+        Tls::Acme => "run: postern-gateway certificate acme, which tells why none was issued",
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use serde_json::json;
 
     use super::super::Verdict;
     use super::*;
 
+    fn settings(tls: Tls) -> Settings {
+        let disk = postern_shared::disk::RealDisk;
+        let host = [("POSTERN_GATEWAY__HOST_NAME".to_owned(), "gateway.example.com".to_owned())];
+        Settings { tls, ..Settings::load(&disk, None, host).unwrap() }
+    }
+
     #[test]
-    fn dates_and_names_are_judged() {
-        let day = Duration::from_secs(86_400);
-        let from = UnixMillis(1_800_000_000_000);
-        let leaf =
-            Leaf { names: vec!["*.example.com".into()], not_before: from, not_after: from.plus(90 * day) };
-        let judged = |host: &str, days: u32| {
-            let now = from.plus(days * day);
-            judge(&leaf, host, &Tls::SelfSigned, now).map(|finding| (finding.verdict, finding.found))
+    fn dates_names_and_chain_are_judged() {
+        let good = json!({
+            "names": ["gateway.example.com"], "covers_host_name": true, "days_left": 80, "verified": true,
+            "expires": "2027-01-01T00:00:00Z", "source": "files", "expired": false, "not_yet_valid": false,
+        });
+        let judged = |tls: &Tls, changes: Value| {
+            let mut shown = good.clone();
+            changes.as_object().unwrap().iter().for_each(|(key, value)| shown[key] = value.clone());
+            let finding = check(&settings(tls.clone()), &Ok(shown));
+            (finding.verdict, format!("{} {}", finding.found, finding.advice.unwrap_or_default()))
         };
-        assert_eq!(judged("gateway.example.com", 1), None);
-        assert_eq!(judged("gateway.example.com", 80).unwrap().0, Verdict::Warn);
-        assert_eq!(judged("gateway.example.com", 90).unwrap().0, Verdict::Fail);
-        assert!(
-            judged("gateway.example.org", 1).unwrap().1.contains("not for host_name gateway.example.org")
-        );
-        let early = judge(&leaf, "gateway.example.com", &Tls::SelfSigned, UnixMillis(from.0 - 1)).unwrap();
-        assert_eq!(
-            (early.verdict, early.advice.as_deref()),
-            (Verdict::Fail, Some("set the machine's clock"))
-        );
+        let files = Tls::Files { certificate: "c".into(), key: "k".into() };
+        assert_eq!(judged(&files, json!({})).0, Verdict::Ok);
+        assert_eq!(judged(&Tls::SelfSigned, json!({ "verified": false })).0, Verdict::Ok);
+        let cases = [
+            (&files, json!({ "verified": false }), Verdict::Warn, "intermediate certificates"),
+            (&files, json!({ "days_left": 13 }), Verdict::Warn, "in 13 days"),
+            (&files, json!({ "expired": true }), Verdict::Fail, "expired on 2027"),
+            (&files, json!({ "not_yet_valid": true }), Verdict::Fail, "machine's clock"),
+            (&files, json!({ "covers_host_name": false }), Verdict::Warn, "not for host_name"),
+            (&files, json!({ "trouble": "no key" }), Verdict::Warn, "no key"),
+            (&Tls::Acme, json!({ "acme": { "last_error": "no address" } }), Verdict::Warn, "no address"),
+            (&Tls::Acme, json!({ "verified": false, "source": "x" }), Verdict::Warn, "certificate acme"),
+        ];
+        for (tls, changes, verdict, words) in cases {
+            let (found, said) = judged(tls, changes);
+            assert_eq!(found, verdict, "{said}");
+            assert!(said.contains(words), "{said}");
+        }
     }
 }

@@ -9,10 +9,13 @@ use anyhow::{Context as _, Result};
 use hickory_resolver::proto::rr::RData;
 use hickory_resolver::{TokioResolver, net::NetError};
 
+use serde_json::Value;
+
 use super::Finding;
 use crate::settings::Settings;
 
 const CHECK: &str = "DNS of the e-mail domain";
+const CHECK_NAMES: &str = "DNS of the certificate's names";
 const DEADLINE: Duration = Duration::from_secs(8);
 
 /// What the DNS says of a domain.
@@ -34,13 +37,54 @@ pub(super) fn check(settings: &Settings) -> Finding {
     }
 }
 
+/// Whether each name of the certificate leads anywhere. `shown`: what `certificate show` answers.
+pub(super) fn check_names(shown: &Value) -> Finding {
+    let names = shown["names"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    // Addresses need no record, and a star has none.
+    let names: Vec<&str> =
+        names.filter(|name| name.parse::<IpAddr>().is_err() && !name.starts_with('*')).collect();
+    let looked_up = asking(async |resolver| {
+        let mut found = Vec::new();
+        for name in &names {
+            let addresses = nothing_is_an_answer(resolver.lookup_ip(format!("{name}.")).await)?;
+            found.push(addresses.is_some_and(|addresses| addresses.iter().next().is_some()));
+        }
+        Ok(found)
+    });
+    judge_names(&names, looked_up)
+}
+
+fn judge_names(names: &[&str], found: Result<Vec<bool>>) -> Finding {
+    let found = match found {
+        Ok(found) => found,
+        Err(error) => {
+            let advice = "see whether this machine reaches its resolver (/etc/resolv.conf)";
+            return Finding::warn(CHECK_NAMES, format!("they cannot be looked up: {error:#}"), advice);
+        }
+    };
+    let without = names.iter().zip(found).filter_map(|(name, found)| (!found).then_some(*name));
+    let without = without.collect::<Vec<_>>().join(", ");
+    match without.as_str() {
+        "" => Finding::ok(CHECK_NAMES, format!("each has an address: {}", names.join(", "))),
+        without => {
+            let advice =
+                "give it an A or AAAA record that points here; clients that verify connect by these names";
+            Finding::warn(CHECK_NAMES, format!("without an address: {without}"), advice)
+        }
+    }
+}
+
 fn look_up(domain: &str) -> Result<Records> {
+    asking(async |resolver| records(resolver, domain).await)
+}
+
+fn asking<T>(question: impl AsyncFnOnce(&TokioResolver) -> Result<T>) -> Result<T> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut builder = TokioResolver::builder_tokio().context("no resolver is set up")?;
         builder.options_mut().timeout = Duration::from_secs(2);
         let resolver = builder.build()?;
-        tokio::time::timeout(DEADLINE, records(&resolver, domain)).await.context("no answer in time")?
+        tokio::time::timeout(DEADLINE, question(&resolver)).await.context("no answer in time")?
     })
 }
 
@@ -158,6 +202,18 @@ mod tests {
         let found = records(&resolver, "mail.example.com").await.unwrap();
         assert_eq!(found.mx, [(10, "gateway.example.com".to_owned())]);
         assert_eq!(found.addresses, [IpAddr::from([192, 0, 2, 1])]);
+    }
+
+    #[test]
+    fn names_without_an_address_are_named() {
+        let names = ["a.example.com", "b.example.com"];
+        assert_eq!(judge_names(&names, Ok(vec![true, true])).verdict, Verdict::Ok);
+        let finding = judge_names(&names, Ok(vec![true, false]));
+        assert_eq!(
+            (finding.verdict, finding.found.as_str()),
+            (Verdict::Warn, "without an address: b.example.com")
+        );
+        assert_eq!(judge_names(&names, Err(anyhow::anyhow!("no resolver"))).verdict, Verdict::Warn);
     }
 
     #[test]

@@ -11,15 +11,16 @@ mod clock;
 mod dns;
 mod files;
 mod ports;
+mod probe;
 
 use anyhow::{Result, bail};
-use postern_shared::clock::SystemClock;
+use postern_shared::clock::{Clock, SystemClock};
 use postern_shared::disk::{Disk, RealDisk};
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::command::Command;
-use crate::settings::Settings;
+use crate::settings::{Settings, Tls};
 
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -60,17 +61,28 @@ pub(super) fn run(settings: &Settings, json: bool) -> Result<()> {
     let mut findings = Vec::new();
     if RealDisk.exists(&settings.data_dir).unwrap_or(false) {
         findings.extend(files::check(&settings.data_dir, &RealDisk, &clock));
-        let (finding, identity) = certificate::check(settings, &clock);
-        findings.push(finding);
+        let shown = super::answer(settings, &Command::CertificateShow);
+        findings.push(certificate::check(settings, &shown));
         let status = super::answer(settings, &Command::Status);
         findings.push(stored(&status));
         let status = status.unwrap_or_default();
-        findings.push(ports::check(settings, &status, identity.as_ref()));
+        let probes = probe::all(&status);
+        findings.push(ports::check(settings, probes.as_deref()));
+        let shown = shown.unwrap_or_default();
+        if let (Some(probes), Some(fingerprint)) = (&probes, shown["fingerprint"].as_str()) {
+            findings.push(ports::check_shown(settings, probes, fingerprint, clock.wall()));
+        }
+        if settings.tls == Tls::Acme && probes.is_some() {
+            findings.push(ports::check_challenges(settings));
+        }
+        if settings.tls != Tls::SelfSigned {
+            findings.push(dns::check_names(&shown));
+        }
         findings.push(clock::check(&clock, &status));
     } else {
         let found = format!("{} does not exist", settings.data_dir.display());
         findings.push(Finding::fail("data directory", found, "run: postern-gateway init"));
-        findings.push(ports::check(settings, &Value::Null, None));
+        findings.push(ports::check(settings, None));
         findings.push(clock::check(&clock, &Value::Null));
     }
     findings.push(dns::check(settings));

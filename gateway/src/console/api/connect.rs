@@ -77,7 +77,7 @@ pub(super) async fn connect(
         let doors = Entrance::ALL.into_iter().filter(|door| door.is_pop3() == pop3);
         doors.filter_map(|door| Some(Entry::of(door, console.open_at(door.name())?))).collect()
     };
-    let certificate = console.certificate.borrow().clone();
+    let certificate = console.certificate();
     let settings = &console.core.settings;
     let (policy, divider) = (&mailbox.policy, settings.proxy.divider);
     let networks = policy.presets.values().chain([&policy.networks]).flatten();

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::extract::Body;
-use crate::cli::{backup, identity};
+use crate::cli::{backup, check_named};
 use crate::console::configuration::{EditError, Key, changed_keys, edited, keys, masked, unmasked};
 use crate::console::gate::Caller;
 use crate::console::{Console, Problem};
@@ -249,10 +249,8 @@ fn check(file: &std::path::Path, text: &str, console: &Console) -> Result<Settin
         let detail = "data_dir cannot be changed here: mailboxes and mail would stay behind; move the directory and edit the file by hand";
         return Err(wrong(detail.into()));
     }
-    let identity = identity(&settings, &*console.core.disk, &*console.core.clock);
-    identity
-        .and_then(|identity| Ok(identity.server_config().map(drop)?))
-        .map_err(|error| wrong(format!("the certificate cannot be used: {error:#}")))?;
+    let (disk, clock) = (Arc::clone(&console.core.disk), Arc::clone(&console.core.clock));
+    check_named(&settings, disk, clock).map_err(|error| wrong(format!("{error:#}")))?;
     Ok(settings)
 }
 

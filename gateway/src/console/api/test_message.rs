@@ -199,7 +199,7 @@ fn target(console: &Console) -> Option<(SocketAddr, bool)> {
 
 /// TLS with whoever has our own certificate.
 async fn secure(console: &Console, stream: TcpStream, name: &str) -> Result<Secured, String> {
-    let trust: Trust = console.certificate.borrow().fingerprint.parse().unwrap_or(Trust::System);
+    let trust: Trust = console.certificate().fingerprint.parse().unwrap_or(Trust::System);
     let config = client_config(&trust).map_err(|error| error.to_string())?;
     let server = ServerName::try_from(name.to_owned()).map_err(|error| error.to_string())?;
     let handshake = TlsConnector::from(Arc::new(config)).connect(server, stream);

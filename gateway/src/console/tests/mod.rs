@@ -1,6 +1,7 @@
 //! The console from its routes inwards, without a network: a clock moved by hand, and Argon2id at its smallest cost.
 
 mod hostile;
+mod passkeys;
 mod roles;
 mod settings;
 mod signing_in;
@@ -27,7 +28,7 @@ use tower::Service as _;
 
 use super::accounts::{NewToken, Role, Scope};
 use super::gate::Peer;
-use super::{Administrators, Certificate, Console, Process, api};
+use super::{Administrators, Console, Process, api};
 use crate::app::Core;
 use crate::mailbox::Registry;
 use crate::settings::Settings;
@@ -84,17 +85,25 @@ impl Stage {
     }
 
     fn with(more: &str) -> Self {
-        Self::found(more, |_| ())
+        Self::named("localhost", more)
+    }
+
+    fn named(host_name: &str, more: &str) -> Self {
+        Self::of(host_name, more, |_| ())
     }
 
     /// With what `prepare` has put into the data directory before.
     fn found(more: &str, prepare: impl FnOnce(&Path)) -> Self {
+        Self::of("localhost", more, prepare)
+    }
+
+    fn of(host_name: &str, more: &str, prepare: impl FnOnce(&Path)) -> Self {
         let dir = tempfile::tempdir().unwrap();
         prepare(&dir.path().join("data"));
         let file = dir.path().join("gateway.toml");
         let data = dir.path().join("data");
         let text = format!(
-            "email_domain = 'gateway.example.com'\nhost_name = 'localhost'\ndata_dir = {data:?}\n{more}"
+            "email_domain = 'gateway.example.com'\nhost_name = '{host_name}'\ndata_dir = {data:?}\n{more}"
         );
         write_atomic(&RealDisk, &file, text.as_bytes()).unwrap();
         let settings = Settings::load(&RealDisk, Some(&file), []).unwrap();
@@ -108,9 +117,7 @@ impl Stage {
             Arc::new(Registry::open(disk.clone(), Arc::clone(&time), &mailboxes, domain, cost).unwrap());
         core.administrators = Arc::new(Administrators::open(disk, time, &data.join("console"), cost));
         let process = Process { config_file: Some(file), ..Process::default() };
-        let certificate = Certificate { expires: None, fingerprint: String::new(), trusted: Ok(()) };
-        let (_, certificate) = tokio::sync::watch::channel(certificate);
-        let console = Arc::new(Console::new(Arc::new(core), certificate, Arc::new(process)));
+        let console = Arc::new(Console::new(Arc::new(core), Arc::new(process)));
         let (running, stop) = switch();
         let routes = api::routes(&console, stop);
         Self { console, clock, routes, dir, _running: running }
@@ -161,10 +168,15 @@ impl Stage {
         self.send(By { headers: &headers, ..By::default() }, method, path, Some(body)).await
     }
 
+    /// From elsewhere.
+    fn first_credentials(&self) -> Value {
+        let code = self.console.core.administrators.setup_code().unwrap();
+        json!({ "name": "admin", "password": "admin", "setup_code": code.expose_secret() })
+    }
+
     /// The cookie of a full session of the first administrator.
     async fn first(&self) -> String {
-        let shown =
-            self.page("POST", "/api/v1/first-sign-in", json!({ "name": "admin", "password": "admin" })).await;
+        let shown = self.page("POST", "/api/v1/first-sign-in", self.first_credentials()).await;
         assert_eq!(shown.status, StatusCode::OK, "{shown:?}");
         let confirm =
             self.send(By::cookie(&shown.cookie()), "POST", "/api/v1/session/password-stored", None).await;

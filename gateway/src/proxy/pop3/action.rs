@@ -1,10 +1,12 @@
 //! How the relay relays, what it wants done, and why it ends.
 
+use std::sync::Arc;
+
 use postern_shared::crypto::digest::Digest;
 
 #[cfg(doc)]
 use super::machine::Relay;
-use super::message::About;
+use super::message::{About, Held};
 use crate::intake::memory::Memory;
 
 /// How it relays.
@@ -23,18 +25,20 @@ pub struct Options {
 }
 
 /// What must happen next.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Action {
     /// Send to the client.
     Answer(Vec<u8>),
     /// Send to the server.
     Ask(Vec<u8>),
-    /// Record [`Relay::content`], all of a message, unless it is known.
+    /// Record all of a message, unless it is known. It goes on meanwhile, and may ask for the next before this one is told.
     Record {
         /// Which.
         about: About,
         /// Its hash.
         sha256: Digest,
+        /// What there is of it, of which nobody keeps anything when its outcome is told.
+        held: Arc<Held>,
     },
     /// A message comes that will be recorded while it comes.
     Begin(About),

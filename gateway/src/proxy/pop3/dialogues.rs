@@ -11,6 +11,8 @@
 //! S: text                the server sends a line, likewise
 //! S+ text                the same without a line end
 //! recording fails | begin fails | write fails | finish fails | recording works
+//! recording is late      copies of what is held are made one by one:
+//! a copy is made
 //! client closes | server closes
 //!
 //! > text                 the server must get this line
@@ -102,7 +104,7 @@ fn run(name: &str, script: &str, piece: usize) {
         let is_input =
             ["C:", "S:", "S+", "client closes", "server closes"].iter().any(|word| step.starts_with(word))
                 || step.ends_with(" fails")
-                || ["recording works", "end"].contains(&step);
+                || ["recording works", "recording is late", "a copy is made", "end"].contains(&step);
         let flush = |octets: &mut Vec<u8>, send: &mut dyn FnMut(&[u8])| {
             let octets = std::mem::take(octets);
             octets.chunks(piece).for_each(send);
@@ -124,6 +126,10 @@ fn run(name: &str, script: &str, piece: usize) {
             "client closes" => stage.client_closes(),
             "server closes" => stage.server_closes(),
             "recording works" => stage.failing = Failing::Nothing,
+            "recording is late" => stage.late = true,
+            "a copy is made" => {
+                assert!(stage.copy(), "{name}, line {}: there is none to be made", number + 1);
+            }
             "recording fails" => stage.failing = Failing::Everything,
             "begin fails" => stage.failing = Failing::Begin,
             "write fails" => stage.failing = Failing::Write,

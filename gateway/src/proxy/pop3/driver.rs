@@ -1,13 +1,18 @@
 //! Does what the relay says: reads and writes on both sides, records, keeps deadlines.
 
+use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use postern_shared::clock::{Clock, Moment};
+use postern_shared::crypto::digest::Digest;
 use postern_shared::shutdown::Shutdown;
+use tokio::task::JoinHandle;
+use tracing::Instrument as _;
 
-use super::machine::{Action, End, Options, Relay};
+use super::machine::{Action, End, Options, Relay, Unrecorded};
+use super::message::{About, Held};
 use super::recorder::Recorder;
 use crate::intake::Intake;
 use crate::listen::{Awaited, Connection, Pace, Patience};
@@ -50,18 +55,23 @@ pub(super) struct Driver<I: Intake> {
     server: Link,
     relay: Relay,
     recorder: Recorder<I>,
+    /// Copies that are being made while more comes, in their order.
+    copying: VecDeque<JoinHandle<Result<(), Unrecorded>>>,
     deadlines: Deadlines,
     /// Since when the client owes a command.
     waits_since: Moment,
     /// How fast the server is with what it owes.
     pace: Pace,
     progress: u64,
+    /// Why the server's side is gone.
+    server_failed: Option<io::Error>,
 }
 
 /// What there is to react to.
 enum Happened {
     Client(io::Result<bool>),
     Server(io::Result<bool>),
+    Recorded(Result<(), Unrecorded>),
     Shutdown,
 }
 
@@ -86,17 +96,23 @@ impl<I: Intake> Driver<I> {
             server,
             relay: Relay::new(options),
             recorder,
+            copying: VecDeque::new(),
             deadlines,
             waits_since,
             pace,
             progress: 0,
+            server_failed: None,
         }
     }
 
     /// Relays until one side goes; says why it ended, and how many messages were recorded.
     pub(super) async fn run(mut self, mut shutdown: Shutdown) -> (Ended, u64) {
         let ended = self.relay(&mut shutdown).await;
-        let recorded = self.recorder.recorded;
+        // Copies that nobody waits for any more are made all the same.
+        for copy in self.copying.drain(..) {
+            let _ = copy.await;
+        }
+        let recorded = self.recorder.copier().recorded();
         // A server that is not told QUIT deletes nothing.
         tokio::join!(self.client.close(), self.server.close());
         (ended, recorded)
@@ -124,16 +140,21 @@ impl<I: Intake> Driver<I> {
                     }
                     Happened::Client(Err(error)) => return Ended::Client(error),
                     Happened::Server(Err(error)) => {
+                        self.server_failed = Some(error);
                         self.relay.server_closed(&mut actions);
-                        // What the client is told of it is all that there is to do.
-                        let _ = self.perform(&mut actions).await;
-                        return Ended::Server(error);
+                    }
+                    Happened::Recorded(outcome) => {
+                        self.copying.pop_front();
+                        self.relay.recorded(outcome, &mut actions);
                     }
                     Happened::Shutdown => return Ended::Shutdown,
                 }
             }
             if let Err(ended) = self.perform(&mut actions).await {
-                return ended;
+                return match self.server_failed.take() {
+                    Some(error) => Ended::Server(error),
+                    None => ended,
+                };
             }
         }
     }
@@ -153,18 +174,23 @@ impl<I: Intake> Driver<I> {
             self.progress = self.relay.progress();
             self.pace.done();
         }
-        let reply = if idle { Duration::MAX } else { self.pace.wait(Awaited::Content, now) };
+        // While copies hold it up, the server owes nothing.
+        let takes_responses = self.relay.takes_responses();
+        let owes = !idle && takes_responses;
+        let reply = if owes { self.pace.wait(Awaited::Content, now) } else { Duration::MAX };
         if reply.is_zero() {
             return Happened::Server(Err(io::ErrorKind::TimedOut.into()));
         }
         let takes_commands = self.relay.takes_commands();
+        let copies = !self.copying.is_empty();
         let unread = self.server.unread().len();
         let happened = tokio::select! {
             filled = self.client.fill(patience), if takes_commands => Happened::Client(filled),
-            filled = self.server.fill(reply) => Happened::Server(filled),
+            filled = self.server.fill(reply), if takes_responses => Happened::Server(filled),
+            outcome = outcome_of(self.copying.front_mut()), if copies => Happened::Recorded(outcome),
             () = shutdown.requested(), if idle => Happened::Shutdown,
         };
-        if !idle {
+        if owes {
             self.pace.came(self.server.unread().len() - unread, self.deadlines.clock.moment());
         }
         happened
@@ -184,9 +210,10 @@ impl<I: Intake> Driver<I> {
                         self.waits_since = self.deadlines.clock.moment();
                     }
                     Action::Ask(octets) => self.server.send(&octets).await.map_err(Ended::Server)?,
-                    Action::Record { about, sha256 } => {
-                        let outcome = self.recorder.record(&about, sha256, self.relay.content()).await;
-                        self.relay.recorded(outcome, &mut reported);
+                    Action::Record { about, sha256, held } => {
+                        if let Some(outcome) = self.record(about, sha256, held).await {
+                            self.relay.recorded(outcome, &mut reported);
+                        }
                     }
                     Action::Begin(about) => {
                         let outcome = self.recorder.begin(&about);
@@ -209,5 +236,33 @@ impl<I: Intake> Driver<I> {
             *actions = reported;
         }
         Ok(())
+    }
+
+    /// Records a message: here, when there is nothing else to do meanwhile; else beside all that, and what came of it is told
+    /// later.
+    async fn record(
+        &mut self,
+        about: About,
+        sha256: Digest,
+        held: Arc<Held>,
+    ) -> Option<Result<(), Unrecorded>> {
+        let copier = Arc::clone(self.recorder.copier());
+        let copy = async move { copier.record(&about, sha256, &held).await };
+        if self.copying.is_empty() && self.relay.waits_for_one() && self.client.unread().is_empty() {
+            return Some(copy.await);
+        }
+        self.copying.push_back(tokio::spawn(copy.in_current_span()));
+        None
+    }
+}
+
+/// What came of a copy; one that stopped inside is none.
+async fn outcome_of(copy: Option<&mut JoinHandle<Result<(), Unrecorded>>>) -> Result<(), Unrecorded> {
+    match copy {
+        Some(copy) => copy.await.unwrap_or_else(|error| {
+            tracing::error!(%error, "making a copy stopped");
+            Err(Unrecorded)
+        }),
+        None => Err(Unrecorded),
     }
 }

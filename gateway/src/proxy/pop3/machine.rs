@@ -2,13 +2,15 @@
 //!
 //! Call [`Relay::from_client`] and [`Relay::from_server`] with what was read and not used yet, whenever there is something
 //! new; both say how much they used. Do the actions in their order. [`Action::Record`], [`Action::Begin`] and
-//! [`Action::Finish`] must be answered by [`Relay::recorded`]; until then nothing of the server's is used.
+//! [`Action::Finish`] must be answered by [`Relay::recorded`], in their order. Until [`Action::Begin`] or [`Action::Finish`] is,
+//! nothing of the server's is used; while [`Action::Record`] is done, the messages behind it may come ([`Relay::takes_responses`]).
 //!
-//! What the server sent may make room for a command that is there already: call both until neither uses anything.
+//! What the server sent, or what was recorded, may make room for what is there already: call both until neither uses anything.
 //!
 //! Every request's response has a place in one queue (`awaited`), in the order of the requests, whoever asked and whoever
 //! answers. So the client gets its responses in order and exactly one for each command, and what the server sends is always
-//! the response to the first in the queue, or nothing that we asked for.
+//! the response to the first in the queue, or nothing that we asked for. Messages that are whole and wait for their copy stand
+//! in a second queue (`committing`) before that one; nothing but such messages passes while it has any.
 
 use std::collections::VecDeque;
 
@@ -22,6 +24,7 @@ use super::capabilities::CapabilityList;
 use super::message::{Message, Reader, Way};
 use super::numbers::Numbers;
 use super::request::Request;
+use super::transfer::{Committing, announced_octets};
 
 /// Responses awaited at once: few enough that requests never fill the server's buffers while it writes responses.
 const AWAITED_MAX: usize = 64;
@@ -54,7 +57,6 @@ pub(super) enum Reading {
 /// What was asked of the recorder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Asked {
-    Record,
     Begin,
     Finish,
 }
@@ -64,6 +66,8 @@ pub(super) enum Asked {
 pub struct Relay {
     pub(super) options: Options,
     awaited: VecDeque<Awaited>,
+    /// Whole messages whose copies are not known to be on disk yet, in the order of their responses.
+    pub(super) committing: VecDeque<Committing>,
     pub(super) reading: Reading,
     pub(super) asked: Option<Asked>,
     /// What is known to be recorded, of the messages of this session.
@@ -82,8 +86,11 @@ pub struct Relay {
     skipping: bool,
     quitting: bool,
     client_gone: bool,
+    server_gone: bool,
+    /// What the server sent next has to wait for `committing`.
+    pub(super) waiting: bool,
     pub(super) closed: bool,
-    progress: u64,
+    pub(super) progress: u64,
 }
 
 impl Relay {
@@ -92,6 +99,7 @@ impl Relay {
         Self {
             options,
             awaited: VecDeque::new(),
+            committing: VecDeque::new(),
             reading: Reading::Status,
             asked: None,
             recorded: Numbers::default(),
@@ -103,6 +111,8 @@ impl Relay {
             skipping: false,
             quitting: false,
             client_gone: false,
+            server_gone: false,
+            waiting: false,
             closed: false,
             progress: 0,
         }
@@ -110,7 +120,10 @@ impl Relay {
 
     /// Whether nothing is under way: the place between two commands.
     pub fn is_idle(&self) -> bool {
-        self.awaited.is_empty() && self.deleting.is_none() && self.asked.is_none()
+        self.awaited.is_empty()
+            && self.committing.is_empty()
+            && self.deleting.is_none()
+            && self.asked.is_none()
     }
 
     /// How many steps the server has taken through its responses: a number that grows as long as it answers.
@@ -125,13 +138,15 @@ impl Relay {
         room && self.deleting.is_none() && !self.quitting && !self.client_gone && !self.closed
     }
 
-    /// The content of the message that [`Action::Record`] is about.
-    pub fn content(&self) -> impl Iterator<Item = &[u8]> {
-        let message = match &self.reading {
-            Reading::Message(message) => Some(message),
-            _ => None,
-        };
-        message.into_iter().flat_map(|message| message.content())
+    /// Whether more of the server's would be looked at before something was recorded.
+    pub fn takes_responses(&self) -> bool {
+        let holds_up = self.waiting || self.server_gone || self.awaited.is_empty();
+        self.asked.is_none() && (self.committing.is_empty() || !holds_up)
+    }
+
+    /// Whether all that is under way is one copy.
+    pub fn waits_for_one(&self) -> bool {
+        self.awaited.is_empty() && self.committing.len() == 1
     }
 
     /// Takes whole lines of `input`, as long as commands are taken; says how many octets it used.
@@ -164,6 +179,7 @@ impl Relay {
     /// Takes what the server sent; says how many octets it used.
     pub fn from_server(&mut self, input: &[u8], actions: &mut Vec<Action>) -> usize {
         let mut used = 0;
+        self.waiting = false;
         while used < input.len() && self.asked.is_none() && !self.closed {
             let rest = &input[used..];
             let n = match &mut self.reading {
@@ -195,12 +211,20 @@ impl Relay {
                 break;
             }
         }
+        // What it sent before it went was looked at.
+        if self.server_gone && self.committing.is_empty() && self.asked.is_none() && !self.closed {
+            self.broken(End::ServerGone, actions);
+        }
         used
     }
 
-    /// The server closed its side.
+    /// The server closed its side. What it sent before that is still dealt with.
     pub fn server_closed(&mut self, actions: &mut Vec<Action>) {
-        self.broken(End::ServerGone, actions);
+        if self.committing.is_empty() {
+            self.broken(End::ServerGone, actions);
+        } else {
+            self.server_gone = true;
+        }
     }
 
     fn request(&mut self, request: Request, actions: &mut Vec<Action>) {
@@ -252,7 +276,10 @@ impl Relay {
     }
 
     /// Does what the state of the queue allows: answers of our own, and the deletion that waits.
-    fn settle(&mut self, actions: &mut Vec<Action>) {
+    pub(super) fn settle(&mut self, actions: &mut Vec<Action>) {
+        if !self.committing.is_empty() {
+            return;
+        }
         while let Some(Awaited::Here(_)) = self.awaited.front()
             && let Some(Awaited::Here(line)) = self.awaited.pop_front()
         {
@@ -278,6 +305,10 @@ impl Relay {
 
     /// The first line of a response.
     fn status(&mut self, input: &[u8], actions: &mut Vec<Action>) -> usize {
+        if !self.may_pass(input) {
+            self.waiting = true;
+            return 0;
+        }
         let Some(end) = memchr::memchr(b'\n', input).filter(|end| *end < STATUS_OCTETS_MAX) else {
             if input.len() >= STATUS_OCTETS_MAX {
                 self.broken(End::Garbage, actions);
@@ -337,6 +368,25 @@ impl Relay {
             }
         }
         line.len()
+    }
+
+    /// Whether the response that begins may be looked at before the copies of the messages before it are on disk: only what
+    /// leads to another such message, and only so many.
+    fn may_pass(&self, input: &[u8]) -> bool {
+        if self.committing.is_empty() {
+            return true;
+        }
+        let Some(first) = self.awaited.front().filter(|_| self.has_room()) else { return false };
+        let Some(end) = memchr::memchr(b'\n', input) else { return input.len() < STATUS_OCTETS_MAX };
+        let Some(said) = Reply::parse(input[..end].trim_ascii_end()) else { return false };
+        match first {
+            Awaited::UniqueId(_) => true,
+            Awaited::Message(_, Reader::Client) => {
+                said.ok
+                    && announced_octets(&said).is_none_or(|octets| octets <= self.options.message_octets_max)
+            }
+            _ => false,
+        }
     }
 
     fn unique_id(&mut self, number: MessageNumber, said: &Reply, actions: &mut Vec<Action>) {

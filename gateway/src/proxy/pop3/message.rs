@@ -62,6 +62,43 @@ pub(super) struct Message {
     share: Share,
 }
 
+/// All of a message, in memory.
+pub struct Held {
+    /// The response as it came.
+    raw: Vec<u8>,
+    /// Of `raw`, the line before the content.
+    status_octets: usize,
+    _share: Share,
+}
+
+impl Held {
+    /// The content, dots undone, in pieces.
+    pub fn content(&self) -> impl Iterator<Item = &[u8]> + Send {
+        content(&self.raw[self.status_octets..])
+    }
+
+    /// How much it takes.
+    pub(super) fn octets(&self) -> usize {
+        self.raw.capacity()
+    }
+
+    /// The response as it came.
+    pub(super) fn raw(&self) -> &[u8] {
+        &self.raw
+    }
+
+    /// The same, when nobody else needs it.
+    pub(super) fn into_raw(self) -> Vec<u8> {
+        self.raw
+    }
+}
+
+impl std::fmt::Debug for Held {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Held").field("octets", &self.raw.len()).finish_non_exhaustive()
+    }
+}
+
 /// What came of octets.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Taken {
@@ -120,7 +157,11 @@ impl Message {
     /// It is held no longer. What there was: content for the mailbox, and octets for the client, but for the last ones.
     pub(super) fn stream(&mut self, recorded: bool) -> (Vec<u8>, Vec<u8>) {
         self.way = Way::Streamed { recorded };
-        let content = if recorded { self.content().fold(Vec::new(), joined) } else { Vec::new() };
+        let content = if recorded {
+            content(&self.raw[self.status_octets..]).fold(Vec::new(), joined)
+        } else {
+            Vec::new()
+        };
         let shown = self.raw.len() - KEPT_BACK.min(self.raw.len() - self.status_octets);
         let kept = self.raw.split_off(shown);
         self.share = Share::default();
@@ -155,18 +196,9 @@ impl Message {
         self.raw
     }
 
-    /// The content of what is held, in pieces.
-    pub(super) fn content(&self) -> impl Iterator<Item = &[u8]> {
-        let mut rest = &self.raw[self.status_octets..];
-        let mut decoder = DotDecoder::new();
-        std::iter::from_fn(move || {
-            let (used, decoded) = decoder.next(rest);
-            rest = &rest[used..];
-            match decoded {
-                Decoded::Content(piece) => Some(piece),
-                Decoded::End | Decoded::NeedMore => None,
-            }
-        })
+    /// The same of what was held to its end.
+    pub(super) fn into_held(self) -> Held {
+        Held { raw: self.raw, status_octets: self.status_octets, _share: self.share }
     }
 
     fn decode(&mut self, input: &[u8], mut content: Option<&mut Vec<u8>>) -> (usize, bool) {
@@ -187,6 +219,18 @@ impl Message {
             }
         }
     }
+}
+
+fn content(mut rest: &[u8]) -> impl Iterator<Item = &[u8]> + Send {
+    let mut decoder = DotDecoder::new();
+    std::iter::from_fn(move || {
+        let (used, decoded) = decoder.next(rest);
+        rest = &rest[used..];
+        match decoded {
+            Decoded::Content(piece) => Some(piece),
+            Decoded::End | Decoded::NeedMore => None,
+        }
+    })
 }
 
 fn joined(mut all: Vec<u8>, piece: &[u8]) -> Vec<u8> {

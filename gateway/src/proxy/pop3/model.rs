@@ -70,6 +70,7 @@ enum Step {
     ClientSends(usize),
     ServerSends(usize),
     Recorder(Failing),
+    Copy,
 }
 
 fn command() -> impl Strategy<Value = String> {
@@ -90,6 +91,7 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (1..40_usize).prop_map(Step::ClientSends),
         8 => (1..90_usize).prop_map(Step::ServerSends),
         1 => prop::sample::select(failing).prop_map(Step::Recorder),
+        2 => Just(Step::Copy),
     ]
 }
 
@@ -103,6 +105,7 @@ fn content() -> impl Strategy<Value = Vec<u8>> {
 
 /// Both sides and all that is between them.
 struct World {
+    commands: Vec<String>,
     stage: Stage,
     server: Server,
     from_client: Vec<u8>,
@@ -114,6 +117,7 @@ struct World {
 
 impl World {
     fn take(&mut self) {
+        let answered = self.answered.len();
         for out in std::mem::take(&mut self.stage.outs) {
             match out {
                 Out::Asked(octets) => self.asked.extend(octets),
@@ -128,6 +132,10 @@ impl World {
                 self.check_deletion(number.parse().unwrap());
             }
             self.from_server.extend(self.server.answer(&line));
+        }
+        if self.answered.len() > answered {
+            // With the copies that there are now.
+            self.check_answers();
         }
     }
 
@@ -144,6 +152,12 @@ impl World {
         self.stage.kept.iter().any(|(kept, octets)| octets == content && (kept == uidl || kept == "-"))
     }
 
+    /// Nothing more can happen.
+    fn is_over(&self) -> bool {
+        let nothing = self.from_client.is_empty() && self.from_server.is_empty() && !self.stage.copies();
+        self.stage.closed || nothing
+    }
+
     fn step(&mut self, step: Step) {
         match step {
             Step::ClientSends(octets) => {
@@ -157,16 +171,17 @@ impl World {
                 self.stage.server_sends(&sent);
             }
             Step::Recorder(failing) => self.stage.failing = failing,
+            Step::Copy => drop(self.stage.copy()),
         }
         self.take();
     }
 
-    /// What the client got are the responses to its commands, in order: the server's own, or a refusal where a message could
+    /// What the client got so far are the responses to its commands, in order: the server's own, or a refusal where a message could
     /// not be recorded. No message is whole without a copy.
-    fn check_answers(&self, commands: &[String]) {
+    fn check_answers(&self) {
         let mut direct = Server { marked: vec![false; self.server.messages.len()], ..self.server.clone() };
         let mut rest = &self.answered[..];
-        for command in commands.iter().map(String::as_str).chain(["QUIT"]) {
+        for command in self.commands.iter().map(String::as_str).chain(["QUIT"]) {
             let before = direct.clone();
             let expected = direct.directly(command);
             if let Some(behind) = rest.strip_prefix(&expected[..]) {
@@ -181,7 +196,6 @@ impl World {
                 continue;
             }
             if rest.is_empty() || expected.starts_with(rest) {
-                assert!(self.stage.closed, "{command} was not answered");
                 return;
             }
             // It was refused here, so the server knows nothing of it.
@@ -206,7 +220,7 @@ proptest! {
         contents in proptest::collection::vec(content(), 1..4),
         commands in proptest::collection::vec(command(), 0..25),
         steps in proptest::collection::vec(step(), 0..300),
-        (knows_uidl, pipelining, pass) in any::<(bool, bool, bool)>(),
+        (knows_uidl, pipelining, pass, late) in any::<(bool, bool, bool, bool)>(),
         held in 20..150_usize,
         memory in prop::sample::select(vec![0, 1_000_000]),
     ) {
@@ -222,7 +236,8 @@ proptest! {
         };
         let lines: String = commands.iter().map(|command| format!("{command}\r\n")).collect();
         let mut world = World {
-            stage: Stage::new(options),
+            stage: Stage::new(options).late(late),
+            commands,
             server: Server { messages, knows_uidl, marked, quit: false },
             from_client: format!("{lines}QUIT\r\n").into_bytes(),
             from_server: Vec::new(),
@@ -233,12 +248,13 @@ proptest! {
         for step in steps {
             world.step(step);
         }
-        while !world.stage.closed && (!world.from_client.is_empty() || !world.from_server.is_empty()) {
+        while !world.is_over() {
             world.step(Step::ClientSends(7));
             world.step(Step::ServerSends(11));
+            world.step(Step::Copy);
         }
         prop_assert!(world.stage.closed, "stuck: {:?}", world.stage.relay);
-        world.check_answers(&commands);
+        world.check_answers();
         let mut once = world.stage.kept.clone();
         once.sort();
         once.dedup();
@@ -260,8 +276,10 @@ proptest! {
         ),
         commands in proptest::collection::vec(command(), 1..12),
         held in 20..6000_usize,
+        late in any::<bool>(),
     ) {
-        let mut stage = Stage::new(super::machine::Options { held_octets_max: held, ..options() });
+        let options = super::machine::Options { held_octets_max: held, ..options() };
+        let mut stage = Stage::new(options).late(late);
         let mut pieces = pieces.into_iter();
         let mut wanted: Vec<&str> = Vec::new();
         for command in &commands {
@@ -276,6 +294,7 @@ proptest! {
         if !stage.closed {
             stage.server_closes();
         }
+        while stage.copy() {}
         let mut deleted = Vec::new();
         let mut recorded = 0;
         let mut answered = Vec::new();

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use postern_shared::crypto::digest::Digest;
 use postern_shared::disk::Disk;
@@ -11,8 +12,8 @@ use postern_shared::proto::mime::trace::Normalised;
 use postern_shared::proto::pop3::UidlToken;
 
 use super::machine::Unrecorded;
-use super::message::About;
-use super::seen::{Claim, Seen, Table};
+use super::message::{About, Held};
+use super::seen::{Claim, Claimed, Seen, Table};
 use crate::intake::{Envelope, Incoming, Intake, IntakeError, Origin, Provenance, Proxied, Recipient};
 use crate::listen::TlsDetails;
 use crate::monitoring::{self, ProxyProtocol, metrics};
@@ -60,61 +61,45 @@ enum Failure {
     NoRoom { octets: u64 },
 }
 
+/// Records what one session streams, one message at a time; what it holds, its [`Copier`] records.
 #[derive(Debug)]
 pub(super) struct Recorder<I: Intake> {
+    copier: Arc<Copier<I>>,
+    incoming: Option<I::Incoming>,
+    octets: u64,
+}
+
+/// Makes the copies of one session.
+#[derive(Debug)]
+pub(super) struct Copier<I> {
     recording: Arc<Recording<I>>,
     table: Arc<Table>,
     source: Source,
-    incoming: Option<I::Incoming>,
-    octets: u64,
-    /// Copies made.
-    pub(super) recorded: u64,
+    recorded: AtomicU64,
 }
 
 impl<I: Intake> Recorder<I> {
     pub(super) fn new(recording: Arc<Recording<I>>, source: Source) -> Self {
         let table = recording.seen.table(source.mailbox);
-        Self { recording, table, source, incoming: None, octets: 0, recorded: 0 }
+        let copier = Copier { recording, table, source, recorded: AtomicU64::new(0) };
+        Self { copier: Arc::new(copier), incoming: None, octets: 0 }
     }
 
-    /// Records a message that is all there, unless it is known. `Ok` once it is on disk.
-    pub(super) async fn record(
-        &mut self,
-        about: &About,
-        sha256: Digest,
-        content: impl Iterator<Item = &[u8]> + Send,
-    ) -> Result<(), Unrecorded> {
-        let claimed = match self.claim(about, sha256).await {
-            Claim::Known => return self.is_known(about),
-            Claim::Free(claimed) => claimed,
-        };
-        let written = async {
-            let mut incoming = self.take(about)?;
-            let mut octets = 0;
-            for piece in content {
-                octets += piece.len() as u64;
-                incoming.write(piece).await?;
-            }
-            self.commit(incoming, octets).await
-        };
-        written.await.map_err(|failure| self.failed(about, &failure))?;
-        claimed.recorded().await;
-        self.is_recorded();
-        Ok(())
+    /// What records messages that are all there.
+    pub(super) fn copier(&self) -> &Arc<Copier<I>> {
+        &self.copier
     }
 
     /// A message begins that will be recorded while it comes.
     pub(super) fn begin(&mut self, about: &About) -> Result<(), Unrecorded> {
         self.octets = 0;
         let octets = about.announced_octets.unwrap_or(0);
-        let free = self.recording.disk.free_bytes(&self.recording.data_dir);
-        let begun = match free {
-            Ok(free) if free < octets.saturating_add(self.recording.reserve_bytes) => {
-                Err(Failure::NoRoom { octets })
-            }
-            _ => self.take(about),
+        let Recording { disk, data_dir, reserve_bytes, .. } = &*self.copier.recording;
+        let begun = match disk.free_bytes(data_dir) {
+            Ok(free) if free < octets.saturating_add(*reserve_bytes) => Err(Failure::NoRoom { octets }),
+            _ => self.copier.take(about),
         };
-        self.incoming = Some(begun.map_err(|failure| self.failed(about, &failure))?);
+        self.incoming = Some(begun.map_err(|failure| self.copier.failed(about, &failure))?);
         Ok(())
     }
 
@@ -124,7 +109,7 @@ impl<I: Intake> Recorder<I> {
         self.octets += piece.len() as u64;
         if let Err(error) = incoming.write(piece).await {
             self.incoming = None;
-            let Source { account, server, .. } = &self.source;
+            let Source { account, server, .. } = &self.copier.source;
             tracing::error!(%account, %server, %error, "a message could not be recorded while it came");
             metrics().proxied(ProxyProtocol::Pop3, monitoring::Proxied::Failed);
             return Err(Unrecorded);
@@ -135,14 +120,14 @@ impl<I: Intake> Recorder<I> {
     /// That was all of it. `Ok` once it is on disk.
     pub(super) async fn finish(&mut self, about: &About, sha256: Digest) -> Result<(), Unrecorded> {
         let incoming = self.incoming.take().ok_or(Unrecorded)?;
-        let claimed = match self.claim(about, sha256).await {
+        let copier = &*self.copier;
+        let claimed = match copier.claim(about, sha256).await {
             // What came is dropped, and leaves nothing behind.
-            Claim::Known => return self.is_known(about),
+            Claim::Known => return copier.is_known(about),
             Claim::Free(claimed) => claimed,
         };
-        self.commit(incoming, self.octets).await.map_err(|failure| self.failed(about, &failure))?;
-        claimed.recorded().await;
-        self.is_recorded();
+        copier.commit(incoming, self.octets).await.map_err(|failure| copier.failed(about, &failure))?;
+        copier.is_recorded(claimed);
         Ok(())
     }
 
@@ -153,10 +138,38 @@ impl<I: Intake> Recorder<I> {
 
     /// A message goes by that is longer than any that is recorded.
     pub(super) fn too_long(&self, about: &About) {
-        let _ = self.failed(about, &Failure::NotTaken("it is longer than any message that is recorded"));
+        let why = Failure::NotTaken("it is longer than any message that is recorded");
+        let _ = self.copier.failed(about, &why);
+    }
+}
+
+impl<I: Intake> Copier<I> {
+    /// Records a message that is all there, unless it is known. `Ok` once it is on disk.
+    pub(super) async fn record(&self, about: &About, sha256: Digest, held: &Held) -> Result<(), Unrecorded> {
+        let claimed = match self.claim(about, sha256).await {
+            Claim::Known => return self.is_known(about),
+            Claim::Free(claimed) => claimed,
+        };
+        let written = async {
+            let mut incoming = self.take(about)?;
+            let mut octets = 0;
+            for piece in held.content() {
+                octets += piece.len() as u64;
+                incoming.write(piece).await?;
+            }
+            self.commit(incoming, octets).await
+        };
+        written.await.map_err(|failure| self.failed(about, &failure))?;
+        self.is_recorded(claimed);
+        Ok(())
     }
 
-    async fn claim(&mut self, about: &About, sha256: Digest) -> Claim {
+    /// How many copies were made.
+    pub(super) fn recorded(&self) -> u64 {
+        self.recorded.load(Ordering::Relaxed)
+    }
+
+    async fn claim(&self, about: &About, sha256: Digest) -> Claim {
         let Source { mailbox, account, .. } = &self.source;
         let entry = self.recording.seen.entry(*mailbox, account, about.uidl.as_ref(), sha256);
         self.table.claim(entry).await
@@ -182,7 +195,7 @@ impl<I: Intake> Recorder<I> {
         Ok(self.recording.intake.begin(Envelope { mail_from: String::new(), recipients }, provenance)?)
     }
 
-    async fn commit(&mut self, incoming: I::Incoming, octets: u64) -> Result<(), Failure> {
+    async fn commit(&self, incoming: I::Incoming, octets: u64) -> Result<(), Failure> {
         self.check(octets)?;
         // The server's octets are kept as they are: whatever stands in a line, only CRLF ended one.
         let messages = incoming.commit(Normalised::default()).await?;
@@ -192,8 +205,9 @@ impl<I: Intake> Recorder<I> {
         Ok(())
     }
 
-    fn is_recorded(&mut self) {
-        self.recorded += 1;
+    fn is_recorded(&self, claimed: Claimed) {
+        claimed.recorded();
+        self.recorded.fetch_add(1, Ordering::Relaxed);
         metrics().proxied(ProxyProtocol::Pop3, monitoring::Proxied::Recorded);
         metrics().proxy.account_message(&self.source.account);
     }

@@ -1,9 +1,12 @@
 //! The relay between a client and a server that are texts, with a recorder in memory; for tests.
 
+use std::collections::VecDeque;
+
 use postern_shared::crypto::digest::sha256;
 
 use super::machine::{Action, End, Options, Relay, Unrecorded};
 use super::message::About;
+use super::transfer::COMMITTING_MAX;
 use crate::intake::memory::Memory;
 
 /// What of recording fails.
@@ -31,6 +34,9 @@ pub(super) enum Out {
 pub(super) struct Stage {
     pub(super) relay: Relay,
     pub(super) failing: Failing,
+    /// Copies of what is held are made by [`Stage::copy`] only.
+    pub(super) late: bool,
+    copies: VecDeque<(About, Vec<u8>)>,
     pub(super) outs: Vec<Out>,
     pub(super) kept: Vec<(String, Vec<u8>)>,
     pub(super) closed: bool,
@@ -54,6 +60,8 @@ impl Stage {
         Self {
             relay: Relay::new(options),
             failing: Failing::default(),
+            late: false,
+            copies: VecDeque::new(),
             outs: Vec::new(),
             kept: Vec::new(),
             closed: false,
@@ -61,6 +69,10 @@ impl Stage {
             from_server: Vec::new(),
             incoming: None,
         }
+    }
+
+    pub(super) fn late(self, late: bool) -> Self {
+        Self { late, ..self }
     }
 
     pub(super) fn client_sends(&mut self, octets: &[u8]) {
@@ -85,6 +97,24 @@ impl Stage {
         self.perform(actions);
     }
 
+    /// Whether copies wait.
+    pub(super) fn copies(&self) -> bool {
+        !self.copies.is_empty()
+    }
+
+    /// Makes the first copy that waits; whether there was one.
+    pub(super) fn copy(&mut self) -> bool {
+        let Some((about, content)) = self.copies.pop_front().filter(|_| !self.closed) else { return false };
+        let mut actions = Vec::new();
+        let outcome = self.keep(&about, content, self.failing == Failing::Nothing);
+        self.relay.recorded(outcome, &mut actions);
+        self.perform(actions);
+        if !self.closed {
+            self.go_on();
+        }
+        true
+    }
+
     fn go_on(&mut self) {
         loop {
             let mut actions = Vec::new();
@@ -107,11 +137,17 @@ impl Stage {
             match action {
                 Action::Answer(octets) => self.outs.push(Out::Answered(octets)),
                 Action::Ask(octets) => self.outs.push(Out::Asked(octets)),
-                Action::Record { about, sha256: hash } => {
-                    let content: Vec<u8> = self.relay.content().flatten().copied().collect();
+                Action::Record { about, sha256: hash, held } => {
+                    let content: Vec<u8> = held.content().flatten().copied().collect();
                     assert_eq!(sha256(&content), hash);
-                    let outcome = self.keep(&about, content, self.failing == Failing::Nothing);
-                    self.relay.recorded(outcome, &mut more);
+                    self.copies.push_back((about, content));
+                    assert!(self.copies.len() <= COMMITTING_MAX, "{:?}", self.relay);
+                    if !self.late
+                        && let Some((about, content)) = self.copies.pop_front()
+                    {
+                        let outcome = self.keep(&about, content, self.failing == Failing::Nothing);
+                        self.relay.recorded(outcome, &mut more);
+                    }
                 }
                 Action::Begin(_) => {
                     let fails = matches!(self.failing, Failing::Everything | Failing::Begin);

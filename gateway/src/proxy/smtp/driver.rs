@@ -1,11 +1,15 @@
 //! Does what the relay says: two connections, one intake.
 
+use std::future::poll_fn;
 use std::io;
+use std::task::Poll;
 use std::time::Duration;
 
 use postern_shared::clock::{Clock, Moment};
 use postern_shared::proto::mime::trace::Normalised;
 use postern_shared::shutdown::Shutdown;
+use tokio::task::JoinSet;
+use tracing::Instrument as _;
 
 use super::relay::{Action, Awaited, Event, Relay};
 use crate::intake::{Envelope, Incoming, Intake, IntakeError, Origin, Prepared as _, Provenance, Proxied};
@@ -47,6 +51,8 @@ pub(super) struct Driver<'d, I: Intake> {
 pub(super) struct Hands<I: Intake> {
     incoming: Option<I::Incoming>,
     prepared: Option<PreparedOf<I>>,
+    /// Marks of copies on their way to the disk.
+    confirming: JoinSet<()>,
     /// Why the intake no longer holds a message that is to be stored in the same breath.
     failure: Option<IntakeError>,
     to_client: Vec<u8>,
@@ -62,6 +68,7 @@ impl<I: Intake> Default for Hands<I> {
         Self {
             incoming: None,
             prepared: None,
+            confirming: JoinSet::new(),
             failure: None,
             to_client: Vec::new(),
             to_server: Vec::new(),
@@ -82,9 +89,15 @@ impl<I: Intake> Driver<'_, I> {
             if self.perform_all(&mut actions).await {
                 break;
             }
+            let holds_secret = self.relay.expects_secret(self.client.unread());
             let taken = self.relay.receive_client(self.client.unread(), &mut actions);
-            self.client.consume(taken);
-            if taken > 0 && !self.relay.is_in_content() {
+            if holds_secret {
+                self.client.wipe(taken);
+            } else {
+                self.client.consume(taken);
+            }
+            // Not every command that is whole has an action: its reply may wait for others.
+            if taken > 0 && !self.relay.is_in_content() && !self.relay.is_amid_line() {
                 self.pace.done();
             }
             let heard_client = taken > 0 || !actions.is_empty();
@@ -96,6 +109,7 @@ impl<I: Intake> Driver<'_, I> {
             }
             let event = match self.flush().await {
                 Some(event) => Some(event),
+                None if self.waits_for_nobody() => break,
                 None => self.wait(&mut shutdown).await,
             };
             if let Some(event) = event {
@@ -103,11 +117,16 @@ impl<I: Intake> Driver<'_, I> {
                 self.relay.handle(event, &mut actions);
             }
         }
-        let _ = self.flush().await;
+        // One that is not decided on by now.
+        self.keep();
+        // Whatever became of the server, the client gets what it is owed.
+        let _ = self.flush_client().await;
+        let _ = self.flush_server().await;
         if let Some(server) = self.server {
             server.close().await;
         }
         self.client.close().await;
+        while self.hands.confirming.join_next().await.is_some() {}
     }
 
     fn hear_server(&mut self, actions: &mut Vec<Action>) -> bool {
@@ -117,17 +136,25 @@ impl<I: Intake> Driver<'_, I> {
         used > 0
     }
 
-    /// Sends what waits to be sent; an event when one side does not take it.
+    /// Sends what waits to be sent; an event when one side does not take it. The client first: a server that takes nothing
+    /// more must not keep it from its answers.
     async fn flush(&mut self) -> Option<Event> {
+        if self.flush_client().await.is_err() {
+            return Some(Event::ClientGone);
+        }
         if let Err(error) = self.flush_server().await {
             tracing::warn!(account = %self.proxied.account, server = %self.proxied.server, %error,
                 "the server takes nothing more");
             return Some(Event::ServerGone);
         }
-        if self.flush_client().await.is_err() {
-            return Some(Event::ClientGone);
-        }
         None
+    }
+
+    async fn pay_client(&mut self, more: &mut Vec<Action>) {
+        if self.flush_client().await.is_err() {
+            self.hands.client_gone = true;
+            self.relay.handle(Event::ClientGone, more);
+        }
     }
 
     async fn flush_server(&mut self) -> io::Result<()> {
@@ -144,6 +171,11 @@ impl<I: Intake> Driver<'_, I> {
             return Ok(());
         }
         self.client.send(&octets).await
+    }
+
+    /// Whether neither side can bring the session on; it would never end.
+    fn waits_for_nobody(&self) -> bool {
+        self.server.is_none() && !self.relay.wants_client() && self.relay.awaited().is_none()
     }
 
     /// Waits for either side; `None` when octets came.
@@ -220,16 +252,22 @@ impl<I: Intake> Driver<'_, I> {
         match action {
             Action::Reply(reply) => {
                 self.hands.to_client.extend(reply.to_bytes());
-                if self.hands.to_client.len() >= OUTPUT_OCTETS && self.flush_client().await.is_err() {
-                    self.hands.client_gone = true;
-                    self.relay.handle(Event::ClientGone, more);
+                if self.hands.to_client.len() >= OUTPUT_OCTETS {
+                    self.pay_client(more).await;
                 }
             }
             Action::Server(octets) => {
-                self.hands.to_server.extend(octets);
-                if self.hands.to_server.len() >= OUTPUT_OCTETS && self.flush_server().await.is_err() {
-                    self.server = None;
-                    self.relay.handle(Event::ServerGone, more);
+                if self.hands.to_server.is_empty() {
+                    self.hands.to_server = octets;
+                } else {
+                    self.hands.to_server.extend(octets);
+                }
+                if self.hands.to_server.len() >= OUTPUT_OCTETS {
+                    self.pay_client(more).await;
+                    if self.flush_server().await.is_err() {
+                        self.server = None;
+                        self.relay.handle(Event::ServerGone, more);
+                    }
                 }
             }
             Action::Begin(envelope, protocol) => {
@@ -324,14 +362,26 @@ impl<I: Intake> Driver<'_, I> {
     async fn confirm(&mut self) {
         let Some(prepared) = self.hands.prepared.take() else { return };
         let Proxied { account, server, .. } = &self.proxied;
-        metrics().proxied(ProxyProtocol::Smtp, monitoring::Proxied::Recorded);
-        metrics().proxy.account_message(account);
-        match prepared.confirm().await {
-            Ok(id) => tracing::info!(%account, %server, %id, "message sent, copy on disk"),
-            // The server has it, so the client must not send it again.
-            Err(error) => {
-                tracing::error!(%account, %server, %error, "message sent; its copy stays unconfirmed");
+        let (account, server) = (account.clone(), server.clone());
+        let mut confirmed = Box::pin(async move {
+            match prepared.confirm().await {
+                Ok(id) => {
+                    metrics().proxied(ProxyProtocol::Smtp, monitoring::Proxied::Recorded);
+                    metrics().proxy.account_message(&account);
+                    tracing::info!(%account, %server, %id, "message sent, copy on disk");
+                }
+                // The server has it, so the client must not send it again.
+                Err(error) => {
+                    metrics().proxied(ProxyProtocol::Smtp, monitoring::Proxied::Unconfirmed);
+                    tracing::error!(%account, %server, %error, "message sent; its copy stays unconfirmed");
+                }
             }
+        });
+        // The copy is on disk, and the client need not wait until its mark is as well; that is on its way from here on.
+        let done = poll_fn(|cx| Poll::Ready(confirmed.as_mut().poll(cx).is_ready())).await;
+        if !done {
+            while self.hands.confirming.try_join_next().is_some() {}
+            self.hands.confirming.spawn(confirmed.in_current_span());
         }
     }
 

@@ -14,14 +14,15 @@
 //! content          ──▶  sealed as it comes        ──▶    content, without its end
 //! end of data      ──▶  copy on disk, "prepared"
 //!                                                 ──▶    end of data
-//!                       copy confirmed on disk    ◀──    250
+//!                       copy confirmed            ◀──    250
 //!                  ◀──  250
 //! ```
 //!
 //! Promises
-//! - The server gets the end of a message only behind a copy that would survive a power cut. A 2xx of the server is passed on
-//!   once the copy is confirmed (should our disk fail at that moment, it stays, marked unconfirmed); its refusal, once the
-//!   copy is gone; and where nobody knows what the server did, the copy stays, marked, and the client is told so.
+//! - The server gets the end of a message only behind a copy that would survive a power cut. Behind a 2xx of the server the
+//!   copy counts; that it does is on disk within a moment (`spool`'s `confirm_delay`), for which the client does not wait: a
+//!   crash in that moment, or a disk that fails, leaves the copy marked unconfirmed. A refusal is passed on once the copy is
+//!   gone; and where nobody knows what the server did, the copy stays, marked, and the client is told so.
 //! - What was refused, or left halfway by either side or by us, leaves no copy and is never ended at the server: the
 //!   connection is cut instead, for octets sent cannot be called back.
 //! - The envelope of a copy names the recipients that the server took, and no others.
@@ -39,7 +40,7 @@
 //! | QUIT | RFC 5321 | answered here, and said to the server |
 //! | PIPELINING | RFC 2920 | yes, to servers that offer it; to others one command at a time |
 //! | SIZE | RFC 1870 | yes, the smaller of both limits |
-//! | 8BITMIME, SMTPUTF8 | RFC 6152, 6531 | yes, where the server offers them |
+//! | 8BITMIME, SMTPUTF8 | RFC 6152, 6531 | yes, where the server offers them; until EHLO behind the login BODY is left out |
 //! | CHUNKING | RFC 3030 | yes; as DATA where the server lacks it (or PIPELINING) |
 //! | DSN | RFC 3461 | yes, where the server offers it and the client says EHLO again behind its login |
 //! | ENHANCEDSTATUSCODES | RFC 2034 | as the server writes them |

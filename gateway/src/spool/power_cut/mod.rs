@@ -39,7 +39,13 @@ fn settings(pace: Pace) -> Settings {
         Pace::OneByOne => u64::MAX,
         Pace::InGroups => 1024,
     };
-    Settings { segment_bytes: 8192, reserve_bytes: 0, grace: Duration::from_secs(60), prepare_after_bytes }
+    Settings {
+        segment_bytes: 8192,
+        reserve_bytes: 0,
+        grace: Duration::from_secs(60),
+        prepare_after_bytes,
+        confirm_delay: Duration::ZERO,
+    }
 }
 
 fn open(disk: &SimulatedDisk, clock: &Arc<ManualClock>, pace: Pace) -> Result<SegmentSpool, SpoolError> {

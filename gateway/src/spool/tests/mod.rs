@@ -34,6 +34,7 @@ impl Bench {
             reserve_bytes: 0,
             grace: Duration::from_secs(60),
             prepare_after_bytes: u64::MAX,
+            confirm_delay: Duration::ZERO,
         };
         Self { dir: tempfile::tempdir().unwrap(), clock: Arc::default(), settings }
     }

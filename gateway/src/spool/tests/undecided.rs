@@ -251,3 +251,37 @@ fn an_adopted_file_tells_whether_it_was_prepared() {
     assert_eq!(listed(&spool), [(1, true), (2, false), (3, false)]);
     assert_eq!(served(&spool), expect(&[(1, 3000), (2, 3000), (3, 3000)]));
 }
+
+/// Goal: a confirmation costs no write of its own while others are written; it is neither held for ever nor lost.
+/// Method: a delay that is as good as endless, ended by each thing that may end it; then a short one.
+#[test]
+fn a_confirmation_goes_along_with_what_comes_next() {
+    let mut bench = Bench::new();
+    bench.settings.confirm_delay = Duration::from_secs(3600);
+    let spool = bench.open();
+    let confirm = |n: u8| {
+        spool.append(vec![prepared(n, 100)]).wait().unwrap();
+        spool.confirm(mailbox(), id(n))
+    };
+    let with_the_next = confirm(1);
+    assert_eq!(undecided(&spool), 1);
+    spool.append(vec![record(2, 100)]).wait().unwrap();
+    with_the_next.wait().unwrap();
+    let when_asked = confirm(3);
+    assert_eq!(listed(&spool), [(1, false), (2, false), (3, false)]);
+    when_asked.wait().unwrap();
+    let dropped_in_between = confirm(4);
+    spool.keep_unconfirmed(mailbox(), id(4));
+    dropped_in_between.wait().unwrap();
+    let at_the_end = confirm(5);
+    drop(spool);
+    at_the_end.wait().unwrap();
+
+    bench.settings.confirm_delay = Duration::from_millis(1);
+    let spool = bench.open();
+    spool.append(vec![prepared(6, 100)]).wait().unwrap();
+    spool.confirm(mailbox(), id(6)).wait().unwrap();
+    drop(spool);
+    let confirmed: Vec<(u8, bool)> = (1..=6).map(|n| (n, false)).collect();
+    assert_eq!(listed(&bench.open()), confirmed);
+}

@@ -35,6 +35,11 @@ impl Line<'_> {
 }
 
 impl LineReader {
+    /// Whether what comes next belongs to a line that is too long.
+    pub fn is_skipping(&self) -> bool {
+        self.skipping
+    }
+
     /// Looks at the input; a line may have so many octets, its end included.
     pub fn read<'i>(&mut self, input: &'i [u8], octets_max: usize) -> Line<'i> {
         let start = &input[..input.len().min(octets_max)];

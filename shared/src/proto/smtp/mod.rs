@@ -3,7 +3,7 @@
 //! | file | what | source |
 //! |---|---|---|
 //! | [`reply`] | replies with enhanced status codes | RFC 5321 §4.2, RFC 3463 |
-//! | [`line`] | lines out of what a client sends | RFC 5321 §2.3.8 |
+//! | [`mod@line`] | lines out of what a client sends | RFC 5321 §2.3.8 |
 //! | [`command`] | command lines | RFC 5321 §4.1, 3030, 3207, 4954 |
 //! | [`parameters`] | what follows MAIL and RCPT | RFC 1870, 3461, 4954, 6152, 6531 |
 //! | [`path`] | reverse-paths and forward-paths | RFC 5321 §4.1.2, RFC 6531 §3.3 |

@@ -2,10 +2,9 @@
 
 use std::fmt;
 
-/// The longest local part (RFC 5321 §4.5.3.1.1).
-const LOCAL_BYTES_MAX: usize = 64;
-/// Sub-addresses carry a whole address in their local part, so we take more.
-const SUBADDRESSED_LOCAL_BYTES_MAX: usize = 320;
+/// The longest local part. RFC 5321 §4.5.3.1.1 speaks of 64 octets, but sub-addresses, SRS and VERP carry a whole address in
+/// theirs.
+const LOCAL_BYTES_MAX: usize = 320;
 const DOMAIN_BYTES_MAX: usize = 255;
 
 /// A mailbox in a path. The domain is empty for `<postmaster>` alone (RFC 5321 §4.1.1.3).
@@ -72,9 +71,7 @@ fn split_at_sign(text: &str) -> Option<(&str, &str)> {
 }
 
 fn parse_local(written: &str) -> Option<String> {
-    if written.len() > SUBADDRESSED_LOCAL_BYTES_MAX
-        || (written.len() > LOCAL_BYTES_MAX && !written.contains('+'))
-    {
+    if written.len() > LOCAL_BYTES_MAX {
         return None;
     }
     let Some(inner) = written.strip_prefix('"') else {

@@ -87,6 +87,18 @@ fn code(line: &str) -> u16 {
 }
 
 #[test]
+fn a_local_part_may_carry_an_address() {
+    let rcpt = |octets: usize| code(&format!("RCPT TO:<{}@example.net>", "a".repeat(octets)));
+    assert_eq!((rcpt(64), rcpt(65), rcpt(320), rcpt(321)), (0, 0, 0, 501));
+    assert_eq!(
+        code(
+            "RCPT TO:<SRS0=HHH=TT=example.org=anna.with.a.name.as.long.as.they.come.in.that.place@example.net>"
+        ),
+        0
+    );
+}
+
+#[test]
 fn commands_are_read_in_any_case_with_their_parameters() {
     let Ok(Command::Mail { from: Some(from), parameters }) =
         parse(b"mail FROM:<Anna@Example.com> size=1234 BODY=8BITMIME SMTPUTF8")

@@ -28,7 +28,7 @@ async fn is_known(seen: &Seen, n: u32) -> bool {
 async fn record(seen: &Seen, n: u32) {
     match seen.table(mailbox()).claim(entry(seen, n)).await {
         Claim::Known => {}
-        Claim::Free(claimed) => claimed.recorded().await,
+        Claim::Free(claimed) => claimed.recorded(),
     }
 }
 
@@ -157,7 +157,7 @@ async fn of_two_that_record_at_once_the_second_waits() {
         tokio::spawn(async move { table.claim(entry).await })
     };
     tokio::task::yield_now().await;
-    second.recorded().await;
+    second.recorded();
     assert!(matches!(third.await.unwrap(), Claim::Known));
 }
 
@@ -167,7 +167,7 @@ async fn memory_and_files_are_bounded_and_given_back() {
     let table = Arc::new(Table::new(Arc::new(RealDisk), dir.path().join("t"), 10));
     for n in 0..25 {
         let Claim::Free(claimed) = table.claim(Entry(n)).await else { panic!("unknown") };
-        claimed.recorded().await;
+        claimed.recorded();
     }
     assert!(matches!(table.claim(Entry(24)).await, Claim::Known));
     assert!(matches!(table.claim(Entry(1)).await, Claim::Free(_)), "forgotten");

@@ -106,6 +106,7 @@ impl Relay {
         }
         self.settings.helo = name;
         let mut lines = vec![self.settings.session.host_name.clone()];
+        self.greeted |= extended;
         if extended {
             lines.extend(self.offer());
         }
@@ -166,7 +167,9 @@ impl Relay {
         if parameters.smtputf8 && !server.smtputf8 {
             return Err(Reply::new(555, "5.6.7", lacks("SMTPUTF8: addresses must be ASCII")));
         }
-        if parameters.body == Some(BodyType::EightBitMime) && !server.eightbitmime {
+        // A client that has not said EHLO again goes by our own offer; its content goes on as it is.
+        let knows_better = self.greeted && !server.eightbitmime;
+        if parameters.body == Some(BodyType::EightBitMime) && knows_better {
             return Err(Reply::new(555, "5.6.3", lacks("BODY=8BITMIME: content must be 7-bit")));
         }
         if parameters.wants_reports() && !server.dsn {
@@ -197,7 +200,9 @@ impl Relay {
         };
         let written = to.written;
         let octets = transaction.recipient_octets + written.len();
-        let refusal = if !written.is_ascii() && !transaction.smtputf8 {
+        // RFC 6531 §3.4, RFC 6533 §3.
+        let is_ascii = written.is_ascii() && parameters.orcpt.as_deref().is_none_or(str::is_ascii);
+        let refusal = if !is_ascii && !transaction.smtputf8 {
             Reply::new(553, "5.6.7", "Only ASCII without SMTPUTF8")
         } else if !parameters.is_empty() && !self.settings.extensions.dsn {
             Reply::new(555, "5.5.4", "Your provider's server does not take NOTIFY and ORCPT")

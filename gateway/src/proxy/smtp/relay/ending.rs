@@ -12,17 +12,9 @@ impl Relay {
         if self.severed {
             return;
         }
-        let is_sent = self.message.as_ref().is_some_and(|message| message.is_sent());
         self.sever(actions);
-        if is_sent {
-            self.message = None;
-            actions.push(Action::Keep);
-            let text = format!(
-                "{why}: the message may have been sent; look among the sent messages or ask the recipient before you send \
-                 it again"
-            );
-            self.say(Reply::new(451, "4.4.2", text));
-            return self.leave(Reply::new(421, "4.4.2", why));
+        if self.is_sent() {
+            return self.leave_undecided(why, Reply::new(421, "4.4.2", why), actions);
         }
         if self.message.is_some() {
             self.refuse_message(
@@ -40,12 +32,32 @@ impl Relay {
     pub(super) fn dismissed(&mut self, answer: Answer, actions: &mut Vec<Action>) {
         let reply = mirrored(answer);
         self.sever(actions);
+        // It need not be the end of the message that it answers: chunks may be before that.
+        if self.is_sent() {
+            return self.leave_undecided("Your provider's server ended the session", reply, actions);
+        }
         if self.message.is_some() {
             self.refuse_message(Reply { code: 451, ..reply }, actions);
             return self.end_between_chunks(actions);
         }
         self.opening = None;
         self.leave_at_once(reply);
+    }
+
+    fn is_sent(&self) -> bool {
+        self.message.as_ref().is_some_and(|message| message.is_sent())
+    }
+
+    /// Nobody knows what the server, which is cut off, made of the message.
+    fn leave_undecided(&mut self, why: &str, last_word: Reply, actions: &mut Vec<Action>) {
+        self.message = None;
+        actions.push(Action::Keep);
+        let text = format!(
+            "{why}: the message may have been sent; look among the sent messages or ask the recipient before you send it \
+             again"
+        );
+        self.say(Reply::new(451, "4.4.2", text));
+        self.leave(last_word);
     }
 
     /// A client between chunks need not be waited for.

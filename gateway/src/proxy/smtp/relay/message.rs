@@ -9,6 +9,7 @@ use super::commands::given_up;
 use super::{Action, Asked, Due, Opening, Relay, mirrored};
 use crate::intake::{Envelope, IntakeError, Recipient};
 use crate::proxy::smtp::content::{Inflow, Outflow};
+use crate::smtp_receiver::{mailbox_closed, room_of};
 
 /// A message whose content comes, or has come.
 #[derive(Debug)]
@@ -91,8 +92,13 @@ impl Relay {
     }
 
     pub(super) fn begin(&mut self, actions: &mut Vec<Action>) {
-        let Some(transaction) = &self.transaction else { return };
+        let Some(transaction) = &mut self.transaction else { return };
         let mailbox = self.settings.mailbox;
+        // MAIL may be long ago.
+        match room_of(mailbox, &*self.settings.session.mailboxes) {
+            Ok(room) => transaction.room = room,
+            Err(refusal) => return self.opened(Err(refusal), actions),
+        }
         let recipient = |address: &String| Recipient { mailbox, address: address.clone() };
         let envelope = Envelope {
             mail_from: transaction.mail_from.clone(),
@@ -106,6 +112,10 @@ impl Relay {
 
     pub(super) fn begun(&mut self, result: Result<(), IntakeError>, actions: &mut Vec<Action>) {
         self.waiting = false;
+        self.opened(result.map_err(|error| not_held(&error)), actions);
+    }
+
+    fn opened(&mut self, result: Result<(), Reply>, actions: &mut Vec<Action>) {
         let go_ahead = self.go_ahead.take();
         let Some(opening) = self.opening.take() else { return };
         let outflow = match opening {
@@ -116,17 +126,17 @@ impl Relay {
             Opening::Data => Message::new(Inflow::data(), Some(outflow)),
             Opening::Chunk { octets, last } => Message::new(Inflow::chunk(octets, last), Some(outflow)),
         };
-        if let Err(error) = result {
+        if let Err(refusal) = result {
             message.held = false;
             if let Some(reply) = go_ahead {
                 // The client has not been told to go on, and the server waits for content that will not come.
                 drop(reply);
                 self.sever(actions);
-                self.say(error.reply());
+                self.say(refusal);
                 return self.leave(given_up());
             }
             self.message = Some(message);
-            self.refuse_message(error.reply(), actions);
+            self.refuse_message(refusal, actions);
         } else {
             self.message = Some(message);
             if let Some(reply) = go_ahead {
@@ -251,20 +261,19 @@ impl Relay {
         if let Some(message) = &mut self.message {
             message.held = false;
         }
-        self.refuse_message(error.reply(), actions);
+        self.refuse_message(not_held(error), actions);
     }
 
     /// A message that is refused has come to the end of its content, or of a chunk: the transaction is over.
     pub(super) fn end_refused(&mut self, actions: &mut Vec<Action>) {
         let Some(message) = self.message.take() else { return };
-        let began = message.outflow.is_some();
         if let Some(reply) = message.refused {
             self.say(reply);
         }
         if self.severed {
             self.leave(given_up());
-        } else if began {
-            self.transaction = None;
+        } else if self.transaction.take().is_some() {
+            // Also when none of it was sent: a chunk that follows is no message of its own (RFC 3030 §2).
             self.ask(Asked::OurRset, "RSET\r\n".into(), actions);
         }
     }
@@ -273,7 +282,7 @@ impl Relay {
         self.waiting = false;
         let is_stored = result.is_ok();
         if let Err(error) = result {
-            self.refuse_message(error.reply(), actions);
+            self.refuse_message(not_held(&error), actions);
         }
         let Some(message) = &mut self.message else { return };
         match (&message.refused, message.outflow.take()) {
@@ -357,5 +366,13 @@ impl Relay {
             // The server may be waiting for content already.
             self.sever(actions);
         }
+    }
+}
+
+/// What a mail program is told: of a mailbox that is gone not that its recipient is unknown.
+fn not_held(error: &IntakeError) -> Reply {
+    match error {
+        IntakeError::MailboxGone { .. } => mailbox_closed(),
+        _ => error.reply(),
     }
 }

@@ -172,6 +172,8 @@ pub struct Relay {
     asked: usize,
     /// Counts answers, for deadlines.
     answered: u64,
+    /// The client has said EHLO behind its login, and knows what the server can do.
+    greeted: bool,
     transactions: u64,
     transaction: Option<Transaction>,
     opening: Option<Opening>,
@@ -202,6 +204,7 @@ impl Relay {
             due: VecDeque::new(),
             asked: 0,
             answered: 0,
+            greeted: false,
             transactions: 0,
             transaction: None,
             opening: None,
@@ -232,6 +235,17 @@ impl Relay {
     /// Whether what the client sends next is content of a message.
     pub fn is_in_content(&self) -> bool {
         self.message.as_ref().is_some_and(Message::is_open)
+    }
+
+    /// Whether what the client says next may hold a password: a login once more, or the rest of one that is too long.
+    pub fn expects_secret(&self, input: &[u8]) -> bool {
+        let is_auth = || input.get(..5).is_some_and(|verb| verb.eq_ignore_ascii_case(b"AUTH "));
+        !self.is_in_content() && (self.is_amid_line() || is_auth())
+    }
+
+    /// Whether a command has begun that is too long, and not ended.
+    pub fn is_amid_line(&self) -> bool {
+        self.lines.is_skipping()
     }
 
     /// Whether it would take octets of the client now; when not, it waits for the server.

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::server::Server;
 use super::stage::{Fate, Stage, all_extensions};
-use crate::proxy::smtp::{Awaited, Event};
+use crate::proxy::smtp::Event;
 
 #[derive(Debug, Clone)]
 enum Happening {
@@ -46,6 +46,8 @@ fn fragment() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![
         20 => proptest::sample::select(fragments).prop_map(<[u8]>::to_vec),
         1 => Just(vec![b'x'; 40_000]),
+        // Makes one of our own chunks full, so that the server answers before the end.
+        2 => Just([b"BDAT 40000\r\n", &[b'x'; 40_000][..], b"BDAT 3 LAST\r\nabc"].concat()),
         1 => proptest::collection::vec(any::<u8>(), 0..40),
     ]
 }
@@ -147,10 +149,13 @@ impl World {
             );
             assert!(copy.fate != Fate::Confirmed || promised, "confirmed and not said");
             let told = said.contains(&format!("554 NO-{number}\r\n"));
-            assert_eq!(told, copy.fate == Fate::Discarded, "message {number}");
+            assert!(!told || copy.fate == Fate::Discarded, "message {number}");
+            // Of chunks the first refusal is what the client hears.
+            let told = told || said.contains(" CHUNK ");
+            assert!(told || copy.fate != Fate::Discarded, "message {number}");
             if copy.fate == Fate::Prepared {
-                let awaited = stage.relay.awaited().map(|(what, _)| what);
-                assert_eq!(awaited, Some(Awaited::EndOfData), "a copy that nobody decides on");
+                // Chunks before the end may not be answered yet.
+                assert!(stage.relay.awaited().is_some(), "a copy that nobody decides on");
                 assert_eq!(number + 1, stage.copies.len());
             }
         }

@@ -8,6 +8,8 @@
 //! mailbox mbx-…                   where copies go: …a is active, …b suspended; without this line …a
 //! limit 1000                      the longest message, in octets
 //! refuse begin | content | prepare | confirm      the intake's disk is full at that step
+//! refuse mailbox                  the mailbox is gone when a message begins
+//! the mailbox is suspended        by the operator
 //! C: text, c: text                a line the client sends, with and without CRLF; lines after each other come together
 //! P: text, p: text                the same from the provider's server
 //! G: text                         the next line that the server gets is exactly this
@@ -16,7 +18,7 @@
 //! severed | closed                the connection with the server is cut; both are closed
 //! the server is gone | the server is silent | the client is gone | the client is idle | shutdown
 //! confirmed: text                 the next copy is confirmed, envelope first: <from> -> to, to | content
-//! discarded: text, unconfirmed: text      or that became of it
+//! discarded: text, unconfirmed: text      or that became of it; a trailing … here too
 //! ```
 //!
 //! Escapes are those of the dialogues of the SMTP receiver.
@@ -97,6 +99,7 @@ fn run(path: &Path, text: &str, octet_by_octet: bool) {
             "the server is silent" => stage.event(Event::ServerSilent),
             "the client is gone" => stage.event(Event::ClientGone),
             "the client is idle" => stage.event(Event::Idle),
+            "the mailbox is suspended" => stage.suspend(),
             "shutdown" => stage.event(Event::Shutdown),
             "confirmed" | "discarded" | "unconfirmed" => {
                 let copy = stage.copies.get(copies).unwrap_or_else(|| panic!("{place}: no copy"));
@@ -107,7 +110,7 @@ fn run(path: &Path, text: &str, octet_by_octet: bool) {
                 };
                 assert_eq!(copy.fate, fate, "{place}");
                 let lossy = |octets: &[u8]| String::from_utf8_lossy(octets).into_owned();
-                assert_eq!(lossy(&shown(copy)), lossy(&unescape(rest)), "{place}");
+                matches(&lossy(&shown(copy)), &lossy(&unescape(rest)), &place);
                 copies += 1;
             }
             _ => {
@@ -122,6 +125,18 @@ fn run(path: &Path, text: &str, octet_by_octet: bool) {
     assert_eq!(String::from_utf8_lossy(&stage.to_client), "", "{name}: replies that are not spoken of");
     assert_eq!(String::from_utf8_lossy(&stage.to_server), "", "{name}: commands that are not spoken of");
     assert!(!stage.closed || !stage.holds_a_message(), "{name}: half a message is left");
+}
+
+/// Goal: a client that logs in once more leaves its password nowhere, however long the line is.
+#[test]
+fn a_login_is_known_before_it_is_taken() {
+    let mut stage = Stage::new(all_extensions(), 1000, "mbx-000000000000000a");
+    assert!(stage.relay.expects_secret(b"auth PLAIN AGFubmEAc2VjcmV0\r\n"));
+    assert!(!stage.relay.expects_secret(b"NOOP\r\n"));
+    stage.client_says(&[b"AUTH PLAIN ".as_slice(), &[b'A'; 3000]].concat());
+    assert!(stage.relay.expects_secret(b"AAAA\r\n"));
+    stage.client_says(b"\r\n");
+    assert!(!stage.relay.expects_secret(b"NOOP\r\n"));
 }
 
 #[test]

@@ -26,7 +26,11 @@ pub(super) struct Server {
     mail: bool,
     to: Vec<String>,
     content: Vec<u8>,
-    /// How it answers, in turn: 0 is no, 1 not now, the rest yes. Empty is yes.
+    /// It has refused a chunk, so it refuses the rest (RFC 3030 §2).
+    refuses_chunks: bool,
+    /// It has taken its leave and reads no more.
+    gone: bool,
+    /// How it answers, in turn: 0 is no, 1 not now, the rest yes; to a chunk 2 is goodbye. Empty is yes.
     pub(super) moods: VecDeque<u8>,
     pub(super) ended: Vec<Ended>,
     pub(super) commands: Vec<String>,
@@ -40,6 +44,8 @@ impl Server {
             mail: false,
             to: Vec::new(),
             content: Vec::new(),
+            refuses_chunks: false,
+            gone: false,
             moods: moods.into_iter().collect(),
             ended: Vec::new(),
             commands: Vec::new(),
@@ -50,7 +56,7 @@ impl Server {
     pub(super) fn take(&mut self, octets: &[u8]) -> String {
         self.unread.extend_from_slice(octets);
         let mut answers = String::new();
-        while self.step(&mut answers) {}
+        while !self.gone && self.step(&mut answers) {}
         answers
     }
 
@@ -76,7 +82,7 @@ impl Server {
                 }
                 self.content.extend(self.unread.drain(..left));
                 self.mode = Mode::Commands;
-                if last { self.end(answers) } else { answers.push_str("250 chunk\r\n") }
+                if last { self.end(answers) } else { answers.push_str(self.chunk()) }
             }
         }
         true
@@ -84,7 +90,7 @@ impl Server {
 
     fn end(&mut self, answers: &mut String) {
         let number = self.ended.len();
-        let taken = self.agrees();
+        let taken = !std::mem::take(&mut self.refuses_chunks) && self.agrees();
         let (to, content) = (std::mem::take(&mut self.to), std::mem::take(&mut self.content));
         self.ended.push(Ended { to, content, taken });
         answers.push_str(&if taken {
@@ -93,6 +99,21 @@ impl Server {
             format!("554 NO-{number}\r\n")
         });
         (self.mode, self.mail) = (Mode::Commands, false);
+    }
+
+    fn chunk(&mut self) -> &'static str {
+        if self.refuses_chunks {
+            return "503 CHUNK behind one that was refused\r\n";
+        }
+        let mood = self.moods.pop_front();
+        self.refuses_chunks = matches!(mood, Some(0 | 1));
+        self.gone = mood == Some(2);
+        match mood {
+            Some(0) => "552 CHUNK too big\r\n",
+            Some(1) => "452 CHUNK not now\r\n",
+            Some(2) => "421 bye\r\n",
+            _ => "250 chunk\r\n",
+        }
     }
 
     fn agrees(&mut self) -> bool {
@@ -128,6 +149,7 @@ impl Server {
             }
             "RSET" => {
                 (self.mail, self.to, self.content) = (false, Vec::new(), Vec::new());
+                self.refuses_chunks = false;
                 "250 rset"
             }
             "NOOP" => "250 noop",

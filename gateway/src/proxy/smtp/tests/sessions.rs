@@ -237,6 +237,42 @@ async fn a_message_is_sent_and_its_copy_says_so() {
     client.served.await.unwrap();
 }
 
+/// Goal: a client that said QUIT behind its message hears what became of that, also when the server has cut the connection.
+#[tokio::test]
+async fn the_last_answer_comes_also_from_a_server_that_is_dead() {
+    let gateway = Gateway::new();
+    let (address, at_server) = server(|mut session| async move {
+        session.envelope().await;
+        session.hears("x").await;
+        session.hears(".").await;
+        session.says("250 2.0.0 queued\r\n").await;
+        session.0.get_ref().set_zero_linger().unwrap();
+    })
+    .await;
+    let mut client = gateway.session(address).await;
+    client.begin("x\r\n.\r\nQUIT\r\n").await;
+    assert_eq!(client.lines(3).await, ["250 2.0.0 queued", "221 2.0.0 Bye", ""]);
+    at_server.await.unwrap();
+    let copies = gateway.copies();
+    assert!(copies.len() == 1 && !copies[0].0.unconfirmed);
+}
+
+/// Goal: octets of a line without an end do not renew the time that a command may take.
+#[tokio::test]
+async fn a_line_without_an_end_has_one() {
+    let mut gateway = Gateway::new();
+    gateway.recording.patience.command = Duration::from_millis(100);
+    let (address, _at_server) = server(|session| session.rest()).await;
+    let Client { stream, served, stop: _stop } = gateway.session(address).await;
+    let (_reading, mut writing) = stream.into_inner().into_split();
+    let talking = async move {
+        while writing.write_all(&[b'x'; 3000]).await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, async { tokio::join!(talking, served).1 }).await.unwrap().unwrap();
+}
+
 /// Goal: until the server has answered, nobody is served the copy; refused, it is gone, also behind a restart.
 #[tokio::test]
 async fn what_the_server_refuses_leaves_nothing() {

@@ -1,6 +1,7 @@
 //! What a driver would be, with an intake in memory, checking on the way that no promise is broken.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use postern_shared::id::MailboxId;
 use postern_shared::proto::smtp::extensions::Extensions;
@@ -26,12 +27,16 @@ pub(super) struct Copy {
 }
 
 /// `…a` is active and `…b` suspended.
-#[derive(Debug)]
-struct Two;
+#[derive(Debug, Default)]
+struct Two {
+    /// So is `…a`, from now on.
+    suspended: AtomicBool,
+}
 
 impl Mailboxes for Two {
     fn status(&self, id: MailboxId) -> Option<MailboxStatus> {
         match id.to_bytes()[7] {
+            0xa if self.suspended.load(Ordering::Relaxed) => Some(MailboxStatus::Suspended),
             0xa => Some(MailboxStatus::Active),
             0xb => Some(MailboxStatus::Suspended),
             _ => None,
@@ -43,7 +48,7 @@ pub(super) fn session_settings(message_bytes_max: u64) -> Arc<SessionSettings> {
     Arc::new(SessionSettings {
         host_name: "gateway.example.com".into(),
         domain: "gateway.example.com".into(),
-        mailboxes: Arc::new(Two),
+        mailboxes: Arc::new(Two::default()),
         message_bytes_max,
         limits: SessionLimits::default(),
         product: "Postern",
@@ -78,12 +83,16 @@ pub(super) struct Stage {
     pub(super) closed: bool,
     /// The step at which the intake fails.
     pub(super) refuse: Option<String>,
+    two: Arc<Two>,
 }
 
 impl Stage {
     pub(super) fn new(extensions: Extensions, message_bytes_max: u64, mailbox: &str) -> Self {
+        let two = Arc::new(Two::default());
+        let mailboxes = Arc::clone(&two);
+        let session = SessionSettings { mailboxes, ..(*session_settings(message_bytes_max)).clone() };
         let relay = Relay::new(RelaySettings {
-            session: session_settings(message_bytes_max),
+            session: Arc::new(session),
             mailbox: mailbox.parse().unwrap(),
             extensions,
             helo: "client.example.org".into(),
@@ -100,7 +109,13 @@ impl Stage {
             severed: false,
             closed: false,
             refuse: None,
+            two,
         }
+    }
+
+    /// The operator suspends the mailbox.
+    pub(super) fn suspend(&self) {
+        self.two.suspended.store(true, Ordering::Relaxed);
     }
 
     pub(super) fn client_says(&mut self, octets: &[u8]) {
@@ -154,6 +169,10 @@ impl Stage {
                 Action::Server(_) if self.severed => {}
                 Action::Server(octets) => self.to_server.extend(octets),
                 Action::Begin(..) if self.refuses("begin") => self.event_within(Event::Begun(Err(full()))),
+                Action::Begin(..) if self.refuses("mailbox") => {
+                    let mailbox = "mbx-000000000000000a".parse().unwrap();
+                    self.event_within(Event::Begun(Err(IntakeError::MailboxGone { mailbox })));
+                }
                 Action::Begin(envelope, protocol) => {
                     assert!(self.incoming.is_none() && !envelope.recipients.is_empty());
                     assert!(["ESMTPSA", "UTF8SMTPSA"].contains(&protocol));

@@ -51,7 +51,7 @@ fn name(name: &GeneralName<'_>) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::server::Identity;
+    use super::super::Identity;
     use super::*;
     use crate::disk::RealDisk;
 
