@@ -3,14 +3,12 @@ import { Toasts } from '@common/components/Toasts';
 import { theme, variables } from '@common/design/theme';
 import { Center, Loader, MantineProvider } from '@mantine/core';
 import { QueryClientProvider } from '@tanstack/react-query';
-import { useEffect } from 'react';
+import { lazy, Suspense, useEffect } from 'react';
 import { useTranslation } from 'react-i18next';
-import { RouterProvider } from 'react-router';
 import { onSignedOut } from './api/client';
 import { useProblemText } from './api/problem';
 import { queryClient } from './api/query';
 import { sessionQuery, setSession, useSession } from './api/session';
-import { router } from './routes';
 import { forgetEnd, noteEnd } from './session/ended';
 import { SignIn } from './session/SignIn';
 
@@ -31,6 +29,9 @@ export function App({ nonce }: { nonce: string }) {
   );
 }
 
+/** Not needed before somebody is signed in. */
+const Pages = lazy(async () => ({ default: (await import('./Pages')).Pages }));
+
 /** Who is signed in sees the pages, whoever is not the sign-in page, under the same address. */
 function Entrance() {
   const { t } = useTranslation();
@@ -45,13 +46,12 @@ function Entrance() {
   useEffect(() => {
     if (session.data?.stage === 'full') forgetEnd();
   }, [session.data?.stage]);
-  if (session.isPending) {
-    return (
-      <Center mih="100dvh">
-        <Loader aria-label={t('common.loading')} />
-      </Center>
-    );
-  }
+  const waiting = (
+    <Center mih="100dvh">
+      <Loader aria-label={t('common.loading')} />
+    </Center>
+  );
+  if (session.isPending) return waiting;
   if (session.isError) {
     return (
       <Center mih="100dvh" p="lg" component="main">
@@ -59,5 +59,10 @@ function Entrance() {
       </Center>
     );
   }
-  return session.data?.stage === 'full' ? <RouterProvider router={router} /> : <SignIn session={session.data} />;
+  if (session.data?.stage !== 'full') return <SignIn session={session.data} />;
+  return (
+    <Suspense fallback={waiting}>
+      <Pages />
+    </Suspense>
+  );
 }

@@ -105,7 +105,7 @@ export class Person {
     await form.getByLabel('Description').fill(description);
     await form.getByRole('button', { name: 'Create mailbox' }).click();
     const shown = page.getByRole('dialog', { name: 'The mailbox is ready' });
-    const ok = shown.getByRole('button', { name: 'OK' });
+    const ok = shown.getByRole('button', { name: 'OK', exact: true });
     expect(await ok.isDisabled()).toBe(true);
     const [address = '', id = '', password = ''] = await shown.locator('code').allInnerTexts();
     await shown.getByLabel("I've read and understood the above warning").check();

@@ -1,5 +1,6 @@
 // Colours, type and spacing. Calm: one blue that acts, slate for everything else, and colour only where it means something.
 import {
+  Alert,
   Badge,
   Button,
   Card,
@@ -64,6 +65,8 @@ export const theme = createTheme({
   cursorType: 'pointer',
   respectReducedMotion: true,
   components: {
+    // What interrupts a screen reader says so itself.
+    Alert: Alert.extend({ defaultProps: { variant: 'light', role: 'note' } }),
     Button: Button.extend({ defaultProps: { size: 'sm' }, styles: { label: { fontWeight: 560 } } }),
     Badge: Badge.extend({
       defaultProps: { variant: 'light', radius: 'sm' },
@@ -71,7 +74,7 @@ export const theme = createTheme({
     }),
     Card: Card.extend({ defaultProps: { withBorder: true, padding: 'lg', radius: 'lg' } }),
     Tabs: Tabs.extend({ styles: { list: { '--tab-border-color': 'var(--line)' } } }),
-    Table: Table.extend({ defaultProps: { verticalSpacing: 'xs', horizontalSpacing: 'md' } }),
+    Table: Table.extend({ defaultProps: { verticalSpacing: 'xs', horizontalSpacing: 'sm' } }),
     Modal: Modal.extend({
       defaultProps: { centered: true, overlayProps: { backgroundOpacity: 0.45 }, transitionProps: { duration: 120 } },
       styles: { title: { fontWeight: 620, fontSize: '1.0625rem' } },
@@ -133,7 +136,7 @@ export const variables: CSSVariablesResolver = () => ({
     '--line': '#262e3d',
     '--side': '#10151e',
     '--good': '#5fd39a',
-    '--good-soft': '#12301f',
+    '--good-soft': '#10281d',
     '--warn': '#f0bd62',
     '--warn-soft': '#35280f',
     '--bad': '#ff938a',

@@ -39,6 +39,7 @@ export async function beginLanguage(loaders: Loaders): Promise<i18n> {
     resources: { [code]: { translation: texts } },
     interpolation: { escapeValue: false },
     returnNull: false,
+    showSupportNotice: false,
   });
   document.documentElement.lang = code;
   return i18next;

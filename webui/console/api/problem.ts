@@ -1,6 +1,7 @@
 // What went wrong, as the API tells it (RFC 9457), and in the language of the pages.
 
 import { useWord } from '@common/language/useWord';
+import { NoPasskey } from '@common/passkey';
 import { useTranslation } from 'react-i18next';
 import type { Problem } from './schema';
 
@@ -47,6 +48,7 @@ export function useProblemText() {
   const word = useWord();
   return (error: unknown): string | null => {
     if (error === null || error === undefined) return null;
+    if (error instanceof NoPasskey) return t('passkey.none');
     if (!(error instanceof ProblemError)) return t('problem.no-answer');
     const said = word('problem', error.word, { count: error.retryAfterSeconds ?? 1 });
     if (said === error.word) return sentence(error.message);

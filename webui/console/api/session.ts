@@ -50,7 +50,8 @@ export const useSignIn = () =>
 /** The session is taken over only when the password is said to be stored, so that it stays on the screen until then. */
 export const useFirstSignIn = () =>
   useMutation({
-    mutationFn: (body: { name: string; password: string }) => answer(api.POST('/api/v1/first-sign-in', { body })),
+    mutationFn: (body: { name: string; password: string; setup_code: string | null }) =>
+      answer(api.POST('/api/v1/first-sign-in', { body })),
   });
 
 export const usePasswordStored = () =>

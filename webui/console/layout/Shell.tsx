@@ -4,6 +4,7 @@ import { useDisclosure } from '@mantine/hooks';
 import { Suspense, useEffect, useRef } from 'react';
 import { useTranslation } from 'react-i18next';
 import { Outlet, useLocation } from 'react-router';
+import { Fallback } from './Fallback';
 import { Mark } from './Mark';
 import { Navigation } from './Navigation';
 import { PasswordNote } from './PasswordNote';
@@ -59,9 +60,11 @@ export function Shell() {
       </AppShell.Navbar>
       <AppShell.Main id="main" ref={main} tabIndex={-1} className={classes.main}>
         <PasswordNote />
-        <Suspense fallback={<Waiting />}>
-          <Outlet />
-        </Suspense>
+        <Fallback of={pathname}>
+          <Suspense fallback={<Waiting />}>
+            <Outlet />
+          </Suspense>
+        </Fallback>
       </AppShell.Main>
     </AppShell>
   );

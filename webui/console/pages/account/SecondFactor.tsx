@@ -9,6 +9,7 @@ import { useRemoveTotp, useRenewRecoveryCodes } from '../../api/account';
 import type { SessionInfo } from '../../api/schema';
 import classes from './Account.module.css';
 import { AskPassword } from './AskPassword';
+import { Passkeys } from './Passkeys';
 import { SetUpTotp } from './SetUpTotp';
 
 type Step = 'set-up' | 'remove' | 'renew';
@@ -56,6 +57,7 @@ export function SecondFactor({ session }: { session: SessionInfo }) {
           )}
         </Group>
       </div>
+      <Passkeys />
       <SetUpTotp opened={step === 'set-up'} onClose={close} onCodes={(all) => made({ codes: all })} />
       <AskPassword
         title={t('totp.remove')}

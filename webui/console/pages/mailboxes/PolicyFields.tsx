@@ -34,7 +34,7 @@ export function PolicyFields({ draft, onChange }: PolicyFieldsProps) {
         value={draft.networks}
         splitChars={[',', ' ', ';', '\n']}
         acceptValueOnBlur
-        onChange={(networks) => set({ networks })}
+        onChange={(networks) => set({ networks: networks.map((one) => one.trim()).filter((one) => one !== '') })}
       />
       {presets.length > 0 && (
         <div>

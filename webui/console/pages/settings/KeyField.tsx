@@ -91,7 +91,7 @@ function Control({ id, of, value, changeable, onChange }: Omit<KeyFieldProps, 'c
         splitChars={[',', ' ']}
         acceptValueOnBlur
         classNames={{ input: 'mono' }}
-        onChange={(next) => onChange(next)}
+        onChange={(next) => onChange(next.map((one) => one.trim()).filter((one) => one !== ''))}
       />
     );
   }
