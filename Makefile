@@ -43,7 +43,7 @@ bench:
 	$(CARGO) build --release --workspace --bins
 	target/release/postern-bench
 
-deb:
+deb: webui
 	tests/scripts/install-tools deb
 	$(CARGO) deb --package postern-gateway --locked --strip
 
