@@ -1,12 +1,14 @@
 //! The gateway's settings: `gateway.toml`, overridden by `POSTERN_GATEWAY__…` variables, checked.
 //!
-//! `config/gateway.toml` shows every key with its default and what it means.
+//! Each table is a type whose fields say what the keys mean; [`reference`] makes `docs/configuration.md` of it.
+//! `config/gateway.toml` shows every key with its default.
 
 mod authentication;
 mod console;
 mod limits;
 mod oauth;
 mod proxy;
+pub mod reference;
 mod tls;
 
 use std::path::{Path, PathBuf};
@@ -14,7 +16,7 @@ use std::path::{Path, PathBuf};
 use postern_shared::config::{ByteSize, ConfigError, ListenAddresses, load, parse};
 use postern_shared::disk::Disk;
 use postern_shared::telemetry::{Format, Level, Rotation};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 pub use authentication::Authentication;
 use authentication::RawAuthentication;
@@ -24,6 +26,7 @@ pub use limits::Limits;
 use limits::RawLimits;
 use proxy::RawProxy;
 pub use proxy::{OnRecordingFailure, ProxySettings};
+use reference::{choice, table};
 pub use tls::{Acme, Tls};
 use tls::{RawAcme, RawTls};
 
@@ -127,59 +130,100 @@ impl std::fmt::Display for File<'_> {
     }
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct Raw {
-    email_domain: Option<String>,
-    host_name: Option<String>,
-    data_dir: Option<PathBuf>,
-    log_level: Option<Level>,
-    banner_version: bool,
-    log_format: Option<Format>,
-    log: RawLog,
-    listen: RawListen,
-    tls: RawTls,
-    limits: RawLimits,
-    authentication: RawAuthentication,
-    console: RawConsole,
-    acme: RawAcme,
-    proxy: RawProxy,
+fn everywhere(port: u16) -> ListenAddresses {
+    ListenAddresses(vec![([0, 0, 0, 0], port).into()])
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct RawListen {
-    smtp: Option<ListenAddresses>,
-    smtps: Option<ListenAddresses>,
-    submission: Option<ListenAddresses>,
-    pop3: Option<ListenAddresses>,
-    pop3s: Option<ListenAddresses>,
-    metrics: Option<ListenAddresses>,
-    console: Option<ListenAddresses>,
-    http01: Option<ListenAddresses>,
+table! {
+    /// The whole file.
+    struct Raw {
+        /// The domain of all mailbox addresses (mbx-0123456789abcdef@gateway.example.com). When left out, host_name.
+        [Restart] email_domain: Option<String> = None,
+        /// The name in greetings, Received fields and the self-signed certificate. When left out, the machine's name.
+        [Restart] host_name: Option<String> = None,
+        /// Mailboxes, sealed mail, certificates, the control socket. One daemon a directory.
+        [Restart] data_dir: PathBuf = "/var/lib/postern/gateway".into(),
+        /// How much is logged.
+        [Reload] log_level: Level = Level::default(),
+        /// What log lines look like: text, or an object a line. Either way each line of a session carries its id.
+        [Restart] log_format: Format = Format::default(),
+        /// Whether SMTP and POP3 greetings tell this program's version to everybody.
+        [Reload] banner_version: bool = false,
+        tables {
+            /// Where log lines go. A reload opens the file anew, for programs that move log files away.
+            log: RawLog,
+            /// Where to listen. Passwords are accepted under TLS only, everywhere.
+            listen: RawListen,
+            /// The operators' console: [console.md](console.md) tells how to sign in for the first time.
+            console: RawConsole,
+            /// The certificate at every listener: [certificates.md](certificates.md) tells more.
+            tls: RawTls,
+            /// With mode = "acme": who issues the certificate (RFC 8555, HTTP-01).
+            acme: RawAcme,
+            /// How much, how many, how often, how long: [operating.md](operating.md) tells what each limit is for. Those on
+            /// counts are at least 1 where nothing else is said.
+            limits: RawLimits,
+            /// What SPF, DKIM, ARC and DMARC say of a message when it comes, recorded with it as evidence; no message is
+            /// refused for it. [operating.md](operating.md) tells when it is worth its price.
+            authentication: RawAuthentication,
+            /// Mail clients that reach their own servers through this gateway, which records what passes. Their user name is
+            /// remote_user%server%mailbox-id; [proxy.md](proxy.md) shows how to set them up.
+            proxy: RawProxy,
+        }
+    }
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct RawLog {
-    file: Option<PathBuf>,
-    rotate: Option<RawRotation>,
-    keep: Option<usize>,
+table! {
+    /// `[listen]`
+    struct RawListen {
+        /// Journal mail, STARTTLS offered.
+        [Restart] smtp: ListenAddresses = everywhere(25),
+        /// Journal mail, TLS from the first byte.
+        [Restart] smtps: ListenAddresses = everywhere(465),
+        /// Journal mail from senders that insist on the submission port, STARTTLS offered.
+        [Restart] submission: ListenAddresses = everywhere(587),
+        /// Archivers, STLS required before login.
+        [Restart] pop3: ListenAddresses = everywhere(110),
+        /// Archivers, TLS from the first byte.
+        [Restart] pop3s: ListenAddresses = everywhere(995),
+        /// /metrics (Prometheus), /healthz and /readyz over plain HTTP. It asks nobody for a password and names the
+        /// mailboxes: keep it to this machine or to a management network, for example "127.0.0.1:9464".
+        [Restart] metrics: ListenAddresses = ListenAddresses::default(),
+        /// The operators' console over HTTPS.
+        [Restart] console: ListenAddresses = everywhere(8450),
+        /// The authority's challenges, with tls.mode = "acme" only. It always asks port 80: forward that to here when it is
+        /// another.
+        [Restart] http01: ListenAddresses = everywhere(80),
+    }
+}
+
+table! {
+    /// `[log]`
+    struct RawLog {
+        /// A log file; without one, lines go to standard error (and with systemd to the journal).
+        [Reload] file: Option<PathBuf> = None,
+        /// Another file is begun before one grows past this size (at least 64 KiB), or at midnight UTC ("daily").
+        [Reload] rotate: RawRotation = RawRotation::Size(ByteSize(100 << 20)),
+        /// Closed files that are kept (gateway.log.20261121T073049.123Z), at least 1; older ones are removed.
+        [Reload] keep: usize = 10,
+    }
 }
 
 /// `"daily"`, or a size.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(untagged, expecting = "expected \"daily\" or a size like \"100 MiB\"")]
 enum RawRotation {
     Named(NamedRotation),
     Size(ByteSize),
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum NamedRotation {
     Daily,
 }
+
+choice! { RawRotation: "`\"daily\"`, or a size" }
 
 impl Settings {
     /// What greetings call this program: its name, and its version only when the operator says so.
@@ -231,26 +275,23 @@ impl Raw {
             Some(domain) => checked_domain("email_domain", &domain)?,
             None => host_name.clone(),
         };
-        let on = |addresses: Option<ListenAddresses>, port: u16| {
-            addresses.unwrap_or_else(|| ListenAddresses(vec![([0, 0, 0, 0], port).into()]))
-        };
         let acme = self.acme.check(&host_name)?;
         Ok(Settings {
             email_domain,
             host_name,
-            data_dir: self.data_dir.unwrap_or_else(|| "/var/lib/postern/gateway".into()),
-            log_level: self.log_level.unwrap_or_default(),
-            log_format: self.log_format.unwrap_or_default(),
+            data_dir: self.data_dir,
+            log_level: self.log_level,
+            log_format: self.log_format,
             log: self.log.check()?,
             listen: Listen {
-                smtp: on(self.listen.smtp, 25),
-                smtps: on(self.listen.smtps, 465),
-                submission: on(self.listen.submission, 587),
-                pop3: on(self.listen.pop3, 110),
-                pop3s: on(self.listen.pop3s, 995),
-                metrics: self.listen.metrics.unwrap_or_default(),
-                console: on(self.listen.console, 8450),
-                http01: on(self.listen.http01, 80),
+                smtp: self.listen.smtp,
+                smtps: self.listen.smtps,
+                submission: self.listen.submission,
+                pop3: self.listen.pop3,
+                pop3s: self.listen.pop3s,
+                metrics: self.listen.metrics,
+                console: self.listen.console,
+                http01: self.listen.http01,
             },
             tls: self.tls.check(&acme)?,
             acme,
@@ -267,27 +308,21 @@ impl Raw {
 impl RawLog {
     fn check(self) -> Result<Log, Wrong> {
         let rotation = match self.rotate {
-            None => Rotation::Bytes(100 * 1024 * 1024),
-            Some(RawRotation::Named(NamedRotation::Daily)) => Rotation::Daily,
-            Some(RawRotation::Size(ByteSize(bytes))) => {
-                at_least("log.rotate", 64 * 1024, Some(bytes))?;
-                Rotation::Bytes(bytes)
+            RawRotation::Named(NamedRotation::Daily) => Rotation::Daily,
+            RawRotation::Size(ByteSize(bytes)) => {
+                Rotation::Bytes(at_least("log.rotate", 64 * 1024, bytes)?)
             }
         };
-        let keep = at_least("log.keep", 1, self.keep)?.unwrap_or(10);
-        Ok(Log { file: self.file, rotation, keep })
+        Ok(Log { file: self.file, rotation, keep: at_least("log.keep", 1, self.keep)? })
     }
 }
 
 fn at_least<N: PartialOrd + Copy + std::fmt::Display>(
     key: &'static str,
     min: N,
-    value: Option<N>,
-) -> Result<Option<N>, Wrong> {
-    match value {
-        Some(value) if value < min => Err((key, format!("{value} is too small; {min} is the least"))),
-        value => Ok(value),
-    }
+    value: N,
+) -> Result<N, Wrong> {
+    if value < min { Err((key, format!("{value} is too small; {min} is the least"))) } else { Ok(value) }
 }
 
 /// A host name that may stand in an address and a greeting: letters, digits, hyphens and dots (RFC 5321 §2.3.5).
