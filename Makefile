@@ -1,7 +1,7 @@
 # Everything a developer or CI runs. `make` alone says what there is.
 
 CARGO ?= cargo
-.PHONY: help demo run test soak check bench fmt install-test-tools
+.PHONY: help demo run test soak check bench docs fmt install-test-tools
 
 help:
 	@echo "make demo    build both programs and show a journal report's way through them"
@@ -9,6 +9,7 @@ help:
 	@echo "make test    install what the tests need, then run every test"
 	@echo "make soak    fault tests and fuzzing for MINUTES=10, with new seeds until one fails"
 	@echo "make check   format, lints, licences, tidiness"
+	@echo "make docs    write docs/configuration.md anew from the code"
 	@echo "make bench   performance beside Postfix and Dovecot, as ratios from one run"
 
 demo:
@@ -25,6 +26,11 @@ test: install-test-tools
 
 soak: install-test-tools
 	@CARGO="$(CARGO)" tests/scripts/soak $(or $(MINUTES),10) $(SEED)
+
+# What is written from the code.
+docs:
+	$(CARGO) run --quiet --package postern-gateway -- config-reference > target/configuration.md
+	mv target/configuration.md docs/configuration.md
 
 check:
 	$(CARGO) fmt --all --check

@@ -4,6 +4,7 @@
 //! `config/gateway.toml` shows every key with its default.
 
 mod authentication;
+mod changes;
 mod console;
 mod limits;
 mod oauth;
@@ -12,14 +13,17 @@ pub mod reference;
 mod tls;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use postern_shared::clock::Clock;
 use postern_shared::config::{ByteSize, ConfigError, ListenAddresses, load, parse};
 use postern_shared::disk::Disk;
-use postern_shared::telemetry::{Format, Level, Rotation};
+use postern_shared::telemetry::{Format, Level, LogFile, Rotation};
 use serde::{Deserialize, Serialize};
 
 pub use authentication::Authentication;
 use authentication::RawAuthentication;
+pub use changes::{Change, changes};
 pub use console::Console;
 use console::RawConsole;
 pub use limits::Limits;
@@ -27,6 +31,7 @@ use limits::RawLimits;
 use proxy::RawProxy;
 pub use proxy::{OnRecordingFailure, ProxySettings};
 use reference::{choice, table};
+pub(crate) use tls::checked_contact;
 pub use tls::{Acme, Tls};
 use tls::{RawAcme, RawTls};
 
@@ -102,6 +107,19 @@ pub struct Log {
     pub rotation: Rotation,
     /// How many closed ones are kept.
     pub keep: usize,
+}
+
+impl Log {
+    /// Opens the file, when there is one.
+    pub fn open(&self, disk: Arc<dyn Disk>, clock: Arc<dyn Clock>) -> Result<Option<LogFile>, SettingsError> {
+        let open = |path: &PathBuf| {
+            LogFile::open(disk, clock, path, self.rotation, self.keep).map_err(|error| {
+                let message = format!("cannot write {}: {error}", path.display());
+                SettingsError::Value { file: None, key: "log.file", message }
+            })
+        };
+        self.file.as_ref().map(open).transpose()
+    }
 }
 
 /// Why the settings cannot be used.
@@ -231,6 +249,30 @@ impl Settings {
         if self.banner_version { concat!("Postern ", env!("CARGO_PKG_VERSION")) } else { "Postern" }
     }
 
+    /// What counts from a reload on: `new`, but for what waits for a restart.
+    #[must_use]
+    pub fn reloaded(&self, new: Self) -> Self {
+        let now = self.clone();
+        Self {
+            email_domain: now.email_domain,
+            host_name: now.host_name,
+            data_dir: now.data_dir,
+            log_format: now.log_format,
+            listen: now.listen,
+            // Files of another mode are nothing to this one.
+            tls: if now.tls.mode() == new.tls.mode() { new.tls } else { now.tls },
+            acme: now.acme,
+            log_level: new.log_level,
+            log: new.log,
+            banner_version: new.banner_version,
+            limits: new.limits,
+            authentication: new.authentication,
+            console: new.console,
+            proxy: new.proxy,
+            oauth_providers: new.oauth_providers,
+        }
+    }
+
     /// Reads `file`; when none is named, [`DEFAULT_FILE`] if it exists.
     pub fn load(
         disk: &dyn Disk,
@@ -254,7 +296,7 @@ impl Settings {
     }
 }
 
-type Wrong = (&'static str, String);
+pub(crate) type Wrong = (&'static str, String);
 
 impl Raw {
     fn checked(self, file: Option<&Path>) -> Result<Settings, SettingsError> {
@@ -309,9 +351,7 @@ impl RawLog {
     fn check(self) -> Result<Log, Wrong> {
         let rotation = match self.rotate {
             RawRotation::Named(NamedRotation::Daily) => Rotation::Daily,
-            RawRotation::Size(ByteSize(bytes)) => {
-                Rotation::Bytes(at_least("log.rotate", 64 * 1024, bytes)?)
-            }
+            RawRotation::Size(ByteSize(bytes)) => Rotation::Bytes(at_least("log.rotate", 64 * 1024, bytes)?),
         };
         Ok(Log { file: self.file, rotation, keep: at_least("log.keep", 1, self.keep)? })
     }
@@ -326,7 +366,7 @@ fn at_least<N: PartialOrd + Copy + std::fmt::Display>(
 }
 
 /// A host name that may stand in an address and a greeting: letters, digits, hyphens and dots (RFC 5321 §2.3.5).
-fn checked_domain(key: &'static str, text: &str) -> Result<String, Wrong> {
+pub(crate) fn checked_domain(key: &'static str, text: &str) -> Result<String, Wrong> {
     let label = |label: &str| {
         (1..=63).contains(&label.len())
             && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
@@ -339,87 +379,11 @@ fn checked_domain(key: &'static str, text: &str) -> Result<String, Wrong> {
     Ok(text.to_ascii_lowercase())
 }
 
-fn machine_name() -> String {
+pub(crate) fn machine_name() -> String {
     let name = rustix::system::uname();
     let name = name.nodename().to_string_lossy().into_owned();
     checked_domain("host_name", &name).unwrap_or_else(|_| "localhost".into())
 }
 
 #[cfg(test)]
-mod tests {
-    use postern_shared::disk::{RealDisk, write_atomic};
-
-    use super::*;
-
-    fn load_text(text: &str, environment: &[(&str, &str)]) -> Result<Settings, SettingsError> {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("gateway.toml");
-        write_atomic(&RealDisk, &path, text.as_bytes()).unwrap();
-        let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        Settings::load(&RealDisk, Some(&path), environment)
-    }
-
-    #[test]
-    fn the_example_shows_the_defaults() {
-        let example = include_str!("../../config/gateway.toml");
-        let shown = load_text(example, &[]).unwrap();
-        let uncommented: String = example
-            .lines()
-            .map(|line| line.strip_prefix("#= ").unwrap_or(line))
-            .collect::<Vec<_>>()
-            .join("\n");
-        let explicit = load_text(&uncommented, &[]).unwrap();
-        let default =
-            load_text("email_domain = 'gateway.example.com'\nhost_name = 'gateway.example.com'", &[])
-                .unwrap();
-        let same = |settings: &Settings| format!("{settings:?}").replace("\"files\"", "");
-        assert_eq!(same(&explicit), same(&default));
-        assert_eq!(shown.email_domain, "gateway.example.com");
-    }
-
-    #[test]
-    fn environment_and_file_go_together() {
-        let text = "email_domain = 'Mail.Example.com'\n[listen]\nsmtp = []";
-        let settings = load_text(text, &[("POSTERN_GATEWAY__LISTEN__POP3S", "127.0.0.1:1995")]).unwrap();
-        assert_eq!(settings.email_domain, "mail.example.com");
-        assert_eq!(settings.listen.smtp.0, []);
-        assert_eq!(settings.listen.pop3s.0, ["127.0.0.1:1995".parse().unwrap()]);
-    }
-
-    #[test]
-    fn bad_values_are_named() {
-        let error = |text: &str| load_text(text, &[]).unwrap_err().to_string();
-        assert!(error("email_domain = 'a b'").contains("key \"email_domain\""));
-        assert!(error("[tls]\nmode = 'files'").contains("needs certificate and key"));
-        assert!(error("[tls]\nmode = 'acme'").contains("key \"acme.accept_terms\""));
-        assert!(error("[acme]\ndirectory_url = 'x'").contains("key \"acme.directory_url\""));
-        assert!(error("[authentication]\nmemory = '1 KiB'").contains("key \"authentication.memory\""));
-        assert!(error("[proxy]\ndivider = '@'").contains("key \"proxy.divider\""));
-        assert!(error("[proxy]\ndivider = '%%'").contains("not one character"));
-        assert!(error("[proxy]\ndeny = ['a b']").contains("none of: a host name"));
-        assert!(error("[proxy]\ntrust = 'all'").contains("none of: system"));
-        assert!(error("[proxy]\nsessions_per_account = 0").contains("key \"proxy.sessions_per_account\""));
-        assert!(error("[[proxy.target]]\nport = 25").contains("host"));
-        assert!(error("[[proxy.target]]\nhost = 'a'\ntls = 'none'").contains("implicit"));
-        assert!(error("[limits]\nsessions = 0").contains("key \"limits.sessions\""));
-        assert!(error("[limits]\nlogins_at_once = 0").contains("key \"limits.logins_at_once\""));
-        assert!(error("[limits]\nconnections_per_minute = 60000001").contains("0 is for no limit"));
-        assert!(error("[limits]\ncommand_deadline = '0 s'").contains("span of time"));
-        assert!(error("[limits]\nmax_message_size = '1 KB'").contains("line 2"));
-        assert!(error("[listen]\nsmtp = ':25'\nbogus = 1").contains("line 3, key \"listen.bogus\""));
-    }
-
-    #[test]
-    fn a_log_file_rotates_by_size_or_day() {
-        let file = |text: &str| load_text(&format!("[log]\nfile = '/var/log/g.log'\n{text}"), &[]);
-        let log = file("").unwrap().log;
-        assert_eq!((log.rotation, log.keep), (Rotation::Bytes(100 << 20), 10));
-        let log = file("rotate = 'daily'\nkeep = 3").unwrap().log;
-        assert_eq!((log.rotation, log.keep), (Rotation::Daily, 3));
-        assert_eq!(file("rotate = '1 GiB'").unwrap().log.rotation, Rotation::Bytes(1 << 30));
-        let error = file("rotate = 'weekly'").unwrap_err().to_string();
-        assert!(error.contains("key \"log.rotate\"") && error.contains("\"daily\" or a size"), "{error}");
-        assert!(file("keep = 0").unwrap_err().to_string().contains("log.keep"));
-        assert!(load_text("log_format = 'xml'", &[]).unwrap_err().to_string().contains("log_format"));
-    }
-}
+mod tests;

@@ -44,7 +44,8 @@ table! {
 impl RawAuthentication {
     pub(super) fn check(self) -> Result<Authentication, Wrong> {
         let message_bytes_max = self.max_message_size.0;
-        let memory = if self.memory == MEMORY { ByteSize(MEMORY.0.max(message_bytes_max)) } else { self.memory };
+        let memory =
+            if self.memory == MEMORY { ByteSize(MEMORY.0.max(message_bytes_max)) } else { self.memory };
         Ok(Authentication {
             enabled: self.enabled,
             bounds: Bounds {

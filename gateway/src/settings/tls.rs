@@ -189,7 +189,7 @@ fn checked_url(key: &'static str, text: &str) -> Result<String, Wrong> {
 }
 
 /// Authorities want URLs (RFC 8555 §7.3); people write addresses.
-fn checked_contact(text: &str) -> Result<String, Wrong> {
+pub(crate) fn checked_contact(text: &str) -> Result<String, Wrong> {
     let address = text.strip_prefix("mailto:").unwrap_or(text);
     let good = address
         .split_once('@')
