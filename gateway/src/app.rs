@@ -12,6 +12,7 @@ use postern_shared::id::MessageIds;
 use postern_shared::telemetry::log_level;
 use serde_json::{Value, json};
 
+use crate::backup::RESTORING;
 use crate::certificate::Keeper;
 use crate::console::{Administrators, Audit};
 use crate::mailbox::{MailboxError, Registry};
@@ -63,6 +64,9 @@ pub enum StartError {
     /// The data directory.
     #[error(transparent)]
     DataDir(#[from] DataDirError),
+    /// What is in it is not whole.
+    #[error("a restore into {} was interrupted: run `postern-gateway restore` again", .0.display())]
+    Restoring(std::path::PathBuf),
     /// The mailboxes cannot be read.
     #[error(transparent)]
     Mailboxes(#[from] MailboxError),
@@ -84,6 +88,9 @@ impl Core {
     ) -> Result<Self, StartError> {
         let dir = settings.data_dir.clone();
         let lock = data_dir::lock(&*disk, &dir, "postern-gateway", holder)?;
+        if disk.exists(&dir.join(RESTORING)).unwrap_or(false) {
+            return Err(StartError::Restoring(dir));
+        }
         let registry = Registry::open(
             Arc::clone(&disk),
             Arc::clone(&clock),

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use postern_shared::control::{self, Context, Handler};
+use postern_shared::service::ServiceManager;
 use postern_shared::shutdown::{Shutdown, switch};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -27,6 +28,7 @@ use crate::proxy::pop3::seen::Seen;
 use crate::reload::OnHangup;
 use crate::servers::Serving;
 use crate::settings::Tls;
+use crate::watchdog;
 
 const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
 /// On a disk that is nearly full senders wait for what a sweep gives back.
@@ -105,7 +107,8 @@ pub async fn run(core: Arc<Core>, process: Arc<Process>) -> Result<bool> {
     }
     // Commands see a running daemon only once all of it runs.
     let _ = core.listening.set(json!(addresses));
-    let commands = tokio::spawn(serve_commands(Arc::clone(&core), Arc::clone(&renewer), stopped.clone()));
+    let commands = Commands { core: Arc::clone(&core), renewer: Arc::clone(&renewer), monitor };
+    let commands = tokio::spawn(serve_commands(commands, stopped.clone()));
     rooms.spawn(tending.run(stopped.clone()));
     rooms.spawn(on_hangup.run(Arc::clone(&core), Arc::clone(&process), stopped.clone()));
     if core.settings().tls == Tls::Acme {
@@ -113,9 +116,17 @@ pub async fn run(core: Arc<Core>, process: Arc<Process>) -> Result<bool> {
     }
     rooms.spawn(forget_secrets(Arc::clone(&core), stopped.clone()));
     rooms.spawn(sweep_now_and_then(Arc::clone(&core), stopped));
+    if core.administrators.is_first() {
+        tracing::warn!(
+            "nobody has signed in at the console yet; the first sign-in from another machine takes the code that this prints: postern-gateway admin setup-code"
+        );
+    }
+    let manager = Arc::new(ServiceManager::of_this_process());
+    tokio::spawn(watchdog::keep(Arc::clone(&core), Arc::clone(&manager)));
     process.served.store(true, Ordering::Relaxed);
     let origin = keeper.origin().name();
     tracing::info!(fingerprint = %format!("sha256:{}", keeper.identity().fingerprint()), origin, "serving");
+    manager.ready();
 
     let restart = tokio::select! {
         signal = wait_for_signal() => signal.map(|()| false)?,
@@ -129,6 +140,8 @@ pub async fn run(core: Arc<Core>, process: Arc<Process>) -> Result<bool> {
     commands.await?.context("the control socket")?;
     settled.await?;
     last_stop.turn();
+    // A restart reads the spool anew, in the same process.
+    manager.unwatched();
     tracing::info!(restart, "stopped");
     Ok(restart)
 }
@@ -175,14 +188,15 @@ fn open_all(core: &Core) -> Result<Vec<Listener>> {
     Ok(open)
 }
 
-async fn serve_commands(core: Arc<Core>, renewer: Arc<Renewer>, stopped: Shutdown) -> std::io::Result<()> {
-    let data_dir = core.settings().data_dir.clone();
-    control::serve(&data_dir, Arc::new(Commands { core, renewer }), stopped).await
+async fn serve_commands(commands: Commands, stopped: Shutdown) -> std::io::Result<()> {
+    let data_dir = commands.core.settings().data_dir.clone();
+    control::serve(&data_dir, Arc::new(commands), stopped).await
 }
 
 struct Commands {
     core: Arc<Core>,
     renewer: Arc<Renewer>,
+    monitor: Arc<Monitor>,
 }
 
 impl Handler for Commands {
@@ -192,8 +206,12 @@ impl Handler for Commands {
         if let Command::CertificateAcme { staging_only } = command {
             return execute_waiting(&self.renewer, staging_only, context).await;
         }
-        let core = Arc::clone(&self.core);
-        let done = tokio::task::spawn_blocking(move || execute(&core, command)).await;
+        let (core, monitor) = (Arc::clone(&self.core), Arc::clone(&self.monitor));
+        let done = tokio::task::spawn_blocking(move || match command {
+            Command::Health => monitor.health(),
+            command => execute(&core, command),
+        })
+        .await;
         done.unwrap_or_else(|error| Err(format!("the command failed inside: {error}")))
     }
 }

@@ -5,6 +5,7 @@
 pub mod acme;
 pub mod activity;
 pub mod app;
+pub mod backup;
 pub mod certificate;
 pub mod cli;
 pub mod command;
@@ -24,3 +25,4 @@ pub mod settings;
 mod simulation;
 pub mod smtp_receiver;
 pub mod spool;
+pub mod watchdog;

@@ -11,6 +11,7 @@
 //! | [`config`] | raw settings, their checks, and where they come from |
 //! | [`control`] | the socket by which the command line reaches a running daemon |
 //! | [`telemetry`] | log lines, metrics and progress |
+//! | [`service`] | telling the service manager how it goes |
 //! | [`shutdown`] | telling everything that runs to end |
 
 pub mod clock;
@@ -21,6 +22,7 @@ pub mod data_dir;
 pub mod disk;
 pub mod id;
 pub mod proto;
+pub mod service;
 pub mod shutdown;
 pub mod telemetry;
 pub mod tls;

@@ -14,6 +14,7 @@
 //! | [`mod@bench`] | the measures of `make bench` |
 //! | [`oauth_provider`] | an OAuth provider, and a person who consents there |
 //! | [`fuzz`] | what is fuzzed: by cargo-fuzz, and shortly by `make test` |
+//! | [`machine`] | a Debian machine of its own, and the package to install there |
 //! | [`pebble`] | an authority for certificates |
 //! | [`prometheus`] | a scrape, read strictly |
 //! | [`messages`] | messages and journal reports for demo and tests |
@@ -30,6 +31,7 @@ pub mod console;
 pub mod east;
 pub mod foreign;
 pub mod fuzz;
+pub mod machine;
 pub mod messages;
 pub mod oauth_provider;
 pub mod pebble;

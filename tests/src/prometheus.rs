@@ -83,6 +83,11 @@ impl Scrape {
         self.samples.get(series).copied().with_context(|| format!("there is no {series}"))
     }
 
+    /// Every series, as written.
+    pub fn series(&self) -> impl Iterator<Item = &str> {
+        self.samples.keys().map(String::as_str)
+    }
+
     /// By how much a series grew since `before`.
     pub fn growth(&self, before: &Self, series: &str) -> Result<f64> {
         Ok(self.value(series)? - before.value(series)?)

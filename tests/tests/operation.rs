@@ -112,13 +112,13 @@ fn metrics_tell_what_happened() -> Result<()> {
 /// Goal: whoever builds an alert finds each metric in the manual, and the manual names none that is not there.
 #[test]
 fn every_metric_is_documented() -> Result<()> {
-    let manual = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/operating.md"))?;
+    let manual = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/monitoring.md"))?;
     let gateway = Program::started(Kind::Gateway, MONITORED)?;
     NewMailbox::create(&gateway, "journal")?;
     let scrape = scrape(&gateway)?;
     for name in scrape.families.keys() {
         let short = name.strip_prefix("postern_gateway_").context("the prefix")?;
-        assert!(manual.contains(&format!("| `{short}")), "{short} is not in docs/operating.md");
+        assert!(manual.contains(&format!("| `{short}")), "{short} is not in docs/monitoring.md");
     }
     let rows = manual.lines().skip_while(|line| *line != "| metric (`postern_gateway_…`) | what | unit |");
     for row in rows.skip(2).take_while(|row| row.starts_with('|')) {

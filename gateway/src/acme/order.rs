@@ -42,18 +42,20 @@ impl Desk<'_> {
     /// The whole way to a certificate, from wherever the last attempt was left. Nonces that are refused are no failure
     /// (RFC 8555 §6.5): the library tries thrice, and then the order is taken up again.
     pub(super) async fn obtain(&self) -> Result<Identity, AcmeError> {
+        // Answered until the end: the authority may still look for what an earlier pass asked it to validate.
+        let mut answering = Vec::new();
         for _ in 0..PASSES_MAX {
-            match self.pass().await {
+            match self.pass(&mut answering).await {
                 Err(error) if error.is_kind("badNonce") => {
                     (self.report)("the authority refused our nonces; going on".into());
                 }
                 done => return done,
             }
         }
-        self.pass().await
+        self.pass(&mut answering).await
     }
 
-    async fn pass(&self) -> Result<Identity, AcmeError> {
+    async fn pass(&self, answering: &mut Vec<Answering>) -> Result<Identity, AcmeError> {
         let account = self.account().await?;
         let (account, mut order, under_way) = match self.order(&account).await {
             Err(error) if error.is_kind("accountDoesNotExist") => {
@@ -68,7 +70,7 @@ impl Desk<'_> {
                 (account, order, under_way)
             }
         };
-        let issued = self.fulfil(&mut order, &under_way).await;
+        let issued = self.fulfil(&mut order, &under_way, answering).await;
         drop(account);
         match &issued {
             // It is over when the certificate is on disk; what the authority has not refused goes on next time.
@@ -183,11 +185,16 @@ impl Desk<'_> {
         Ok((order, under_way))
     }
 
-    async fn fulfil(&self, order: &mut Order, under_way: &UnderWay) -> Result<Identity, AcmeError> {
+    async fn fulfil(
+        &self,
+        order: &mut Order,
+        under_way: &UnderWay,
+        answering: &mut Vec<Answering>,
+    ) -> Result<Identity, AcmeError> {
         if order.state().status == OrderStatus::Pending {
-            let answering = self.answer_challenges(order).await?;
+            self.answer_challenges(order, answering).await?;
             self.wait_while(order, "validation", |status| status == OrderStatus::Pending).await?;
-            drop(answering);
+            answering.clear();
             (self.report)("all names are authorised".into());
         }
         if order.state().status == OrderStatus::Ready {
@@ -218,8 +225,11 @@ impl Desk<'_> {
         Ok(identity)
     }
 
-    async fn answer_challenges(&self, order: &mut Order) -> Result<Vec<Answering>, AcmeError> {
-        let mut answering = Vec::new();
+    async fn answer_challenges(
+        &self,
+        order: &mut Order,
+        answering: &mut Vec<Answering>,
+    ) -> Result<(), AcmeError> {
         let mut authorizations = order.authorizations();
         while let Some(authorization) = authorizations.next().await {
             let mut authorization = authorization.map_err(|error| AcmeError::of("authorisation", &error))?;
@@ -243,7 +253,7 @@ impl Desk<'_> {
                 challenge.set_ready().await.map_err(|error| AcmeError::of(&name, &error))?;
             }
         }
-        Ok(answering)
+        Ok(())
     }
 
     /// Asks for the order's state until it is another one.

@@ -53,9 +53,29 @@ pub enum Task {
     CheckConfig,
     /// Show what the gateway is and holds.
     Status,
+    /// Ask the running daemon whether it is ready for mail: succeeds when it is, else fails and says why. For health checks;
+    /// it looks at nothing itself.
+    Health,
     /// Look for trouble: data directory, disk, certificate, ports, DNS of the e-mail domain, clock, damaged files. Says
     /// of each check whether it is ok and else what to do; fails when any check does.
     Doctor,
+    /// Copy the data directory and the configuration file to a safe place, with the SHA-256 of each file, and read the copy
+    /// back; whether or not the daemon runs. Made again at the same place, only what is new is copied.
+    Backup {
+        /// Where to: an empty directory, one with an earlier backup of this gateway, or a file whose name ends with .tar.
+        #[arg(value_name = "DIR|FILE.tar")]
+        place: PathBuf,
+        /// Only check the backup that is there: every file against its SHA-256, the whole as a gateway would read it.
+        #[arg(long)]
+        verify: bool,
+    },
+    /// Restore a backup into the data directory, which must be empty or not there; no daemon may run on it. Every file is
+    /// compared before and after.
+    Restore {
+        /// What `backup` was told.
+        #[arg(value_name = "FROM")]
+        place: PathBuf,
+    },
     /// Show how much the running daemon logs, or change it until the daemon ends.
     LogLevel {
         /// error, warn, info, debug or trace.
@@ -178,6 +198,8 @@ pub enum MailboxAction {
 pub enum AdminAction {
     /// List all administrators.
     List,
+    /// Show the code that the first sign-in from another machine takes; there is one until somebody has signed in.
+    SetupCode,
     /// Give an administrator a new random password, shown once, for who is locked out. All sessions of that one end.
     ResetPassword {
         /// The administrator's name.

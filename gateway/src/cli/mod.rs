@@ -3,6 +3,7 @@
 //! Results go to standard output, everything else to standard error. Exit codes: 0 done, 1 failed, 2 wrong usage.
 
 mod args;
+mod backup;
 mod certificate;
 mod doctor;
 mod init;
@@ -55,6 +56,10 @@ pub fn run() -> Result<()> {
     if let Task::RecoveryKey { action } = &args.task {
         return recovery::run(action, args.json);
     }
+    // On whichever machine it lies.
+    if let Task::Backup { place, verify: true } = &args.task {
+        return backup::verify(place, args.json);
+    }
     let settings = match Settings::load(&RealDisk, args.config.as_deref(), std::env::vars()) {
         Err(error) if matches!(args.task, Task::Serve) => {
             return restart::take_back(args.config.as_deref(), error.into());
@@ -67,8 +72,11 @@ pub fn run() -> Result<()> {
     match args.task {
         Task::Serve => restart::serve(settings, args.config),
         Task::CheckConfig => setup::check_config(&settings, args.json),
+        Task::Backup { place, .. } => backup::run(&settings, args.config.as_deref(), &place, args.json),
+        Task::Restore { place } => backup::restore(&settings, &place, args.json),
         Task::Doctor => doctor::run(&settings, args.json),
         Task::Status => command(&settings, &Command::Status, args.json, output::status),
+        Task::Health => health(&settings, args.json),
         Task::LogLevel { level } => {
             command(&settings, &Command::LogLevel { level }, args.json, output::log_level)
         }
@@ -77,6 +85,9 @@ pub fn run() -> Result<()> {
         Task::Oauth { action } => oauth::run(&settings, action, args.json),
         Task::Admin { action: AdminAction::List } => {
             command(&settings, &Command::AdminList, args.json, output::administrators)
+        }
+        Task::Admin { action: AdminAction::SetupCode } => {
+            command(&settings, &Command::AdminSetupCode, args.json, output::setup_code)
         }
         Task::Admin { action: AdminAction::ResetPassword { name, clear_second_factors } } => {
             let command_ = Command::AdminResetPassword { name, clear_second_factors };
@@ -131,6 +142,13 @@ fn mailbox(settings: Settings, action: MailboxAction, json: bool) -> Result<()> 
 fn command(settings: &Settings, command: &Command, json: bool, show: fn(&Value) -> String) -> Result<()> {
     let answer = answer(settings, command)?;
     println!("{}", if json { answer.to_string() } else { show(&answer) });
+    Ok(())
+}
+
+/// Asks the daemon alone: opening the data directory here would keep one that is starting from it.
+fn health(settings: &Settings, json: bool) -> Result<()> {
+    let answer: Value = call(&settings.data_dir, &Command::Health, |_| ())?;
+    println!("{}", if json { answer.to_string() } else { "ready".into() });
     Ok(())
 }
 

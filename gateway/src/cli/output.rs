@@ -70,15 +70,28 @@ pub(super) fn administrators(value: &Value) -> String {
         .into_iter()
         .flatten()
         .map(|row| {
-            let totp = if row["totp"] == true { "one-time passwords" } else { "-" };
-            [text(&row["name"]), text(&row["role"]), totp.into()]
+            let factors = match (row["totp"] == true, row["passkeys"].as_u64().unwrap_or_default()) {
+                (false, 0) => "-".into(),
+                (true, 0) => "one-time passwords".into(),
+                (false, passkeys) => format!("passkeys ({passkeys})"),
+                (true, passkeys) => format!("one-time passwords, passkeys ({passkeys})"),
+            };
+            [text(&row["name"]), text(&row["role"]), factors]
         })
         .collect();
     if rows.is_empty() {
-        return "nobody has signed in at the console yet; the first sign-in is admin with the password admin"
+        return "nobody has signed in at the console yet; the first sign-in is admin with the password admin, from \
+                another machine with the code of: postern-gateway admin setup-code"
             .into();
     }
     table(&["NAME", "ROLE", "SECOND FACTOR"].map(str::to_owned), &rows)
+}
+
+pub(super) fn setup_code(value: &Value) -> String {
+    eprintln!(
+        "The first sign-in takes it from another machine, besides the name admin and the password admin."
+    );
+    text(&value["setup_code"])
 }
 
 pub(super) fn administrator_password(value: &Value) -> String {

@@ -34,6 +34,8 @@ use crate::settings::Tls;
 pub enum Command {
     /// What the gateway is and holds.
     Status,
+    /// Whether the running daemon is ready for mail; it alone knows.
+    Health,
     /// Changes how much the running daemon logs, until it ends.
     LogLevel {
         /// How much from now on; `None` only asks.
@@ -79,6 +81,8 @@ pub enum Command {
     },
     /// All administrators of the console.
     AdminList,
+    /// What the first sign-in from another machine takes.
+    AdminSetupCode,
     /// Gives an administrator a new password.
     AdminResetPassword {
         /// Who.
@@ -138,12 +142,16 @@ enum CommandError {
     Oauth(#[from] BrokerError),
     #[error("{0}")]
     Route(#[from] BadRoute),
+    #[error("no daemon is running")]
+    NotRunning,
     #[error("no daemon is running; log_level in the configuration tells how much the next one logs")]
     NoDaemon,
     #[error("no daemon is running; the next one reads the configuration when it starts")]
     NothingToReload,
     #[error("{}", explain(.0.as_ref()))]
     Reload(anyhow::Error),
+    #[error("the setup code is made when the daemon starts, and none is running; start it first")]
+    NoSetupCode,
     #[error(transparent)]
     Identity(#[from] IdentityError),
     #[error("{0}; bring one with: postern-gateway certificate import FILE")]
@@ -166,6 +174,7 @@ fn run(core: &Arc<Core>, command: Command) -> Result<Value, CommandError> {
     };
     match command {
         Command::Status => Ok(core.status()),
+        Command::Health => Err(CommandError::NotRunning),
         Command::LogLevel { .. } if core.listening.get().is_none() => Err(CommandError::NoDaemon),
         Command::LogLevel { level } => {
             if let Some(level) = level {
@@ -210,8 +219,12 @@ fn run(core: &Arc<Core>, command: Command) -> Result<Value, CommandError> {
             Ok(json!({ "id": id, "deleted": true }))
         }
         Command::AdminList => {
-            let shown = |account: &Account| json!({ "name": account.name, "role": account.role, "totp": account.totp });
+            let shown = |account: &Account| json!({ "name": account.name, "role": account.role, "totp": account.totp, "passkeys": account.passkeys });
             Ok(core.administrators.list()?.iter().map(shown).collect())
+        }
+        Command::AdminSetupCode if core.listening.get().is_none() => Err(CommandError::NoSetupCode),
+        Command::AdminSetupCode => {
+            Ok(json!({ "setup_code": core.administrators.setup_code()?.expose_secret() }))
         }
         Command::AdminResetPassword { name, clear_second_factors } => {
             let (account, password) = core.administrators.reset_password(&name, clear_second_factors)?;
@@ -231,12 +244,14 @@ fn recorded(command: &Command) -> Option<(&'static str, Option<String>)> {
         Command::LogLevel { level: Some(level) } => ("log-level", Some(format!("{level:?}"))),
         Command::Reload => ("settings.reload", None),
         Command::AdminResetPassword { name, .. } => ("administrator.reset-password", Some(name.clone())),
+        Command::AdminSetupCode => ("administrator.setup-code", Some("admin".into())),
         Command::CertificateSelfSigned { .. } => ("certificate.self-signed", None),
         Command::CertificateImport { .. } => ("certificate.import", None),
         Command::CertificateAcme { .. } => ("certificate.acme", None),
         Command::Oauth(oauth::Command::Bind { .. }) => ("oauth.bind", None),
         Command::Oauth(oauth::Command::Revoke { .. }) => ("oauth.revoke", None),
         Command::Oauth(oauth::Command::List | oauth::Command::IsBound { .. })
+        | Command::Health
         | Command::Status
         | Command::LogLevel { level: None }
         | Command::MailboxList

@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::accounts::{AccountError, FactorError};
+use super::accounts::{AccountError, FactorError, PasskeyError};
 use crate::login::NotDone;
 use crate::mailbox::MailboxError;
 
@@ -130,7 +130,8 @@ impl From<AccountError> for Problem {
     fn from(error: AccountError) -> Self {
         let text = error.to_string();
         match error {
-            AccountError::Unknown(_) => Self::not_found(text),
+            AccountError::Unknown(_) | AccountError::UnknownPasskey => Self::not_found(text),
+            AccountError::SetupCode => Self::forbidden("setup-code", text),
             AccountError::Taken(_) => Self::conflict("taken", text),
             AccountError::TooMany(_) => Self::conflict("too-many", text),
             AccountError::LastAdministrator(_) => Self::conflict("last-administrator", text),
@@ -141,6 +142,12 @@ impl From<AccountError> for Problem {
             }
             AccountError::WrongPassword => Self::forbidden("wrong-password", text),
             AccountError::Factor(FactorError::WrongCode) => Self::forbidden("wrong-code", text),
+            AccountError::Factor(FactorError::Passkey(PasskeyError::BadName)) => Self::invalid(text),
+            AccountError::Factor(FactorError::Passkey(PasskeyError::Known)) => Self::conflict("known", text),
+            AccountError::Factor(FactorError::Passkey(PasskeyError::TooMany(_))) => {
+                Self::conflict("too-many", text)
+            }
+            AccountError::Factor(FactorError::Passkey(_)) => Self::forbidden("wrong-passkey", text),
             AccountError::Factor(_) => Self::conflict("second-factor", text),
             AccountError::Damaged { .. } | AccountError::Io { .. } => Self::disk(text),
         }

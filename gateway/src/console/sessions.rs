@@ -16,6 +16,7 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::accounts::passkey::CHALLENGE_BYTES;
 use super::accounts::{Account, totp};
 
 const SESSIONS_MAX: usize = 2000;
@@ -23,6 +24,8 @@ const SESSIONS_EACH_MAX: usize = 50;
 const AGENT_CHARS_MAX: usize = 200;
 /// How long the steps of signing in may take.
 const UNFINISHED_MAX: Duration = Duration::from_secs(10 * 60);
+/// How long a passkey's challenge may be answered.
+pub(super) const CHALLENGE_LASTS: Duration = Duration::from_secs(5 * 60);
 /// Wrong second factors before the password has to be given again.
 const TRIES_MAX: u32 = 5;
 
@@ -59,6 +62,8 @@ struct Session {
     agent: String,
     tries: u32,
     totp: Option<totp::Secret>,
+    /// What a passkey is to answer, and since when.
+    challenge: Option<([u8; CHALLENGE_BYTES], Moment)>,
 }
 
 /// What is shown of a session.
@@ -145,6 +150,7 @@ impl Sessions {
             agent: agent.chars().filter(|c| !c.is_control()).take(AGENT_CHARS_MAX).collect(),
             tries: 0,
             totp: None,
+            challenge: None,
         };
         insert(&mut all, session)
     }
@@ -177,6 +183,7 @@ impl Sessions {
         session.generation = account.generation;
         session.seen = now;
         session.tries = 0;
+        session.challenge = None;
         Some(insert(&mut all, session))
     }
 
@@ -201,6 +208,21 @@ impl Sessions {
     /// The secret that is being set up.
     pub(super) fn kept_totp(&self, key: Key) -> Option<totp::Secret> {
         self.lock().get(&key.0)?.totp.clone()
+    }
+
+    /// Gives a passkey something to answer; what was given before is worth nothing then.
+    pub(super) fn give_challenge(&self, key: Key, now: Now) -> [u8; CHALLENGE_BYTES] {
+        let challenge = random();
+        if let Some(session) = self.lock().get_mut(&key.0) {
+            session.challenge = Some((challenge, now.0));
+        }
+        challenge
+    }
+
+    /// What was given to be answered; it serves once.
+    pub(super) fn take_challenge(&self, key: Key, now: Now) -> Option<[u8; CHALLENGE_BYTES]> {
+        let (challenge, given) = self.lock().get_mut(&key.0)?.challenge.take()?;
+        (now.0.since(given) < CHALLENGE_LASTS).then_some(challenge)
     }
 
     /// Ends a session.
@@ -286,6 +308,7 @@ mod tests {
             password_since: UnixMillis(0),
             password_is_given: false,
             totp: false,
+            passkeys: 0,
             recovery_codes: 0,
             generation: 1,
         }

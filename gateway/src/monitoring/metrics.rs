@@ -1,4 +1,4 @@
-//! What is counted. `docs/operating.md` tells operators what each means.
+//! What is counted. `docs/monitoring.md` tells operators what each means.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;

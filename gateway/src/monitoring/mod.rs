@@ -25,6 +25,7 @@ mod totals;
 use std::sync::Arc;
 
 use postern_shared::shutdown::Shutdown;
+use serde_json::{Value, json};
 
 pub use http::serve;
 pub use metrics::{Login, Metrics, Refresh, Refusal, metrics};
@@ -40,4 +41,14 @@ pub struct Monitor {
     pub core: Arc<Core>,
     /// From then on the gateway is no longer ready.
     pub stopping: Shutdown,
+}
+
+impl Monitor {
+    /// What `health` shows: nothing to complain about, or why the gateway is not ready. Blocks for the disk.
+    pub fn health(&self) -> Result<Value, String> {
+        match readiness::reasons(self) {
+            reasons if reasons.is_empty() => Ok(json!({ "ready": true })),
+            reasons => Err(reasons.join("; ")),
+        }
+    }
 }

@@ -10,9 +10,11 @@
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::Pulse;
 use super::writer::{Job, Writer};
 
 /// A group is closed when it has this much, so that a waiter's delay stays bounded.
@@ -24,6 +26,7 @@ pub(super) struct Commits {
     queue: Mutex<Queue>,
     thread_called: Condvar,
     writer: Mutex<Writer>,
+    begun: AtomicU64,
     /// How long what can wait does so at most.
     delay: Duration,
 }
@@ -49,7 +52,13 @@ enum Leader {
 
 impl Commits {
     pub(super) fn new(writer: Writer, delay: Duration) -> Self {
-        Self { queue: Mutex::default(), thread_called: Condvar::new(), writer: Mutex::new(writer), delay }
+        Self {
+            queue: Mutex::default(),
+            thread_called: Condvar::new(),
+            writer: Mutex::new(writer),
+            begun: AtomicU64::new(0),
+            delay,
+        }
     }
 
     /// Commits only in [`Commits::step`].
@@ -164,7 +173,19 @@ impl Commits {
         self.thread_called.notify_one();
     }
 
+    /// Whether commits move.
+    pub(super) fn pulse(&self) -> Pulse {
+        let queue = self.queue();
+        let leads = matches!(queue.leader, Leader::Caller | Leader::Thread);
+        Pulse {
+            commits_begun: self.begun.load(Ordering::Relaxed),
+            waits: leads || !queue.jobs.is_empty() || !queue.unhurried.is_empty(),
+            is_open: !queue.closed,
+        }
+    }
+
     fn commit(&self, group: Vec<Job>) {
+        self.begun.fetch_add(1, Ordering::Relaxed);
         // A panic in the writer leaves it without a current segment or with one that is whole up to its `bytes`.
         self.writer.lock().unwrap_or_else(PoisonError::into_inner).commit(group);
     }

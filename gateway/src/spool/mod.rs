@@ -81,6 +81,7 @@ mod prepare;
 mod reader;
 mod recover;
 mod segment;
+mod settled;
 mod sweep;
 #[cfg(test)]
 mod tests;
@@ -102,6 +103,7 @@ use postern_shared::id::{MailboxId, MessageId};
 pub use large::LargeFile;
 pub use reader::SealedBody;
 pub use segment::SegmentSpool;
+pub use settled::settled_bytes;
 
 /// Content above this many octets streams to a file of its own instead of waiting in memory.
 pub const INLINE_BYTES_MAX: usize = 256 * 1024;
@@ -155,6 +157,8 @@ pub trait Spool: std::fmt::Debug + Send + Sync + 'static {
     fn open(&self, mailbox: MailboxId, message: MessageId) -> Result<SealedBody, SpoolError>;
     /// Removes what is dead past its grace period and compacts what is sparse. Blocks; call it now and then.
     fn sweep(&self) -> Result<Swept, SpoolError>;
+    /// Whether commits move.
+    fn pulse(&self) -> Pulse;
     /// What was found damaged since the start.
     fn damage(&self) -> Vec<Damage>;
     /// Adds what was found by whoever opened a message.
@@ -235,6 +239,17 @@ pub struct Usage {
     pub unconfirmed: u64,
     /// Prepared messages, which are not among them.
     pub undecided: u64,
+}
+
+/// How commits go. One that stands shows as the same number twice, with somebody waiting each time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pulse {
+    /// Commits begun since the start.
+    pub commits_begun: u64,
+    /// One is under way, or something waits to be committed.
+    pub waits: bool,
+    /// Whether anything is taken at all.
+    pub is_open: bool,
 }
 
 /// What a sweep did.

@@ -277,6 +277,11 @@ impl<'f> Scan<'f> {
         Self { file, at: (SEGMENT_HEADER_BYTES as u64).min(end), end, verify_bodies }
     }
 
+    /// Looks at `at`, which it has passed, once more.
+    pub(super) fn go_back(&mut self, at: u64) {
+        self.at = at;
+    }
+
     pub(super) fn next(&mut self) -> std::io::Result<Scanned> {
         let at = self.at;
         if let Some(header) = self.record_at(at, self.verify_bodies)? {

@@ -13,8 +13,8 @@ use super::catalog::Catalog;
 use super::commits::Commits;
 use super::writer::{Job, Writer};
 use super::{
-    Damage, Entry, LargeFile, NewBody, NewRecord, Receipt, SealedBody, Settings, Spool, SpoolError, Step,
-    Swept, Usage, large, recover, sweep,
+    Damage, Entry, LargeFile, NewBody, NewRecord, Pulse, Receipt, SealedBody, Settings, Spool, SpoolError,
+    Step, Swept, Usage, large, recover, sweep,
 };
 
 /// The spool's parts that writer, readers and sweep share.
@@ -216,6 +216,10 @@ impl Spool for SegmentSpool {
             self.step();
             receipt
         })
+    }
+
+    fn pulse(&self) -> Pulse {
+        self.commits.pulse()
     }
 
     fn damage(&self) -> Vec<Damage> {

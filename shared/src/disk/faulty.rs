@@ -134,6 +134,10 @@ impl Disk for FaultyDisk {
         self.inner.rename(from, to)
     }
 
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.inner.link(from, to)
+    }
+
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         self.fault.check(Step::SyncDir)?;
         self.inner.sync_dir(dir)

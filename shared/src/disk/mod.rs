@@ -12,7 +12,9 @@
 mod access;
 mod atomic;
 mod damage;
+mod facts;
 mod faulty;
+mod ownership;
 mod probe;
 mod real;
 pub mod simulated;
@@ -22,10 +24,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-pub use access::{Access, access, program_written};
+pub use access::{Access, access, give_to_owner_of, program_written};
 pub use atomic::write_atomic;
 pub use damage::Damage;
+pub use facts::{modified_ns, others};
 pub use faulty::{Fault, FaultyDisk, Step};
+pub use ownership::{Owner, give, is_root, owner};
 pub use probe::write_probe;
 pub use real::RealDisk;
 pub use simulated::SimulatedDisk;
@@ -53,6 +57,11 @@ pub trait Disk: Debug + Send + Sync + 'static {
     fn remove_dir_all(&self, dir: &Path) -> io::Result<()>;
     /// Renames within one file system, replacing `to`; durable only after [`Disk::sync_dir`].
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Gives the file at `from` the second name `to`, which must not exist; durable only after [`Disk::sync_dir`]. Not every
+    /// file system can (`Unsupported`, `PermissionDenied`).
+    fn link(&self, _from: &Path, _to: &Path) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
     /// Makes the entries of `dir` durable.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
     /// Bytes that an unprivileged writer can still put on the file system that holds `path`.

@@ -6,11 +6,14 @@ use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::{Advice, FlockOperation};
+use rustix::fs::{Advice, FlockOperation, Gid, OFlags, Uid};
 
 use super::{Disk, DiskFile, DiskLock};
 
 /// The machine's own file system.
+///
+/// What root makes in somebody else's directory belongs to them: commands that root runs must leave nothing behind that the
+/// daemon, which has a user of its own, cannot open.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct RealDisk;
 
@@ -18,6 +21,7 @@ pub struct RealDisk;
 impl Disk for RealDisk {
     fn create(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
         let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)?;
+        belong_to_the_directory(&file, path);
         Ok(Arc::new(RealFile(file)))
     }
 
@@ -54,7 +58,11 @@ impl Disk for RealDisk {
             self.create_dir_all(parent)?;
         }
         match DirBuilder::new().mode(0o700).create(dir) {
-            Ok(()) => parent.map_or(Ok(()), |parent| self.sync_dir(parent)),
+            Ok(()) => {
+                let made = OpenOptions::new().read(true).custom_flags(NO_LINK).open(dir)?;
+                belong_to_the_directory(&made, dir);
+                parent.map_or(Ok(()), |parent| self.sync_dir(parent))
+            }
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists && dir.is_dir() => Ok(()),
             Err(error) => Err(error),
         }
@@ -72,6 +80,10 @@ impl Disk for RealDisk {
         std::fs::rename(from, to)
     }
 
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        Ok(rustix::fs::link(from, to)?)
+    }
+
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         File::open(dir)?.sync_all()
     }
@@ -82,8 +94,16 @@ impl Disk for RealDisk {
     }
 
     fn lock(&self, path: &Path, note: &str) -> io::Result<Option<DiskLock>> {
-        let mut file =
-            OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).mode(0o600);
+        let mut file = match options.clone().create_new(true).open(path) {
+            Ok(made) => {
+                belong_to_the_directory(&made, path);
+                made
+            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => options.open(path)?,
+            Err(error) => return Err(error),
+        };
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
             Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),
@@ -92,6 +112,24 @@ impl Disk for RealDisk {
         file.set_len(0)?;
         file.write_all(note.as_bytes())?;
         Ok(Some(DiskLock::holding(file)))
+    }
+}
+
+/// `open(2)`: nothing but a directory, and no link to one.
+const NO_LINK: i32 = (OFlags::DIRECTORY.bits() | OFlags::NOFOLLOW.bits()).cast_signed();
+
+/// Gives what root has just made to whom the directory around it belongs. Where root may not, it stays root's.
+fn belong_to_the_directory(made: &File, path: &Path) {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let around = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if let Ok(stat) = rustix::fs::stat(around)
+        && stat.st_uid != 0
+    {
+        let (owner, group) = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
+        // On some network file systems root may not; the daemon's user is the same there, or is told by `doctor`.
+        let _ = rustix::fs::fchown(made, Some(owner), Some(group));
     }
 }
 
@@ -168,6 +206,7 @@ impl DiskFile for RealFile {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::disk::{access, write_atomic};
 
     #[test]
     fn slices_are_written_one_behind_the_other() {
@@ -199,5 +238,27 @@ mod tests {
         RealDisk.create(&path).unwrap().write_all_at(&[b"0123456789"], 0).unwrap();
         assert_eq!(RealDisk.read(&path, 9).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
         assert_eq!(RealDisk.read(&path, 10).unwrap(), b"0123456789");
+    }
+
+    /// Goal: a command that root runs leaves nothing that the daemon's user cannot open.
+    /// Method: as root, in a directory of another user, each way to make something; without root, all is ours.
+    #[test]
+    fn what_is_made_belongs_to_whom_the_directory_does() {
+        let dir = tempfile::tempdir().unwrap();
+        let me = rustix::process::geteuid();
+        let owner = if me.is_root() { 65_534 } else { me.as_raw() };
+        let other = me.is_root().then(|| Uid::from_raw(owner));
+        rustix::fs::chown(dir.path(), other, None).unwrap();
+        let (file, deep, lock) = (dir.path().join("file"), dir.path().join("a/b"), dir.path().join("lock"));
+        write_atomic(&RealDisk, &file, b"text").unwrap();
+        RealDisk.create_dir_all(&deep).unwrap();
+        drop(RealDisk.lock(&lock, "note").unwrap().unwrap());
+        for path in [&file, &deep, deep.parent().unwrap(), &lock] {
+            assert_eq!(access(path).unwrap().owner, owner, "{}", path.display());
+        }
+        // A lock that is there stays whose it is.
+        rustix::fs::chown(&lock, Some(me), None).unwrap();
+        drop(RealDisk.lock(&lock, "again").unwrap().unwrap());
+        assert_eq!(access(&lock).unwrap().owner, me.as_raw());
     }
 }

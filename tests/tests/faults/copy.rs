@@ -2,9 +2,7 @@
 
 use std::path::Path;
 use std::process::Command;
-use std::sync::atomic::Ordering;
 use std::sync::mpsc;
-use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use postern_tests::program::{Kind, Program};
@@ -24,30 +22,22 @@ fn a_copy_taken_under_load_holds_what_was_acknowledged_before() -> Result<()> {
     let (sender, accepted) = mpsc::channel();
     let doors = Doors::of(&gateway, sender)?;
 
-    let (before, after) = std::thread::scope(|scope| -> Result<(Ledger, Ledger)> {
-        let workers = load.start(scope, &doors, 0);
-        let wait = |count: usize| {
-            (0..count).try_for_each(|_| accepted.recv_timeout(Duration::from_secs(60))).context("no load")
-        };
-        let copied = wait(150).and_then(|()| {
-            let before = load.ledger().clone();
-            copy_all(&gateway.data_dir(), copy.path())?;
-            let after = load.ledger().clone();
-            Ok((before, after))
-        });
-        let loaded = wait(20);
-        doors.stop.store(true, Ordering::SeqCst);
-        for worker in workers {
-            worker.join().map_err(|_| anyhow::anyhow!("a worker panicked"))??;
-        }
-        loaded?;
-        copied
-    })?;
+    let (before, after) =
+        load.amid(&doors, &accepted, || copy_all(&gateway.data_dir(), copy.path()).map(drop))?;
 
     let mut restored = Program::in_dir(Kind::Gateway, copy.path(), LIMITS)?;
     restored.start()?;
+    check_copy(&restored, &load, &before, &after)?;
+    restored.stop().context("stopping")?;
+    Ok(())
+}
+
+/// A gateway on a copy holds what was promised before the copy began and still was when it ended, and nothing that was
+/// deleted before.
+pub(crate) fn check_copy(restored: &Program, load: &Load, before: &Ledger, after: &Ledger) -> Result<()> {
+    let seed = load.seed;
     for mailbox in 0..load.mailboxes.len() {
-        let held = held(&restored, &load, mailbox)?;
+        let held = held(restored, load, mailbox)?;
         let promised: Vec<usize> =
             before.promised(mailbox).filter(|number| after.copies((mailbox, *number)).least > 0).collect();
         ensure!(!promised.is_empty(), "seed {seed}: something was promised");
@@ -68,7 +58,6 @@ fn a_copy_taken_under_load_holds_what_was_acknowledged_before() -> Result<()> {
             );
         }
     }
-    restored.stop().context("stopping")?;
     Ok(())
 }
 

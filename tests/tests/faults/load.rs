@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::{Scope, ScopedJoinHandle};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use postern_tests::pop3::{Pop3Client, without_trace};
@@ -275,6 +276,34 @@ impl Load {
         client.quit()?;
         marked.iter().for_each(|key| self.ledger().deleted(*key));
         Ok(())
+    }
+
+    /// Does something amid the load; what was promised when it began, and when it was done.
+    pub(crate) fn amid(
+        &self,
+        doors: &Doors,
+        accepted: &mpsc::Receiver<()>,
+        what: impl FnOnce() -> Result<()>,
+    ) -> Result<(Ledger, Ledger)> {
+        std::thread::scope(|scope| {
+            let workers = self.start(scope, doors, 0);
+            let wait = |count: usize| {
+                (0..count).try_for_each(|_| accepted.recv_timeout(Duration::from_secs(60))).context("no load")
+            };
+            let done = wait(150).and_then(|()| {
+                let before = self.ledger().clone();
+                what()?;
+                let after = self.ledger().clone();
+                Ok((before, after))
+            });
+            let loaded = wait(20);
+            doors.stop.store(true, Ordering::SeqCst);
+            for worker in workers {
+                worker.join().map_err(|_| anyhow::anyhow!("a worker panicked"))??;
+            }
+            loaded?;
+            done
+        })
     }
 
     /// While nothing is under way: each mailbox holds what was promised, byte for byte, and nothing else. Of a full one,

@@ -7,6 +7,7 @@
 //! | `ledger` | what they were promised, and what is in doubt |
 //! | `kill` | SIGKILL at random moments |
 //! | `copy` | `cp -a` of the data directory meanwhile |
+//! | `backup` | `postern-gateway backup` meanwhile, killed, cancelled, without room; and what is restored from it |
 //! | `small_disk` | a file system that fills up, another one that can no longer be written (both need root) |
 //! | `damage` | segments and large files cut short or altered, stopped and running |
 //!
@@ -15,6 +16,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "tests stand outside the programs")]
 
+mod backup;
 mod copy;
 mod damage;
 mod kill;

@@ -13,11 +13,11 @@ use postern_tests::{Security, messages};
 
 /// A file system on a program's data directory; unmounted at the end.
 #[derive(Debug)]
-struct Mounted(PathBuf);
+pub(crate) struct Mounted(PathBuf);
 
 impl Mounted {
     /// `None`, said aloud, when this machine does not let us.
-    fn on(dir: &Path, arguments: &[&str]) -> Result<Option<Self>> {
+    pub(crate) fn on(dir: &Path, arguments: &[&str]) -> Result<Option<Self>> {
         std::fs::create_dir_all(dir)?;
         let output = Command::new("mount").args(arguments).arg(dir).output()?;
         if output.status.success() {

@@ -22,7 +22,9 @@ pub(super) fn check(dir: &Path, disk: &dyn Disk, clock: &dyn Clock) -> Vec<Findi
 
 fn permissions(dir: &Path, disk: &dyn Disk) -> Finding {
     const CHECK: &str = "permissions";
-    let ours = rustix::process::geteuid().as_raw();
+    // What root makes belongs to whom the directory does, so root may run commands; everybody else must be the owner.
+    let me = rustix::process::geteuid();
+    let whose = access(dir).ok().filter(|_| me.is_root()).map_or(me.as_raw(), |dir| dir.owner);
     let (mut open, mut foreign, mut seen) = (Vec::new(), Vec::new(), 0);
     for path in paths(dir, disk) {
         // What is gone again, or out of reach, is for the other checks to tell.
@@ -31,7 +33,7 @@ fn permissions(dir: &Path, disk: &dyn Disk) -> Finding {
         if mode & 0o077 != 0 {
             open.push(format!("{} has mode {:04o}", path.display(), mode & 0o7777));
         }
-        if owner != ours {
+        if owner != whose {
             foreign.push(path);
         }
     }
@@ -42,8 +44,11 @@ fn permissions(dir: &Path, disk: &dyn Disk) -> Finding {
     }
     if let Some(first) = foreign.first() {
         let found = format!("{} and {} more belong to another user", first.display(), foreign.len() - 1);
-        let advice =
-            "run postern-gateway as the user that the daemon runs as: files it makes would lock that one out";
+        let advice = if me.is_root() {
+            format!("chown -R --reference={dir} {dir}, or the daemon cannot open them")
+        } else {
+            "run postern-gateway as root or as the user that the daemon runs as".to_owned()
+        };
         return Finding::warn(CHECK, found, advice);
     }
     Finding::ok(CHECK, format!("{seen} files and directories in {dir} are their owner's alone"))

@@ -92,7 +92,7 @@ pub(super) fn run(args: &Args, flags: &InitArgs) -> Result<()> {
         Some(answers)
     };
     let settings = Settings::load(&RealDisk, Some(&file), std::env::vars())?;
-    write::data_dir(&settings)?;
+    write::data_dir(&settings, answers.as_ref().map(|_| file.as_path()))?;
     super::certificate::run(&settings, super::args::CertificateAction::Show, args.json)?;
     if answers.is_some() {
         eprintln!("\n{}", write::next_steps(&settings, &file));

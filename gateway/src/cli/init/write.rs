@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use postern_shared::clock::SystemClock;
-use postern_shared::disk::{Disk, RealDisk, access, write_atomic};
+use postern_shared::disk::{Disk, RealDisk, access, give_to_owner_of, write_atomic};
 use postern_shared::telemetry::Level;
 use serde_json::{Value, json};
 
@@ -69,12 +69,17 @@ fn text(answers: &Answers) -> Result<String> {
     edited(EXAMPLE, &set, &[]).context("the answers cannot be written")
 }
 
-/// Makes the data directory, for its owner alone.
-pub(super) fn data_dir(settings: &Settings) -> Result<()> {
+/// Makes the data directory, for its owner alone. A `new` configuration file belongs to whom that does.
+pub(super) fn data_dir(settings: &Settings, new: Option<&Path>) -> Result<()> {
     let dir = &settings.data_dir;
     RealDisk
         .create_dir_all(dir)
         .with_context(|| format!("cannot create the data directory {}", dir.display()))?;
+    if let Some(file) = new {
+        // The daemon reads it, and the console changes it.
+        give_to_owner_of(dir, file)
+            .with_context(|| format!("cannot give {} to the daemon's user", file.display()))?;
+    }
     if access(dir).is_ok_and(|access| access.mode & 0o077 != 0) {
         eprintln!("note: others can look into {dir}; close it with: chmod 700 {dir}", dir = dir.display());
     }
@@ -92,7 +97,8 @@ pub(super) fn next_steps(settings: &Settings, file: &Path) -> String {
         "What to do next\n\
          1. Start it: systemctl enable --now postern-gateway (or: postern-gateway{config} serve)\n\
          2. Sign in at https://{host}:{console} as admin with the password admin, right away: it works once, and is replaced\n   \
-            by one that is shown to you. Create the first mailbox there, or with: postern-gateway{config} mailbox create --name journal\n\
+            by one that is shown to you. From another machine it takes the code of: postern-gateway{config} admin setup-code\n   \
+            Create the first mailbox there, or with: postern-gateway{config} mailbox create --name journal\n\
          3. Open the firewall: 25, 465 and 587 for senders, 995 (and 110) for archivers, {console} for administrators only{http01}\n\
          4. In the DNS: an A or AAAA record for {host}, and {domain}. MX 10 {host}.\n\
          5. See what is still wrong: postern-gateway{config} doctor"

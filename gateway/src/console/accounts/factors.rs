@@ -1,4 +1,4 @@
-//! Second factors of an administrator: one-time passwords, and recovery codes for when the device is lost.
+//! Second factors of an administrator: one-time passwords, passkeys, and recovery codes for when the device is lost.
 
 use postern_shared::clock::UnixMillis;
 use postern_shared::crypto::aead::AeadKey;
@@ -6,6 +6,8 @@ use postern_shared::crypto::digest::{Digest, sha256};
 use postern_shared::crypto::{equal_constant_time, random};
 use secrecy::{ExposeSecret, SecretString};
 
+use super::passkey::{Asserted, CHALLENGE_BYTES, PasskeyError, RelyingParty};
+use super::passkeys;
 use super::record::Record;
 use super::totp::{Secret, base32};
 
@@ -19,6 +21,15 @@ pub enum Proof {
     Totp(SecretString),
     /// A recovery code; it serves once.
     RecoveryCode(SecretString),
+    /// A passkey's answer.
+    Passkey {
+        /// The answer.
+        asserted: Asserted,
+        /// To what.
+        challenge: [u8; CHALLENGE_BYTES],
+        /// For whom it should be.
+        party: RelyingParty,
+    },
 }
 
 /// Why a second factor is not taken.
@@ -30,6 +41,9 @@ pub enum FactorError {
         "this code is wrong or has been used; wait for the next one, and check that the device's clock is right"
     )]
     WrongCode,
+    /// The passkey, or what it answered.
+    #[error(transparent)]
+    Passkey(#[from] PasskeyError),
     /// There is none.
     #[error("no second factor is set up")]
     None,
@@ -61,6 +75,8 @@ pub(super) enum Used {
     Step(u64),
     /// The recovery code at this place.
     RecoveryCode(usize),
+    /// The passkey at this place counts from here.
+    Passkey(usize, u32),
 }
 
 /// Whether `proof` holds for `record`, whose last one-time password was of step `last_step`.
@@ -83,6 +99,10 @@ pub(super) fn check(
             let equal = |kept: &Digest| equal_constant_time(&kept.0, &hash.0);
             let at = record.recovery_codes.iter().position(equal);
             at.map(Used::RecoveryCode).ok_or(FactorError::WrongCode)
+        }
+        Proof::Passkey { asserted, challenge, party } => {
+            let (at, count) = passkeys::check(&record.passkeys, asserted, challenge, party)?;
+            Ok(Used::Passkey(at, count))
         }
     }
 }

@@ -14,19 +14,24 @@
 //!   SHA-256, and of a recovery code (80 random bits) too.
 //! - `admin` with the first password `admin` is somebody once: as long as `administrators.json` does not exist. The first
 //!   sign-in makes that file, with a random password, before it answers.
+//! - From another machine that takes a code as well, which whoever can run a command on the gateway is shown
+//!   (`setup_code`): nobody else is first because he is faster.
 //! - There always is an administrator of the role administrator: the last one can be neither removed nor demoted.
 //! - Whatever changes what somebody may do (password, role, second factors, removal) ends that one's sessions: each
 //!   carries the `generation` of the record it was opened under.
 //! - A file that cannot be read lets nobody in, and stops nothing else: mail goes on.
 //!
-//! Standards: TOTP (RFC 6238) on HOTP (RFC 4226); NIST SP 800-63B for what passwords may be.
+//! Standards: TOTP (RFC 6238) on HOTP (RFC 4226); passkeys (`passkey`); NIST SP 800-63B for what passwords may be.
 //!
 //! Not here: sessions (`console::sessions`), guessing (`login`), HTTP (`console::api`).
 
 mod factors;
 mod key;
+pub mod passkey;
+mod passkeys;
 mod password;
 mod record;
+mod setup_code;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -37,11 +42,27 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 pub use factors::{FactorError, Proof};
+pub use passkey::PasskeyError;
+pub use passkeys::{Credential, NewPasskey, ShownPasskey};
 pub use password::BadPassword;
+pub use setup_code::Place;
 pub use store::{Administrators, Signed};
 pub use tokens::{NewToken, Scope, ShownToken, Tokens};
 
 use postern_shared::clock::UnixMillis;
+
+impl Account {
+    /// Whether signing in takes a second factor.
+    pub fn has_second_factor(&self) -> bool {
+        self.totp || self.passkeys > 0
+    }
+}
+
+impl From<PasskeyError> for AccountError {
+    fn from(error: PasskeyError) -> Self {
+        FactorError::Passkey(error).into()
+    }
+}
 
 /// What somebody may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
@@ -70,6 +91,8 @@ pub struct Account {
     pub password_is_given: bool,
     /// Whether one-time passwords are asked for.
     pub totp: bool,
+    /// Passkeys that serve as second factors.
+    pub passkeys: usize,
     /// Recovery codes that are left.
     pub recovery_codes: usize,
     /// Changes when sessions are to end.
@@ -106,11 +129,19 @@ pub enum AccountError {
     /// Second factors.
     #[error(transparent)]
     Factor(#[from] FactorError),
+    /// No such passkey.
+    #[error("there is no such passkey")]
+    UnknownPasskey,
     /// Somebody has signed in for the first time already.
     #[error(
         "the first sign-in has been done; sign in with the password shown then, or run: postern-gateway admin reset-password"
     )]
     NotFirst,
+    /// The first sign-in comes from elsewhere, and without the code.
+    #[error(
+        "the first sign-in from another machine takes the setup code, which on the gateway's machine this prints: postern-gateway admin setup-code"
+    )]
+    SetupCode,
     /// The file cannot be read.
     #[error(
         "administrators cannot be read: {path}: {reason}; restore it from a backup, or move it away and sign in as for the first time",

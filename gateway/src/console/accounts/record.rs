@@ -5,6 +5,7 @@ use postern_shared::clock::UnixMillis;
 use postern_shared::crypto::digest::Digest;
 use serde::{Deserialize, Serialize};
 
+use super::passkeys::Stored as Passkey;
 use super::password::StoredPassword;
 use super::{Account, Role};
 
@@ -23,6 +24,9 @@ pub(super) struct Record {
     /// The TOTP secret, sealed under `key` with the name as associated data.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) totp: Option<String>,
+    /// What else may serve as second factor.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) passkeys: Vec<Passkey>,
     /// SHA-256 of each recovery code that is left.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) recovery_codes: Vec<Digest>,
@@ -37,6 +41,7 @@ impl Record {
             generation: generation(),
             password,
             totp: None,
+            passkeys: Vec::new(),
             recovery_codes: Vec::new(),
         }
     }
@@ -48,7 +53,19 @@ impl Record {
 
     pub(super) fn forget_factors(&mut self) {
         self.totp = None;
+        self.passkeys.clear();
         self.recovery_codes.clear();
+    }
+
+    pub(super) fn has_factor(&self) -> bool {
+        self.totp.is_some() || !self.passkeys.is_empty()
+    }
+
+    /// Recovery codes stand in for another second factor; without one they are worth nothing.
+    pub(super) fn forget_useless_codes(&mut self) {
+        if !self.has_factor() {
+            self.recovery_codes.clear();
+        }
     }
 
     pub(super) fn account(&self) -> Account {
@@ -59,6 +76,7 @@ impl Record {
             password_since: self.password.since,
             password_is_given: self.password.given,
             totp: self.totp.is_some(),
+            passkeys: self.passkeys.len(),
             recovery_codes: self.recovery_codes.len(),
             generation: self.generation,
         }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-use postern_shared::clock::Clock;
+use postern_shared::clock::{Clock, UnixMillis};
 use postern_shared::crypto::aead::AeadKey;
 use postern_shared::crypto::password::{Argon2Cost, BadCost, generate};
 use postern_shared::disk::{Disk, write_atomic};
@@ -13,8 +13,9 @@ use secrecy::{ExposeSecret, SecretString};
 use super::factors::{self, FactorError, Proof, Used};
 use super::password::{BadPassword, StoredPassword, acceptable};
 use super::record::{self, Record};
+use super::setup_code::SetupCode;
 use super::totp::Secret;
-use super::{Account, AccountError, Role, key};
+use super::{Account, AccountError, Place, Role, key};
 
 /// Who signs in first.
 const FIRST_NAME: &str = "admin";
@@ -38,6 +39,7 @@ pub struct Administrators {
     changes: Mutex<()>,
     /// The step of each one's last one-time password.
     steps: Mutex<HashMap<String, u64>>,
+    setup_code: SetupCode,
 }
 
 #[derive(Debug)]
@@ -64,7 +66,8 @@ impl Administrators {
             Kept::Damaged(reason)
         });
         let (dir, kept) = (dir.to_path_buf(), RwLock::new(kept));
-        Self { disk, clock, dir, cost, kept, changes: Mutex::default(), steps: Mutex::default() }
+        let (changes, steps, setup_code) = (Mutex::default(), Mutex::default(), SetupCode::generate());
+        Self { disk, clock, dir, cost, kept, changes, steps, setup_code }
     }
 
     /// Whether nobody has signed in yet.
@@ -72,12 +75,28 @@ impl Administrators {
         matches!(*self.read_lock(), Kept::First)
     }
 
+    /// What the first sign-in from another machine takes, until it has been done.
+    pub fn setup_code(&self) -> Result<SecretString, AccountError> {
+        if self.is_first() {
+            return Ok(self.setup_code.shown());
+        }
+        Err(AccountError::NotFirst)
+    }
+
     /// Takes the first password, once, and puts a random one in its place; `None` when this was not it.
-    pub fn first_sign_in(&self, name: &str, password: &SecretString) -> Result<Option<Signed>, AccountError> {
+    pub fn first_sign_in(
+        &self,
+        name: &str,
+        password: &SecretString,
+        place: Place<'_>,
+    ) -> Result<Option<Signed>, AccountError> {
         let _one = self.change();
         if !self.is_first() {
             self.records()?;
             return Err(AccountError::NotFirst);
+        }
+        if !self.setup_code.admits(place) {
+            return Err(AccountError::SetupCode);
         }
         if !name.eq_ignore_ascii_case(FIRST_NAME) || password.expose_secret() != FIRST_PASSWORD {
             return Ok(None);
@@ -109,6 +128,12 @@ impl Administrators {
             }
             Used::RecoveryCode(at) => {
                 record.recovery_codes.remove(at);
+                let account = record.account();
+                self.store(records)?;
+                Ok(account)
+            }
+            Used::Passkey(at, count) => {
+                record.passkeys[at].count_from(count, self.now());
                 let account = record.account();
                 self.store(records)?;
                 Ok(account)
@@ -224,7 +249,7 @@ impl Administrators {
     pub fn renew_recovery_codes(&self, name: &str) -> Result<Vec<SecretString>, AccountError> {
         let (codes, hashes) = factors::recovery_codes();
         self.edit(name, |record| {
-            if record.totp.is_none() {
+            if !record.has_factor() {
                 return Err(FactorError::None.into());
             }
             record.recovery_codes = hashes;
@@ -232,10 +257,11 @@ impl Administrators {
         })
     }
 
-    /// Takes away the second factors.
-    pub fn clear_factors(&self, name: &str) -> Result<Account, AccountError> {
+    /// Takes away one-time passwords; recovery codes go with the last second factor.
+    pub fn remove_totp(&self, name: &str) -> Result<Account, AccountError> {
         self.edit(name, |record| {
-            record.forget_factors();
+            record.totp = None;
+            record.forget_useless_codes();
             Ok(record.account())
         })
     }
@@ -256,16 +282,31 @@ impl Administrators {
         Ok((account, password))
     }
 
-    fn edit<R>(
+    pub(super) fn edit<R>(
         &self,
         name: &str,
         change: impl FnOnce(&mut Record) -> Result<R, AccountError>,
     ) -> Result<R, AccountError> {
+        self.edit_knowing(name, |_| (), |record, ()| change(record))
+    }
+
+    /// Changes one record, knowing something of all.
+    pub(super) fn edit_knowing<K, R>(
+        &self,
+        name: &str,
+        look: impl FnOnce(&[Record]) -> K,
+        change: impl FnOnce(&mut Record, K) -> Result<R, AccountError>,
+    ) -> Result<R, AccountError> {
         let _one = self.change();
         let mut records = self.records()?;
-        let result = change(find_mut(&mut records, name)?)?;
+        let known = look(&records);
+        let result = change(find_mut(&mut records, name)?, known)?;
         self.store(records)?;
         Ok(result)
+    }
+
+    pub(super) fn now(&self) -> UnixMillis {
+        self.clock.wall()
     }
 
     /// Replaces all records, unless nobody would be left who may do everything.
@@ -300,7 +341,7 @@ impl Administrators {
         AccountError::Io { path: self.dir.clone(), source: std::io::Error::other(error) }
     }
 
-    fn with<R>(&self, read: impl FnOnce(&[Record]) -> R) -> Result<R, AccountError> {
+    pub(super) fn with<R>(&self, read: impl FnOnce(&[Record]) -> R) -> Result<R, AccountError> {
         match &*self.read_lock() {
             Kept::First => Ok(read(&[])),
             Kept::Records(records) => Ok(read(records)),
@@ -331,7 +372,7 @@ fn file(dir: &Path) -> PathBuf {
     dir.join("administrators.json")
 }
 
-fn find<'r>(records: &'r [Record], name: &str) -> Result<&'r Record, AccountError> {
+pub(super) fn find<'r>(records: &'r [Record], name: &str) -> Result<&'r Record, AccountError> {
     let found = records.iter().find(|record| record.name.eq_ignore_ascii_case(name));
     found.ok_or_else(|| AccountError::Unknown(name.chars().take(64).collect()))
 }

@@ -45,7 +45,7 @@ fn secret(text: &str) -> SecretString {
 }
 
 fn first(administrators: &Administrators) -> SecretString {
-    administrators.first_sign_in("admin", &secret("admin")).unwrap().unwrap().1
+    administrators.first_sign_in("admin", &secret("admin"), Place::Here).unwrap().unwrap().1
 }
 
 /// Goal: the first password works once, also when many try it at the same moment, and never by the usual way in.
@@ -55,11 +55,12 @@ fn the_first_password_works_once() {
     let administrators = stage.open();
     assert!(administrators.is_first());
     assert!(administrators.check_password("admin", &secret("admin")).is_none(), "only at the first sign-in");
-    assert!(administrators.first_sign_in("admin", &secret("Admin")).unwrap().is_none());
-    assert!(administrators.first_sign_in("root", &secret("admin")).unwrap().is_none());
+    assert!(administrators.first_sign_in("admin", &secret("Admin"), Place::Here).unwrap().is_none());
+    assert!(administrators.first_sign_in("root", &secret("admin"), Place::Here).unwrap().is_none());
     let passwords: Vec<SecretString> = std::thread::scope(|scope| {
-        let tries: Vec<_> =
-            (0..8).map(|_| scope.spawn(|| administrators.first_sign_in("admin", &secret("admin")))).collect();
+        let tries: Vec<_> = (0..8)
+            .map(|_| scope.spawn(|| administrators.first_sign_in("admin", &secret("admin"), Place::Here)))
+            .collect();
         tries
             .into_iter()
             .filter_map(|one| one.join().unwrap().ok().flatten())
@@ -70,7 +71,10 @@ fn the_first_password_works_once() {
     assert!(administrators.check_password("Admin", password).is_some());
     let again = stage.open();
     assert!(!again.is_first() && again.check_password("admin", password).is_some());
-    assert!(matches!(again.first_sign_in("admin", &secret("admin")), Err(AccountError::NotFirst)));
+    assert!(matches!(
+        again.first_sign_in("admin", &secret("admin"), Place::Here),
+        Err(AccountError::NotFirst)
+    ));
     assert!(again.check_password("admin", &secret("admin")).is_none());
 }
 
@@ -80,7 +84,10 @@ fn a_first_sign_in_that_is_not_stored_can_be_repeated() {
     let fault = Fault::nth(Step::Sync, 0, std::io::ErrorKind::StorageFull);
     let stage = Stage::on(Arc::new(FaultyDisk::new(Arc::new(RealDisk), fault)));
     let administrators = stage.open();
-    assert!(matches!(administrators.first_sign_in("admin", &secret("admin")), Err(AccountError::Io { .. })));
+    assert!(matches!(
+        administrators.first_sign_in("admin", &secret("admin"), Place::Here),
+        Err(AccountError::Io { .. })
+    ));
     assert!(administrators.is_first() && stage.open().is_first());
     first(&administrators);
 }
@@ -167,7 +174,7 @@ fn a_damaged_file_lets_nobody_in_and_is_left_alone() {
     write_atomic(&RealDisk, &stage.file(), b"{\"version\": 2, \"administrators\": []}").unwrap();
     let administrators = stage.open();
     assert!(!administrators.is_first() && administrators.check_password("admin", &password).is_none());
-    let first = administrators.first_sign_in("admin", &secret("admin"));
+    let first = administrators.first_sign_in("admin", &secret("admin"), Place::Here);
     assert!(matches!(first, Err(AccountError::Damaged { .. })));
     let error = administrators.reset_password("admin", true).unwrap_err().to_string();
     assert!(error.contains("version 2") && error.contains("restore it from a backup"), "{error}");
@@ -197,4 +204,30 @@ fn tokens_are_stored_as_hashes_expire_and_are_removed() {
     assert!(tokens.find(text.expose_secret()).is_none() && tokens.find(lasting.expose_secret()).is_some());
     assert_eq!(tokens.remove(|token| token.owner == "anna").unwrap().len(), 2);
     assert!(stage.tokens().find(lasting.expose_secret()).is_none());
+}
+
+/// Goal: from another machine nobody is first who cannot show the setup code; a restart makes another one, and it is worth
+/// nothing once somebody has signed in.
+#[test]
+fn the_first_sign_in_from_elsewhere_takes_the_setup_code() {
+    let stage = Stage::new();
+    let old = stage.open().setup_code().unwrap();
+    let administrators = stage.open();
+    let code = administrators.setup_code().unwrap();
+    let wrong = [None, Some(&old)];
+    for given in wrong {
+        let refused = administrators.first_sign_in("admin", &secret("admin"), Place::Elsewhere(given));
+        assert!(matches!(refused, Err(AccountError::SetupCode)), "{refused:?}");
+    }
+    let place = Place::Elsewhere(Some(&code));
+    assert!(administrators.first_sign_in("admin", &secret("x"), place).unwrap().is_none());
+    assert!(administrators.first_sign_in("admin", &secret("admin"), place).unwrap().is_some());
+    assert!(matches!(administrators.setup_code(), Err(AccountError::NotFirst)));
+    assert!(!read(&stage.dir.path().join("console")).contains(code.expose_secret()));
+}
+
+fn read(dir: &std::path::Path) -> String {
+    let files = RealDisk.files(dir).unwrap();
+    let octets = files.iter().flat_map(|file| RealDisk.read(file, 1 << 20).unwrap());
+    String::from_utf8_lossy(&octets.collect::<Vec<u8>>()).into_owned()
 }

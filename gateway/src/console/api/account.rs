@@ -162,7 +162,7 @@ pub(super) async fn confirm_totp(
     Ok(Json(RecoveryCodes::of(&codes.await?)))
 }
 
-/// Takes away one-time passwords and recovery codes.
+/// Takes away one-time passwords; recovery codes go with the last second factor.
 #[utoipa::path(post, path = "/api/v1/account/totp/remove", tag = "account", operation_id = "removeTotp",
     request_body = CurrentPassword,
     responses((status = 204), (status = 403, body = Problem), (status = 429, body = Problem)))]
@@ -175,7 +175,7 @@ pub(super) async fn remove_totp(
     confirm_password(&console, &caller, current).await?;
     let (name, action) =
         (account.name.clone(), caller.action("account.totp", account.name.clone(), "removed"));
-    console.changing(move |console| Ok((console.core.administrators.clear_factors(&name)?, action))).await?;
+    console.changing(move |console| Ok((console.core.administrators.remove_totp(&name)?, action))).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -243,7 +243,8 @@ pub(super) async fn end_session(
     Ok(StatusCode::NO_CONTENT)
 }
 
-async fn confirm_password(
+/// That it is still the same one who signed in.
+pub(super) async fn confirm_password(
     console: &Arc<Console>,
     caller: &Caller,
     current: CurrentPassword,
@@ -259,8 +260,13 @@ async fn confirm_password(
 
 impl RecoveryCodes {
     fn of(codes: &[SecretString]) -> Self {
-        Self { codes: codes.iter().map(|code| code.expose_secret().to_owned()).collect() }
+        Self { codes: texts(codes) }
     }
+}
+
+/// To be shown once.
+pub(super) fn texts(codes: &[SecretString]) -> Vec<String> {
+    codes.iter().map(|code| code.expose_secret().to_owned()).collect()
 }
 
 impl SessionRow {

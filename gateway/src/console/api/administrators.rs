@@ -31,6 +31,8 @@ pub(super) struct Administrator {
     password_is_given: bool,
     /// One-time passwords are asked for.
     totp: bool,
+    /// Passkeys that serve as second factors.
+    passkeys: usize,
     /// Recovery codes that are left.
     recovery_codes: usize,
     /// Sessions that are open.
@@ -188,6 +190,7 @@ fn shown(console: &Console, account: &Account) -> Administrator {
         password_at: account.password_since.0,
         password_is_given: account.password_is_given,
         totp: account.totp,
+        passkeys: account.passkeys,
         recovery_codes: account.recovery_codes,
         sessions: console.sessions.of(&account.name, console.now()).len(),
     }

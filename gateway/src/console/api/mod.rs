@@ -7,6 +7,7 @@
 //! |---|---|
 //! | `session` | signing in and out |
 //! | `account` | one's own password, second factors, sessions |
+//! | `passkeys` | one's own passkeys, and signing in with one |
 //! | `administrators`, `tokens` | who else may come |
 //! | `mailboxes`, `connect`, `test_message` | mailboxes, how to reach them, and whether mail arrives |
 //! | `overview`, `activity` | what goes on |
@@ -19,6 +20,7 @@ mod connect;
 mod extract;
 mod mailboxes;
 mod overview;
+mod passkeys;
 mod session;
 mod settings;
 mod test_message;
@@ -78,6 +80,10 @@ fn own() -> OpenApiRouter<Arc<Console>> {
         .routes(routes!(session::sign_in, session::session, session::sign_out))
         .routes(routes!(session::second_factor))
         .routes(routes!(session::password_stored))
+        .routes(routes!(passkeys::begin_sign_in))
+        .routes(routes!(passkeys::list, passkeys::begin, passkeys::confirm))
+        .routes(routes!(passkeys::rename))
+        .routes(routes!(passkeys::remove))
         .routes(routes!(account::change_password))
         .routes(routes!(account::begin_totp, account::confirm_totp))
         .routes(routes!(account::remove_totp))

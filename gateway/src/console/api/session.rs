@@ -8,14 +8,15 @@ use std::sync::{Arc, PoisonError};
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::extract::Body;
-use crate::console::accounts::{Account, AccountError, FactorError, Proof, Role};
+use super::passkeys::UsedCredential;
+use crate::console::accounts::{Account, AccountError, FactorError, Place, Proof, Role};
 use crate::console::gate::{Caller, clear_cookie, set_cookie};
 use crate::console::sessions::{Key, Shown, Stage};
 use crate::console::{Action, Console, Problem};
@@ -25,6 +26,22 @@ use crate::console::{Action, Console, Problem};
 pub(super) struct SignInPage {
     /// Nobody has signed in yet: `admin` with the password `admin` does, once, at `/first-sign-in`.
     first: bool,
+    /// The first sign-in comes from another machine: it takes the code that `postern-gateway admin setup-code` prints on
+    /// the gateway's.
+    setup_code_needed: bool,
+}
+
+/// Name and password of the first sign-in.
+#[derive(Deserialize, ToSchema)]
+pub(super) struct FirstCredentials {
+    /// `admin`.
+    name: String,
+    /// `admin`.
+    #[schema(value_type = String, format = Password)]
+    password: SecretString,
+    /// From another machine: what `postern-gateway admin setup-code` prints.
+    #[schema(value_type = Option<String>)]
+    setup_code: Option<SecretString>,
 }
 
 /// Name and password.
@@ -47,6 +64,8 @@ pub(super) enum SecondFactor {
     /// A recovery code.
     #[schema(value_type = String)]
     RecoveryCode(SecretString),
+    /// A passkey's answer to what `/session/passkey` gave.
+    Passkey(UsedCredential),
 }
 
 /// Who is signed in, and how far.
@@ -58,7 +77,7 @@ pub(super) struct SessionInfo {
     role: Role,
     /// How far signing in has come. Only `full` can do more than go on.
     stage: Stage,
-    /// Second factors that there are: `totp`, `recovery_code`.
+    /// Second factors that there are: `totp`, `passkey`, `recovery_code`.
     second_factors: Vec<&'static str>,
     /// Recovery codes that are left.
     recovery_codes: usize,
@@ -83,6 +102,9 @@ impl SessionInfo {
         if account.totp {
             second_factors.push("totp");
         }
+        if account.passkeys > 0 {
+            second_factors.push("passkey");
+        }
         if account.recovery_codes > 0 {
             second_factors.push("recovery_code");
         }
@@ -101,26 +123,43 @@ impl SessionInfo {
 /// What the sign-in page has to know.
 #[utoipa::path(get, path = "/api/v1/sign-in", tag = "session", operation_id = "signInPage", security(()),
     responses((status = 200, body = SignInPage)))]
-pub(super) async fn sign_in_page(State(console): State<Arc<Console>>) -> Json<SignInPage> {
-    Json(SignInPage { first: console.core.administrators.is_first() })
+pub(super) async fn sign_in_page(
+    State(console): State<Arc<Console>>,
+    caller: Caller,
+    headers: HeaderMap,
+) -> Json<SignInPage> {
+    let first = console.core.administrators.is_first();
+    Json(SignInPage { first, setup_code_needed: first && !is_here(&caller, &headers) })
+}
+
+/// Whether a request comes from this machine, and not through something that stands there for others.
+fn is_here(caller: &Caller, headers: &HeaderMap) -> bool {
+    const PASSED_ON: [&str; 4] = ["forwarded", "via", "x-forwarded-for", "x-real-ip"];
+    caller.peer.is_loopback() && !PASSED_ON.iter().any(|name| headers.contains_key(*name))
 }
 
 /// Signs `admin` in for the first time, with the password `admin`; answers with the password from then on.
 #[utoipa::path(post, path = "/api/v1/first-sign-in", tag = "session", operation_id = "firstSignIn", security(()),
-    request_body = Credentials,
+    request_body = FirstCredentials,
     responses((status = 200, body = FirstSignedIn), (status = 403, body = Problem), (status = 409, body = Problem),
         (status = 429, body = Problem)))]
 pub(super) async fn first_sign_in(
     State(console): State<Arc<Console>>,
     caller: Caller,
-    Body(credentials): Body<Credentials>,
+    headers: HeaderMap,
+    Body(credentials): Body<FirstCredentials>,
 ) -> Result<Response, Problem> {
     console.core.audit.check().map_err(Problem::disk)?;
-    let Credentials { name, password } = credentials;
+    let FirstCredentials { name, password, setup_code } = credentials;
+    let here = is_here(&caller, &headers);
     let (signed, of) = (name.clone(), Arc::clone(&console));
-    let check = move || match of.core.administrators.first_sign_in(&name, &password) {
-        Ok(signed) => Ok(signed.ok_or_else(wrong)),
-        Err(error) => Err(Problem::from(error)),
+    let check = move || {
+        let place = if here { Place::Here } else { Place::Elsewhere(setup_code.as_ref()) };
+        match of.core.administrators.first_sign_in(&name, &password, place) {
+            Ok(signed) => Ok(signed.ok_or_else(wrong)),
+            Err(error @ AccountError::SetupCode) => Ok(Err(Problem::from(error))),
+            Err(error) => Err(Problem::from(error)),
+        }
     };
     let (account, password) = guarded(&console, &caller, &signed, check).await?;
     record(
@@ -128,7 +167,10 @@ pub(super) async fn first_sign_in(
         &caller,
         &account,
         "administrator.first-sign-in",
-        "a random password replaced the first one",
+        match here {
+            true => "a random password replaced the first one",
+            false => "with the setup code; a random password replaced the first one",
+        },
     )
     .await;
     let cookie =
@@ -151,7 +193,7 @@ pub(super) async fn sign_in(
     let (signed, of) = (name.clone(), Arc::clone(&console));
     let check = move || Ok(of.core.administrators.check_password(&name, &password).ok_or_else(wrong));
     let account = guarded(&console, &caller, &signed, check).await?;
-    let stage = if account.totp { Stage::SecondFactor } else { Stage::Full };
+    let stage = if account.has_second_factor() { Stage::SecondFactor } else { Stage::Full };
     if stage == Stage::Full {
         record(&console, &caller, &account, "session.begin", "").await;
     }
@@ -189,6 +231,7 @@ pub(super) async fn sign_out(
 pub(super) async fn second_factor(
     State(console): State<Arc<Console>>,
     caller: Caller,
+    headers: HeaderMap,
     Body(factor): Body<SecondFactor>,
 ) -> Result<Response, Problem> {
     let (key, session, account) = caller.session()?;
@@ -198,10 +241,11 @@ pub(super) async fn second_factor(
     let (proof, used) = match factor {
         SecondFactor::Totp(code) => (Proof::Totp(code), "one-time password"),
         SecondFactor::RecoveryCode(code) => (Proof::RecoveryCode(code), "recovery code"),
+        SecondFactor::Passkey(used) => (used.proof(&console, key, &headers)?, "passkey"),
     };
     let (name, of) = (account.name.clone(), Arc::clone(&console));
     let check = move || match of.core.administrators.check_factor(&name, &proof) {
-        Err(error @ AccountError::Factor(FactorError::WrongCode)) => {
+        Err(error @ AccountError::Factor(FactorError::WrongCode | FactorError::Passkey(_))) => {
             of.sessions.failed(key);
             Ok(Err(Problem::from(error)))
         }

@@ -1,6 +1,7 @@
 //! The console from its routes inwards, without a network: a clock moved by hand, and Argon2id at its smallest cost.
 
 mod hostile;
+mod passkeys;
 mod roles;
 mod settings;
 mod signing_in;
@@ -84,17 +85,25 @@ impl Stage {
     }
 
     fn with(more: &str) -> Self {
-        Self::found(more, |_| ())
+        Self::named("localhost", more)
+    }
+
+    fn named(host_name: &str, more: &str) -> Self {
+        Self::of(host_name, more, |_| ())
     }
 
     /// With what `prepare` has put into the data directory before.
     fn found(more: &str, prepare: impl FnOnce(&Path)) -> Self {
+        Self::of("localhost", more, prepare)
+    }
+
+    fn of(host_name: &str, more: &str, prepare: impl FnOnce(&Path)) -> Self {
         let dir = tempfile::tempdir().unwrap();
         prepare(&dir.path().join("data"));
         let file = dir.path().join("gateway.toml");
         let data = dir.path().join("data");
         let text = format!(
-            "email_domain = 'gateway.example.com'\nhost_name = 'localhost'\ndata_dir = {data:?}\n{more}"
+            "email_domain = 'gateway.example.com'\nhost_name = '{host_name}'\ndata_dir = {data:?}\n{more}"
         );
         write_atomic(&RealDisk, &file, text.as_bytes()).unwrap();
         let settings = Settings::load(&RealDisk, Some(&file), []).unwrap();
@@ -159,10 +168,15 @@ impl Stage {
         self.send(By { headers: &headers, ..By::default() }, method, path, Some(body)).await
     }
 
+    /// From elsewhere.
+    fn first_credentials(&self) -> Value {
+        let code = self.console.core.administrators.setup_code().unwrap();
+        json!({ "name": "admin", "password": "admin", "setup_code": code.expose_secret() })
+    }
+
     /// The cookie of a full session of the first administrator.
     async fn first(&self) -> String {
-        let shown =
-            self.page("POST", "/api/v1/first-sign-in", json!({ "name": "admin", "password": "admin" })).await;
+        let shown = self.page("POST", "/api/v1/first-sign-in", self.first_credentials()).await;
         assert_eq!(shown.status, StatusCode::OK, "{shown:?}");
         let confirm =
             self.send(By::cookie(&shown.cookie()), "POST", "/api/v1/session/password-stored", None).await;

@@ -15,9 +15,18 @@ fn body(method: &str, path: &str) -> Option<Value> {
         }
         (
             "POST",
-            "/api/v1/account/totp" | "/api/v1/account/totp/remove" | "/api/v1/account/recovery-codes",
+            "/api/v1/account/totp"
+            | "/api/v1/account/totp/remove"
+            | "/api/v1/account/recovery-codes"
+            | "/api/v1/account/passkeys"
+            | "/api/v1/account/passkeys/{id}/remove",
         ) => password,
         ("PUT", "/api/v1/account/totp") => json!({ "code": "000000" }),
+        ("PUT", "/api/v1/account/passkeys") => {
+            let response = json!({ "clientDataJSON": "", "attestationObject": "" });
+            json!({ "name": "x", "credential": { "response": response } })
+        }
+        ("PATCH", "/api/v1/account/passkeys/{id}") => json!({ "name": "x" }),
         ("POST", "/api/v1/administrators") => json!({ "name": "", "role": "viewer" }),
         ("PATCH", "/api/v1/administrators/{name}") => json!({ "role": "viewer" }),
         ("POST", "/api/v1/administrators/{name}/reset-password") => json!({}),

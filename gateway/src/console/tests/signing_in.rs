@@ -19,12 +19,11 @@ async fn the_first_sign_in_happens_once() {
     assert_eq!(page.body["first"], true);
     let usual = stage.page("POST", SESSION, credentials("admin", "admin")).await;
     assert_eq!(usual.problem(), "wrong-credentials", "not by the usual way in");
+    let first = stage.first_credentials();
     let tries: Vec<_> = (0..8)
         .map(|_| {
-            let stage = Arc::clone(&stage);
-            tokio::spawn(async move {
-                stage.page("POST", "/api/v1/first-sign-in", credentials("admin", "admin")).await
-            })
+            let (stage, first) = (Arc::clone(&stage), first.clone());
+            tokio::spawn(async move { stage.page("POST", "/api/v1/first-sign-in", first).await })
         })
         .collect();
     let mut shown = Vec::new();
@@ -53,10 +52,43 @@ async fn the_first_sign_in_happens_once() {
     assert_eq!(again.status, StatusCode::OK);
 }
 
+/// Goal: who merely reaches the port cannot be the first, a reverse proxy's guests included; who sits at the machine can.
+#[tokio::test]
+async fn from_elsewhere_the_first_sign_in_takes_the_setup_code() {
+    let stage = Stage::new();
+    let own = ("x-postern-console", "1");
+    let from = async |from: &str, headers: &[(&str, &str)], code: Option<&str>| {
+        let headers: Vec<_> = headers.iter().copied().chain([own]).collect();
+        let by = By { headers: &headers, from, ..By::default() };
+        let page = stage.send(by, "GET", "/api/v1/sign-in", None).await.body["setup_code_needed"].clone();
+        let body = json!({ "name": "admin", "password": "admin", "setup_code": code });
+        let answer = stage.send(by, "POST", "/api/v1/first-sign-in", Some(body)).await;
+        (page, answer)
+    };
+    for (peer, headers, code) in [
+        ("192.0.2.9", &[][..], None),
+        ("192.0.2.10", &[], Some("AAAA-AAAA-AAAA-AAAA")),
+        ("::ffff:192.0.2.11", &[], Some("")),
+        ("127.0.0.1", &[("x-forwarded-for", "127.0.0.1")], None),
+        ("::1", &[("forwarded", "for=192.0.2.9")], None),
+    ] {
+        let (page, answer) = from(peer, headers, code).await;
+        assert_eq!((page, answer.problem()), (json!(true), "setup-code"), "{peer}");
+    }
+    for _ in 0..5 {
+        from("192.0.2.9", &[], Some("BBBB")).await;
+    }
+    assert_eq!(from("192.0.2.9", &[], Some("BBBB")).await.1.problem(), "must-wait", "guesses are slowed");
+    assert!(stage.console.core.administrators.is_first());
+    stage.clock.advance(5 * MINUTE);
+    let (page, answer) = from("::ffff:127.0.0.1", &[], None).await;
+    assert_eq!((page, answer.status), (json!(false), StatusCode::OK));
+}
+
 #[tokio::test]
 async fn cookies_are_for_this_host_only_and_out_of_reach_of_scripts() {
     let stage = Stage::new();
-    let shown = stage.page("POST", "/api/v1/first-sign-in", credentials("admin", "admin")).await;
+    let shown = stage.page("POST", "/api/v1/first-sign-in", stage.first_credentials()).await;
     let set = shown.headers[SET_COOKIE].to_str().unwrap();
     let (cookie, attributes) = set.split_once(';').unwrap();
     assert!(cookie.starts_with("__Host-postern=") && cookie.len() == "__Host-postern=".len() + 64);

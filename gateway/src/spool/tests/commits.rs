@@ -45,6 +45,9 @@ fn a_panic_in_a_commit_refuses_its_group_only() {
     std::thread::scope(|threads| {
         let first = threads.spawn(|| spool.append(vec![record(1, 30)]).wait());
         clock.go_on.wait();
+        let held = spool.pulse();
+        assert_eq!(held, Pulse { commits_begun: 1, waits: true, is_open: true });
+        assert_eq!(spool.pulse(), held, "it stands as long as the clock does");
         let second = spool.append(vec![record(2, 30)]);
         clock.go_on.wait();
         first.join().unwrap().unwrap();
@@ -52,4 +55,5 @@ fn a_panic_in_a_commit_refuses_its_group_only() {
     });
     spool.append(vec![record(3, 30)]).wait().unwrap();
     assert_eq!(served(&spool), expect(&[(1, 30), (3, 30)]));
+    assert_eq!(spool.pulse().commits_begun, 3);
 }
