@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 NPM ?= npm
-.PHONY: help demo run test soak check bench deb fmt install-test-tools webui pages
+.PHONY: help demo run test soak check bench deb docs fmt install-test-tools webui pages
 
 help:
 	@echo "make demo    build both programs and show a journal report's way through them"
@@ -10,6 +10,7 @@ help:
 	@echo "make test    install what the tests need, then run every test"
 	@echo "make soak    fault tests and fuzzing for MINUTES=10, with new seeds until one fails"
 	@echo "make check   format, lints, licences, tidiness"
+	@echo "make docs    write docs/configuration.md anew from the code"
 	@echo "make webui   build the console's pages (Node.js 20.19 or newer)"
 	@echo "make deb     the gateway as a Debian package, in target/debian"
 	@echo "make bench   performance beside Postfix and Dovecot, as ratios from one run"
@@ -29,6 +30,11 @@ test: install-test-tools webui
 
 soak: install-test-tools
 	@CARGO="$(CARGO)" tests/scripts/soak $(or $(MINUTES),10) $(SEED)
+
+# What is written from the code.
+docs:
+	$(CARGO) run --quiet --package postern-gateway -- config-reference > target/configuration.md
+	mv target/configuration.md docs/configuration.md
 
 check: webui
 	$(CARGO) fmt --all --check

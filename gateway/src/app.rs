@@ -1,7 +1,7 @@
 //! The gateway as one thing: opens its rooms in order, and keeps a second daemon out.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use postern_shared::clock::{Clock, Moment, UnixMillis};
@@ -18,6 +18,7 @@ use crate::console::{Administrators, Audit};
 use crate::mailbox::{MailboxError, Registry};
 use crate::monitoring::metrics;
 use crate::proxy::oauth::{Broker, BrokerError, Deadlines};
+use crate::servers::Serving;
 use crate::settings::Settings;
 use crate::spool::{self, SegmentSpool, Spool, SpoolError};
 
@@ -27,8 +28,8 @@ const CONFIRM_DELAY: Duration = Duration::from_millis(20);
 /// Everything but the listeners: what commands and sessions work on. Holds the data directory's lock.
 #[derive(Debug)]
 pub struct Core {
-    /// The checked settings.
-    pub settings: Settings,
+    /// The checked settings that count now.
+    settings: RwLock<Arc<Settings>>,
     /// All mailboxes.
     pub registry: Arc<Registry>,
     /// All mail that waits.
@@ -49,6 +50,8 @@ pub struct Core {
     pub listening: OnceLock<Value>,
     /// The certificate that the daemon serves, once it does.
     pub keeper: OnceLock<Arc<Keeper>>,
+    /// What serves connections, once it does.
+    pub(crate) serving: OnceLock<Serving>,
     /// When it was opened, on both clocks.
     started: (Moment, UnixMillis),
     _lock: DiskLock,
@@ -117,7 +120,8 @@ impl Core {
         let administrators = Administrators::open(of_disk(), of_clock(), &console, Argon2Cost::DEFAULT);
         let audit = Arc::new(Audit::open(of_disk(), of_clock(), &console));
         let administrators = Arc::new(administrators);
-        let (listening, keeper) = (OnceLock::new(), OnceLock::new());
+        let (listening, keeper, serving) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
+        let settings = RwLock::new(Arc::new(settings));
         let started = (clock.moment(), clock.wall());
         Ok(Self {
             settings,
@@ -131,9 +135,21 @@ impl Core {
             disk,
             listening,
             keeper,
+            serving,
             started,
             _lock: lock,
         })
+    }
+
+    /// The settings that count now: those that the gateway started with, and of what a reload brought since, what can
+    /// change without a restart.
+    pub fn settings(&self) -> Arc<Settings> {
+        Arc::clone(&self.settings.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// From now on these count.
+    pub(crate) fn settle(&self, settings: Arc<Settings>) {
+        *self.settings.write().unwrap_or_else(PoisonError::into_inner) = settings;
     }
 
     /// How long it has been open.
@@ -143,7 +159,7 @@ impl Core {
 
     /// So little is free that what is dead gets no grace (see the spool's `sweep`).
     pub fn is_nearly_full(&self) -> bool {
-        let free = self.disk.free_bytes(&self.settings.data_dir);
+        let free = self.disk.free_bytes(&self.settings().data_dir);
         free.is_ok_and(|free| free < 2 * spool::Settings::default().reserve_bytes)
     }
 
@@ -185,8 +201,8 @@ impl Core {
             "uptime_seconds": running.then(|| self.uptime().as_secs()),
             "clock_moved_ms": running.then(|| self.clock_moved_ms()),
             "log_level": running.then(log_level),
-            "data_dir": self.settings.data_dir,
-            "email_domain": self.settings.email_domain,
+            "data_dir": self.settings().data_dir,
+            "email_domain": self.settings().email_domain,
             "listening": self.listening.get(),
             "sessions": running.then_some(sessions),
             "mailboxes": mailboxes.len(),
@@ -194,7 +210,7 @@ impl Core {
             "unconfirmed": usages.iter().map(|usage| usage.unconfirmed).sum::<u64>(),
             "bytes": usages.iter().map(|usage| usage.served_bytes).sum::<u64>(),
             "waiting": waiting,
-            "free_bytes": self.disk.free_bytes(&self.settings.data_dir).ok(),
+            "free_bytes": self.disk.free_bytes(&self.settings().data_dir).ok(),
             "damage": damage,
         })
     }

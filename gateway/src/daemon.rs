@@ -20,14 +20,13 @@ use crate::app::Core;
 use crate::certificate::{Keeper, Tending};
 use crate::command::{Command, execute, execute_waiting};
 use crate::console::{self, Console, Process};
-use crate::intake::SealingIntake;
-use crate::listen::{self, Door, Entrance, Limits};
+use crate::listen::{self, Door, Entrance};
 use crate::mailbox::{MailboxError, Registry};
 use crate::monitoring::{self, Monitor};
 use crate::pop3_server;
-use crate::proxy::pop3::Recording;
 use crate::proxy::pop3::seen::Seen;
-use crate::servers::Servers;
+use crate::reload::OnHangup;
+use crate::servers::Serving;
 use crate::settings::Tls;
 use crate::watchdog;
 
@@ -49,24 +48,25 @@ struct Listener {
 pub async fn run(core: Arc<Core>, process: Arc<Process>) -> Result<bool> {
     let keeper = keeper(&core)?;
     let tls = keeper.server_config().context("the certificate cannot be used")?;
-    let tending = Tending::new(Arc::clone(&keeper)).context("cannot wait for SIGHUP")?;
+    let tending = Tending::new(Arc::clone(&keeper));
+    let on_hangup = OnHangup::new().context("cannot wait for SIGHUP")?;
     // All ports or none: a gateway that takes mail and cannot hand it out would only look healthy.
     let listeners = open_all(&core)?;
     let monitoring_ports: Vec<TcpListener> = core
-        .settings
+        .settings()
         .listen
         .metrics
         .0
         .iter()
         .map(|address| listen::bind("metrics", *address))
         .collect::<Result<_, _>>()?;
-    let console = console::Bound::open(&core.settings.listen.console.0)?;
+    let console = console::Bound::open(&core.settings().listen.console.0)?;
     let renewer = renewer(&core)?;
     let (stop, stopped) = switch();
     let mut rooms = JoinSet::new();
     let own = listeners.iter().map(|listener| listener.socket.local_addr()).collect::<Result<_, _>>()?;
-    let servers = Servers::new(&core, own)?;
-    let (mail_limits, pop3_limits) = limits(&core);
+    let serving = Serving::open(&core, own, Arc::clone(&process))?;
+    let serving = core.serving.get_or_init(|| serving);
     let mut addresses: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for listener in listeners {
         let address = listener.socket.local_addr()?;
@@ -74,15 +74,15 @@ pub async fn run(core: Arc<Core>, process: Arc<Process>) -> Result<bool> {
         tracing::info!(listener = entrance.name(), %address, "listening");
         addresses.entry(entrance.name()).or_default().push(address.to_string());
         let (limits, refusal) = match entrance.is_pop3() {
-            true => (pop3_limits.clone(), pop3_server::REFUSAL),
-            false => (mail_limits.clone(), SMTP_REFUSAL),
+            true => (serving.archivers.clone(), pop3_server::REFUSAL),
+            false => (serving.senders.clone(), SMTP_REFUSAL),
         };
         let (tls, shutdown) = (Arc::clone(&tls), stopped.clone());
         let door = Door { entrance, tls, limits, refusal, shutdown };
         if entrance.is_pop3() {
-            rooms.spawn(listen::serve(listener.socket, door, servers.pop3.clone()));
+            rooms.spawn(listen::serve(listener.socket, door, serving.pop3.clone()));
         } else {
-            rooms.spawn(listen::serve(listener.socket, door, servers.smtp.clone()));
+            rooms.spawn(listen::serve(listener.socket, door, serving.smtp.clone()));
         }
     }
     for address in console.addresses()? {
@@ -90,8 +90,8 @@ pub async fn run(core: Arc<Core>, process: Arc<Process>) -> Result<bool> {
         addresses.entry("console").or_default().push(address.to_string());
     }
     let served = Arc::new(Console::new(Arc::clone(&core), Arc::clone(&process)));
-    let (handshakes, _) = mail_limits.handshakes();
-    rooms.spawn(console::serve(console, served, Arc::clone(&tls), handshakes, stopped.clone()));
+    let _ = serving.pages.set(Arc::downgrade(&served));
+    rooms.spawn(console::serve(console, served, Arc::clone(&tls), serving.console.clone(), stopped.clone()));
     rooms.spawn(activity::keep(Arc::clone(&core), stopped.clone()));
     let (last_stop, all_stopped) = switch();
     let monitor = Arc::new(Monitor { core: Arc::clone(&core), stopping: stopped.clone() });
@@ -110,11 +110,12 @@ pub async fn run(core: Arc<Core>, process: Arc<Process>) -> Result<bool> {
     let commands = Commands { core: Arc::clone(&core), renewer: Arc::clone(&renewer), monitor };
     let commands = tokio::spawn(serve_commands(commands, stopped.clone()));
     rooms.spawn(tending.run(stopped.clone()));
-    if core.settings.tls == Tls::Acme {
+    rooms.spawn(on_hangup.run(Arc::clone(&core), Arc::clone(&process), stopped.clone()));
+    if core.settings().tls == Tls::Acme {
         rooms.spawn(renewer.run(stopped.clone()));
     }
     rooms.spawn(forget_secrets(Arc::clone(&core), stopped.clone()));
-    rooms.spawn(sweep_now_and_then(Arc::clone(&core), servers.fetched, stopped));
+    rooms.spawn(sweep_now_and_then(Arc::clone(&core), stopped));
     if core.administrators.is_first() {
         tracing::warn!(
             "nobody has signed in at the console yet; the first sign-in from another machine takes the code that this prints: postern-gateway admin setup-code"
@@ -147,9 +148,9 @@ pub async fn run(core: Arc<Core>, process: Arc<Process>) -> Result<bool> {
 
 /// The certificate, which commands see from now on.
 fn keeper(core: &Arc<Core>) -> Result<Arc<Keeper>> {
-    let open = Keeper::open(&core.settings, Arc::clone(&core.disk), Arc::clone(&core.clock));
+    let open = Keeper::open(&core.settings(), Arc::clone(&core.disk), Arc::clone(&core.clock));
     let keeper = match open {
-        Err(error) if core.settings.tls == Tls::Imported => {
+        Err(error) if core.settings().tls == Tls::Imported => {
             return Err(error).context("bring a certificate with: postern-gateway certificate import FILE");
         }
         open => Arc::new(open?),
@@ -161,7 +162,7 @@ fn keeper(core: &Arc<Core>) -> Result<Arc<Keeper>> {
 /// Whoever asks the authority; where challenges are answered is open in mode `acme` only.
 fn renewer(core: &Arc<Core>) -> Result<Arc<Renewer>> {
     let core = Arc::clone(core);
-    let renewer = match core.settings.tls {
+    let renewer = match core.settings().tls {
         Tls::Acme => Renewer::listening(core)?,
         _ => Renewer::new(core),
     };
@@ -169,7 +170,8 @@ fn renewer(core: &Arc<Core>) -> Result<Arc<Renewer>> {
 }
 
 fn open_all(core: &Core) -> Result<Vec<Listener>> {
-    let listen = &core.settings.listen;
+    let settings = core.settings();
+    let listen = &settings.listen;
     let doors = [
         (Entrance::Smtp, &listen.smtp),
         (Entrance::Smtps, &listen.smtps),
@@ -186,21 +188,8 @@ fn open_all(core: &Core) -> Result<Vec<Listener>> {
     Ok(open)
 }
 
-/// One set of places for all doors that take mail, and one for all that hand it out: memory is bounded by both together,
-/// and a flood of senders keeps no archiver out, nor the other way round. Handshakes are bounded over all doors.
-fn limits(core: &Core) -> (Limits, Limits) {
-    let settings = &core.settings.limits;
-    let console = core.settings.console.connections;
-    listen::allow_many_descriptors(settings.smtp.sessions + settings.pop3.sessions + console);
-    let handshakes = settings.handshakes();
-    let limits = |quota| {
-        Limits::with(quota, Arc::clone(&core.clock)).deadlines(handshakes.clone(), settings.answer_deadline)
-    };
-    (limits(settings.smtp), limits(settings.pop3))
-}
-
 async fn serve_commands(commands: Commands, stopped: Shutdown) -> std::io::Result<()> {
-    let data_dir = commands.core.settings.data_dir.clone();
+    let data_dir = commands.core.settings().data_dir.clone();
     control::serve(&data_dir, Arc::new(commands), stopped).await
 }
 
@@ -239,11 +228,7 @@ async fn forget_secrets(core: Arc<Core>, mut stopped: Shutdown) {
     }
 }
 
-async fn sweep_now_and_then(
-    core: Arc<Core>,
-    fetched: Option<Arc<Recording<SealingIntake>>>,
-    mut stopped: Shutdown,
-) {
+async fn sweep_now_and_then(core: Arc<Core>, mut stopped: Shutdown) {
     let mut swept_at = core.clock.moment();
     loop {
         tokio::select! {
@@ -254,7 +239,7 @@ async fn sweep_now_and_then(
             continue;
         }
         swept_at = core.clock.moment();
-        let (sweeping, fetched) = (Arc::clone(&core), fetched.clone());
+        let (sweeping, fetched) = (Arc::clone(&core), core.serving.get().and_then(Serving::fetched));
         let swept = tokio::task::spawn_blocking(move || {
             if let Some(fetched) = fetched {
                 sweep_seen(&fetched.seen, &sweeping.registry);

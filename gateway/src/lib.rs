@@ -18,6 +18,7 @@ pub mod mailbox;
 pub mod monitoring;
 pub mod pop3_server;
 pub mod proxy;
+pub mod reload;
 mod servers;
 pub mod settings;
 #[cfg(test)]

@@ -1,29 +1,37 @@
 //! The gateway's settings: `gateway.toml`, overridden by `POSTERN_GATEWAY__…` variables, checked.
 //!
-//! `config/gateway.toml` shows every key with its default and what it means.
+//! Each table is a type whose fields say what the keys mean; [`reference`] makes `docs/configuration.md` of it.
+//! `config/gateway.toml` shows every key with its default.
 
 mod authentication;
+mod changes;
 mod console;
 mod limits;
 mod oauth;
 mod proxy;
+pub mod reference;
 mod tls;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use postern_shared::clock::Clock;
 use postern_shared::config::{ByteSize, ConfigError, ListenAddresses, load, parse};
 use postern_shared::disk::Disk;
-use postern_shared::telemetry::{Format, Level, Rotation};
-use serde::Deserialize;
+use postern_shared::telemetry::{Format, Level, LogFile, Rotation};
+use serde::{Deserialize, Serialize};
 
 pub use authentication::Authentication;
 use authentication::RawAuthentication;
+pub use changes::{Change, changes};
 pub use console::Console;
 use console::RawConsole;
 pub use limits::Limits;
 use limits::RawLimits;
 use proxy::RawProxy;
 pub use proxy::{OnRecordingFailure, ProxySettings};
+use reference::{choice, table};
+pub(crate) use tls::checked_contact;
 pub use tls::{Acme, Tls};
 use tls::{RawAcme, RawTls};
 
@@ -101,6 +109,19 @@ pub struct Log {
     pub keep: usize,
 }
 
+impl Log {
+    /// Opens the file, when there is one.
+    pub fn open(&self, disk: Arc<dyn Disk>, clock: Arc<dyn Clock>) -> Result<Option<LogFile>, SettingsError> {
+        let open = |path: &PathBuf| {
+            LogFile::open(disk, clock, path, self.rotation, self.keep).map_err(|error| {
+                let message = format!("cannot write {}: {error}", path.display());
+                SettingsError::Value { file: None, key: "log.file", message }
+            })
+        };
+        self.file.as_ref().map(open).transpose()
+    }
+}
+
 /// Why the settings cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum SettingsError {
@@ -127,64 +148,129 @@ impl std::fmt::Display for File<'_> {
     }
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct Raw {
-    email_domain: Option<String>,
-    host_name: Option<String>,
-    data_dir: Option<PathBuf>,
-    log_level: Option<Level>,
-    banner_version: bool,
-    log_format: Option<Format>,
-    log: RawLog,
-    listen: RawListen,
-    tls: RawTls,
-    limits: RawLimits,
-    authentication: RawAuthentication,
-    console: RawConsole,
-    acme: RawAcme,
-    proxy: RawProxy,
+fn everywhere(port: u16) -> ListenAddresses {
+    ListenAddresses(vec![([0, 0, 0, 0], port).into()])
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct RawListen {
-    smtp: Option<ListenAddresses>,
-    smtps: Option<ListenAddresses>,
-    submission: Option<ListenAddresses>,
-    pop3: Option<ListenAddresses>,
-    pop3s: Option<ListenAddresses>,
-    metrics: Option<ListenAddresses>,
-    console: Option<ListenAddresses>,
-    http01: Option<ListenAddresses>,
+table! {
+    /// The whole file.
+    struct Raw {
+        /// The domain of all mailbox addresses (mbx-0123456789abcdef@gateway.example.com). When left out, host_name.
+        [Restart] email_domain: Option<String> = None,
+        /// The name in greetings, Received fields and the self-signed certificate. When left out, the machine's name.
+        [Restart] host_name: Option<String> = None,
+        /// Mailboxes, sealed mail, certificates, the control socket. One daemon a directory.
+        [Restart] data_dir: PathBuf = "/var/lib/postern/gateway".into(),
+        /// How much is logged.
+        [Reload] log_level: Level = Level::default(),
+        /// What log lines look like: text, or an object a line. Either way each line of a session carries its id.
+        [Restart] log_format: Format = Format::default(),
+        /// Whether SMTP and POP3 greetings tell this program's version to everybody.
+        [Reload] banner_version: bool = false,
+        tables {
+            /// Where log lines go. A reload opens the file anew, for programs that move log files away.
+            log: RawLog,
+            /// Where to listen. Passwords are accepted under TLS only, everywhere.
+            listen: RawListen,
+            /// The operators' console: [console.md](console.md) tells how to sign in for the first time.
+            console: RawConsole,
+            /// The certificate at every listener: [certificates.md](certificates.md) tells more.
+            tls: RawTls,
+            /// With mode = "acme": who issues the certificate (RFC 8555, HTTP-01).
+            acme: RawAcme,
+            /// How much, how many, how often, how long: [operating.md](operating.md) tells what each limit is for. Those on
+            /// counts are at least 1 where nothing else is said.
+            limits: RawLimits,
+            /// What SPF, DKIM, ARC and DMARC say of a message when it comes, recorded with it as evidence; no message is
+            /// refused for it. [operating.md](operating.md) tells when it is worth its price.
+            authentication: RawAuthentication,
+            /// Mail clients that reach their own servers through this gateway, which records what passes. Their user name is
+            /// remote_user%server%mailbox-id; [proxy.md](proxy.md) shows how to set them up.
+            proxy: RawProxy,
+        }
+    }
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct RawLog {
-    file: Option<PathBuf>,
-    rotate: Option<RawRotation>,
-    keep: Option<usize>,
+table! {
+    /// `[listen]`
+    struct RawListen {
+        /// Journal mail, STARTTLS offered.
+        [Restart] smtp: ListenAddresses = everywhere(25),
+        /// Journal mail, TLS from the first byte.
+        [Restart] smtps: ListenAddresses = everywhere(465),
+        /// Journal mail from senders that insist on the submission port, STARTTLS offered.
+        [Restart] submission: ListenAddresses = everywhere(587),
+        /// Archivers, STLS required before login.
+        [Restart] pop3: ListenAddresses = everywhere(110),
+        /// Archivers, TLS from the first byte.
+        [Restart] pop3s: ListenAddresses = everywhere(995),
+        /// /metrics (Prometheus), /healthz and /readyz over plain HTTP. It asks nobody for a password and names the
+        /// mailboxes: keep it to this machine or to a management network, for example "127.0.0.1:9464".
+        [Restart] metrics: ListenAddresses = ListenAddresses::default(),
+        /// The operators' console over HTTPS.
+        [Restart] console: ListenAddresses = everywhere(8450),
+        /// The authority's challenges, with tls.mode = "acme" only. It always asks port 80: forward that to here when it is
+        /// another.
+        [Restart] http01: ListenAddresses = everywhere(80),
+    }
+}
+
+table! {
+    /// `[log]`
+    struct RawLog {
+        /// A log file; without one, lines go to standard error (and with systemd to the journal).
+        [Reload] file: Option<PathBuf> = None,
+        /// Another file is begun before one grows past this size (at least 64 KiB), or at midnight UTC ("daily").
+        [Reload] rotate: RawRotation = RawRotation::Size(ByteSize(100 << 20)),
+        /// Closed files that are kept (gateway.log.20261121T073049.123Z), at least 1; older ones are removed.
+        [Reload] keep: usize = 10,
+    }
 }
 
 /// `"daily"`, or a size.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(untagged, expecting = "expected \"daily\" or a size like \"100 MiB\"")]
 enum RawRotation {
     Named(NamedRotation),
     Size(ByteSize),
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum NamedRotation {
     Daily,
 }
 
+choice! { RawRotation: "`\"daily\"`, or a size" }
+
 impl Settings {
     /// What greetings call this program: its name, and its version only when the operator says so.
     pub fn product(&self) -> &'static str {
         if self.banner_version { concat!("Postern ", env!("CARGO_PKG_VERSION")) } else { "Postern" }
+    }
+
+    /// What counts from a reload on: `new`, but for what waits for a restart.
+    #[must_use]
+    pub fn reloaded(&self, new: Self) -> Self {
+        let now = self.clone();
+        Self {
+            email_domain: now.email_domain,
+            host_name: now.host_name,
+            data_dir: now.data_dir,
+            log_format: now.log_format,
+            listen: now.listen,
+            // Files of another mode are nothing to this one.
+            tls: if now.tls.mode() == new.tls.mode() { new.tls } else { now.tls },
+            acme: now.acme,
+            log_level: new.log_level,
+            log: new.log,
+            banner_version: new.banner_version,
+            limits: new.limits,
+            authentication: new.authentication,
+            console: new.console,
+            proxy: new.proxy,
+            oauth_providers: new.oauth_providers,
+        }
     }
 
     /// Reads `file`; when none is named, [`DEFAULT_FILE`] if it exists.
@@ -210,7 +296,7 @@ impl Settings {
     }
 }
 
-type Wrong = (&'static str, String);
+pub(crate) type Wrong = (&'static str, String);
 
 impl Raw {
     fn checked(self, file: Option<&Path>) -> Result<Settings, SettingsError> {
@@ -231,26 +317,23 @@ impl Raw {
             Some(domain) => checked_domain("email_domain", &domain)?,
             None => host_name.clone(),
         };
-        let on = |addresses: Option<ListenAddresses>, port: u16| {
-            addresses.unwrap_or_else(|| ListenAddresses(vec![([0, 0, 0, 0], port).into()]))
-        };
         let acme = self.acme.check(&host_name)?;
         Ok(Settings {
             email_domain,
             host_name,
-            data_dir: self.data_dir.unwrap_or_else(|| "/var/lib/postern/gateway".into()),
-            log_level: self.log_level.unwrap_or_default(),
-            log_format: self.log_format.unwrap_or_default(),
+            data_dir: self.data_dir,
+            log_level: self.log_level,
+            log_format: self.log_format,
             log: self.log.check()?,
             listen: Listen {
-                smtp: on(self.listen.smtp, 25),
-                smtps: on(self.listen.smtps, 465),
-                submission: on(self.listen.submission, 587),
-                pop3: on(self.listen.pop3, 110),
-                pop3s: on(self.listen.pop3s, 995),
-                metrics: self.listen.metrics.unwrap_or_default(),
-                console: on(self.listen.console, 8450),
-                http01: on(self.listen.http01, 80),
+                smtp: self.listen.smtp,
+                smtps: self.listen.smtps,
+                submission: self.listen.submission,
+                pop3: self.listen.pop3,
+                pop3s: self.listen.pop3s,
+                metrics: self.listen.metrics,
+                console: self.listen.console,
+                http01: self.listen.http01,
             },
             tls: self.tls.check(&acme)?,
             acme,
@@ -267,31 +350,23 @@ impl Raw {
 impl RawLog {
     fn check(self) -> Result<Log, Wrong> {
         let rotation = match self.rotate {
-            None => Rotation::Bytes(100 * 1024 * 1024),
-            Some(RawRotation::Named(NamedRotation::Daily)) => Rotation::Daily,
-            Some(RawRotation::Size(ByteSize(bytes))) => {
-                at_least("log.rotate", 64 * 1024, Some(bytes))?;
-                Rotation::Bytes(bytes)
-            }
+            RawRotation::Named(NamedRotation::Daily) => Rotation::Daily,
+            RawRotation::Size(ByteSize(bytes)) => Rotation::Bytes(at_least("log.rotate", 64 * 1024, bytes)?),
         };
-        let keep = at_least("log.keep", 1, self.keep)?.unwrap_or(10);
-        Ok(Log { file: self.file, rotation, keep })
+        Ok(Log { file: self.file, rotation, keep: at_least("log.keep", 1, self.keep)? })
     }
 }
 
 fn at_least<N: PartialOrd + Copy + std::fmt::Display>(
     key: &'static str,
     min: N,
-    value: Option<N>,
-) -> Result<Option<N>, Wrong> {
-    match value {
-        Some(value) if value < min => Err((key, format!("{value} is too small; {min} is the least"))),
-        value => Ok(value),
-    }
+    value: N,
+) -> Result<N, Wrong> {
+    if value < min { Err((key, format!("{value} is too small; {min} is the least"))) } else { Ok(value) }
 }
 
 /// A host name that may stand in an address and a greeting: letters, digits, hyphens and dots (RFC 5321 §2.3.5).
-fn checked_domain(key: &'static str, text: &str) -> Result<String, Wrong> {
+pub(crate) fn checked_domain(key: &'static str, text: &str) -> Result<String, Wrong> {
     let label = |label: &str| {
         (1..=63).contains(&label.len())
             && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
@@ -304,87 +379,11 @@ fn checked_domain(key: &'static str, text: &str) -> Result<String, Wrong> {
     Ok(text.to_ascii_lowercase())
 }
 
-fn machine_name() -> String {
+pub(crate) fn machine_name() -> String {
     let name = rustix::system::uname();
     let name = name.nodename().to_string_lossy().into_owned();
     checked_domain("host_name", &name).unwrap_or_else(|_| "localhost".into())
 }
 
 #[cfg(test)]
-mod tests {
-    use postern_shared::disk::{RealDisk, write_atomic};
-
-    use super::*;
-
-    fn load_text(text: &str, environment: &[(&str, &str)]) -> Result<Settings, SettingsError> {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("gateway.toml");
-        write_atomic(&RealDisk, &path, text.as_bytes()).unwrap();
-        let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        Settings::load(&RealDisk, Some(&path), environment)
-    }
-
-    #[test]
-    fn the_example_shows_the_defaults() {
-        let example = include_str!("../../config/gateway.toml");
-        let shown = load_text(example, &[]).unwrap();
-        let uncommented: String = example
-            .lines()
-            .map(|line| line.strip_prefix("#= ").unwrap_or(line))
-            .collect::<Vec<_>>()
-            .join("\n");
-        let explicit = load_text(&uncommented, &[]).unwrap();
-        let default =
-            load_text("email_domain = 'gateway.example.com'\nhost_name = 'gateway.example.com'", &[])
-                .unwrap();
-        let same = |settings: &Settings| format!("{settings:?}").replace("\"files\"", "");
-        assert_eq!(same(&explicit), same(&default));
-        assert_eq!(shown.email_domain, "gateway.example.com");
-    }
-
-    #[test]
-    fn environment_and_file_go_together() {
-        let text = "email_domain = 'Mail.Example.com'\n[listen]\nsmtp = []";
-        let settings = load_text(text, &[("POSTERN_GATEWAY__LISTEN__POP3S", "127.0.0.1:1995")]).unwrap();
-        assert_eq!(settings.email_domain, "mail.example.com");
-        assert_eq!(settings.listen.smtp.0, []);
-        assert_eq!(settings.listen.pop3s.0, ["127.0.0.1:1995".parse().unwrap()]);
-    }
-
-    #[test]
-    fn bad_values_are_named() {
-        let error = |text: &str| load_text(text, &[]).unwrap_err().to_string();
-        assert!(error("email_domain = 'a b'").contains("key \"email_domain\""));
-        assert!(error("[tls]\nmode = 'files'").contains("needs certificate and key"));
-        assert!(error("[tls]\nmode = 'acme'").contains("key \"acme.accept_terms\""));
-        assert!(error("[acme]\ndirectory_url = 'x'").contains("key \"acme.directory_url\""));
-        assert!(error("[authentication]\nmemory = '1 KiB'").contains("key \"authentication.memory\""));
-        assert!(error("[proxy]\ndivider = '@'").contains("key \"proxy.divider\""));
-        assert!(error("[proxy]\ndivider = '%%'").contains("not one character"));
-        assert!(error("[proxy]\ndeny = ['a b']").contains("none of: a host name"));
-        assert!(error("[proxy]\ntrust = 'all'").contains("none of: system"));
-        assert!(error("[proxy]\nsessions_per_account = 0").contains("key \"proxy.sessions_per_account\""));
-        assert!(error("[[proxy.target]]\nport = 25").contains("host"));
-        assert!(error("[[proxy.target]]\nhost = 'a'\ntls = 'none'").contains("implicit"));
-        assert!(error("[limits]\nsessions = 0").contains("key \"limits.sessions\""));
-        assert!(error("[limits]\nlogins_at_once = 0").contains("key \"limits.logins_at_once\""));
-        assert!(error("[limits]\nconnections_per_minute = 60000001").contains("0 is for no limit"));
-        assert!(error("[limits]\ncommand_deadline = '0 s'").contains("span of time"));
-        assert!(error("[limits]\nmax_message_size = '1 KB'").contains("line 2"));
-        assert!(error("[listen]\nsmtp = ':25'\nbogus = 1").contains("line 3, key \"listen.bogus\""));
-    }
-
-    #[test]
-    fn a_log_file_rotates_by_size_or_day() {
-        let file = |text: &str| load_text(&format!("[log]\nfile = '/var/log/g.log'\n{text}"), &[]);
-        let log = file("").unwrap().log;
-        assert_eq!((log.rotation, log.keep), (Rotation::Bytes(100 << 20), 10));
-        let log = file("rotate = 'daily'\nkeep = 3").unwrap().log;
-        assert_eq!((log.rotation, log.keep), (Rotation::Daily, 3));
-        assert_eq!(file("rotate = '1 GiB'").unwrap().log.rotation, Rotation::Bytes(1 << 30));
-        let error = file("rotate = 'weekly'").unwrap_err().to_string();
-        assert!(error.contains("key \"log.rotate\"") && error.contains("\"daily\" or a size"), "{error}");
-        assert!(file("keep = 0").unwrap_err().to_string().contains("log.keep"));
-        assert!(load_text("log_format = 'xml'", &[]).unwrap_err().to_string().contains("log_format"));
-    }
-}
+mod tests;

@@ -125,7 +125,7 @@ fn a_restart_takes_the_new_configuration_or_puts_the_old_one_back() -> Result<()
     let (gateway, mut admin) = console("")?;
     let password = admin.first_sign_in()?;
     let address = gateway.address("console")?;
-    let change = json!({ "changes": { "limits.sessions": 77 } });
+    let change = json!({ "changes": { "limits.sessions": 77, "listen.metrics": "127.0.0.1:0" } });
     let changed = admin.ok("PUT", "/api/v1/settings", Some(&change))?;
     assert_eq!(changed["needs_restart"], true);
     let token = admin.ok("POST", "/api/v1/tokens", Some(&json!({ "name": "t", "scopes": ["settings"] })))?;

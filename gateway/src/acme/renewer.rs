@@ -40,7 +40,7 @@ pub struct Renewer {
 impl Renewer {
     /// One that opens its port for each attempt.
     pub fn new(core: Arc<Core>) -> Self {
-        let attempt = Attempt::new(&core.settings, Arc::clone(&core.disk));
+        let attempt = Attempt::new(&core.settings(), Arc::clone(&core.disk));
         Self { core, attempt, responder: None, busy: Mutex::new(()) }
     }
 
@@ -57,7 +57,7 @@ impl Renewer {
     }
 
     fn open(&self) -> Result<Responder, BindError> {
-        Responder::open(&self.core.settings.listen.http01.0, &self.attempt.pending)
+        Responder::open(&self.core.settings().listen.http01.0, &self.attempt.pending)
     }
 
     /// Closes its port.
@@ -95,7 +95,7 @@ impl Renewer {
         if due > now {
             return due;
         }
-        tracing::info!(names = ?self.core.settings.acme.names, "a certificate is due");
+        tracing::info!(names = ?self.core.settings().acme.names, "a certificate is due");
         let report = |line: String| tracing::info!(target: "postern_gateway::acme", "{line}");
         match self.attempt_and_keep(false, &report, &mut state).await {
             Ok(_) => tracing::info!("the certificate was issued"),
@@ -109,7 +109,8 @@ impl Renewer {
     }
 
     fn due(&self, state: &State, current: Option<&Identity>) -> UnixMillis {
-        let names = &self.core.settings.acme.names;
+        let settings = self.core.settings();
+        let names = &settings.acme.names;
         match current.and_then(|identity| Some((identity.leaf()?, identity.fingerprint().to_string()))) {
             // One from before the directory or the names were changed is none.
             Some((leaf, fingerprint)) if state.has_issued() => state.due(Some((&leaf, &fingerprint)), names),
@@ -172,7 +173,7 @@ impl Renewer {
         let stored = tokio::task::spawn_blocking(move || {
             match core.keeper.get() {
                 Some(keeper) => keeper.store_issued(&identity),
-                None => store_issued(&core.settings, &*core.disk, &identity),
+                None => store_issued(&core.settings(), &*core.disk, &identity),
             }
             .map(|()| identity)
         });
@@ -190,14 +191,15 @@ impl Renewer {
     async fn current(&self) -> Option<Identity> {
         let core = Arc::clone(&self.core);
         let read = tokio::task::spawn_blocking(move || {
-            let path = issued_file(&crate::certificate::dir(&core.settings));
+            let path = issued_file(&crate::certificate::dir(&core.settings()));
             Identity::from_pem_files(&*core.disk, &path, &path).ok()
         });
         read.await.ok().flatten()
     }
 
     async fn state(&self) -> State {
-        let acme = &self.core.settings.acme;
+        let settings = self.core.settings();
+        let acme = &settings.acme;
         let about = format!("{} {}", acme.directory_url, acme.names.join(" "));
         let state = self.attempt.store.do_blocking(|store| store.state()).await;
         state.unwrap_or_default().about(&about)
@@ -240,8 +242,10 @@ impl Renewer {
 
     /// For `certificate show`.
     pub fn told(core: &Core) -> Value {
-        let store = super::store::Store::new(Arc::clone(&core.disk), crate::certificate::dir(&core.settings));
-        let (state, acme) = (store.state(), &core.settings.acme);
+        let store =
+            super::store::Store::new(Arc::clone(&core.disk), crate::certificate::dir(&core.settings()));
+        let settings = core.settings();
+        let (state, acme) = (store.state(), &settings.acme);
         json!({
             "directory_url": acme.directory_url,
             "names": acme.names,

@@ -83,7 +83,7 @@ fn path(dir: &Path) -> PathBuf {
 
 /// Writes what happens, once a second, until the end. Trouble with it is told in the log, and stops nothing.
 pub async fn keep(core: Arc<Core>, mut stopped: Shutdown) {
-    let (disk, dir) = (Arc::clone(&core.disk), core.settings.data_dir.join("activity"));
+    let (disk, dir) = (Arc::clone(&core.disk), core.settings().data_dir.join("activity"));
     let opened = tokio::task::spawn_blocking(move || ActivityFile::open(disk, &dir)).await;
     let mut file = match opened {
         Ok(Ok((file, events))) => {

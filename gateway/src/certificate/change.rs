@@ -49,7 +49,7 @@ pub fn import(core: &Core, bundle: &Bundle) -> Result<Value, ChangeError> {
     if let Some(expires) = identity.expires().filter(|expires| *expires <= now) {
         return Err(ChangeError::Expired(expires));
     }
-    let dir = super::dir(&core.settings);
+    let dir = super::dir(&core.settings());
     let path = imported_file(&dir);
     let stored = core
         .disk
@@ -63,8 +63,8 @@ pub fn import(core: &Core, bundle: &Bundle) -> Result<Value, ChangeError> {
 /// Makes a self-signed certificate for `names` (its own when there are none), and serves it when the mode is
 /// `self-signed`.
 pub fn self_signed(core: &Core, names: &[String], force: bool) -> Result<Value, ChangeError> {
-    let (dir, now) = (super::dir(&core.settings), core.clock.wall());
-    let names = if names.is_empty() { own_names(&core.settings) } else { names.to_vec() };
+    let (dir, now) = (super::dir(&core.settings()), core.clock.wall());
+    let names = if names.is_empty() { own_names(&core.settings()) } else { names.to_vec() };
     // The keeper must not look while the files are replaced.
     let keeper = core.keeper.get();
     let mut seen = keeper.map(|keeper| keeper.seen());
@@ -83,8 +83,8 @@ pub fn self_signed(core: &Core, names: &[String], force: bool) -> Result<Value, 
 
 /// What came of it, and what is left to do.
 fn changed(core: &Core, identity: &Identity, mode: &Tls, look: Option<Look>) -> Result<Value, ChangeError> {
-    let mut value = described(identity, &core.settings, &*core.disk, core.clock.wall());
-    let is_mode = core.settings.tls == *mode;
+    let mut value = described(identity, &core.settings(), &*core.disk, core.clock.wall());
+    let is_mode = core.settings().tls == *mode;
     if is_mode && let Some(Look::Kept(reason)) = look {
         return Err(ChangeError::NotServed(reason));
     }
@@ -95,8 +95,8 @@ fn changed(core: &Core, identity: &Identity, mode: &Tls, look: Option<Look>) -> 
 
 /// How the operator makes the gateway serve what is stored.
 pub(crate) fn next_step(core: &Core, mode: &Tls) -> Option<String> {
-    (core.settings.tls != *mode).then(|| {
-        let unset = match core.settings.tls {
+    (core.settings().tls != *mode).then(|| {
+        let unset = match core.settings().tls {
             Tls::Files { .. } => ", without certificate and key",
             _ => "",
         };
@@ -112,7 +112,7 @@ impl Keeper {
     /// Stores what the authority issued, and serves it when the mode is `acme`. By a clock that lags behind the
     /// authority's its time has not come yet: then a later look serves it, and another one is not asked for.
     pub fn store_issued(&self, identity: &Identity) -> Result<(), ChangeError> {
-        super::store_issued(&self.settings, &*self.disk, identity)?;
+        super::store_issued(&self.settings(), &*self.disk, identity)?;
         self.look(true);
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! Holds what is served, and looks after its files.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use postern_shared::clock::{Clock, UnixMillis};
 use postern_shared::crypto::digest::{Digest, sha256};
@@ -57,7 +57,7 @@ pub enum Look {
 /// What is served, and from which files.
 #[derive(Debug)]
 pub struct Keeper {
-    pub(super) settings: Settings,
+    settings: RwLock<Arc<Settings>>,
     pub(super) disk: Arc<dyn Disk>,
     pub(super) clock: Arc<dyn Clock>,
     served: Arc<Served>,
@@ -115,7 +115,7 @@ impl Keeper {
         }
         let seen = Seen { content: found.content, origin: found.origin, trouble: None, suspicion: None };
         Ok(Self {
-            settings: settings.clone(),
+            settings: RwLock::new(Arc::new(settings.clone())),
             disk,
             clock,
             served: Served::new(identity),
@@ -143,6 +143,15 @@ impl Keeper {
         self.seen().trouble.clone()
     }
 
+    pub(super) fn settings(&self) -> Arc<Settings> {
+        Arc::clone(&self.settings.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// From now on the files that these settings name are looked at.
+    pub(crate) fn follow(&self, settings: Arc<Settings>) {
+        *self.settings.write().unwrap_or_else(PoisonError::into_inner) = settings;
+    }
+
     pub(super) fn seen(&self) -> MutexGuard<'_, Seen> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -157,12 +166,12 @@ impl Keeper {
         let now = self.clock.wall();
         let served = self.served.identity();
         if matches!(seen.origin, Origin::SelfSigned | Origin::StandIn) && is_due(&served, now) {
-            match renew(&served, &self.settings, &*self.disk, now) {
+            match renew(&served, &self.settings(), &*self.disk, now) {
                 Ok(()) => {}
                 Err(error) => return self.keep(seen, error.to_string(), insist),
             }
         }
-        let found = match read(&self.settings, &*self.disk) {
+        let found = match read(&self.settings(), &*self.disk) {
             Ok(found) if found.content == seen.content => {
                 if seen.trouble.take().is_some() {
                     tracing::info!("the certificate's files hold what is served again");

@@ -14,8 +14,8 @@ impl Keeper {
     /// What is served, and from which source.
     pub fn shown(&self) -> Value {
         let (origin, trouble) = (self.origin(), self.trouble());
-        let mut value = described(&self.identity(), &self.settings, &*self.disk, self.clock.wall());
-        value["mode"] = self.settings.tls.mode().into();
+        let mut value = described(&self.identity(), &self.settings(), &*self.disk, self.clock.wall());
+        value["mode"] = self.settings().tls.mode().into();
         value["source"] = origin.name().into();
         value["trouble"] = trouble.into();
         value

@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use postern_shared::id::MailboxId;
 use postern_shared::telemetry::Level;
 
+use super::init::InitArgs;
 use super::oauth::OauthAction;
 use super::policy::PolicyArgs;
 use crate::mailbox::Status;
@@ -35,13 +36,19 @@ pub struct Args {
 pub enum Task {
     /// Run the daemon until SIGTERM or Ctrl-C.
     Serve,
-    /// Prepare a machine: write the configuration file named by --config if it does not exist, create the data
-    /// directory and the self-signed certificate.
-    Init {
-        /// The domain of all mailbox addresses, for a new configuration file.
-        #[arg(long, value_name = "DOMAIN")]
-        email_domain: Option<String>,
-    },
+    /// Prepare a machine: ask a few questions, write a commented configuration file (/etc/postern/gateway.toml, or the one
+    /// named by --config), create the data directory and a certificate, say what to do next.
+    ///
+    /// On a terminal it asks for what no flag says, and checks each answer at once: does the name lead here, can the
+    /// certificate be served, is port 80 free for Let's Encrypt. With --yes, and where there is no terminal, it asks nothing.
+    /// A configuration file that is there stays as it is, unless --force is given.
+    ///
+    /// Examples:
+    ///   postern-gateway init
+    ///   postern-gateway init --yes --domain gateway.example.com
+    ///   postern-gateway init --yes --domain gateway.example.com --certificate lets-encrypt --accept-terms --contact me@example.com
+    #[command(verbatim_doc_comment)]
+    Init(InitArgs),
     /// Check the configuration and the certificate without starting anything.
     CheckConfig,
     /// Show what the gateway is and holds.
@@ -74,6 +81,9 @@ pub enum Task {
         /// error, warn, info, debug or trace.
         level: Option<Level>,
     },
+    /// Have the running daemon read its configuration again. It is checked first: with a mistake nothing changes. Prints what
+    /// changed and what waits for a restart; no session ends by it.
+    Reload,
     /// Create, show, change and delete mailboxes.
     Mailbox {
         /// What to do.
@@ -101,6 +111,8 @@ pub enum Task {
     },
     /// Print the OpenAPI document of the console's API.
     Openapi,
+    /// Print the reference of all configuration keys (Markdown).
+    ConfigReference,
     /// Mail clients that reach their servers through the gateway.
     Proxy {
         /// What to do.

@@ -6,6 +6,7 @@ mod args;
 mod backup;
 mod certificate;
 mod doctor;
+mod init;
 mod oauth;
 mod output;
 mod password;
@@ -24,7 +25,7 @@ use postern_shared::clock::{Clock, SystemClock};
 use postern_shared::control::{CallError, call};
 use postern_shared::data_dir::{DataDirError, Holder};
 use postern_shared::disk::{Disk, RealDisk};
-use postern_shared::telemetry::{LogFile, start_log_to};
+use postern_shared::telemetry::start_log_to;
 use serde_json::Value;
 
 pub use args::Args;
@@ -41,11 +42,15 @@ use crate::settings::Settings;
 /// Reads the arguments (wrong ones end the process with 2) and does what they say.
 pub fn run() -> Result<()> {
     let args = Args::parse();
-    if let Task::Init { email_domain } = &args.task {
-        return setup::init(&args, email_domain.as_deref());
+    if let Task::Init(flags) = &args.task {
+        return init::run(&args, flags);
     }
     if matches!(args.task, Task::Openapi) {
         print!("{}", crate::console::document_text());
+        return Ok(());
+    }
+    if matches!(args.task, Task::ConfigReference) {
+        print!("{}", crate::settings::reference::page());
         return Ok(());
     }
     if let Task::RecoveryKey { action } = &args.task {
@@ -58,6 +63,9 @@ pub fn run() -> Result<()> {
     let settings = match Settings::load(&RealDisk, args.config.as_deref(), std::env::vars()) {
         Err(error) if matches!(args.task, Task::Serve) => {
             return restart::take_back(args.config.as_deref(), error.into());
+        }
+        Err(error) if matches!(args.task, Task::Reload) => {
+            return Err(error).context("the configuration cannot be used; everything goes on as it was");
         }
         loaded => loaded?,
     };
@@ -72,6 +80,7 @@ pub fn run() -> Result<()> {
         Task::LogLevel { level } => {
             command(&settings, &Command::LogLevel { level }, args.json, output::log_level)
         }
+        Task::Reload => command(&settings, &Command::Reload, args.json, output::reloaded),
         Task::Mailbox { action } => mailbox(settings, action, args.json),
         Task::Oauth { action } => oauth::run(&settings, action, args.json),
         Task::Admin { action: AdminAction::List } => {
@@ -86,19 +95,15 @@ pub fn run() -> Result<()> {
         }
         Task::Certificate { action } => certificate::run(&settings, action, args.json),
         Task::Proxy { action: ProxyAction::Test(test) } => proxy::test(&settings, &test, args.json),
-        Task::Init { .. } | Task::RecoveryKey { .. } | Task::Openapi => Ok(()),
+        Task::Init(_) | Task::RecoveryKey { .. } | Task::Openapi | Task::ConfigReference => Ok(()),
     }
 }
 
 /// Runs the daemon; whether it is to start anew.
 fn daemon(settings: Settings, process: &Arc<Process>) -> Result<bool> {
     let (disk, clock): (Arc<dyn Disk>, Arc<dyn Clock>) = (Arc::new(RealDisk), Arc::new(SystemClock::new()));
-    let log = &settings.log;
-    let file = log.file.as_ref().map(|path| {
-        LogFile::open(Arc::clone(&disk), Arc::clone(&clock), path, log.rotation, log.keep)
-            .with_context(|| format!("cannot write the log file {} (key log.file)", path.display()))
-    });
-    start_log_to(settings.log_level, settings.log_format, file.transpose()?);
+    let file = settings.log.open(Arc::clone(&disk), Arc::clone(&clock))?;
+    start_log_to(settings.log_level, settings.log_format, file);
     let core = Core::open(disk, clock, settings, Holder::Daemon)?;
     // Two may wait for the disk: one that commits a group (`spool::commits`), one that writes a long message (`intake`).
     let threads = std::thread::available_parallelism().map_or(1, usize::from) + 2;

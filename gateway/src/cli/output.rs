@@ -174,6 +174,28 @@ fn table<const N: usize>(head: &[String; N], rows: &[[String; N]]) -> String {
     out
 }
 
+pub(super) fn reloaded(answer: &Value) -> String {
+    let keys = |name: &str| {
+        let keys = answer[name].as_array().into_iter().flatten().filter_map(Value::as_str);
+        keys.collect::<Vec<_>>().join(", ")
+    };
+    let (changed, needs_restart) = (keys("changed"), keys("needs_restart"));
+    let mut lines = vec![match changed.as_str() {
+        "" => "the configuration was read again; nothing that counts now is different".to_owned(),
+        changed => format!("changed: {changed}"),
+    }];
+    if !needs_restart.is_empty() {
+        lines.push(format!("after a restart: {needs_restart}"));
+    }
+    if answer["certificate_changed"] == true {
+        lines.push("another certificate is served".to_owned());
+    }
+    if let Some(trouble) = answer["certificate_trouble"].as_str() {
+        lines.push(format!("the old certificate is served on: {trouble}"));
+    }
+    lines.join("\n")
+}
+
 pub(super) fn log_level(value: &Value) -> String {
     text(&value["log_level"])
 }

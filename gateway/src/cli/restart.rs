@@ -16,6 +16,7 @@ use postern_shared::telemetry::explain;
 
 use super::daemon;
 use crate::console::Process;
+use crate::reload::read_text;
 use crate::settings::{DEFAULT_FILE, Settings};
 
 /// Set for the next run when a changed configuration has not proved itself.
@@ -28,9 +29,15 @@ pub(super) fn serve(settings: Settings, file: Option<PathBuf>) -> Result<()> {
     let default = PathBuf::from(DEFAULT_FILE);
     let file = file.or_else(|| RealDisk.exists(&default).unwrap_or(false).then_some(default));
     let taken_back = std::env::var(TAKEN_BACK).ok();
-    let process = Process { config_file: file.clone(), taken_back, ..Process::default() };
+    // Of this very text, so that a reload can tell what has changed since.
+    let text = file.as_deref().map(|file| read_text(&RealDisk, file)).transpose()?.unwrap_or_default();
+    let started = match &file {
+        Some(file) => Settings::parse(&text, file, std::env::vars()).map_err(Into::into),
+        None => Ok(settings),
+    };
+    let process = Process { taken_back, ..Process::started(file.clone(), &text) };
     let process = Arc::new(process);
-    match daemon(settings, &process) {
+    match started.and_then(|settings| daemon(settings, &process)) {
         Ok(false) => Ok(()),
         Ok(true) => again(process.config_changed.load(Ordering::Relaxed).then_some((ON_TRIAL, "1"))),
         Err(error) if process.served.load(Ordering::Relaxed) => Err(error),

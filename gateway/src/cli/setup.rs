@@ -1,44 +1,16 @@
-//! Preparing and checking an installation.
+//! Checking a configuration.
 
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
 use postern_shared::clock::{Clock, SystemClock};
-use postern_shared::disk::{Disk, RealDisk, give_to_owner_of, write_atomic};
+use postern_shared::disk::{Disk, RealDisk};
 use postern_shared::tls::client::{Trust, client_config};
 use serde_json::json;
 
-use super::args::CertificateAction;
-use super::{Args, certificate};
 use crate::certificate::Keeper;
 use crate::proxy::upstream::Dialer;
 use crate::settings::{Settings, Tls};
-
-/// Writes what is missing: configuration file, data directory, certificate.
-pub(super) fn init(args: &Args, email_domain: Option<&str>) -> Result<()> {
-    let new = match &args.config {
-        Some(file) if !RealDisk.exists(file)? => Some(file),
-        _ => None,
-    };
-    if let Some(file) = new {
-        let example = include_str!("../../../config/gateway.toml");
-        let text = email_domain
-            .map_or_else(|| example.into(), |domain| example.replace("gateway.example.com", domain));
-        write_atomic(&RealDisk, file, text.as_bytes())
-            .with_context(|| format!("cannot write {}", file.display()))?;
-        eprintln!("wrote {}", file.display());
-    }
-    let settings = Settings::load(&RealDisk, args.config.as_deref(), std::env::vars())?;
-    RealDisk
-        .create_dir_all(&settings.data_dir)
-        .with_context(|| format!("cannot create the data directory {}", settings.data_dir.display()))?;
-    if let Some(file) = new {
-        // The daemon reads it, and the console changes it.
-        give_to_owner_of(&settings.data_dir, file)
-            .with_context(|| format!("cannot give {} to the daemon's user", file.display()))?;
-    }
-    certificate::run(&settings, CertificateAction::Show, args.json)
-}
 
 pub(super) fn check_config(settings: &Settings, json: bool) -> Result<()> {
     check_named(settings, Arc::new(RealDisk), Arc::new(SystemClock::new()))?;

@@ -16,11 +16,11 @@ use crate::settings::Tls;
 pub(super) fn show(core: &Arc<Core>) -> Result<Value, IdentityError> {
     let keeper = match core.keeper.get() {
         Some(keeper) => Arc::clone(keeper),
-        None => Arc::new(Keeper::open(&core.settings, Arc::clone(&core.disk), Arc::clone(&core.clock))?),
+        None => Arc::new(Keeper::open(&core.settings(), Arc::clone(&core.disk), Arc::clone(&core.clock))?),
     };
     let mut value = keeper.shown();
     value["served"] = core.keeper.get().is_some().into();
-    if core.settings.tls == Tls::Acme {
+    if core.settings().tls == Tls::Acme {
         value["acme"] = Renewer::told(core);
     }
     Ok(value)

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use postern_shared::crypto::keys::PublicKey;
 use postern_shared::id::MailboxId;
-use postern_shared::telemetry::{Level, log_level, set_log_level};
+use postern_shared::telemetry::{Level, explain, log_level, set_log_level};
 use postern_shared::tls::server::{Bundle, IdentityError};
 use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
@@ -25,6 +25,7 @@ use crate::console::accounts::{Account, AccountError};
 use crate::mailbox::{Edit, Mailbox, MailboxError, PolicyEdit};
 use crate::proxy::BadRoute;
 use crate::proxy::oauth::BrokerError;
+use crate::reload::reload;
 use crate::settings::Tls;
 
 /// A command.
@@ -40,6 +41,8 @@ pub enum Command {
         /// How much from now on; `None` only asks.
         level: Option<Level>,
     },
+    /// Reads the configuration again.
+    Reload,
     /// Creates a mailbox.
     MailboxCreate {
         /// What to call it.
@@ -143,6 +146,10 @@ enum CommandError {
     NotRunning,
     #[error("no daemon is running; log_level in the configuration tells how much the next one logs")]
     NoDaemon,
+    #[error("no daemon is running; the next one reads the configuration when it starts")]
+    NothingToReload,
+    #[error("{}", explain(.0.as_ref()))]
+    Reload(anyhow::Error),
     #[error("the setup code is made when the daemon starts, and none is running; start it first")]
     NoSetupCode,
     #[error(transparent)]
@@ -176,6 +183,11 @@ fn run(core: &Arc<Core>, command: Command) -> Result<Value, CommandError> {
             }
             Ok(json!({ "log_level": log_level() }))
         }
+        Command::Reload => {
+            let serving = core.serving.get().ok_or(CommandError::NothingToReload)?;
+            let reloaded = reload(core, &serving.process).map_err(CommandError::Reload)?;
+            Ok(json!(reloaded))
+        }
         Command::MailboxCreate { name, description, recovery_key, policy } => {
             let recovery = recovery_key.map(|text| parse_public_key(&text)).transpose()?;
             let (mailbox, password) = registry.create_with(&name, &description, recovery, &policy)?;
@@ -195,7 +207,7 @@ fn run(core: &Arc<Core>, command: Command) -> Result<Value, CommandError> {
             Ok(with_password(core, &mailbox, password.expose_secret()))
         }
         Command::CertificateShow => match certificate::show(core) {
-            Err(error) if core.settings.tls == Tls::Imported => Err(CommandError::NotImported(error)),
+            Err(error) if core.settings().tls == Tls::Imported => Err(CommandError::NotImported(error)),
             shown => Ok(shown?),
         },
         Command::CertificateSelfSigned { names, force } => Ok(self_signed(core, &names, force)?),
@@ -230,6 +242,7 @@ fn recorded(command: &Command) -> Option<(&'static str, Option<String>)> {
         Command::MailboxResetPassword { id } => ("mailbox.reset-password", Some(id.to_string())),
         Command::MailboxDelete { id } => ("mailbox.delete", Some(id.to_string())),
         Command::LogLevel { level: Some(level) } => ("log-level", Some(format!("{level:?}"))),
+        Command::Reload => ("settings.reload", None),
         Command::AdminResetPassword { name, .. } => ("administrator.reset-password", Some(name.clone())),
         Command::AdminSetupCode => ("administrator.setup-code", Some("admin".into())),
         Command::CertificateSelfSigned { .. } => ("certificate.self-signed", None),

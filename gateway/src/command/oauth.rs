@@ -59,7 +59,7 @@ pub(super) fn run(core: &Core, command: Command) -> Result<Value, CommandError> 
             Ok((core.oauth.is_bound_as(&account) || !core.oauth.damaged().is_empty()).into())
         }
         Command::Revoke { login, forget } => {
-            let account = account_in(&login, core.settings.proxy.divider)?;
+            let account = account_in(&login, core.settings().proxy.divider)?;
             let binding = if forget { core.oauth.forget(&account) } else { core.oauth.revoke(&account) }?;
             tracing::info!(%account, forgotten = forget, "binding revoked");
             let link = binding.as_ref().and_then(|binding| core.oauth.link(&binding.provider));

@@ -106,6 +106,7 @@ pub(super) const ROUTES: &[(&str, &str, Need)] = &[
     ("GET", "/api/v1/settings", Need::Settings),
     ("POST", "/api/v1/settings/validate", Need::Settings),
     ("PUT", "/api/v1/settings", Need::Settings),
+    ("POST", "/api/v1/settings/reload", Need::Settings),
     ("PUT", "/api/v1/log-level", Need::Settings),
     ("POST", "/api/v1/restart", Need::Settings),
 ];

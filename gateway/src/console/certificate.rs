@@ -60,7 +60,7 @@ impl Judged {
         {
             return last.trusted.clone();
         }
-        let trusted = identity.verify(&core.settings.host_name, core.clock.wall());
+        let trusted = identity.verify(&core.settings().host_name, core.clock.wall());
         *last = Some(Judgement { identity, at: now, trusted: trusted.clone() });
         trusted
     }

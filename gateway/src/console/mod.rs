@@ -35,7 +35,7 @@ mod api;
 mod assets;
 mod audit;
 mod certificate;
-mod configuration;
+pub(crate) mod configuration;
 mod gate;
 mod overview;
 mod problem;
@@ -47,19 +47,22 @@ mod tests;
 
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, Semaphore, watch};
+use zeroize::Zeroizing;
 
 pub use accounts::{Administrators, Tokens};
 pub use api::document_text;
 pub use audit::{Action, Audit};
 pub use problem::Problem;
+pub(crate) use server::quota;
 pub use server::{Bound, serve};
 use sessions::{Lasting, Now, Sessions};
 
 use crate::app::Core;
 use crate::login::{Guard, LoginPool};
+use crate::settings::Settings;
 
 /// Passwords checked at once, and how many may wait; each takes 64 MiB. Archivers have places of their own.
 const LOGINS: (usize, usize) = (1, 20);
@@ -73,12 +76,47 @@ pub struct Process {
     pub config_file: Option<PathBuf>,
     /// Why the last configuration that was applied was taken back.
     pub taken_back: Option<String>,
-    /// The configuration was changed since this run began.
+    /// The file's text as it was at start, and as it was read last.
+    pub texts: Mutex<Texts>,
+    /// The console has changed the configuration since this run began, and what it was before stands beside it.
     pub config_changed: AtomicBool,
     /// It came as far as serving.
     pub served: AtomicBool,
     /// Told when the gateway is to end and start anew.
     pub restart: Notify,
+}
+
+/// The configuration file's text, secrets and all.
+#[derive(Default)]
+pub struct Texts {
+    /// What this run began with.
+    pub started: Zeroizing<String>,
+    /// What counts now, but for what waits for a restart.
+    pub read: Zeroizing<String>,
+}
+
+impl std::fmt::Debug for Texts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Texts").finish_non_exhaustive()
+    }
+}
+
+impl Process {
+    /// Of a gateway that was started with that file and its text.
+    pub fn started(config_file: Option<PathBuf>, text: &str) -> Self {
+        let text = || Zeroizing::new(text.to_owned());
+        let texts = Mutex::new(Texts { started: text(), read: text() });
+        Self { config_file, texts, ..Self::default() }
+    }
+
+    /// The texts; one reload at a time.
+    pub(crate) fn texts(&self) -> MutexGuard<'_, Texts> {
+        self.texts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn lasting(settings: &Settings) -> Lasting {
+    Lasting { idle: settings.console.idle, lifetime: settings.console.lifetime }
 }
 
 /// Everything that the console works on.
@@ -103,14 +141,13 @@ pub struct Console {
 impl Console {
     /// The console of a gateway.
     pub fn new(core: Arc<Core>, process: Arc<Process>) -> Self {
-        let settings = &core.settings.console;
-        let lasting = Lasting { idle: settings.idle, lifetime: settings.lifetime };
-        let dir = core.settings.data_dir.join("console");
+        let settings = core.settings();
+        let dir = settings.data_dir.join("console");
         let tokens = Tokens::open(Arc::clone(&core.disk), Arc::clone(&core.clock), &dir);
         Self {
             tokens,
-            sessions: Sessions::new(lasting),
-            guard: Mutex::new(Guard::new(core.settings.limits.back_off)),
+            sessions: Sessions::new(lasting(&settings)),
+            guard: Mutex::new(Guard::new(settings.limits.back_off)),
             logins: LoginPool::new(LOGINS.0, LOGINS.1),
             rates: Mutex::default(),
             live: watch::Sender::new(Arc::default()),
@@ -122,6 +159,12 @@ impl Console {
         }
     }
 
+    /// From now on these settings count, for sessions that are open as well.
+    pub(crate) fn follow(&self, settings: &Settings) {
+        self.sessions.last(lasting(settings));
+        self.guard.lock().unwrap_or_else(PoisonError::into_inner).follow(settings.limits.back_off);
+    }
+
     /// The certificate that is served.
     fn certificate(&self) -> certificate::Certificate {
         self.judged.now(&self.core)
@@ -130,7 +173,7 @@ impl Console {
     /// Whether browsers are told to come by HTTPS only: as the settings say, else while the certificate is one that they
     /// accept. Told with another one, it would keep them out.
     fn has_hsts(&self) -> bool {
-        self.core.settings.console.hsts.unwrap_or_else(|| self.judged.is_trusted(&self.core))
+        self.core.settings().console.hsts.unwrap_or_else(|| self.judged.is_trusted(&self.core))
     }
 
     fn now(&self) -> Now {

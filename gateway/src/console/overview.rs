@@ -125,7 +125,7 @@ impl Console {
             messages: usages.iter().map(|usage| usage.messages).sum(),
             bytes: usages.iter().map(|usage| usage.served_bytes).sum(),
             oldest: usages.iter().filter_map(|usage| usage.oldest).min().map(|oldest| oldest.0),
-            free_bytes: core.disk.free_bytes(&core.settings.data_dir).ok(),
+            free_bytes: core.disk.free_bytes(&core.settings().data_dir).ok(),
             certificate_expires: certificate.expires.map(|expires| expires.0),
             certificate_fingerprint: certificate.fingerprint,
             certificate_distrusted: certificate.trusted.err(),
@@ -151,7 +151,7 @@ impl Console {
         for (mailbox, usage) in waiting {
             let pulse = activity().pulse(mailbox.id);
             let since = usage.oldest.map(|oldest| now.since(pulse.last_pull.unwrap_or(oldest).max(oldest)));
-            if since.is_some_and(|since| since >= core.settings.console.pull_warning) {
+            if since.is_some_and(|since| since >= core.settings().console.pull_warning) {
                 let hours = since.unwrap_or_default().as_secs() / 3600;
                 let text = format!(
                     "{:?} has mail that nobody has pulled for {hours} h; see that the archiver runs",
@@ -202,7 +202,7 @@ impl Console {
             let text = format!("the new certificate cannot be used, the old one is served on: {reason}");
             found.push((Severity::Warning, text));
         }
-        if self.core.settings.tls == Tls::Acme
+        if self.core.settings().tls == Tls::Acme
             && let Some(error) = Renewer::told(&self.core)["last_error"].as_str()
         {
             found.push((Severity::Warning, format!("the authority issued no certificate: {error}")));
@@ -223,7 +223,7 @@ impl Console {
                     "the disk is full and mail is refused for now; free some space".into(),
                 );
             }
-            Some(free) if free < core.settings.console.disk_warning_bytes => {
+            Some(free) if free < core.settings().console.disk_warning_bytes => {
                 let mib = free >> 20;
                 warn(
                     Severity::Warning,

@@ -29,7 +29,8 @@ use tower::Service as _;
 
 use super::gate::Peer;
 use super::{Console, api, overview};
-use crate::listen::{self, BindError, Handshakes, Limits, Quota};
+use crate::listen::{self, BindError, Limits, Quota};
+use crate::settings::Settings;
 
 const HEADER_BYTES_MAX: usize = 32 * 1024;
 const HEADERS_MAX: usize = 64;
@@ -58,10 +59,17 @@ impl Bound {
 struct Door {
     tls: Arc<ServerConfig>,
     limits: Limits,
-    handshakes: Handshakes,
-    header_deadline: Duration,
-    answer_deadline: Duration,
+    console: Arc<Console>,
     routes: Router,
+}
+
+/// How many connections there may be.
+pub(crate) fn quota(settings: &Settings) -> Quota {
+    Quota {
+        sessions: settings.console.connections,
+        per_address: settings.console.connections_per_address,
+        ..settings.limits.pop3
+    }
 }
 
 /// Serves until `stop` says so.
@@ -69,25 +77,13 @@ pub async fn serve(
     bound: Bound,
     console: Arc<Console>,
     tls: Arc<ServerConfig>,
-    handshakes: Handshakes,
+    limits: Limits,
     stop: Shutdown,
 ) {
     let mut tls = ServerConfig::clone(&tls);
     tls.alpn_protocols = vec![b"http/1.1".to_vec()];
-    let settings = &console.core.settings;
-    let quota = Quota {
-        sessions: settings.console.connections,
-        per_address: settings.console.connections_per_address,
-        ..settings.limits.pop3
-    };
-    let door = Door {
-        tls: Arc::new(tls),
-        limits: Limits::with(quota, Arc::clone(&console.core.clock)),
-        handshakes,
-        header_deadline: settings.limits.handshake_deadline,
-        answer_deadline: settings.limits.answer_deadline,
-        routes: api::routes(&console, stop.clone()),
-    };
+    let routes = api::routes(&console, stop.clone());
+    let door = Door { tls: Arc::new(tls), limits, console: Arc::clone(&console), routes };
     let mut listeners = JoinSet::new();
     listeners.spawn(overview::watch(Arc::clone(&console), stop.clone()));
     for listener in bound.0 {
@@ -127,11 +123,12 @@ async fn connection(stream: TcpStream, peer: SocketAddr, door: Door, mut stop: S
     };
     // Answers are small and waited for.
     let _ = stream.set_nodelay(true);
-    let stream = match door.handshakes.accept(stream, door.tls).await {
+    let (handshakes, answer_deadline) = door.limits.handshakes();
+    let stream = match handshakes.accept(stream, door.tls).await {
         Ok(stream) => stream,
         Err(error) => return tracing::debug!(%peer, %error, "the console's TLS handshake failed"),
     };
-    let stream = Paced { stream, deadline: door.answer_deadline, waiting: None };
+    let stream = Paced { stream, deadline: answer_deadline, waiting: None };
     let routes = door.routes;
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(Peer(peer));
@@ -143,7 +140,7 @@ async fn connection(stream: TcpStream, peer: SocketAddr, door: Door, mut stop: S
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(door.header_deadline)
+        .header_read_timeout(door.console.core.settings().limits.handshake_deadline)
         .max_buf_size(HEADER_BYTES_MAX)
         .max_headers(HEADERS_MAX)
         .serve_connection(TokioIo::new(stream), service);

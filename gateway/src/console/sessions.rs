@@ -103,7 +103,7 @@ impl Key {
 /// All sessions.
 #[derive(Debug)]
 pub(super) struct Sessions {
-    lasting: Lasting,
+    lasting: Mutex<Lasting>,
     all: Mutex<HashMap<Digest, Session>>,
 }
 
@@ -113,7 +113,12 @@ pub(super) type Now = (Moment, UnixMillis);
 impl Sessions {
     /// None yet.
     pub(super) fn new(lasting: Lasting) -> Self {
-        Self { lasting, all: Mutex::default() }
+        Self { lasting: Mutex::new(lasting), all: Mutex::default() }
+    }
+
+    /// From now on all of them last so long.
+    pub(super) fn last(&self, lasting: Lasting) {
+        *self.lasting.lock().unwrap_or_else(PoisonError::into_inner) = lasting;
     }
 
     /// Begins a session; the cookie's value.
@@ -246,7 +251,7 @@ impl Sessions {
     }
 
     fn left(&self, session: &Session, now: Moment) -> Duration {
-        let Lasting { idle, lifetime } = self.lasting;
+        let Lasting { idle, lifetime } = *self.lasting.lock().unwrap_or_else(PoisonError::into_inner);
         let lifetime = if session.stage == Stage::Full { lifetime } else { lifetime.min(UNFINISHED_MAX) };
         let idle = idle.saturating_sub(now.since(session.seen.0));
         idle.min(lifetime.saturating_sub(now.since(session.begun.0)))

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use postern_shared::clock::{Clock, Moment, SystemClock};
@@ -32,19 +32,19 @@ pub struct Quota {
 #[derive(Debug, Clone)]
 pub struct Limits {
     shared: Arc<Shared>,
-    handshakes: Handshakes,
-    answer_deadline: Duration,
 }
 
 #[derive(Debug)]
 struct Shared {
-    quota: Quota,
     clock: Arc<dyn Clock>,
     counts: Mutex<Counts>,
 }
 
 #[derive(Debug)]
 struct Counts {
+    quota: Quota,
+    handshakes: Handshakes,
+    answer_deadline: Duration,
     sessions: usize,
     by_address: HashMap<IpAddr, usize>,
     rates: Remembered<IpAddr, Rate>,
@@ -130,22 +130,33 @@ impl Limits {
     /// The same with a quota.
     pub fn with(quota: Quota, clock: Arc<dyn Clock>) -> Self {
         let counts = Counts {
+            quota,
+            handshakes: Handshakes::default(),
+            answer_deadline: super::connection::WRITE_DEADLINE,
             sessions: 0,
             by_address: HashMap::new(),
             rates: Remembered::new(ADDRESSES_MAX),
             refusals: Refusals::default(),
         };
-        Self {
-            shared: Arc::new(Shared { quota, clock, counts: Mutex::new(counts) }),
-            handshakes: Handshakes::default(),
-            answer_deadline: super::connection::WRITE_DEADLINE,
-        }
+        Self { shared: Arc::new(Shared { clock, counts: Mutex::new(counts) }) }
     }
 
     /// With these limits on handshakes, and on the time a peer may take to receive an answer.
     #[must_use]
     pub fn deadlines(self, handshakes: Handshakes, answer_deadline: Duration) -> Self {
-        Self { handshakes, answer_deadline, ..self }
+        let quota = self.lock().quota;
+        self.follow(quota, handshakes, answer_deadline);
+        self
+    }
+
+    /// From now on these count. Sessions that are open stay, and count as they did, also when they are too many now.
+    pub fn follow(&self, quota: Quota, handshakes: Handshakes, answer_deadline: Duration) {
+        let mut counts = self.lock();
+        (counts.quota, counts.handshakes, counts.answer_deadline) = (quota, handshakes, answer_deadline);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Counts> {
+        self.shared.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The clock that rates are measured by.
@@ -155,18 +166,19 @@ impl Limits {
 
     /// How handshakes are limited, and how long a peer may take to receive an answer.
     pub(crate) fn handshakes(&self) -> (Handshakes, Duration) {
-        (self.handshakes.clone(), self.answer_deadline)
+        let counts = self.lock();
+        (counts.handshakes.clone(), counts.answer_deadline)
     }
 
     /// A place for a session from `address`, when there is one.
     pub fn take(&self, address: IpAddr) -> Result<Place, NoPlace> {
         let address = network(address);
         let now = self.shared.clock.moment();
-        let quota = &self.shared.quota;
-        let mut counts = self.shared.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counts = self.lock();
+        let quota = counts.quota;
         let here = counts.by_address.get(&address).copied().unwrap_or(0);
         // Every attempt counts for the rate, so a flood that is refused stays refused.
-        let why = if !counts.rates.entry(&address).take(quota, now) {
+        let why = if !counts.rates.entry(&address).take(&quota, now) {
             Exceeded::Rate
         } else if here >= quota.per_address {
             Exceeded::PerAddress
@@ -254,6 +266,19 @@ mod tests {
             5,
             "no more than the burst is saved up"
         );
+    }
+
+    #[test]
+    fn other_limits_count_at_once_and_sessions_stay() {
+        let limits = Limits::new(3, 3);
+        let places: Vec<_> = (0..3).map(|_| limits.take(A).unwrap()).collect();
+        let quota = Quota { sessions: 2, per_address: 2, connections_per_minute: 0, connection_burst: 0 };
+        limits.clone().follow(quota, Handshakes::default(), Duration::from_secs(1));
+        assert_eq!(refusal(&limits, B), Exceeded::Sessions);
+        drop(places);
+        let _two = (limits.take(A).unwrap(), limits.take(A).unwrap());
+        assert_eq!(refusal(&limits, A), Exceeded::PerAddress);
+        assert_eq!(limits.handshakes().1, Duration::from_secs(1));
     }
 
     /// Goal: a flood does not flood the log.

@@ -22,6 +22,7 @@ mod limits;
 mod listener;
 mod pace;
 mod remembered;
+mod replaceable;
 mod session_id;
 mod wire;
 
@@ -33,6 +34,7 @@ pub use limits::{Exceeded, Limits, NoPlace, Place, Quota, Refusals, network};
 pub use listener::{BindError, Door, Server, bind, serve};
 pub use pace::{Awaited, Pace, Patience};
 pub use remembered::Remembered;
+pub use replaceable::Replaceable;
 pub use session_id::SessionId;
 pub(crate) use wire::Wire;
 pub use wire::{BUFFER_BYTES_MAX, TlsDetails};

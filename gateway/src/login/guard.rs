@@ -111,6 +111,11 @@ impl Guard {
         }
     }
 
+    /// From now on waiting grows like this, for those who failed before as well.
+    pub fn follow(&mut self, back_off: BackOff) {
+        self.back_off = back_off;
+    }
+
     /// An attempt from `address` on the mailbox or account of that name, in any case.
     pub fn attempt(&self, address: IpAddr, name: &str) -> Attempt {
         Attempt { address: network(address), mailbox: self.hasher.hash_one(name.to_ascii_lowercase()) }

@@ -32,7 +32,7 @@ impl Monitor {
             let help = "When the certificate expires, in seconds since 1970.";
             out.gauge("postern_gateway_certificate_expiry_timestamp_seconds", help, expires.0 / 1000);
         }
-        if let Ok(free) = core.disk.free_bytes(&core.settings.data_dir) {
+        if let Ok(free) = core.disk.free_bytes(&core.settings().data_dir) {
             let help = "What can still be written to the data directory's file system.";
             out.gauge("postern_gateway_data_dir_free_bytes", help, free);
         }

@@ -16,7 +16,7 @@ pub(super) fn reasons(monitor: &Monitor) -> Vec<String> {
     } else if core.listening.get().is_none() {
         reasons.push("the gateway is starting".to_owned());
     }
-    let dir = &core.settings.data_dir;
+    let dir = &core.settings().data_dir;
     let reserve = spool::Settings::default().reserve_bytes;
     match core.disk.free_bytes(dir) {
         Ok(free) if free <= reserve => {

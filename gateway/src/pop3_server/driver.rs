@@ -107,6 +107,23 @@ impl<A: Accounts, M: Maildrops> Pop3Server<A, M> {
         };
         Self { shared: Arc::new(shared) }
     }
+
+    /// The same mailboxes with other settings: whoever holds a maildrop holds it here as well, and who must wait before
+    /// another password still must.
+    #[must_use]
+    pub fn with_settings(&self, settings: Settings, elsewhere: Option<Arc<dyn Elsewhere>>) -> Self {
+        lock(&self.shared.guard).follow(settings.back_off);
+        let shared = Shared {
+            accounts: Arc::clone(&self.shared.accounts),
+            maildrops: Arc::clone(&self.shared.maildrops),
+            locks: self.shared.locks.clone(),
+            guard: Arc::clone(&self.shared.guard),
+            refusals: Mutex::default(),
+            settings,
+            elsewhere,
+        };
+        Self { shared: Arc::new(shared) }
+    }
 }
 
 impl<A: Accounts, M: Maildrops> Server for Pop3Server<A, M> {

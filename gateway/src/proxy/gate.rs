@@ -43,9 +43,9 @@ struct Shared {
     clock: Arc<dyn Clock>,
     dialer: Dialer,
     places: Places,
-    turns: Turns,
-    guard: Mutex<Guard>,
-    throttle: Mutex<Throttle>,
+    turns: Arc<Turns>,
+    guard: Arc<Mutex<Guard>>,
+    throttle: Arc<Mutex<Throttle>>,
 }
 
 /// A client that was let through.
@@ -94,11 +94,34 @@ impl Proxy {
             clock,
             dialer,
             places: Places::new(settings.sessions_per_account),
-            turns: Turns::default(),
-            guard: Mutex::new(Guard::new(back_off)),
-            throttle: Mutex::default(),
+            turns: Arc::default(),
+            guard: Arc::new(Mutex::new(Guard::new(back_off))),
+            throttle: Arc::default(),
         };
         Self { shared: Arc::new(shared), tokens: None }
+    }
+
+    /// The same with other settings: accounts' sessions are counted together, and who or what must be waited for still
+    /// must.
+    pub fn with_settings(
+        &self,
+        settings: &ProxySettings,
+        back_off: BackOff,
+        (host_name, own): (&str, Vec<SocketAddr>),
+    ) -> Result<Self, TrustError> {
+        let before = &*self.shared;
+        let shared = Shared {
+            settings: settings.clone(),
+            registry: Arc::clone(&before.registry),
+            clock: Arc::clone(&before.clock),
+            dialer: Dialer::new(settings, host_name, own)?,
+            places: before.places.allowing(settings.sessions_per_account),
+            turns: Arc::clone(&before.turns),
+            guard: Arc::clone(&before.guard),
+            throttle: Arc::clone(&before.throttle),
+        };
+        lock(&before.guard).follow(back_off);
+        Ok(Self { shared: Arc::new(shared), tokens: self.tokens.clone() })
     }
 
     /// The same with a broker of access tokens. Every clone that serves clients must have it: without, a proxy password

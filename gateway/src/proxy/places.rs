@@ -34,6 +34,11 @@ impl Places {
         Self { per_account, taken: Arc::default() }
     }
 
+    /// The same sessions, and so many at once from now on.
+    pub(super) fn allowing(&self, per_account: usize) -> Self {
+        Self { per_account, taken: Arc::clone(&self.taken) }
+    }
+
     /// A place for one more session of the account, when there is one.
     pub(super) fn take(&self, account: &Account, protocol: ProxyProtocol) -> Option<AccountPlace> {
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use postern_shared::config::{ByteSize, Period};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
+use super::reference::{choice, table};
 use super::{Wrong, at_least};
 
 /// How the operators' console behaves.
@@ -26,54 +27,60 @@ pub struct Console {
     pub disk_warning_bytes: u64,
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct RawConsole {
-    idle_timeout: Option<Period>,
-    session_timeout: Option<Period>,
-    hsts: Option<RawHsts>,
-    connections: Option<usize>,
-    connections_per_address: Option<usize>,
-    pull_warning: Option<Period>,
-    disk_warning: Option<ByteSize>,
+table! {
+    /// `[console]`
+    pub(super) struct RawConsole {
+        /// A session ends after so long without a request.
+        [Reload] idle_timeout: Period = Period(Duration::from_secs(30 * 60)),
+        /// A session ends after so long in any case; not shorter than idle_timeout.
+        [Reload] session_timeout: Period = Period(Duration::from_secs(12 * 3600)),
+        /// Whether browsers are told to come by HTTPS only, also after a certificate that they do not trust (HSTS).
+        /// "auto": while the certificate is one that this machine trusts for host_name.
+        [Reload] hsts: RawHsts = RawHsts::Auto(Auto::Auto),
+        /// Connections at once.
+        [Reload] connections: usize = 256,
+        /// Connections at once from one address.
+        [Reload] connections_per_address: usize = 64,
+        /// The overview warns when mail waits that nobody has pulled for so long.
+        [Reload] pull_warning: Period = Period(Duration::from_secs(24 * 3600)),
+        /// The overview warns when less than this is free on the disk.
+        [Reload] disk_warning: ByteSize = ByteSize(1 << 30),
+    }
 }
 
-#[derive(Debug, Clone, Copy, Deserialize)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 #[serde(untagged, expecting = "expected true, false or \"auto\"")]
 enum RawHsts {
     Said(bool),
     Auto(Auto),
 }
 
-#[derive(Debug, Clone, Copy, Deserialize)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Auto {
     Auto,
 }
 
+choice! { RawHsts: "`true`, `false` or `\"auto\"`" }
+
 impl RawConsole {
     pub(super) fn check(self) -> Result<Console, Wrong> {
-        let some = |key, value: Option<usize>, default| Ok(at_least(key, 1, value)?.unwrap_or(default));
-        let span = |value: Option<Period>, seconds| value.map_or(Duration::from_secs(seconds), |span| span.0);
-        let (idle, lifetime) = (span(self.idle_timeout, 30 * 60), span(self.session_timeout, 12 * 3600));
+        let (idle, lifetime) = (self.idle_timeout.0, self.session_timeout.0);
         if lifetime < idle {
             return Err(("console.session_timeout", "it is shorter than console.idle_timeout".into()));
         }
+        let per_address = self.connections_per_address;
         Ok(Console {
             idle,
             lifetime,
             hsts: match self.hsts {
-                Some(RawHsts::Said(on)) => Some(on),
-                Some(RawHsts::Auto(Auto::Auto)) | None => None,
+                RawHsts::Said(on) => Some(on),
+                RawHsts::Auto(Auto::Auto) => None,
             },
-            connections: some("console.connections", self.connections, 256)?,
-            connections_per_address: some(
-                "console.connections_per_address",
-                self.connections_per_address,
-                64,
-            )?,
-            pull_warning: span(self.pull_warning, 24 * 3600),
-            disk_warning_bytes: self.disk_warning.map_or(1 << 30, |size| size.0),
+            connections: at_least("console.connections", 1, self.connections)?,
+            connections_per_address: at_least("console.connections_per_address", 1, per_address)?,
+            pull_warning: self.pull_warning.0,
+            disk_warning_bytes: self.disk_warning.0,
         })
     }
 }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use postern_shared::config::{ByteSize, Period};
-use serde::Deserialize;
 
+use super::reference::table;
 use super::{Wrong, at_least};
 use crate::listen::{HANDSHAKE_DEADLINE, HANDSHAKES_AT_ONCE, Handshakes, Patience, Quota};
 use crate::login::{BackOff, LOGINS_AT_ONCE, LOGINS_WAITING};
@@ -51,109 +51,116 @@ impl Limits {
     }
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct RawLimits {
-    max_message_size: Option<ByteSize>,
-    sessions: Option<usize>,
-    sessions_per_address: Option<usize>,
-    pop3_sessions: Option<usize>,
-    pop3_sessions_per_address: Option<usize>,
-    connections_per_minute: Option<u32>,
-    connection_burst: Option<u32>,
-    handshakes_at_once: Option<usize>,
-    handshake_deadline: Option<Period>,
-    answer_deadline: Option<Period>,
-    command_deadline: Option<Period>,
-    message_rate_min: Option<ByteSize>,
-    message_deadline: Option<Period>,
-    session_deadline: Option<Period>,
-    messages_per_session: Option<u64>,
-    errors_per_session: Option<u32>,
-    pop3_idle_deadline: Option<Period>,
-    pop3_login_deadline: Option<Period>,
-    logins_at_once: Option<usize>,
-    logins_waiting: Option<usize>,
-    login_failure_pause: Option<Period>,
-    login_failures_free: Option<u32>,
-    login_wait: Option<Period>,
-    login_wait_max: Option<Period>,
-    login_failures_forgotten: Option<Period>,
-}
-
-const SESSIONS: (usize, usize) = (2000, 1000);
-const POP3_SESSIONS: (usize, usize) = (200, 100);
-const CONNECTIONS_PER_MINUTE: u32 = 6000;
-const CONNECTION_BURST: u32 = 2000;
 /// A minute's worth of the smallest interval that is still counted, in microseconds.
 const CONNECTIONS_PER_MINUTE_MAX: u32 = 60_000_000;
-const ANSWER_DEADLINE: Duration = Duration::from_secs(120);
+
+const fn seconds(seconds: u64) -> Period {
+    Period(Duration::from_secs(seconds))
+}
+
+table! {
+    /// `[limits]`
+    pub(super) struct RawLimits {
+        /// The longest message accepted, at least 64 KiB. Microsoft 365 sends up to 150 MiB.
+        [Reload] max_message_size: ByteSize = ByteSize(200 << 20),
+        /// Sessions of senders at once, over smtp, smtps and submission together.
+        [Reload] sessions: usize = 2000,
+        /// Sessions of senders at once from one address (an IPv6 /64 counts as one).
+        [Reload] sessions_per_address: usize = 1000,
+        /// Sessions of archivers at once, over pop3 and pop3s together.
+        [Reload] pop3_sessions: usize = 200,
+        /// Sessions of archivers at once from one address.
+        [Reload] pop3_sessions_per_address: usize = 100,
+        /// Connections a minute from one address, on average; 0 for no limit.
+        [Reload] connections_per_minute: u32 = 6000,
+        /// Connections that one address may make at once before that average counts.
+        [Reload] connection_burst: u32 = 2000,
+        /// TLS handshakes computed at once, over all listeners.
+        [Reload] handshakes_at_once: usize = HANDSHAKES_AT_ONCE,
+        /// How long a TLS handshake may take.
+        [Reload] handshake_deadline: Period = Period(HANDSHAKE_DEADLINE),
+        /// How long a peer may take to receive an answer (16 KiB of it at most).
+        [Reload] answer_deadline: Period = seconds(120),
+        /// Senders: how long until a command is there whole, and between two packets of a message (RFC 5321 asks for
+        /// 5 min or more).
+        [Reload] command_deadline: Period = Period(Patience::default().command),
+        /// Senders: what a message must bring a second on average, once it takes longer than command_deadline; 0 for no
+        /// limit.
+        [Reload] message_rate_min: ByteSize = ByteSize(Patience::default().octets_per_second_min),
+        /// Senders: how long a message may take.
+        [Reload] message_deadline: Period = Period(Patience::default().message),
+        /// Senders: how long a session may take.
+        [Reload] session_deadline: Period = Period(Patience::default().session),
+        /// Senders: messages of one session; then 421, and they may come again.
+        [Reload] messages_per_session: u64 = SessionLimits::default().messages_max,
+        /// Senders: refused commands and recipients of one session; then 421, and they may come again.
+        [Reload] errors_per_session: u32 = SessionLimits::default().errors_max,
+        /// Archivers: how long they may be silent (RFC 1939 asks for 10 min or more).
+        [Reload] pop3_idle_deadline: Period = Period(pop3_server::Settings::default().idle),
+        /// Archivers: how long until they have logged in.
+        [Reload] pop3_login_deadline: Period = Period(pop3_server::Settings::default().login_deadline),
+        /// Passwords checked at once; each takes 64 MiB of memory meanwhile.
+        [Reload] logins_at_once: usize = LOGINS_AT_ONCE,
+        /// Logins that may wait until their password is checked.
+        [Reload] logins_waiting: usize = LOGINS_WAITING,
+        /// A failed login is answered so much later.
+        [Reload] login_failure_pause: Period = Period(pop3_server::Settings::default().failure_pause),
+        /// Failed logins of an address without a wait before its next one.
+        [Reload] login_failures_free: u32 = BackOff::default().free,
+        /// The first such wait; each further failure doubles it.
+        [Reload] login_wait: Period = Period(BackOff::default().first),
+        /// The longest such wait.
+        [Reload] login_wait_max: Period = Period(BackOff::default().longest),
+        /// Failures are forgotten so long after the last.
+        [Reload] login_failures_forgotten: Period = Period(BackOff::default().forget),
+    }
+}
 
 impl RawLimits {
     pub(super) fn check(self) -> Result<Limits, Wrong> {
-        let (patience, session) = (Patience::default(), SessionLimits::default());
-        let connections_per_minute = self.connections_per_minute.unwrap_or(CONNECTIONS_PER_MINUTE);
+        let connections_per_minute = self.connections_per_minute;
         if connections_per_minute > CONNECTIONS_PER_MINUTE_MAX {
             let message = format!("{CONNECTIONS_PER_MINUTE_MAX} is the most; 0 is for no limit");
             return Err(("limits.connections_per_minute", message));
         }
-        let connection_burst =
-            at_least("limits.connection_burst", 1, self.connection_burst)?.unwrap_or(CONNECTION_BURST);
+        let connection_burst = at_least("limits.connection_burst", 1, self.connection_burst)?;
         let quota =
             |sessions, per_address| Quota { sessions, per_address, connections_per_minute, connection_burst };
-        let some = |key, value: Option<usize>, default| Ok(at_least(key, 1, value)?.unwrap_or(default));
-        let pop3 = pop3_server::Settings::default();
+        let some = |key, value: usize| at_least(key, 1, value);
         Ok(Limits {
-            message_bytes_max: at_least(
-                "limits.max_message_size",
-                64 * 1024,
-                self.max_message_size.map(|size| size.0),
-            )?
-            .unwrap_or(200 * 1024 * 1024),
+            message_bytes_max: at_least("limits.max_message_size", 64 * 1024, self.max_message_size.0)?,
             smtp: quota(
-                some("limits.sessions", self.sessions, SESSIONS.0)?,
-                some("limits.sessions_per_address", self.sessions_per_address, SESSIONS.1)?,
+                some("limits.sessions", self.sessions)?,
+                some("limits.sessions_per_address", self.sessions_per_address)?,
             ),
             pop3: quota(
-                some("limits.pop3_sessions", self.pop3_sessions, POP3_SESSIONS.0)?,
-                some("limits.pop3_sessions_per_address", self.pop3_sessions_per_address, POP3_SESSIONS.1)?,
+                some("limits.pop3_sessions", self.pop3_sessions)?,
+                some("limits.pop3_sessions_per_address", self.pop3_sessions_per_address)?,
             ),
-            handshakes_at_once: some(
-                "limits.handshakes_at_once",
-                self.handshakes_at_once,
-                HANDSHAKES_AT_ONCE,
-            )?,
-            handshake_deadline: or(self.handshake_deadline, HANDSHAKE_DEADLINE),
-            answer_deadline: or(self.answer_deadline, ANSWER_DEADLINE),
+            handshakes_at_once: some("limits.handshakes_at_once", self.handshakes_at_once)?,
+            handshake_deadline: self.handshake_deadline.0,
+            answer_deadline: self.answer_deadline.0,
             patience: Patience {
-                command: or(self.command_deadline, patience.command),
-                octets_per_second_min: self
-                    .message_rate_min
-                    .map_or(patience.octets_per_second_min, |rate| rate.0),
-                message: or(self.message_deadline, patience.message),
-                session: or(self.session_deadline, patience.session),
+                command: self.command_deadline.0,
+                octets_per_second_min: self.message_rate_min.0,
+                message: self.message_deadline.0,
+                session: self.session_deadline.0,
             },
             session: SessionLimits {
-                messages_max: at_least("limits.messages_per_session", 1, self.messages_per_session)?
-                    .unwrap_or(session.messages_max),
-                errors_max: self.errors_per_session.unwrap_or(session.errors_max),
+                messages_max: at_least("limits.messages_per_session", 1, self.messages_per_session)?,
+                errors_max: self.errors_per_session,
             },
-            pop3_idle: or(self.pop3_idle_deadline, pop3.idle),
-            pop3_login: or(self.pop3_login_deadline, pop3.login_deadline),
-            logins_at_once: some("limits.logins_at_once", self.logins_at_once, LOGINS_AT_ONCE)?,
-            logins_waiting: some("limits.logins_waiting", self.logins_waiting, LOGINS_WAITING)?,
-            login_failure_pause: or(self.login_failure_pause, pop3.failure_pause),
+            pop3_idle: self.pop3_idle_deadline.0,
+            pop3_login: self.pop3_login_deadline.0,
+            logins_at_once: some("limits.logins_at_once", self.logins_at_once)?,
+            logins_waiting: some("limits.logins_waiting", self.logins_waiting)?,
+            login_failure_pause: self.login_failure_pause.0,
             back_off: BackOff {
-                free: at_least("limits.login_failures_free", 1, self.login_failures_free)?
-                    .unwrap_or(pop3.back_off.free),
-                first: or(self.login_wait, pop3.back_off.first),
-                longest: or(self.login_wait_max, pop3.back_off.longest),
-                forget: or(self.login_failures_forgotten, pop3.back_off.forget),
+                free: at_least("limits.login_failures_free", 1, self.login_failures_free)?,
+                first: self.login_wait.0,
+                longest: self.login_wait_max.0,
+                forget: self.login_failures_forgotten.0,
             },
         })
     }
-}
-
-fn or(value: Option<Period>, default: Duration) -> Duration {
-    value.map_or(default, |period| period.0)
 }

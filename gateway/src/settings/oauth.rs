@@ -8,33 +8,59 @@ use secrecy::SecretString;
 use serde::Deserialize;
 
 use super::Wrong;
+use super::reference::{choice, entry};
 use crate::proxy::Host;
 use crate::proxy::oauth::{
     Algorithm, Credential, Endpoint, GOOGLE_HOSTS, MICROSOFT365_HOSTS, Provider, Redirect, SecretSource,
 };
 
-/// One table.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct RawProvider {
-    name: String,
-    preset: Option<Preset>,
-    tenant: Option<String>,
-    authorization_endpoint: Option<String>,
-    token_endpoint: Option<String>,
-    device_endpoint: Option<String>,
-    revocation_endpoint: Option<String>,
-    scopes: Option<Vec<String>>,
-    hosts: Option<Vec<String>>,
-    client_id: Option<String>,
-    client_secret: Option<SecretString>,
-    client_secret_file: Option<PathBuf>,
-    client_certificate: Option<PathBuf>,
-    client_key: Option<PathBuf>,
-    assertion_algorithm: Option<RawAlgorithm>,
-    mechanism: Option<RawMechanism>,
-    trust: Option<Trust>,
-    redirect_uri: Option<String>,
+entry! {
+    /// `[[proxy.provider]]`
+    pub(super) struct RawProvider {
+        /// What it is called: 1 to 64 letters, digits, hyphens, dots; each name once.
+        [Reload] name: String,
+        /// A provider that is known: its endpoints, scopes, hosts and consent need not be said.
+        [Reload] preset: Option<Preset>,
+        /// microsoft365 only: the tenant's id or domain; "common" when left out.
+        [Reload] tenant: Option<String>,
+        /// Where a browser asks for consent (https). Without a preset it or device_endpoint must be there.
+        [Reload] authorization_endpoint: Option<String>,
+        /// Where tokens come from (https). Must be there without a preset.
+        [Reload] token_endpoint: Option<String>,
+        /// Where a device asks for consent (https).
+        [Reload] device_endpoint: Option<String>,
+        /// Where tokens are revoked (https).
+        [Reload] revocation_endpoint: Option<String>,
+        /// What consent is asked for.
+        [Reload] scopes: Option<Vec<String>>,
+        /// The mail servers' host names: one consent serves at all of them, receiving and sending.
+        [Reload] hosts: Option<Vec<String>>,
+        /// What the provider calls this gateway. Must be there.
+        [Reload] client_id: Option<String>,
+        /// How the gateway proves itself: a secret. At most one of this, client_secret_file and client_certificate.
+        [Reload] client_secret: Option<SecretString>,
+        /// A file with that secret.
+        [Reload] client_secret_file: Option<PathBuf>,
+        /// How the gateway proves itself: a certificate (PEM) with an RSA key, which client_key names.
+        [Reload] client_certificate: Option<PathBuf>,
+        /// Its private key (PEM).
+        [Reload] client_key: Option<PathBuf>,
+        /// What that key signs with; "PS256" when left out.
+        [Reload] assertion_algorithm: Option<RawAlgorithm>,
+        /// How the mail servers take the token; "xoauth2" when left out.
+        [Reload] mechanism: Option<RawMechanism>,
+        /// Whose certificates are accepted at the endpoints; "system" when left out.
+        [Reload] trust: Option<Trust>,
+        /// Where a browser is sent after consent: http:// on this machine (without a port, a free one), or https://
+        /// elsewhere. "http://127.0.0.1/" when neither this nor a preset says.
+        [Reload] redirect_uri: Option<String>,
+    }
+}
+
+choice! {
+    Preset: "`\"microsoft365\"` or `\"google\"`",
+    RawAlgorithm: "`\"PS256\"` or `\"RS256\"`",
+    RawMechanism: "`\"xoauth2\"` or `\"oauthbearer\"`",
 }
 
 /// Providers that need little said.

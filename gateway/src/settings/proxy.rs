@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use postern_shared::config::Period;
 use postern_shared::tls::client::Trust;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::oauth::RawProvider;
+use super::reference::{choice, entry, table};
 use super::{Wrong, at_least};
 use crate::proxy::targets::{Exception, Pattern, Targets, TlsMode};
 
@@ -38,7 +39,7 @@ pub struct ProxySettings {
 }
 
 /// What a POP3 client gets of a message that cannot be recorded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OnRecordingFailure {
     /// An error, for now.
@@ -48,35 +49,65 @@ pub enum OnRecordingFailure {
     Pass,
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct RawProxy {
-    enabled: Option<bool>,
-    divider: Option<String>,
-    allow_private_targets: bool,
-    allow: Vec<String>,
-    deny: Vec<String>,
-    trust: Option<Trust>,
-    connect_deadline: Option<Period>,
-    login_deadline: Option<Period>,
-    reply_deadline: Option<Period>,
-    end_of_data_deadline: Option<Period>,
-    smtp_idle_deadline: Option<Period>,
-    pop3_idle_deadline: Option<Period>,
-    sessions_per_account: Option<usize>,
-    on_recording_failure: OnRecordingFailure,
-    target: Vec<RawTarget>,
-    pub(super) provider: Vec<RawProvider>,
+table! {
+    /// `[proxy]`
+    pub(super) struct RawProxy {
+        /// Whether mail clients may go through at all.
+        [Reload] enabled: bool = true,
+        /// What stands between the parts of that user name: one character, no letter, no digit, none of `@ . - _ : [ ]`.
+        [Reload] divider: String = "%".to_owned(),
+        /// Whether servers may have private, loopback or otherwise not public addresses.
+        [Reload] allow_private_targets: bool = false,
+        /// Only these servers, when there are any: host names, "*.example.com", addresses, networks ("192.0.2.0/24"). What
+        /// is named here may have private addresses.
+        [Reload] allow: Vec<String> = Vec::new(),
+        /// None of these, whatever allow says.
+        [Reload] deny: Vec<String> = Vec::new(),
+        /// Whose certificates are accepted: "system" (the machine's authorities), "sha256:…" (only this one), "file:/path"
+        /// (own authorities, PEM), "any" (whoever sits on the line can read along).
+        [Reload] trust: Trust = Trust::System,
+        /// How long resolving a server's name may take, connecting, and the TLS handshake, each.
+        [Reload] connect_deadline: Period = Period(Duration::from_secs(30)),
+        /// How long a server may take from its greeting to the login.
+        [Reload] login_deadline: Period = Period(Duration::from_secs(60)),
+        /// How long a server may take to answer one command.
+        [Reload] reply_deadline: Period = Period(Duration::from_secs(300)),
+        /// How long a server may take to answer the end of a message.
+        [Reload] end_of_data_deadline: Period = Period(Duration::from_secs(600)),
+        /// How long an SMTP client may be silent.
+        [Reload] smtp_idle_deadline: Period = Period(Duration::from_secs(300)),
+        /// How long a POP3 client may be silent.
+        [Reload] pop3_idle_deadline: Period = Period(Duration::from_secs(600)),
+        /// Sessions at once of one account at one server.
+        [Reload] sessions_per_account: usize = 20,
+        /// What a POP3 client gets of a message that cannot be recorded: an error for now ("refuse"), or the message
+        /// ("pass").
+        [Reload] on_recording_failure: OnRecordingFailure = OnRecordingFailure::Refuse,
+        tables {
+            /// What is different at some servers.
+            target: Vec<RawTarget>,
+            /// OAuth providers, for accounts whose provider takes no passwords and whose mail client can do nothing else:
+            /// [oauth.md](oauth.md). `postern-gateway oauth bind USER --provider NAME` binds an account.
+            pub(super) provider: Vec<RawProvider>,
+        }
+    }
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawTarget {
-    host: String,
-    protocol: Option<RawProtocol>,
-    port: Option<u16>,
-    tls: Option<TlsMode>,
-    trust: Option<Trust>,
+entry! {
+    /// `[[proxy.target]]`
+    struct RawTarget {
+        /// The server's host name or address.
+        [Reload] host: String,
+        /// "smtp" or "pop3"; both when left out.
+        [Reload] protocol: Option<RawProtocol>,
+        /// Counts when the user name has none; tls at that port only.
+        [Reload] port: Option<u16>,
+        /// How TLS begins. When left out, ports 465 and 995 have implicit TLS, 25, 587 and 110 have STARTTLS, and others
+        /// what the client's own listener has.
+        [Reload] tls: Option<TlsMode>,
+        /// Whose certificates are accepted; as proxy.trust when left out.
+        [Reload] trust: Option<Trust>,
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -86,33 +117,34 @@ enum RawProtocol {
     Pop3,
 }
 
-const DIVIDER: char = '%';
-const SESSIONS_PER_ACCOUNT: usize = 20;
+choice! {
+    RawProtocol: "`\"smtp\"` or `\"pop3\"`",
+    TlsMode: "`\"implicit\"` or `\"starttls\"`",
+    OnRecordingFailure: "`\"refuse\"` or `\"pass\"`",
+}
+
 /// What would be mistaken for a part of an address, a host or a port.
 const NO_DIVIDERS: &str = "@.-_:[]";
 
 impl RawProxy {
     pub(super) fn check(self) -> Result<ProxySettings, Wrong> {
-        let or =
-            |value: Option<Period>, seconds| value.map_or(Duration::from_secs(seconds), |period| period.0);
         Ok(ProxySettings {
-            enabled: self.enabled.unwrap_or(true),
-            divider: divider(self.divider.as_deref())?,
+            enabled: self.enabled,
+            divider: divider(&self.divider)?,
             targets: Targets {
                 allow_private: self.allow_private_targets,
                 allow: patterns("proxy.allow", &self.allow)?,
                 deny: patterns("proxy.deny", &self.deny)?,
-                trust: self.trust.unwrap_or(Trust::System),
+                trust: self.trust,
                 exceptions: self.target.into_iter().map(RawTarget::check).collect::<Result<_, _>>()?,
             },
-            connect_deadline: or(self.connect_deadline, 30),
-            login_deadline: or(self.login_deadline, 60),
-            reply_deadline: or(self.reply_deadline, 300),
-            end_of_data_deadline: or(self.end_of_data_deadline, 600),
-            smtp_idle_deadline: or(self.smtp_idle_deadline, 300),
-            pop3_idle_deadline: or(self.pop3_idle_deadline, 600),
-            sessions_per_account: at_least("proxy.sessions_per_account", 1, self.sessions_per_account)?
-                .unwrap_or(SESSIONS_PER_ACCOUNT),
+            connect_deadline: self.connect_deadline.0,
+            login_deadline: self.login_deadline.0,
+            reply_deadline: self.reply_deadline.0,
+            end_of_data_deadline: self.end_of_data_deadline.0,
+            smtp_idle_deadline: self.smtp_idle_deadline.0,
+            pop3_idle_deadline: self.pop3_idle_deadline.0,
+            sessions_per_account: at_least("proxy.sessions_per_account", 1, self.sessions_per_account)?,
             on_recording_failure: self.on_recording_failure,
         })
     }
@@ -141,8 +173,7 @@ fn patterns(key: &'static str, texts: &[String]) -> Result<Vec<Pattern>, Wrong> 
     texts.iter().map(|text| text.parse().map_err(|error| wrong(key, &error))).collect()
 }
 
-fn divider(text: Option<&str>) -> Result<char, Wrong> {
-    let Some(text) = text else { return Ok(DIVIDER) };
+fn divider(text: &str) -> Result<char, Wrong> {
     let mut chars = text.chars();
     let fits =
         |c: &char| !c.is_alphanumeric() && !c.is_whitespace() && !c.is_control() && !NO_DIVIDERS.contains(*c);

@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
+use super::reference::{choice, table};
 use super::{Wrong, checked_domain};
 
 /// Let's Encrypt (RFC 8555 §7.1.1).
@@ -60,15 +61,20 @@ pub struct Acme {
     pub trust: Option<PathBuf>,
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct RawTls {
-    mode: RawTlsMode,
-    certificate: Option<PathBuf>,
-    key: Option<PathBuf>,
+table! {
+    /// `[tls]`
+    pub(super) struct RawTls {
+        /// self-signed: made at first start. files: PEM files, taken anew when they change. imported: what `postern-gateway
+        /// certificate import` stored. acme: from Let's Encrypt or another authority, see `[acme]`.
+        [Restart] mode: RawTlsMode = RawTlsMode::SelfSigned,
+        /// With mode = "files": the certificate with its chain (PEM), the leaf first.
+        [Reload] certificate: Option<PathBuf> = None,
+        /// With mode = "files": the private key (PEM).
+        [Reload] key: Option<PathBuf> = None,
+    }
 }
 
-#[derive(Debug, Default, Clone, Copy, Deserialize)]
+#[derive(Debug, Default, Clone, Copy, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum RawTlsMode {
     #[default]
@@ -79,19 +85,32 @@ enum RawTlsMode {
     Acme,
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct RawAcme {
-    directory_url: Option<String>,
-    staging_url: Option<String>,
-    contact: OneOrMany,
-    accept_terms: bool,
-    names: OneOrMany,
-    trust: Option<PathBuf>,
+table! {
+    /// `[acme]`
+    pub(super) struct RawAcme {
+        /// Whether you agree to the authority's terms of service; without that there is no certificate.
+        [Restart] accept_terms: bool = false,
+        /// Addresses to which the authority may write.
+        [Restart] contact: OneOrMany = OneOrMany::default(),
+        /// The names in the certificate, 100 at most. Without any, host_name.
+        [Restart] names: OneOrMany = OneOrMany::default(),
+        /// The authority's directory (https).
+        [Restart] directory_url: String = PRODUCTION.to_owned(),
+        /// A directory to rehearse with first; "" for none. When left out, that of Let's Encrypt when directory_url is Let's
+        /// Encrypt's, else none.
+        [Restart] staging_url: Option<String> = None,
+        /// An authority of your own: a PEM file with the root certificate behind directory_url, instead of the machine's.
+        [Restart] trust: Option<PathBuf> = None,
+    }
+}
+
+choice! {
+    RawTlsMode: "`\"self-signed\"`, `\"files\"`, `\"imported\"` or `\"acme\"`",
+    OneOrMany: "text, or list of texts",
 }
 
 /// A text, or a list of them.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(untagged, expecting = "expected a text or a list of texts")]
 enum OneOrMany {
     One(String),
@@ -133,10 +152,7 @@ impl RawTls {
 
 impl RawAcme {
     pub(super) fn check(self, host_name: &str) -> Result<Acme, Wrong> {
-        let directory_url = match self.directory_url {
-            Some(url) => checked_url("acme.directory_url", &url)?,
-            None => PRODUCTION.to_owned(),
-        };
+        let directory_url = checked_url("acme.directory_url", &self.directory_url)?;
         let staging_url = match self.staging_url.as_deref() {
             Some("") => None,
             Some(url) => Some(checked_url("acme.staging_url", url)?),
@@ -173,7 +189,7 @@ fn checked_url(key: &'static str, text: &str) -> Result<String, Wrong> {
 }
 
 /// Authorities want URLs (RFC 8555 §7.3); people write addresses.
-fn checked_contact(text: &str) -> Result<String, Wrong> {
+pub(crate) fn checked_contact(text: &str) -> Result<String, Wrong> {
     let address = text.strip_prefix("mailto:").unwrap_or(text);
     let good = address
         .split_once('@')

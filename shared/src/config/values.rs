@@ -3,8 +3,19 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use serde::Deserialize;
 use serde::de::Error;
+use serde::{Deserialize, Serialize};
+
+/// Sizes in bytes and spans of time in milliseconds, with what they are called; the largest first.
+const SIZES: [(u64, &str); 4] = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"), (1, "B")];
+const PERIODS: [(u64, &str); 5] =
+    [(24 * 3600 * 1000, "d"), (3600 * 1000, "h"), (60 * 1000, "min"), (1000, "s"), (1, "ms")];
+
+/// A number with the largest of the units that makes it whole.
+fn with_unit(number: u64, units: &[(u64, &str)]) -> String {
+    let fits = units.iter().find(|(unit, _)| number >= *unit && number.is_multiple_of(*unit));
+    fits.map_or_else(|| number.to_string(), |(unit, name)| format!("{} {name}", number / unit))
+}
 
 /// Addresses to listen on: one string or a list of them; empty means off. `:25` stands for `0.0.0.0:25`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -29,6 +40,12 @@ impl<'de> Deserialize<'de> for ListenAddresses {
             .map(|text| parse_address(text).map_err(D::Error::custom))
             .collect::<Result<_, _>>()
             .map(Self)
+    }
+}
+
+impl Serialize for ListenAddresses {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.iter().map(ToString::to_string))
     }
 }
 
@@ -67,6 +84,18 @@ impl std::str::FromStr for ByteSize {
     }
 }
 
+impl std::fmt::Display for ByteSize {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&with_unit(self.0, &SIZES))
+    }
+}
+
+impl Serialize for ByteSize {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
 fn parse_size(text: &str) -> Result<u64, String> {
     let wrong = || format!("{text:?} is not a size like \"200 MiB\", \"64 KiB\" or a number of bytes");
     let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
@@ -88,6 +117,18 @@ impl<'de> Deserialize<'de> for Period {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         parse_period(&text).map(Self).map_err(D::Error::custom)
+    }
+}
+
+impl std::fmt::Display for Period {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&with_unit(u64::try_from(self.0.as_millis()).unwrap_or(u64::MAX), &PERIODS))
+    }
+}
+
+impl Serialize for Period {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 
@@ -125,6 +166,17 @@ mod tests {
         assert_eq!(parse_period("1 d"), parse_period("24 h"));
         for wrong in ["", "5", "0 s", "-1 s", "1.5 h", "5 minutes", "99999999999999999999 s"] {
             assert!(parse_period(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read_as_the_same() {
+        for text in ["200 MiB", "64 KiB", "1 GiB", "7 B", "1025 B"] {
+            assert_eq!(parse_size(text).map(ByteSize).unwrap().to_string(), text);
+        }
+        assert_eq!(ByteSize(0).to_string(), "0");
+        for text in ["1500 ms", "90 s", "5 min", "36 h", "2 d"] {
+            assert_eq!(parse_period(text).map(Period).unwrap().to_string(), text);
         }
     }
 

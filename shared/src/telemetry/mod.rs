@@ -10,6 +10,7 @@ mod progress;
 
 pub use explain::explain;
 pub use log::{
-    BadLevel, Format, Level, LogFile, Rotation, log_level, set_log_level, start_log, start_log_to,
+    BadLevel, Format, Level, LogFile, Rotation, log_level, set_log_file, set_log_level, start_log,
+    start_log_to,
 };
 pub use progress::{Progress, ProgressView};

@@ -61,7 +61,7 @@ impl House {
         let settings = Settings::load(&RealDisk, Some(&config), [])?;
         let (disk, clock) = (Arc::new(RealDisk), Arc::<ManualClock>::clone(&self.clock));
         let core = Arc::new(Core::open(disk, clock, settings, Holder::Command)?);
-        let keeper = Keeper::open(&core.settings, Arc::clone(&core.disk), Arc::clone(&core.clock))?;
+        let keeper = Keeper::open(&core.settings(), Arc::clone(&core.disk), Arc::clone(&core.clock))?;
         core.keeper.set(Arc::new(keeper)).ok().context("it has one")?;
         let renewer = Renewer::listening(Arc::clone(&core))?;
         Ok((core, renewer))
@@ -73,7 +73,7 @@ fn keeper(core: &Core) -> Result<&Arc<Keeper>> {
 }
 
 fn state(core: &Core) -> Result<serde_json::Value> {
-    Ok(serde_json::from_slice(&std::fs::read(core.settings.data_dir.join("tls/acme-state.json"))?)?)
+    Ok(serde_json::from_slice(&std::fs::read(core.settings().data_dir.join("tls/acme-state.json"))?)?)
 }
 
 /// Goal: nothing is asked before its time; then it is renewed; while the authority is away, waits grow, a restart shortens
@@ -172,7 +172,7 @@ async fn a_disk_that_takes_no_certificate_costs_no_order() -> Result<()> {
     }
     let house = House::new(100 * 24 * 3600)?;
     let (core, renewer) = house.open()?;
-    let tls = core.settings.data_dir.join("tls");
+    let tls = core.settings().data_dir.join("tls");
     std::fs::create_dir_all(tls.join("acme.pem/in-the-way"))?;
     let again = renewer.step().await;
     assert_eq!(state(&core)?["failures"], 1);

@@ -131,7 +131,7 @@ pub(super) async fn begin_totp(
     let (key, _, account) = caller.session()?;
     confirm_password(&console, &caller, current).await?;
     let secret = totp::Secret::generate();
-    let issuer = format!("Postern {}", console.core.settings.host_name);
+    let issuer = format!("Postern {}", console.core.settings().host_name);
     let shown = TotpSecret {
         secret: secret.base32().to_string(),
         uri: secret.uri(&issuer, &account.name).to_string(),

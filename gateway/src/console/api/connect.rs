@@ -78,7 +78,7 @@ pub(super) async fn connect(
         doors.filter_map(|door| Some(Entry::of(door, console.open_at(door.name())?))).collect()
     };
     let certificate = console.certificate();
-    let settings = &console.core.settings;
+    let settings = console.core.settings();
     let (policy, divider) = (&mailbox.policy, settings.proxy.divider);
     let networks = policy.presets.values().chain([&policy.networks]).flatten();
     Ok(Json(Connect {

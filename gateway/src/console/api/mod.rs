@@ -117,6 +117,7 @@ fn gateway() -> OpenApiRouter<Arc<Console>> {
         .routes(routes!(activity::audit_log))
         .routes(routes!(settings::settings, settings::apply))
         .routes(routes!(settings::validate))
+        .routes(routes!(settings::reload_now))
         .routes(routes!(settings::set_level))
         .routes(routes!(settings::restart))
 }

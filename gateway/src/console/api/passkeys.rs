@@ -331,7 +331,7 @@ fn timeout_ms() -> u64 {
 /// Whom passkeys are for: browsers bind them to the name in their address bar.
 fn party(console: &Console, headers: &HeaderMap) -> Result<RelyingParty, Problem> {
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    let name = &console.core.settings.host_name;
+    let name = &console.core.settings().host_name;
     RelyingParty::of(name, host).ok_or_else(|| {
         let detail = format!("passkeys are bound to the console's name; open it as https://{name}");
         Problem::conflict("other-name", detail)

@@ -10,16 +10,17 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use postern_shared::crypto::digest::sha256;
 use postern_shared::disk::write_atomic;
-use postern_shared::telemetry::{Level, log_level, set_log_level};
+use postern_shared::telemetry::{Level, explain, log_level, set_log_level};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::extract::Body;
-use crate::cli::{backup, check_named};
-use crate::console::configuration::{EditError, Key, changed_keys, edited, keys, masked, unmasked};
+use crate::cli::backup;
+use crate::console::configuration::{EditError, Key, edited, keys, masked, unmasked};
 use crate::console::gate::Caller;
 use crate::console::{Console, Problem};
-use crate::settings::Settings;
+use crate::reload;
+use crate::settings::changes;
 
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
 
@@ -34,7 +35,7 @@ pub(super) struct Configuration {
     revision: String,
     /// Every key: what it means, what it is, who has set it.
     keys: Vec<Key>,
-    /// The file was changed since the gateway started, and a restart is wanted.
+    /// Keys have other values than when the gateway started, and wait for a restart.
     restart_pending: bool,
     /// Why the last configuration was taken back.
     taken_back: Option<String>,
@@ -97,12 +98,13 @@ pub(super) async fn settings(State(console): State<Arc<Console>>) -> Result<Json
             Some(_) => read(console)?.1,
             None => String::new(),
         };
+        let started = console.process.texts().started.clone();
         Ok(Configuration {
             file: console.process.config_file.as_ref().map(|file| file.display().to_string()),
             revision: revision(&text),
             keys: keys(&text, &environment()),
             text: masked(&text),
-            restart_pending: console.process.config_changed.load(Ordering::Relaxed),
+            restart_pending: !reload::waiting(&started, &text).is_empty(),
             taken_back: console.process.taken_back.clone(),
             log_level: log_level(),
         })
@@ -123,7 +125,7 @@ pub(super) async fn validate(
 }
 
 /// Writes a changed configuration, once it is known that the gateway can load it; the one before stays beside it as
-/// `.bak`. The log level takes effect at once, all else with a restart.
+/// `.bak`. What can change while the gateway runs counts at once, as after a reload; the rest after a restart.
 #[utoipa::path(put, path = "/api/v1/settings", tag = "settings", operation_id = "applySettings",
     request_body = ConfigurationChange,
     responses((status = 200, body = ConfigurationChanged), (status = 409, body = Problem), (status = 422, body = Problem)))]
@@ -144,11 +146,14 @@ pub(super) async fn apply(
             let advice = "let the gateway's user write there, or change the file by hand";
             Problem::disk(format!("cannot write {}: {error} ({advice})", file.display()))
         })?;
+        if let Err(error) = reload::reload(&console.core, process) {
+            write_atomic(disk, file, before.as_bytes()).map_err(|error| {
+                Problem::disk(format!("cannot put {} back as it was: {error}", file.display()))
+            })?;
+            return Err(unusable(&error));
+        }
         let changed = prepared.changed();
         process.config_changed.fetch_or(changed.needs_restart, Ordering::Relaxed);
-        if changed.changed.iter().any(|changed| changed.key == "log_level") {
-            set_log_level(prepared.settings.log_level);
-        }
         let keys: Vec<&str> = changed.changed.iter().map(|changed| changed.key.as_str()).collect();
         let action = caller.action("settings.apply", file.display().to_string(), keys.join(", "));
         Ok((changed, action))
@@ -171,6 +176,36 @@ pub(super) async fn set_level(
         })
         .await?;
     Ok(Json(LogLevel { level }))
+}
+
+/// What a reload has done.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Reloaded {
+    /// Keys with other values since the last time, which count now.
+    changed: Vec<String>,
+    /// Keys with other values than when the gateway started, which wait for a restart.
+    needs_restart: Vec<String>,
+    /// Another certificate is served now.
+    certificate_changed: bool,
+    /// Why the certificate's files are not taken; the old certificate is served on.
+    certificate_trouble: Option<String>,
+}
+
+/// Reads the configuration again, as it stands in the file. What can change while the gateway runs counts at once; with a
+/// mistake nothing changes. No session ends by it.
+#[utoipa::path(post, path = "/api/v1/settings/reload", tag = "settings", operation_id = "reloadSettings",
+    responses((status = 200, body = Reloaded), (status = 403, body = Problem), (status = 422, body = Problem)))]
+pub(super) async fn reload_now(
+    State(console): State<Arc<Console>>,
+    caller: Caller,
+) -> Result<Json<Reloaded>, Problem> {
+    let reloaded = console.changing(move |console| {
+        let reload::Reloaded { changed, needs_restart, certificate_changed, certificate_trouble } =
+            reload::reload(&console.core, &console.process).map_err(|error| unusable(&error))?;
+        let action = caller.action("settings.reload", "", changed.join(", "));
+        Ok((Reloaded { changed, needs_restart, certificate_changed, certificate_trouble }, action))
+    });
+    Ok(Json(reloaded.await?))
 }
 
 /// Restarts the gateway, with the configuration as it stands in the file. Sessions end; mail that is on its way is
@@ -199,13 +234,14 @@ struct Prepared {
     file: PathBuf,
     before: String,
     text: String,
-    settings: Settings,
 }
 
 impl Prepared {
     fn changed(&self) -> ConfigurationChanged {
-        let changed = changed_keys(&self.before, &self.text).into_iter();
-        let changed: Vec<_> = changed.map(|(key, needs_restart)| ChangedKey { key, needs_restart }).collect();
+        let changed = changes(&self.before, &self.text).into_iter();
+        let changed: Vec<_> = changed
+            .map(|change| ChangedKey { key: change.key, needs_restart: change.needs_restart })
+            .collect();
         ConfigurationChanged {
             text: masked(&self.text),
             revision: revision(&self.text),
@@ -230,28 +266,24 @@ fn prepared(console: &Console, change: ConfigurationChange) -> Result<Prepared, 
         EditError::Environment(_) => Problem::conflict("environment", error.to_string()),
         other => Problem::invalid(other.to_string()),
     })?;
-    let settings = check(&file, &text, console)?;
-    Ok(Prepared { file, before, text, settings })
+    check(&file, &text, console)?;
+    Ok(Prepared { file, before, text })
 }
 
-/// The settings that `text` stands for: it can be loaded, and what it names is there.
-fn check(file: &std::path::Path, text: &str, console: &Console) -> Result<Settings, Problem> {
-    let wrong = |error: String| {
-        Problem::new(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            "bad-configuration",
-            "The configuration cannot be used",
-            error,
-        )
-    };
-    let settings = Settings::parse(text, file, environment()).map_err(|error| wrong(error.to_string()))?;
-    if settings.data_dir != console.core.settings.data_dir {
-        let detail = "data_dir cannot be changed here: mailboxes and mail would stay behind; move the directory and edit the file by hand";
-        return Err(wrong(detail.into()));
+/// Whether the gateway could load `text`, and what it names is there.
+fn check(file: &std::path::Path, text: &str, console: &Console) -> Result<(), Problem> {
+    let settings = reload::checked(&console.core, text, file).map_err(|error| unusable(&error))?;
+    if settings.data_dir != console.core.settings().data_dir {
+        let advice = "data_dir cannot be changed here: mailboxes and mail would stay behind; move the directory and edit the file by hand";
+        return Err(unusable(&anyhow::anyhow!(advice)));
     }
-    let (disk, clock) = (Arc::clone(&console.core.disk), Arc::clone(&console.core.clock));
-    check_named(&settings, disk, clock).map_err(|error| wrong(format!("{error:#}")))?;
-    Ok(settings)
+    Ok(())
+}
+
+fn unusable(error: &anyhow::Error) -> Problem {
+    let title = "The configuration cannot be used";
+    let detail = explain(error.as_ref()).to_string();
+    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "bad-configuration", title, detail)
 }
 
 fn read(console: &Console) -> Result<(PathBuf, String), Problem> {

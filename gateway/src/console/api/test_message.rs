@@ -119,7 +119,7 @@ async fn run(
     address: &str,
     told: &mut Told<'_>,
 ) -> Result<(), Failed> {
-    let name = console.core.settings.host_name.clone();
+    let name = console.core.settings().host_name.clone();
     let mut client = open(console, &name, told).await?;
     let mail = client.ask(&format!("MAIL FROM:<postern-test@{name}>"), 250).await;
     told.step(Step::Mail, mail).await?;

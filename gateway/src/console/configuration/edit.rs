@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::reference::{at, is_known, needs_restart, variable};
+use super::reference::{at, is_known, variable};
+use crate::settings::changes;
 
 /// Why keys cannot be changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(in crate::console) enum EditError {
+pub(crate) enum EditError {
     /// There is none of that name.
     #[error("there is no key {0:?}")]
     Unknown(String),
@@ -25,7 +26,7 @@ pub(in crate::console) enum EditError {
 }
 
 /// `text` with `changes` made to it; a null takes a key out, so that its default counts.
-pub(in crate::console) fn edited(
+pub(crate) fn edited(
     text: &str,
     changes: &BTreeMap<String, serde_json::Value>,
     environment: &[(String, String)],
@@ -41,31 +42,6 @@ pub(in crate::console) fn edited(
         text = one(&text, key, value)?;
     }
     Ok(text)
-}
-
-/// The keys that differ, each with whether the change waits for a restart.
-pub(in crate::console) fn changed_keys(before: &str, after: &str) -> Vec<(String, bool)> {
-    let flat = |text: &str| {
-        let mut keys = BTreeMap::new();
-        flatten("", &toml::from_str(text).unwrap_or_default(), &mut keys);
-        keys
-    };
-    let (before, after) = (flat(before), flat(after));
-    let mut keys: Vec<&String> = before.keys().chain(after.keys()).collect();
-    keys.sort();
-    keys.dedup();
-    let changed = keys.into_iter().filter(|key| before.get(*key) != after.get(*key));
-    changed.map(|key| (key.clone(), needs_restart(key))).collect()
-}
-
-fn flatten(prefix: &str, table: &toml::Table, keys: &mut BTreeMap<String, toml::Value>) {
-    for (name, value) in table {
-        let key = format!("{prefix}{name}");
-        match value {
-            toml::Value::Table(table) => flatten(&format!("{key}."), table, keys),
-            value => drop(keys.insert(key, value.clone())),
-        }
-    }
 }
 
 fn one(text: &str, key: &str, value: &serde_json::Value) -> Result<String, EditError> {
@@ -112,8 +88,8 @@ fn one(text: &str, key: &str, value: &serde_json::Value) -> Result<String, EditE
         }
         None => toml::from_str(&after).is_ok_and(|table: toml::Table| at(&table, key).is_none()),
     };
-    let changed = changed_keys(text, &after);
-    if expected && changed.len() == 1 && changed[0].0 == key {
+    let changed = changes(text, &after);
+    if expected && changed.len() == 1 && changed[0].key == key {
         Ok(after)
     } else {
         Err(EditError::Unusual(key.to_owned()))
@@ -186,7 +162,8 @@ mod tests {
     #[test]
     fn values_cannot_bring_along_other_keys() {
         let text = edit(TEXT, "host_name", json!("x\"\ndata_dir = \"/tmp")).unwrap();
-        assert_eq!(changed_keys(TEXT, &text), [("host_name".to_owned(), true)]);
+        let changed: Vec<_> = changes(TEXT, &text).into_iter().map(|change| change.key).collect();
+        assert_eq!(changed, ["host_name"]);
         assert_eq!(edit(TEXT, "data_dirs", json!("x")), Err(EditError::Unknown("data_dirs".into())));
         assert!(matches!(edit(TEXT, "host_name", json!({ "a": 1 })), Err(EditError::BadValue(_))));
         let environment = [("POSTERN_GATEWAY__HOST_NAME".to_owned(), "x".to_owned())];

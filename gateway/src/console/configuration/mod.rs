@@ -1,7 +1,6 @@
 //! The configuration file: what each key means, what it is set to and by what, and changing it.
 //!
-//! `config/gateway.toml` is the reference: every key with its default and, above it, what it means. It is read here as it
-//! is, so the console tells what the file tells. Changes keep comments and order: one line is replaced or added
+//! What keys mean comes from the settings themselves (`settings::reference`). Changes keep comments and order: one line is replaced or added
 //! ([`edit`]), and the result is parsed and compared, so an edit can change nothing but what it was asked to.
 //!
 //! Promises
@@ -13,6 +12,7 @@ mod edit;
 mod reference;
 mod secrets;
 
-pub(super) use edit::{EditError, changed_keys, edited};
+pub(crate) use edit::{EditError, edited};
+pub(crate) use reference::variable;
 pub(super) use reference::{Key, keys};
 pub(super) use secrets::{masked, unmasked};

@@ -1,15 +1,10 @@
 //! Every key, what it means, and what it is set to.
 
-use std::sync::LazyLock;
-
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::settings::ENVIRONMENT_PREFIX;
+use crate::settings::reference::{self, Effect, tables};
 
-const REFERENCE: &str = include_str!("../../../../config/gateway.toml");
-/// Keys that take effect at once.
-const LIVE: [&str; 1] = ["log_level"];
 const MASK: &str = "(not shown)";
 
 /// Where a value comes from.
@@ -39,53 +34,44 @@ pub(in crate::console) struct Key {
     pub(in crate::console) default: Option<serde_json::Value>,
     /// Who has set it.
     pub(in crate::console) source: Source,
-    /// A change takes effect after a restart only.
+    /// A change takes effect after a restart only, else at once.
     pub(in crate::console) needs_restart: bool,
 }
 
-#[derive(Debug)]
-pub(super) struct Documented {
-    pub(super) key: String,
-    description: String,
-    default: Option<toml::Value>,
-}
-
-static DOCUMENTED: LazyLock<Vec<Documented>> = LazyLock::new(|| read(REFERENCE));
-
-/// Whether a change of `key` waits for a restart.
-pub(super) fn needs_restart(key: &str) -> bool {
-    !LIVE.contains(&key)
-}
-
-/// All keys, in the order of the reference, as `file` (the configuration file's text) and `environment` set them.
+/// All keys, in the order of the file, as `file` (the configuration file's text) and `environment` set them.
 pub(in crate::console) fn keys(file: &str, environment: &[(String, String)]) -> Vec<Key> {
     let table: toml::Table = toml::from_str(file).unwrap_or_default();
-    let key = |documented: &Documented| {
-        let from_file = at(&table, &documented.key).cloned();
+    let key = |known: &reference::Key| {
+        let from_file = at(&table, &known.name).cloned();
         let from_environment =
-            variable(environment, &documented.key).map(|text| toml::Value::String(text.into()));
+            variable(environment, &known.name).map(|text| toml::Value::String(text.into()));
         let (value, source) = match (from_environment, from_file) {
             (Some(value), _) => (Some(value), Source::Environment),
             (None, Some(value)) => (Some(value), Source::File),
-            (None, None) => (documented.default.clone(), Source::Default),
+            (None, None) => (known.default.clone(), Source::Default),
         };
-        let is_secret = ["password", "secret"].iter().any(|word| documented.key.ends_with(word));
+        let is_secret = ["password", "secret"].iter().any(|word| known.name.ends_with(word));
         let json = |value: Option<toml::Value>| value.and_then(|value| serde_json::to_value(value).ok());
         Key {
-            key: documented.key.clone(),
-            description: documented.description.clone(),
+            key: known.name.clone(),
+            description: known.meaning.clone(),
             value: if is_secret { value.map(|_| MASK.into()) } else { json(value) },
-            default: json(documented.default.clone()),
+            default: json(known.default.clone()),
             source,
-            needs_restart: needs_restart(&documented.key),
+            needs_restart: known.effect == Effect::Restart,
         }
     };
-    DOCUMENTED.iter().map(key).collect()
+    single_keys().map(key).collect()
+}
+
+/// Those that stand in the file once; tables that may be there as often as wanted are changed in its text.
+fn single_keys() -> impl Iterator<Item = &'static reference::Key> {
+    tables().iter().flat_map(|table| &table.keys).filter(|key| !key.repeated)
 }
 
 /// The environment variable that overrides a key.
-pub(super) fn variable<'e>(environment: &'e [(String, String)], key: &str) -> Option<&'e str> {
-    let name = format!("{ENVIRONMENT_PREFIX}{}", key.replace('.', "__").to_ascii_uppercase());
+pub(crate) fn variable<'e>(environment: &'e [(String, String)], key: &str) -> Option<&'e str> {
+    let name = single_keys().find(|known| known.name == key)?.variable()?;
     environment.iter().find(|(variable, _)| *variable == name).map(|(_, value)| value.as_str())
 }
 
@@ -100,57 +86,7 @@ pub(super) fn at<'t>(table: &'t toml::Table, key: &str) -> Option<&'t toml::Valu
 
 /// Whether there is such a key.
 pub(super) fn is_known(key: &str) -> bool {
-    DOCUMENTED.iter().any(|documented| documented.key == key)
-}
-
-/// Comments, then `key = value`, `#= key = value` (the default) or `# key = value` (an example).
-fn read(text: &str) -> Vec<Documented> {
-    let (mut found, mut table, mut comments, mut in_list) = (Vec::new(), String::new(), Vec::new(), false);
-    let mut described: Vec<&str> = Vec::new();
-    for line in text.lines() {
-        let line = line.trim();
-        if line.is_empty() {
-            comments.clear();
-            in_list = false;
-        } else if in_list || line.starts_with("# [[") {
-            // Tables that may stand there as often as wanted have no keys of their own.
-            in_list = true;
-        } else if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-            table = format!("{}.", name.trim_matches(['[', ']']));
-            comments.clear();
-        } else if let Some((key, value, is_default)) = assignment(line) {
-            // Keys in a row share what is said above the first.
-            if !comments.is_empty() {
-                described = std::mem::take(&mut comments);
-            }
-            let parsed = toml::from_str::<toml::Table>(&format!("value = {value}"));
-            let default = parsed.ok().filter(|_| is_default).and_then(|mut parsed| parsed.remove("value"));
-            found.push(Documented {
-                key: format!("{table}{key}"),
-                description: described.join(" "),
-                default,
-            });
-        } else if let Some(comment) = line.strip_prefix('#') {
-            comments.push(comment.trim());
-        }
-    }
-    found
-}
-
-/// Key, value, and whether it shows the default.
-fn assignment(line: &str) -> Option<(&str, &str, bool)> {
-    let (rest, is_default, is_comment) = match (line.strip_prefix("#="), line.strip_prefix('#')) {
-        (Some(rest), _) => (rest, true, false),
-        (None, Some(rest)) => (rest, false, true),
-        (None, None) => (line, false, false),
-    };
-    let (key, value) = rest.split_once('=')?;
-    let (key, value) = (key.trim(), value.trim());
-    let is_key = !key.is_empty()
-        && key.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
-    // A comment may hold an equals sign.
-    let is_value = !is_comment || value.starts_with(['"', '[', '{']) || value.parse::<f64>().is_ok();
-    (is_key && is_value).then_some((key, value, is_default))
+    single_keys().any(|known| known.name == key)
 }
 
 #[cfg(test)]
@@ -170,7 +106,8 @@ mod tests {
         assert_eq!(key(&keys, "listen.console").default, Some(serde_json::json!(["0.0.0.0:8450"])));
         assert!(key(&keys, "console.idle_timeout").description.contains("without a request"));
         assert!(key(&keys, "tls.certificate").default.is_none(), "an example is no default");
-        assert!(!key(&keys, "log_level").needs_restart && sessions.needs_restart);
+        assert!(!sessions.needs_restart && key(&keys, "listen.smtp").needs_restart);
+        assert!(keys.iter().all(|key| !key.key.starts_with("proxy.target")), "not one of its own");
     }
 
     #[test]

@@ -116,7 +116,7 @@ impl Stage {
         core.registry =
             Arc::new(Registry::open(disk.clone(), Arc::clone(&time), &mailboxes, domain, cost).unwrap());
         core.administrators = Arc::new(Administrators::open(disk, time, &data.join("console"), cost));
-        let process = Process { config_file: Some(file), ..Process::default() };
+        let process = Process::started(Some(file), &text);
         let console = Arc::new(Console::new(Arc::new(core), Arc::new(process)));
         let (running, stop) = switch();
         let routes = api::routes(&console, stop);

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use super::*;
 
 const SETTINGS: &str = "/api/v1/settings";
+const RELOAD: &str = "/api/v1/settings/reload";
 
 #[tokio::test]
 async fn a_change_is_checked_written_and_told() {
@@ -23,7 +24,7 @@ async fn a_change_is_checked_written_and_told() {
         (Some(100), Some("file"))
     );
     let revision = shown.body["revision"].clone();
-    let change = json!({ "changes": { "limits.sessions": 200, "log_level": "info" }, "revision": revision });
+    let change = json!({ "changes": { "limits.sessions": 200, "log_format": "json" }, "revision": revision });
     let tried = stage.send(by, "POST", "/api/v1/settings/validate", Some(change.clone())).await;
     assert_eq!(
         (tried.status, tried.body["needs_restart"].as_bool()),
@@ -33,9 +34,11 @@ async fn a_change_is_checked_written_and_told() {
     assert_eq!(read(&stage.config()), before, "nothing is written");
     let applied = stage.send(by, "PUT", SETTINGS, Some(change.clone())).await;
     assert_eq!(applied.status, StatusCode::OK, "{applied:?}");
+    let counting = || stage.console.core.settings().limits.smtp.sessions;
+    assert_eq!(counting(), 200, "what needs no restart counts at once");
     let after = read(&stage.config());
     assert!(
-        after.contains("# our limits\n[limits]\nsessions = 200\n") && after.contains("log_level = \"info\""),
+        after.contains("# our limits\n[limits]\nsessions = 200\n") && after.contains("log_format = \"json\""),
         "{after}"
     );
     assert_eq!(read(&stage.dir.path().join("gateway.toml.bak")), before);
@@ -43,13 +46,39 @@ async fn a_change_is_checked_written_and_told() {
     assert_eq!(again.problem(), "changed-meanwhile");
     let shown = stage.send(by, "GET", SETTINGS, None).await;
     assert_eq!(shown.body["restart_pending"], true);
-    let second = json!({ "changes": { "limits.sessions": 300 } });
+    let second = json!({ "changes": { "limits.sessions": 300, "log_format": null } });
     assert_eq!(stage.send(by, "PUT", SETTINGS, Some(second)).await.status, StatusCode::OK);
     assert_eq!(
         read(&stage.dir.path().join("gateway.toml.bak")),
         before,
         "the last one that has proved itself"
     );
+    assert_eq!(counting(), 300);
+    let shown = stage.send(by, "GET", SETTINGS, None).await;
+    assert_eq!(shown.body["restart_pending"], false, "all is as it was at start, or counts");
+}
+
+/// Goal: a file that was edited by hand counts when it is said to, with a mistake in it nothing does.
+#[tokio::test]
+async fn a_file_edited_by_hand_is_read_again() {
+    let stage = Stage::new();
+    let admin = stage.first().await;
+    let by = By::cookie(&admin);
+    let before = read(&stage.config());
+    let sessions = stage.console.core.settings().limits.smtp.sessions;
+    for bad in ["nonsense = 1\n", "[proxy]\ntrust = 'file:/none.pem'\n"] {
+        let text = format!("{before}{bad}[limits]\nsessions = 7\n");
+        write_atomic(&RealDisk, &stage.config(), text.as_bytes()).unwrap();
+        let refused = stage.send(by, "POST", RELOAD, None).await;
+        assert_eq!(refused.problem(), "bad-configuration", "{refused:?}");
+        assert_eq!(stage.console.core.settings().limits.smtp.sessions, sessions);
+    }
+    let text = format!("{before}banner_version = true\nlog_format = 'json'\n[limits]\nsessions = 7\n");
+    write_atomic(&RealDisk, &stage.config(), text.as_bytes()).unwrap();
+    let reloaded = stage.send(by, "POST", RELOAD, None).await;
+    assert_eq!(reloaded.body["changed"], json!(["banner_version", "limits.sessions"]), "{reloaded:?}");
+    assert_eq!(reloaded.body["needs_restart"], json!(["log_format"]));
+    assert_eq!(stage.console.core.settings().limits.smtp.sessions, 7);
 }
 
 #[tokio::test]

@@ -30,7 +30,8 @@ pub struct Broker {
     dir: PathBuf,
     cost: Argon2Cost,
     pub(super) disk_again: Duration,
-    links: BTreeMap<String, Arc<Link>>,
+    links: RwLock<BTreeMap<String, Arc<Link>>>,
+    deadlines: Deadlines,
     held: RwLock<Held>,
     /// One change on disk at a time.
     changes: Mutex<()>,
@@ -51,14 +52,18 @@ impl Broker {
         let failed = |error: std::io::Error| disk_error(dir, &error);
         disk.create_dir_all(dir).map_err(failed)?;
         let held = Held::load(&*disk, dir, Names::new(providers)).map_err(failed)?;
-        let link = |provider: &Provider| {
-            let link = Link::new(provider.clone(), Arc::clone(&disk), Arc::clone(&clock), deadlines);
-            (provider.name.clone(), Arc::new(link))
-        };
-        let links = providers.iter().map(link).collect();
+        let links = RwLock::new(links(providers, &disk, &clock, deadlines));
         let (dir, held, disk_again) = (dir.to_path_buf(), RwLock::new(held), deadlines.disk_again);
         let (changes, ending) = (Mutex::default(), AtomicBool::new(false));
-        Ok(Self { disk, clock, dir, cost, disk_again, links, held, changes, ending })
+        Ok(Self { disk, clock, dir, cost, disk_again, links, deadlines, held, changes, ending })
+    }
+
+    /// From now on these are the providers. What is being asked is asked to its end; who waits for a provider that is gone, or
+    /// is another one now, is told.
+    pub fn follow(&self, providers: &[Provider]) {
+        let links = links(providers, &self.disk, &self.clock, self.deadlines);
+        self.write().rename(Names::new(providers));
+        *self.links.write().unwrap_or_else(PoisonError::into_inner) = links;
     }
 
     /// Whether the account's password is the proxy password, which is passed on to nobody: it has a binding, usable or not,
@@ -93,8 +98,8 @@ impl Broker {
     }
 
     /// The way to a provider of the settings.
-    pub fn link(&self, provider: &str) -> Option<&Arc<Link>> {
-        self.links.get(provider)
+    pub fn link(&self, provider: &str) -> Option<Arc<Link>> {
+        self.links.read().unwrap_or_else(PoisonError::into_inner).get(provider).cloned()
     }
 
     /// What to say to every password of an account whose binding was revoked.
@@ -135,14 +140,14 @@ impl Broker {
             provider: binding.provider.clone(),
             reason,
         };
-        let link = self.links.get(&binding.provider).ok_or_else(|| changed("is missing"))?;
+        let link = self.link(&binding.provider).ok_or_else(|| changed("is missing"))?;
         if link.provider.token_endpoint.to_string() != binding.token_endpoint {
             return Err(changed("has another token_endpoint"));
         }
         if link.provider.client_id != binding.client_id {
             return Err(changed("has another client_id"));
         }
-        Ok(Arc::clone(link))
+        Ok(link)
     }
 
     /// Puts a binding in the place of all that the account had, under whatever host name of the provider. Blocks for the
@@ -230,6 +235,19 @@ impl Broker {
     fn write(&self) -> RwLockWriteGuard<'_, Held> {
         self.held.write().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn links(
+    providers: &[Provider],
+    disk: &Arc<dyn Disk>,
+    clock: &Arc<dyn Clock>,
+    deadlines: Deadlines,
+) -> BTreeMap<String, Arc<Link>> {
+    let link = |provider: &Provider| {
+        let link = Link::new(provider.clone(), Arc::clone(disk), Arc::clone(clock), deadlines);
+        (provider.name.clone(), Arc::new(link))
+    };
+    providers.iter().map(link).collect()
 }
 
 fn bound(holding: Option<Holding>) -> Option<Binding> {

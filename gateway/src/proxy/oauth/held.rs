@@ -108,6 +108,13 @@ impl Held {
         &self.damaged
     }
 
+    /// From now on accounts are called by these names.
+    pub(super) fn rename(&mut self, names: Names) {
+        self.names = names;
+        let all: Vec<Holding> = std::mem::take(&mut self.accounts).into_values().collect();
+        all.into_iter().for_each(|holding| self.insert(holding));
+    }
+
     pub(super) fn names(&self) -> &Names {
         &self.names
     }

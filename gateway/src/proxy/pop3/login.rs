@@ -44,6 +44,17 @@ impl<I: Intake> Pop3Proxy<I> {
         Self { proxy, recording, message_octets_max, memory: Memory::new(HELD_BYTES_MAX), clock }
     }
 
+    /// The same with what that other one holds in memory counted together.
+    #[must_use]
+    pub fn sharing_memory(self, memory: Memory) -> Self {
+        Self { memory, ..self }
+    }
+
+    /// What it holds in memory.
+    pub fn memory(&self) -> Memory {
+        self.memory.clone()
+    }
+
     fn relayed(&self, admitted: Admitted<Pop3Server>) -> LoggedIn<I> {
         let settings = self.proxy.settings();
         let options = Options {

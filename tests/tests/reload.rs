@@ -1,0 +1,205 @@
+//! Reading the configuration again while the daemon runs: SIGHUP and `postern-gateway reload`.
+
+#![expect(clippy::disallowed_methods, reason = "tests stand outside the programs")]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use postern_tests::Security;
+use postern_tests::messages::plain;
+use postern_tests::pop3::Pop3Client;
+use postern_tests::program::{Kind, NewMailbox, Program};
+use postern_tests::smtp::SmtpClient;
+use serde_json::json;
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+fn eventually(what: &str, mut test: impl FnMut() -> Result<bool>) -> Result<()> {
+    let start = Instant::now();
+    while !test()? {
+        ensure!(start.elapsed() < MINUTE, "not in time: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(())
+}
+
+/// Puts `tables` behind what every configuration begins with.
+fn configure(gateway: &Program, tables: &str) -> Result<()> {
+    let text = std::fs::read_to_string(gateway.config_file())?;
+    let start = text.find("\n# more\n").map_or(text.as_str(), |at| &text[..at]);
+    std::fs::write(gateway.config_file(), format!("{start}\n# more\n{tables}"))?;
+    Ok(())
+}
+
+fn lines_of(log: &str, what: &str) -> usize {
+    log.lines().filter(|line| line.contains(what)).count()
+}
+
+/// The octets that a new session announces as its limit.
+fn size(gateway: &Program) -> Result<Option<u64>> {
+    let mut client = SmtpClient::connect(gateway.address("smtp")?, Security::StartTls)?;
+    let lines = client.command("EHLO test")?.lines;
+    client.quit()?;
+    Ok(lines.iter().find_map(|line| line.strip_prefix("SIZE ")?.trim().parse().ok()))
+}
+
+/// Goal: `reload` says what counts now and what waits, until there was a restart; sessions go on as they began.
+/// Method: a session inside a transaction, and a maildrop held, over a change of limits, log level and a listener.
+#[test]
+fn a_reload_counts_for_the_next_sessions_and_ends_none() -> Result<()> {
+    let mut gateway = Program::started(Kind::Gateway, "")?;
+    let mailbox = NewMailbox::create(&gateway, "journal")?;
+    let mut sender = SmtpClient::connect(gateway.address("smtp")?, Security::StartTls)?;
+    assert_eq!(sender.command("MAIL FROM:<a@example.com>")?.code, 250);
+    let login =
+        || Pop3Client::login(gateway.address("pop3s")?, Security::Implicit, &mailbox.id, &mailbox.password);
+    let mut holder = login()?;
+    assert_eq!(gateway.json(&["reload"])?["changed"], json!([]));
+
+    configure(
+        &gateway,
+        "metrics = \"127.0.0.1:0\"\n[limits]\nmax_message_size = \"1 MiB\"\nsessions_per_address = 7\n",
+    )?;
+    let text = gateway.run(&["reload"])?;
+    let text = String::from_utf8(text.stdout)?;
+    assert!(text.contains("changed: limits.max_message_size, limits.sessions_per_address"), "{text}");
+    assert!(text.contains("after a restart: listen.metrics"), "{text}");
+    let again = gateway.json(&["reload"])?;
+    assert_eq!((&again["changed"], &again["needs_restart"]), (&json!([]), &json!(["listen.metrics"])));
+    assert_eq!(size(&gateway)?, Some(1 << 20));
+    assert!(gateway.log().contains("these changes count after a restart only keys=\"listen.metrics\""));
+
+    // The session before has the limit it began with, and its transaction.
+    assert_eq!(sender.command(&format!("RCPT TO:<{}>", mailbox.address))?.code, 250);
+    assert_eq!(sender.command("DATA")?.code, 354);
+    assert_eq!(sender.command("Subject: s\r\n\r\nx\r\n.")?.code, 250);
+    assert!(login().is_err_and(|error| error.to_string().contains("IN-USE")), "a lock holds over a reload");
+    assert_eq!(holder.list()?.len(), 0, "its snapshot is from before");
+    holder.quit()?;
+    assert_eq!(login()?.list()?.len(), 1);
+
+    gateway.stop()?;
+    gateway.start()?;
+    let after = gateway.json(&["reload"])?;
+    assert_eq!((&after["changed"], &after["needs_restart"]), (&json!([]), &json!([])));
+    gateway.stop()?;
+    assert!(gateway.json(&["reload"]).is_err_and(|error| error.to_string().contains("no daemon is running")));
+    Ok(())
+}
+
+/// Goal: with a mistake anywhere nothing changes, and file, line, key and mistake are told.
+/// Method: files that cannot be read, in each way that is found at another step, each with a good change beside the mistake.
+#[test]
+fn a_bad_configuration_changes_nothing() -> Result<()> {
+    let gateway = Program::started(Kind::Gateway, "")?;
+    let before = size(&gateway)?;
+    let good = "[limits]\nmax_message_size = \"1 MiB\"\n";
+    for (bad, told) in [
+        ("sessions = 0\n", "limits.sessions"),
+        ("bogus = 1\n", "bogus"),
+        ("sessions = \n", "line"),
+        ("[proxy]\ntrust = \"file:/none/ca.pem\"\n", "/none/ca.pem"),
+        ("[tls]\nmode = \"files\"\ncertificate = \"/none.pem\"\nkey = \"/none.key\"\n", "/none.pem"),
+        ("[log]\nfile = \"/proc/none/gateway.log\"\n", "log.file"),
+    ] {
+        configure(&gateway, &format!("{good}{bad}"))?;
+        let told_to = lines_of(&gateway.log(), "everything goes on as it was");
+        gateway.signal("HUP")?;
+        eventually(bad, || Ok(lines_of(&gateway.log(), "everything goes on as it was") > told_to))?;
+        let log = gateway.log();
+        let line =
+            log.lines().rfind(|line| line.contains("everything goes on as it was")).context("no line")?;
+        assert!(line.contains(told), "{bad}: {line}");
+        let answer = gateway.run(&["reload"])?;
+        let error = String::from_utf8(answer.stderr)?;
+        assert!(!answer.status.success() && error.contains(told), "{bad}: {error}");
+        assert_eq!(size(&gateway)?, before, "{bad}");
+    }
+    configure(&gateway, good)?;
+    gateway.json(&["reload"])?;
+    assert_eq!(size(&gateway)?, Some(1 << 20));
+    Ok(())
+}
+
+/// Goal: reloads under load cost no message and no session.
+/// Method: senders that go on without a pause while the daemon reloads between two configurations; every message that was
+/// acknowledged is there, and no session was refused or cut.
+#[test]
+fn reloads_under_load_cost_nothing() -> Result<()> {
+    let gateway = Program::started(Kind::Gateway, "")?;
+    let mailbox = NewMailbox::create(&gateway, "journal")?;
+    let address = gateway.address("smtp")?;
+    let over = Arc::new(AtomicBool::new(false));
+    let senders: Vec<_> = (0..3)
+        .map(|number| {
+            let (over, to) = (Arc::clone(&over), mailbox.address.clone());
+            std::thread::spawn(move || -> Result<usize> {
+                let mut sent = 0;
+                while !over.load(Ordering::Relaxed) {
+                    let mut client = SmtpClient::connect(address, Security::StartTls)?;
+                    for message in 0..5 {
+                        let text =
+                            plain(number * 1_000_000 + sent + message, "a@example.com", &to, "s", "x\r\n");
+                        let reply = client.send("a@example.com", &[&to], &text)?;
+                        ensure!(reply.code == 250, "{reply:?}");
+                    }
+                    client.quit()?;
+                    sent += 5;
+                }
+                Ok(sent)
+            })
+        })
+        .collect();
+    for round in 0..20 {
+        configure(
+            &gateway,
+            &format!(
+                "[limits]\nsessions = {}\nlogins_at_once = {}\n[proxy]\nenabled = {}\n",
+                100 + round,
+                1 + round % 2,
+                round % 2 == 0
+            ),
+        )?;
+        let answer = gateway.json(&["reload"])?;
+        assert!(
+            answer["changed"].as_array().is_some_and(|keys| keys.contains(&"limits.sessions".into())),
+            "{answer}"
+        );
+    }
+    over.store(true, Ordering::Relaxed);
+    let mut sent = 0;
+    for sender in senders {
+        sent += sender.join().map_err(|_| anyhow::anyhow!("a sender panicked"))??;
+    }
+    assert!(sent > 0);
+    let waiting = &gateway.json(&["mailbox", "show", &mailbox.id])?["messages"];
+    assert_eq!(waiting.as_u64(), Some(sent as u64));
+    Ok(())
+}
+
+/// Goal: level and file of the log change with a reload, and a file that was moved away is begun anew.
+#[test]
+fn the_log_moves_and_is_opened_anew() -> Result<()> {
+    let gateway = Program::started(Kind::Gateway, "")?;
+    let file = gateway.data_dir().with_file_name("gateway.log");
+    configure(&gateway, &format!("[log]\nfile = {file:?}\n"))?;
+    let answer = gateway.json(&["reload"])?;
+    assert_eq!(answer["changed"], json!(["log.file"]));
+    eventually("the file is written", || Ok(read(&file).contains("read again")))?;
+    let moved = file.with_extension("moved");
+    std::fs::rename(&file, &moved)?;
+    gateway.signal("HUP")?;
+    eventually("it is begun anew", || Ok(read(&file).contains("read again")))?;
+
+    let text = std::fs::read_to_string(gateway.config_file())?;
+    std::fs::write(gateway.config_file(), format!("log_level = \"debug\"\n{text}"))?;
+    assert_eq!(gateway.json(&["reload"])?["changed"], json!(["log_level"]));
+    assert_eq!(gateway.json(&["log-level"])?["log_level"], "debug");
+    Ok(())
+}
+
+fn read(path: &std::path::Path) -> String {
+    std::fs::read_to_string(path).unwrap_or_default()
+}
