@@ -56,7 +56,7 @@ export class Person {
       viewport: looks.phone ? { width: 390, height: 844 } : { width: 1440, height: 900 },
       // No isMobile: the tests type and click as on a desktop.
     });
-    context.setDefaultTimeout(20_000);
+    context.setDefaultTimeout(60_000);
     const person = new Person(await context.newPage());
     await person.page.goto('/');
     return person;
