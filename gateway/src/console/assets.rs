@@ -29,8 +29,8 @@ struct Pages;
 
 const NONCE: &str = "POSTERN_NONCE";
 const NOT_BUILT: &str = "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>Postern</title>\
-    <p>This gateway was built without its web pages. Build them with <code>npm ci &amp;&amp; npm run build</code> in \
-    <code>webui/</code>, then build the gateway again. The API is at <a href=\"/api/openapi.json\">/api/openapi.json</a>.</p>";
+    <p>This console was built without its pages. Build them with <code>make webui</code> (it needs Node.js), then build \
+    the gateway again. The API is at <a href=\"/api/openapi.json\">/api/openapi.json</a>.</p>";
 
 /// Answers what no route of the API does.
 pub(super) async fn serve(request: Request) -> Response {

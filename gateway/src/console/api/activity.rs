@@ -18,6 +18,7 @@ const TEXT_CHARS_MAX: usize = 200;
 
 /// What to look for.
 #[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(super) struct ActivityQuery {
     /// Text that stands in listener, peer, mailbox, message or result, in any case.
     text: Option<String>,
@@ -46,6 +47,7 @@ pub(super) struct ActivityPage {
 
 /// What to look for in the audit log.
 #[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(super) struct AuditQuery {
     /// Text that stands in any of the fields, in any case.
     text: Option<String>,

@@ -36,9 +36,11 @@ pub(super) struct OverviewWithCourse {
 
 /// What part of the course.
 #[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(super) struct Span {
     /// `hour` (a point every 5 seconds) or `day` (a point every minute).
     #[serde(default)]
+    #[param(inline)]
     span: SpanName,
 }
 

@@ -1,0 +1,152 @@
+// Colours, type and spacing. Calm: one blue that acts, slate for everything else, and colour only where it means something.
+import {
+  Alert,
+  Badge,
+  Button,
+  Card,
+  type CSSVariablesResolver,
+  createTheme,
+  type MantineColorsTuple,
+  Modal,
+  Table,
+  Tabs,
+  Tooltip,
+} from '@mantine/core';
+
+const indigo: MantineColorsTuple = [
+  '#eef2fd',
+  '#dbe3f9',
+  '#b6c5f2',
+  '#8ea5eb',
+  '#6c89e5',
+  '#4f70dc',
+  '#3a5bd0',
+  '#2a4bb8',
+  '#233f9b',
+  '#1b3179',
+];
+
+const slate: MantineColorsTuple = [
+  '#f7f8fa',
+  '#eff1f5',
+  '#e3e7ed',
+  '#d3d9e2',
+  '#b6bfcc',
+  '#8f9aab',
+  '#66728a',
+  '#4b566b',
+  '#323b4d',
+  '#1d2433',
+];
+
+const dark: MantineColorsTuple = [
+  '#d9dee8',
+  '#b9c1cf',
+  '#98a2b5',
+  '#66718a',
+  '#3a4357',
+  '#2b3344',
+  '#222938',
+  '#191f2b',
+  '#131822',
+  '#0d1119',
+];
+
+export const theme = createTheme({
+  primaryColor: 'indigo',
+  primaryShade: { light: 7, dark: 6 },
+  colors: { indigo, gray: slate, dark },
+  fontFamily: "'Inter Variable', system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif",
+  fontFamilyMonospace: "'JetBrains Mono Variable', ui-monospace, 'SF Mono', Menlo, Consolas, monospace",
+  headings: { fontWeight: '620' },
+  fontSizes: { xs: '0.75rem', sm: '0.84375rem', md: '0.9375rem', lg: '1.0625rem', xl: '1.25rem' },
+  defaultRadius: 'md',
+  radius: { xs: '3px', sm: '5px', md: '7px', lg: '10px', xl: '14px' },
+  cursorType: 'pointer',
+  respectReducedMotion: true,
+  components: {
+    // What interrupts a screen reader says so itself.
+    Alert: Alert.extend({ defaultProps: { variant: 'light', role: 'note' } }),
+    Button: Button.extend({ defaultProps: { size: 'sm' }, styles: { label: { fontWeight: 560 } } }),
+    Badge: Badge.extend({
+      defaultProps: { variant: 'light', radius: 'sm' },
+      styles: { root: { textTransform: 'none', letterSpacing: 0 }, label: { fontWeight: 560 } },
+    }),
+    Card: Card.extend({ defaultProps: { withBorder: true, padding: 'lg', radius: 'lg' } }),
+    Tabs: Tabs.extend({ styles: { list: { '--tab-border-color': 'var(--line)' } } }),
+    Table: Table.extend({ defaultProps: { verticalSpacing: 'xs', horizontalSpacing: 'sm' } }),
+    Modal: Modal.extend({
+      defaultProps: { centered: true, overlayProps: { backgroundOpacity: 0.45 }, transitionProps: { duration: 120 } },
+      styles: { title: { fontWeight: 620, fontSize: '1.0625rem' } },
+    }),
+    Tooltip: Tooltip.extend({ defaultProps: { openDelay: 250, withArrow: true } }),
+  },
+});
+
+/** Light variants in the tones that states have, so that a notice and a state of the same kind look alike. */
+const soft = (colour: string, tone: string) => ({
+  [`--mantine-color-${colour}-light`]: `var(--${tone}-soft)`,
+  [`--mantine-color-${colour}-light-color`]: `var(--${tone})`,
+});
+
+/** Variables of our own, and texts with the contrast that WCAG AA asks for. */
+export const variables: CSSVariablesResolver = () => ({
+  variables: {},
+  light: {
+    '--mantine-color-body': '#ffffff',
+    '--mantine-color-dimmed': '#5a6579',
+    '--mantine-color-placeholder': '#6b7689',
+    '--mantine-color-error': '#b42318',
+    '--mantine-color-default-border': '#ccd4df',
+    ...soft('indigo', 'info'),
+    ...soft('orange', 'warn'),
+    ...soft('red', 'bad'),
+    '--page': '#f5f7fa',
+    '--panel': '#ffffff',
+    '--panel-raised': '#f9fafc',
+    '--line': '#e1e6ee',
+    '--side': '#ffffff',
+    '--good': '#0d6b3c',
+    '--good-soft': '#e3f4ea',
+    '--warn': '#8a5300',
+    '--warn-soft': '#fdf1dc',
+    '--bad': '#b42318',
+    '--bad-soft': '#fdeaea',
+    '--calm': '#48546a',
+    '--calm-soft': '#edf0f5',
+    '--info': '#2a4bb8',
+    '--info-soft': '#e9eefc',
+    '--series-1': '#3a5bd0',
+    '--series-2': '#0e8f82',
+    '--series-3': '#d0453b',
+  },
+  dark: {
+    '--mantine-color-body': '#131822',
+    '--mantine-color-dimmed': '#9aa5b8',
+    '--mantine-color-placeholder': '#8490a5',
+    '--mantine-color-error': '#ff938a',
+    '--mantine-color-default-border': '#354054',
+    ...soft('indigo', 'info'),
+    ...soft('orange', 'warn'),
+    ...soft('red', 'bad'),
+    '--mantine-color-anchor': '#93a9f5',
+    '--page': '#0d1119',
+    '--panel': '#141a25',
+    '--panel-raised': '#181f2b',
+    '--line': '#262e3d',
+    '--side': '#10151e',
+    '--good': '#5fd39a',
+    '--good-soft': '#10281d',
+    '--warn': '#f0bd62',
+    '--warn-soft': '#35280f',
+    '--bad': '#ff938a',
+    '--bad-soft': '#3a1716',
+    '--calm': '#aab4c5',
+    '--calm-soft': '#232b39',
+    '--info': '#a3b6f7',
+    '--info-soft': '#1b2547',
+    '--series-1': '#7f9bf2',
+    '--series-2': '#3fc4b4',
+    '--series-3': '#f07a70',
+  },
+});
