@@ -1,4 +1,5 @@
 use anyhow::{Context, Result};
+use postern_tests::console::Page;
 
 use crate::{Probe, console, raw};
 
@@ -42,6 +43,7 @@ fn no_spelling_of_a_path_leads_to_a_file() -> Result<()> {
 fn only_pages_are_served() -> Result<()> {
     let (gateway, _) = console("")?;
     let address = gateway.address("console")?;
+    let application = Probe::new("GET", "/").send(address)?;
     for target in [
         "/.git/config",
         "/.env",
@@ -57,11 +59,20 @@ fn only_pages_are_served() -> Result<()> {
         "/assets/app.js%00.html",
     ] {
         let page = Probe::new("GET", target).send(address)?;
-        assert_eq!((page.status, page.problem()), (404, "not-found"), "{target}: {page:?}");
+        let is_missing = (page.status, page.problem()) == (404, "not-found");
+        // What looks like a page's address is the application, which says itself that it has no such page.
+        assert!(is_missing || same(&page, &application), "{target}: {page:?}");
     }
     for target in ["/assets/", "/assets", "/api/v1/", "/api"] {
         let said = raw(address, &Probe::new("GET", target).octets())?;
         assert!(!said.contains("Index of") && !said.contains("href=\"../"), "{target}: {said}");
     }
     Ok(())
+}
+
+/// But for the nonce, which has always the same length.
+fn same(page: &Page, other: &Page) -> bool {
+    let length = |page: &Page| page.body.as_str().map(str::len);
+    let kind = |page: &Page| page.header("content-type").map(str::to_owned);
+    page.status == other.status && kind(page) == kind(other) && length(page) == length(other)
 }

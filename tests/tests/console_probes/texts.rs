@@ -61,7 +61,7 @@ fn scripts_in_text_fields_come_back_as_text() -> Result<()> {
         let made = admin.request(
             "POST",
             "/api/v1/mailboxes",
-            Some(&json!({ "name": script, "description": script, "policy": { "presets": { "a list": ["192.0.2.0/24"] } } })),
+            Some(&json!({ "name": script, "description": script, "policy": { "presets": { "a-list": ["192.0.2.0/24"] } } })),
         )?;
         ensure!(made.status == 201 && made.body["mailbox"]["name"] == script, "{made:?}");
         ensure_data("a new mailbox", &made)?;
