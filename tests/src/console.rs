@@ -10,7 +10,8 @@ use crate::Wire;
 /// Somebody at the console.
 #[derive(Debug, Clone)]
 pub struct Browser {
-    address: SocketAddr,
+    /// Where the console is.
+    pub address: SocketAddr,
     /// `name=value`, once there is one.
     pub cookie: String,
     /// Sent in place of the cookie.
@@ -88,6 +89,14 @@ impl Browser {
 impl Page {
     /// Reads an answer to its end.
     pub fn read(wire: &mut Wire) -> Result<Self> {
+        let (status, headers, octets) = Self::octets(wire)?;
+        let text = String::from_utf8(octets)?;
+        let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
+        Ok(Self { status, headers, body })
+    }
+
+    /// Reads an answer to its end: status, header lines, body as it is.
+    pub fn octets(wire: &mut Wire) -> Result<(u16, Vec<String>, Vec<u8>)> {
         let status = wire.line()?;
         let status = status.split(' ').nth(1).and_then(|code| code.parse().ok());
         let status = status.context("that is no HTTP")?;
@@ -106,18 +115,28 @@ impl Page {
         match length.map(str::parse::<usize>).transpose()? {
             _ if is_chunked => loop {
                 let size = usize::from_str_radix(wire.line()?.trim(), 16)?;
+                octets.extend(exactly(wire, size)?);
+                wire.line()?;
                 if size == 0 {
                     break;
                 }
-                octets.extend(exactly(wire, size)?);
-                wire.line()?;
             },
             Some(length) => octets = exactly(wire, length)?,
             None => {}
         }
-        let text = String::from_utf8(octets)?;
-        let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
-        Ok(Self { status, headers, body })
+        Ok((status, headers, octets))
+    }
+
+    /// A header's value.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let mut lines = self.headers.iter().filter_map(|line| line.split_once(": "));
+        lines.find(|(found, _)| *found == name).map(|(_, value)| value)
+    }
+
+    /// The word of a problem.
+    pub fn problem(&self) -> &str {
+        let kind = self.body["type"].as_str().unwrap_or_default();
+        kind.strip_prefix("urn:postern:problem:").unwrap_or_default()
     }
 
     /// The data of each server-sent event.

@@ -2,7 +2,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "tests stand outside the programs")]
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 
@@ -10,33 +10,147 @@ use anyhow::{Context, Result, ensure};
 /// Method: each row of its tables that ends with a file: every name in its middle is a test function of that file.
 #[test]
 fn every_test_that_the_page_names_exists() -> Result<()> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let page = std::fs::read_to_string(root.join("docs/reliability.md"))?;
+    let named = named_tests("docs/reliability.md")?;
+    ensure!(named > 40, "only {named} names were found: is the page still a table?");
+    Ok(())
+}
+
+/// Goal and method: the same for `docs/security.md`, where a file may also be one of the pages' own tests.
+#[test]
+fn every_test_that_the_security_page_names_exists() -> Result<()> {
+    let named = named_tests("docs/security.md")?;
+    ensure!(named > 90, "only {named} names were found: is the page still a table?");
+    // Beside the tables tests stand without their file.
+    let sources = ["tests/tests", "gateway/src/console", "gateway/src/login"];
+    let mut all = String::new();
+    for dir in sources {
+        read_all(&root().join(dir), &mut all)?;
+    }
+    let page = page("docs/security.md")?;
+    let outside = page.lines().filter(|line| !line.starts_with('|')).collect::<Vec<_>>().join("\n");
+    for name in outside.split('`').skip(1).step_by(2).filter(|name| is_test_name(name)) {
+        ensure!(all.contains(&format!("fn {name}()")), "there is no test {name}");
+    }
+    Ok(())
+}
+
+/// The items of OWASP ASVS 4.0.3 up to level 2: a section, and which of its numbers. What the standard has deleted or keeps for
+/// level 3 is left out.
+const ITEMS: &str = "1.1:1-7 1.2:1-4 1.4:1,4,5 1.5:1-4 1.6:1-4 1.7:1-2 1.8:1-2 1.9:1-2 1.10:1 1.11:1-2 1.12:2 1.14:1-6 \
+    2.1:1-12 2.2:1-3 2.3:1-3 2.4:1-6 2.5:1-7 2.6:1-3 2.7:1-6 2.8:1-7 2.9:1-3 2.10:1-4 \
+    3.1:1 3.2:1-4 3.3:1-4 3.4:1-5 3.5:1-3 3.7:1 4.1:1-3,5 4.2:1-2 4.3:1-3 \
+    5.1:1-5 5.2:1-8 5.3:1-10 5.4:1-3 5.5:1-4 6.1:1-3 6.2:1-6 6.3:1-2 6.4:1-2 \
+    7.1:1-4 7.2:1-2 7.3:1,3,4 7.4:1-3 8.1:1-4 8.2:1-3 8.3:1-8 9.1:1-3 9.2:1-4 10.2:1-2 10.3:1-3 11.1:1-8 \
+    12.1:1-3 12.2:1 12.3:1-6 12.4:1-2 12.5:1-2 12.6:1 13.1:1,3-5 13.2:1-3,5,6 13.3:1-2 13.4:1-2 \
+    14.1:1-4 14.2:1-6 14.3:2-3 14.4:1-7 14.5:1-4";
+
+/// Goal: `docs/security.md` judges every item of the standard, once, and makes none up.
+/// Method: the numbers that a table's row begins with, and those that stand in bold.
+#[test]
+fn every_item_of_the_standard_is_judged_once() -> Result<()> {
+    let mut expected = Vec::new();
+    for section in ITEMS.split_whitespace() {
+        let (section, numbers) = section.split_once(':').context("a section without numbers")?;
+        for range in numbers.split(',') {
+            let (first, last) = range.split_once('-').unwrap_or((range, range));
+            expected
+                .extend((first.parse()?..=last.parse::<u32>()?).map(|number| format!("{section}.{number}")));
+        }
+    }
+    let mut judged = Vec::new();
+    for line in page("docs/security.md")?.lines() {
+        if let Some(row) = line.strip_prefix("| ") {
+            judged.extend(leading_items(row));
+        } else {
+            judged.extend(line.split("**").skip(1).step_by(2).flat_map(leading_items));
+        }
+    }
+    let missing: Vec<&String> = expected.iter().filter(|item| !judged.contains(item)).collect();
+    ensure!(missing.is_empty(), "not judged: {missing:?}");
+    for item in &judged {
+        ensure!(expected.contains(item), "the standard has no {item} up to level 2");
+        ensure!(judged.iter().filter(|other| *other == item).count() == 1, "{item} is judged twice");
+    }
+    Ok(())
+}
+
+/// `1.2.3, 4.5.6` at the beginning of a text.
+fn leading_items(text: &str) -> Vec<String> {
+    let words = text.split([' ', ',']).filter(|word| !word.is_empty());
+    let is_item = |word: &&str| {
+        word.split('.').count() == 3 && word.bytes().all(|octet| octet.is_ascii_digit() || octet == b'.')
+    };
+    words.take_while(is_item).map(str::to_owned).collect()
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn page(name: &str) -> Result<String> {
+    std::fs::read_to_string(root().join(name)).with_context(|| name.to_owned())
+}
+
+/// Names of ours have several words in small letters; keys of settings have two or three at most.
+fn is_test_name(name: &str) -> bool {
+    name.matches('_').count() > 3
+        && name.bytes().all(|octet| octet.is_ascii_lowercase() || octet == b'_' || octet.is_ascii_digit())
+}
+
+fn read_all(dir: &Path, into: &mut String) -> Result<()> {
+    for entry in std::fs::read_dir(dir)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            read_all(&path, into)?;
+        } else if path.extension().is_some_and(|ending| ending == "rs") {
+            into.push_str(&std::fs::read_to_string(&path)?);
+        }
+    }
+    Ok(())
+}
+
+/// How many tests the tables of a page name, all of them where it says.
+fn named_tests(name: &str) -> Result<usize> {
     let mut named = 0;
-    for row in page.lines().filter(|line| line.starts_with('|') && !line.contains("---")) {
+    let mut tables_of_tests = false;
+    for row in page(name)?.lines() {
+        if !row.starts_with('|') {
+            tables_of_tests = false;
+            continue;
+        }
         let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
         let [_, tests, file] = cells[..] else { anyhow::bail!("not three cells: {row}") };
         if file == "in" {
+            tables_of_tests = true;
+        }
+        if !tables_of_tests || file == "in" || row.contains("---") {
             continue;
         }
         let file = file.trim_matches('`');
         let source =
-            std::fs::read_to_string(root.join(file)).with_context(|| format!("{file}, in: {row}"))?;
+            std::fs::read_to_string(root().join(file)).with_context(|| format!("{file}, in: {row}"))?;
         // What stands between backquotes: every second piece.
         for name in tests.split('`').skip(1).step_by(2) {
-            let function = format!("fn {name}()");
-            let at = source.find(&function).with_context(|| format!("no {function} in {file}"))?;
-            let head = source[..at].trim_end();
-            let before =
-                head.strip_suffix("async").unwrap_or(head).trim_end().lines().next_back().unwrap_or_default();
-            ensure!(
-                matches!(before.trim(), "#[test]" | "#[tokio::test]"),
-                "{name} in {file} is no test: {before:?} stands before it"
-            );
+            if file.ends_with(".ts") {
+                ensure!(source.contains(&format!("it('{name}'")), "no test '{name}' in {file}");
+            } else {
+                is_a_test(&source, name).with_context(|| file.to_owned())?;
+            }
             named += 1;
         }
     }
-    ensure!(named > 40, "only {named} names were found: is the page still a table?");
+    Ok(named)
+}
+
+fn is_a_test(source: &str, name: &str) -> Result<()> {
+    let function = format!("fn {name}()");
+    let at = source.find(&function).with_context(|| format!("there is no {function}"))?;
+    let head = source[..at].trim_end();
+    let before =
+        head.strip_suffix("async").unwrap_or(head).trim_end().lines().next_back().unwrap_or_default();
+    let before = before.trim();
+    let is_marked = before == "#[test]" || before.starts_with("#[tokio::test");
+    ensure!(is_marked, "{name} is no test: {before:?} stands before it");
     Ok(())
 }
 

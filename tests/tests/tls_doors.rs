@@ -15,12 +15,13 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, NamedGroup, RootCertStore};
 
 /// Each door, what sslscan calls its way to TLS, and what a client says to get there.
-const DOORS: [(&str, &str, &[&str]); 5] = [
+const DOORS: [(&str, &str, &[&str]); 6] = [
     ("smtp", "--starttls-smtp", &["EHLO client.example.org", "STARTTLS"]),
     ("smtps", "", &[]),
     ("submission", "--starttls-smtp", &["EHLO client.example.org", "STARTTLS"]),
     ("pop3", "--starttls-pop3", &["STLS"]),
     ("pop3s", "", &[]),
+    ("console", "", &[]),
 ];
 
 /// The value of an attribute in a line of XML as sslscan writes it.
@@ -80,7 +81,7 @@ fn check_scan(xml: &str) -> Result<()> {
 }
 
 /// Goal: every door offers TLS 1.2 and 1.3 only, with forward secrecy and authenticated ciphers only; an A.
-/// Method: sslscan, an outsider, at all five doors at once.
+/// Method: sslscan, an outsider, at all doors at once.
 #[test]
 fn a_scanner_finds_nothing_weak_at_any_door() -> Result<()> {
     if !foreign::has("sslscan") {

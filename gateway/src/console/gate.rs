@@ -8,7 +8,7 @@ use std::time::Duration;
 use axum::extract::{FromRequestParts, MatchedPath, Request, State};
 use axum::http::header::{self, HeaderName, HeaderValue};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, Method, StatusCode};
+use axum::http::{HeaderMap, Method, StatusCode, Version};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use secrecy::{ExposeSecret, SecretString};
@@ -69,6 +69,13 @@ impl Caller {
         }
     }
 
+    /// Somebody who tries what he may not is told of. Nobody is not: anyone could fill the log so.
+    fn log_refusal(&self, method: &Method, path: &str, problem: &Problem) {
+        let Ok(account) = self.account() else { return };
+        let (who, why) = (&account.name, &problem.kind);
+        tracing::warn!(peer = %self.peer, ?who, %method, path, why, "a request at the console was refused");
+    }
+
     /// What is recorded of what it does.
     pub(super) fn action(
         &self,
@@ -127,11 +134,17 @@ fn judge(console: &Console, request: &Request) -> Result<Caller, Problem> {
     let agent = headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or("");
     let agent = agent.chars().take(AGENT_BYTES_MAX).collect();
     let who = who(console, headers)?;
-    if !matches!(who, Who::Token { .. }) && !is_safe(request.method()) {
-        check_origin(headers)?;
+    let caller = Caller { peer, agent, who };
+    check(need, &caller, request)
+        .inspect_err(|problem| caller.log_refusal(request.method(), path, problem))?;
+    Ok(caller)
+}
+
+fn check(need: Need, caller: &Caller, request: &Request) -> Result<(), Problem> {
+    if !matches!(caller.who, Who::Token { .. }) && !is_safe(request.method()) {
+        check_origin(request.headers())?;
     }
-    check_need(need, &who)?;
-    Ok(Caller { peer, agent, who })
+    check_need(need, &caller.who)
 }
 
 fn is_safe(method: &Method) -> bool {
@@ -236,10 +249,24 @@ pub(super) fn clear_cookie() -> (HeaderName, String) {
     (header::SET_COOKIE, format!("{COOKIE}=; Path=/; Secure; HttpOnly; SameSite=Strict; Max-Age=0"))
 }
 
+/// A request names its host once (RFC 9112 §3.2); with two, what stands before us might have looked at the other one.
+fn check_host(request: &Request) -> Result<(), Problem> {
+    let hosts = request.headers().get_all(header::HOST).iter().count();
+    let may_be_missing = request.version() < Version::HTTP_11;
+    if hosts == 1 || hosts == 0 && may_be_missing {
+        return Ok(());
+    }
+    let detail = "a request has one Host header";
+    Err(Problem::new(StatusCode::BAD_REQUEST, "bad-host", "No host, or several", detail))
+}
+
 /// What every answer says to browsers.
 pub(super) async fn secure(State(console): State<Arc<Console>>, request: Request, next: Next) -> Response {
     let is_api = request.uri().path().starts_with("/api/");
-    let mut response = next.run(request).await;
+    let mut response = match check_host(&request) {
+        Ok(()) => next.run(request).await,
+        Err(problem) => problem.into_response(),
+    };
     let headers = response.headers_mut();
     let mut say = |name: &'static str, value: &'static str| {
         headers.entry(name).or_insert(HeaderValue::from_static(value));

@@ -5,6 +5,7 @@
 //! | [`intake`] | SMTP intake: ours, Postfix's hold queue, a raw group commit |
 //! | [`download`] | POP3S download: ours and Dovecot |
 //! | [`proxy`] | mail clients through the recording proxy and straight to the same servers |
+//! | [`console`] | the console's answers, and what it costs intake |
 //! | [`memory`] | what the gateway's process takes |
 //! | [`scale`] | whether cost grows with what waits |
 //! | [`load`], [`reader`] | the generator of SMTP load, the raw POP3 reader |
@@ -15,6 +16,7 @@
 //! - All data is on one disk, below the directory of [`Plan::dir`].
 //! - A peer that is missing is named, never silently left out.
 
+pub mod console;
 pub mod download;
 pub mod intake;
 pub mod load;
@@ -48,6 +50,8 @@ pub struct Plan {
     pub memory_sessions: usize,
     /// The most messages that wait in the spool.
     pub scale_messages: usize,
+    /// Mailboxes that the console shows.
+    pub console_mailboxes: usize,
     /// Measures only rows whose name holds this.
     pub only: Option<String>,
 }
@@ -62,6 +66,7 @@ impl Plan {
             dir,
             memory_sessions: 1000,
             scale_messages: 1_000_000,
+            console_mailboxes: 1000,
             only: None,
         }
     }
@@ -75,6 +80,7 @@ impl Plan {
             dir,
             memory_sessions: 50,
             scale_messages: 10_000,
+            console_mailboxes: 20,
             only: None,
         }
     }
