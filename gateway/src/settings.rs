@@ -1,6 +1,6 @@
 //! The gateway's settings: `gateway.toml`, overridden by `POSTERN_GATEWAY__…` variables, checked.
 //!
-//! Each table is a type whose fields say what the keys mean; [`reference`] makes `docs/configuration.md` of it.
+//! Each table is a type whose fields say what the keys mean; `reference` makes `docs/configuration.md` of it.
 //! `config/gateway.toml` shows every key with its default.
 
 mod authentication;

@@ -1,6 +1,6 @@
 //! What there is to set: every key with its meaning, shape, default, and when a change of it takes effect.
 //!
-//! The tables of the file are written once, with [`table!`] and [`entry!`]: they make the type that is read and say what is
+//! The tables of the file are written once, with `table!` and `entry!`: they make the type that is read and say what is
 //! told about it, so neither can be without the other, and a key without a meaning, a default or an effect does not
 //! compile. From here come `docs/configuration.md`, the keys that the console shows, and what a reload may change.
 //! (`schemars` would tell types and defaults as well; when a change takes effect, and that this was not forgotten, it
