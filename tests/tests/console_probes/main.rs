@@ -81,7 +81,7 @@ impl<'p> Probe<'p> {
         let mut wire = Wire::connect(address, true)?;
         // It may be refused before all of it is sent.
         let sent = wire.send(&self.octets());
-        Page::read(&mut wire).or_else(|error| Err(sent.err().unwrap_or(error)))
+        Page::read(&mut wire).map_err(|error| sent.err().unwrap_or(error))
     }
 }
 
