@@ -12,6 +12,7 @@ const PAGES = {
   '/mailboxes/:id': page(() => import('./pages/mailboxes/one')),
   '/activity': page(() => import('./pages/activity')),
   '/settings': page(() => import('./pages/settings')),
+  '/certificate': page(() => import('./pages/certificate')),
   '/administrators': page(() => import('./pages/administrators')),
   '/account': page(() => import('./pages/account')),
   '/tokens': page(() => import('./pages/tokens')),

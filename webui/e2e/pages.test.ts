@@ -47,6 +47,7 @@ const PAGES: [name: string, path: () => string][] = [
   ['activity', () => '/activity'],
   ['audit', () => '/activity?tab=audit'],
   ['settings', () => '/settings'],
+  ['certificate', () => '/certificate'],
   ['administrators', () => '/administrators'],
   ['account', () => '/account'],
   ['tokens', () => '/tokens'],

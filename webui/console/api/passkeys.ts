@@ -27,6 +27,13 @@ export const useAddPasskey = () =>
     onSuccess: changed,
   });
 
+export const useRenamePasskey = (id: string) =>
+  useMutation({
+    mutationFn: (name: string) =>
+      answer(api.PATCH('/api/v1/account/passkeys/{id}', { params: { path: { id } }, body: { name } })),
+    onSuccess: changed,
+  });
+
 export const useRemovePasskey = (id: string) =>
   useMutation({
     mutationFn: (password: string) =>

@@ -34,7 +34,8 @@ describe.each(names.filter((name) => name !== 'en.json'))('%s', (name) => {
 });
 
 /** Groups that are asked for by a word that the server says. */
-const BY_WORD = /^(problem|kind|listener|refusal|warning|action|role|scope|status|settings\.tables)\./;
+const BY_WORD =
+  /^(problem|kind|listener|refusal|warning|action|role|scope|status|result|login|settings\.tables|settings\.names)\./;
 
 it('has no text that no page shows', () => {
   const sources = ['common', 'console'].flatMap((dir) =>

@@ -1,4 +1,13 @@
-import { IconActivity, IconApi, IconGauge, IconKey, IconMailbox, IconSettings, IconUsers } from '@tabler/icons-react';
+import {
+  IconActivity,
+  IconApi,
+  IconCertificate,
+  IconGauge,
+  IconKey,
+  IconMailbox,
+  IconSettings,
+  IconUsers,
+} from '@tabler/icons-react';
 import { useTranslation } from 'react-i18next';
 import { NavLink } from 'react-router';
 import { useMay } from '../api/session';
@@ -22,6 +31,7 @@ export function Navigation() {
       entries: administrates
         ? [
             { to: '/settings', icon: IconSettings, title: t('nav.settings') },
+            { to: '/certificate', icon: IconCertificate, title: t('nav.certificate') },
             { to: '/administrators', icon: IconUsers, title: t('nav.administrators') },
           ]
         : [],

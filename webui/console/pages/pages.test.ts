@@ -1,6 +1,8 @@
 import { expect, it } from 'vitest';
-import type { Key } from '../api/schema';
+import type { Configuration, Key } from '../api/schema';
 import { browserName } from './account/browserName';
+import { resultText } from './activity/resultText';
+import { changesOf, sourceOf } from './certificate/source';
 import { bodySchema, type Document, example, groupsOf, typeText } from './documentation/document';
 import { draftOf, policyOf, wrongFields } from './mailboxes/policy';
 import { kindOf, listOf, tableOf, typedValue } from './settings/values';
@@ -87,4 +89,52 @@ it('reads the document of the API', () => {
   expect(example(document, body?.schema)).toMatchObject({ name: 'string', kind: 'a', inner: { name: 'string' } });
   expect(typeText(document, { type: ['string', 'null'], format: 'date' })).toBe('string | null (date)');
   expect(typeText(document, { items: { enum: ['a'] } })).toBe('"a"[]');
+});
+
+it('changes only the keys that another source of the certificate needs', () => {
+  const key = (name: string, value: unknown, fallback: unknown = null) =>
+    ({ key: name, value, default: fallback, description: '', source: 'file', needs_restart: true }) as Key;
+  const configuration: Configuration = {
+    text: '',
+    revision: '',
+    restart_pending: false,
+    keys: [
+      key('tls.mode', 'files', 'self-signed'),
+      key('tls.certificate', '/a.pem'),
+      key('tls.key', '/b.pem'),
+      key('acme.accept_terms', null, false),
+      key('acme.names', null, []),
+      key('acme.contact', null, []),
+      key('acme.directory_url', null, 'https://ca.example/dir'),
+    ],
+  };
+  const draft = sourceOf(configuration);
+  expect(changesOf(configuration, draft)).toEqual({});
+  // Files are named in their own mode only.
+  expect(changesOf(configuration, { ...draft, mode: 'self-signed' })).toEqual({
+    'tls.mode': 'self-signed',
+    'tls.certificate': null,
+    'tls.key': null,
+  });
+  const acme = { ...draft, mode: 'acme' as const, acceptTerms: true, names: ['mail.example.com'] };
+  expect(changesOf(configuration, acme)).toEqual({
+    'tls.mode': 'acme',
+    'tls.certificate': null,
+    'tls.key': null,
+    'acme.accept_terms': true,
+    'acme.names': ['mail.example.com'],
+  });
+});
+
+it('says in words what came of something, and leaves alone what it has no words for', () => {
+  const word = (group: string, said: string, values?: Record<string, unknown>) =>
+    group === 'refusal' ? said : `${group}.${said} ${JSON.stringify(values ?? {})}`;
+  expect(
+    ['stored', 'opened, 12 wait', 'login refused: x', 'something new'].map((said) => resultText(word, said)),
+  ).toEqual([
+    'result.stored {}',
+    'result.opened {"count":12}',
+    'result.login {"reason":"login.x {}"}',
+    'something new',
+  ]);
 });

@@ -3,12 +3,12 @@ import { SecretDialog } from '@common/components/SecretDialog';
 import { useToasts } from '@common/components/Toasts';
 import { Ago } from '@common/format/Ago';
 import { passkeysAreSupported } from '@common/passkey';
-import { Button, PasswordInput, Stack, TextInput } from '@mantine/core';
+import { Button, Group, PasswordInput, Stack, TextInput } from '@mantine/core';
 import { useDisclosure } from '@mantine/hooks';
 import { useQuery } from '@tanstack/react-query';
 import { useState } from 'react';
 import { useTranslation } from 'react-i18next';
-import { passkeysQuery, useAddPasskey, useRemovePasskey } from '../../api/passkeys';
+import { passkeysQuery, useAddPasskey, useRemovePasskey, useRenamePasskey } from '../../api/passkeys';
 import { useProblemText } from '../../api/problem';
 import type { PasskeyRow } from '../../api/schema';
 import classes from './Account.module.css';
@@ -63,6 +63,7 @@ function One({ passkey }: { passkey: PasskeyRow }) {
   const toasts = useToasts();
   const remove = useRemovePasskey(passkey.id);
   const [asking, ask] = useDisclosure();
+  const [naming, name] = useDisclosure();
   const done = () => toasts.done(t('passkey.removed', { name: passkey.name }));
   return (
     <li className={classes.key}>
@@ -72,14 +73,25 @@ function One({ passkey }: { passkey: PasskeyRow }) {
           {t('passkey.used')} <Ago at={passkey.used_at} none={t('common.never')} />
         </p>
       </div>
-      <Button
-        variant="default"
-        size="compact-xs"
-        aria-label={t('passkey.removeOf', { name: passkey.name })}
-        onClick={ask.open}
-      >
-        {t('people.remove')}
-      </Button>
+      <Group gap="xs" wrap="nowrap">
+        <Button
+          variant="default"
+          size="compact-xs"
+          aria-label={t('passkey.renameOf', { name: passkey.name })}
+          onClick={name.open}
+        >
+          {t('passkey.rename')}
+        </Button>
+        <Button
+          variant="default"
+          size="compact-xs"
+          aria-label={t('passkey.removeOf', { name: passkey.name })}
+          onClick={ask.open}
+        >
+          {t('people.remove')}
+        </Button>
+      </Group>
+      <Rename key={passkey.name} passkey={passkey} opened={naming} onClose={name.close} />
       <AskPassword
         title={t('passkey.removeOf', { name: passkey.name })}
         text={t('passkey.removeText')}
@@ -89,6 +101,49 @@ function One({ passkey }: { passkey: PasskeyRow }) {
         onPassword={(password) => remove.mutate(password, { onSuccess: done })}
       />
     </li>
+  );
+}
+
+interface RenameProps {
+  passkey: PasskeyRow;
+  opened: boolean;
+  onClose: () => void;
+}
+
+function Rename({ passkey, opened, onClose }: RenameProps) {
+  const { t } = useTranslation();
+  const problemText = useProblemText();
+  const toasts = useToasts();
+  const rename = useRenamePasskey(passkey.id);
+  const [name, setName] = useState(passkey.name);
+  const wanted = name.trim();
+  const confirm = () =>
+    rename.mutate(wanted, {
+      onSuccess: () => {
+        toasts.done(t('common.saved'));
+        onClose();
+      },
+    });
+  return (
+    <Ask
+      title={t('passkey.renameOf', { name: passkey.name })}
+      opened={opened}
+      onClose={onClose}
+      onConfirm={confirm}
+      confirm={t('common.save')}
+      busy={rename.isPending}
+      disabled={wanted === '' || wanted === passkey.name}
+      problem={problemText(rename.error)}
+    >
+      <TextInput
+        label={t('passkey.name')}
+        description={t('passkey.nameAbout')}
+        value={name}
+        maxLength={64}
+        onChange={(event) => setName(event.currentTarget.value)}
+        data-autofocus
+      />
+    </Ask>
   );
 }
 

@@ -18,6 +18,7 @@ import { useProblemText } from '../../api/problem';
 import type { Event, Kind } from '../../api/schema';
 import classes from './Activity.module.css';
 import { More } from './More';
+import { useResultText } from './resultText';
 
 const KINDS: Kind[] = ['session', 'capture', 'pull', 'delete', 'refusal', 'more'];
 const TONES: Record<Kind, Tone> = {
@@ -103,6 +104,7 @@ export function Events() {
 
 function useColumns(names: Map<string, string>): Column<Event>[] {
   const { t } = useTranslation();
+  const resultText = useResultText();
   const format = useFormat();
   return [
     { id: 'at', title: t('activity.at'), cell: (event) => <At at={event.at} /> },
@@ -119,7 +121,7 @@ function useColumns(names: Map<string, string>): Column<Event>[] {
       id: 'result',
       title: t('activity.result'),
       wide: true,
-      cell: (event) => <span title={event.result}>{event.result}</span>,
+      cell: (event) => <span title={event.result}>{resultText(event.result)}</span>,
     },
     {
       id: 'mailbox',

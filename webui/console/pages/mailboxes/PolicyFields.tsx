@@ -1,5 +1,6 @@
-import { Group, Pill, SimpleGrid, Stack, Switch, TagsInput, Text, TextInput } from '@mantine/core';
+import { SimpleGrid, Stack, Switch, Text, TextInput } from '@mantine/core';
 import { useTranslation } from 'react-i18next';
+import { NetworkLists, Networks } from './Networks';
 import { type PolicyDraft, type PolicyField, wrongFields } from './policy';
 
 interface PolicyFieldsProps {
@@ -18,7 +19,6 @@ export function PolicyFields({ draft, onChange }: PolicyFieldsProps) {
     error: wrong.includes(field) ? t(field === 'quotaMessages' ? 'policy.noNumber' : 'policy.noSize') : null,
     onChange: (event: React.ChangeEvent<HTMLInputElement>) => set({ [field]: event.currentTarget.value }),
   });
-  const presets = Object.entries(draft.presets);
   return (
     <Stack gap="md">
       <Switch
@@ -27,38 +27,13 @@ export function PolicyFields({ draft, onChange }: PolicyFieldsProps) {
         checked={draft.requireTls}
         onChange={(event) => set({ requireTls: event.currentTarget.checked })}
       />
-      <TagsInput
+      <Networks
         label={t('policy.networks')}
-        description={t('policy.networksAbout')}
-        placeholder={draft.networks.length === 0 ? '192.0.2.0/24, 2001:db8::/32' : ''}
+        about={t('policy.networksAbout')}
         value={draft.networks}
-        splitChars={[',', ' ', ';', '\n']}
-        acceptValueOnBlur
-        onChange={(networks) => set({ networks: networks.map((one) => one.trim()).filter((one) => one !== '') })}
+        onChange={(networks) => set({ networks })}
       />
-      {presets.length > 0 && (
-        <div>
-          <Text size="sm" fw={500}>
-            {t('policy.presets')}
-          </Text>
-          <Group gap={6} mt={4}>
-            {presets.map(([name, networks]) => (
-              <Pill
-                key={name}
-                withRemoveButton
-                removeButtonProps={{
-                  'aria-label': t('policy.removePreset', { name }),
-                  'aria-hidden': false,
-                  tabIndex: 0,
-                }}
-                onRemove={() => set({ presets: Object.fromEntries(presets.filter(([other]) => other !== name)) })}
-              >
-                {t('policy.preset', { name, count: networks.length })}
-              </Pill>
-            ))}
-          </Group>
-        </div>
-      )}
+      <NetworkLists lists={draft.presets} onChange={(presets) => set({ presets })} />
       <SimpleGrid cols={{ base: 1, sm: 3 }} spacing="md">
         <TextInput {...text('maxMessageSize')} placeholder={t('policy.likeSettings')} />
         <TextInput {...text('quota')} placeholder={t('policy.noLimit')} />

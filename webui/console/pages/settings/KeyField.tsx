@@ -1,11 +1,12 @@
 import { Status } from '@common/components/Status';
+import { useWord } from '@common/language/useWord';
 import { ActionIcon, Switch, TagsInput, TextInput, Tooltip } from '@mantine/core';
 import { IconArrowBackUp } from '@tabler/icons-react';
 import { useId, useState } from 'react';
 import { useTranslation } from 'react-i18next';
 import type { Key } from '../../api/schema';
 import classes from './Settings.module.css';
-import { kindOf, listOf, textOf, typedValue } from './values';
+import { kindOf, listOf, textOf, titleOf, typedValue } from './values';
 
 interface KeyFieldProps {
   of: Key;
@@ -19,14 +20,15 @@ interface KeyFieldProps {
 /** A key: what it means, what it is, who has set it. */
 export function KeyField({ of, changed, value, changeable, onChange }: KeyFieldProps) {
   const { t } = useTranslation();
+  const word = useWord();
   const id = useId();
   const isSet = value !== null && value !== undefined;
   return (
     <div className={classes.key} data-changed={changed || undefined}>
       <div className={classes.words}>
         <div className={classes.name}>
-          <label htmlFor={id} className="mono">
-            {of.key}
+          <label htmlFor={id}>
+            {titleOf(word, of.key)} <code className={classes.code}>{of.key}</code>
           </label>
           {of.source === 'environment' && (
             <Status tone="warn" plain>

@@ -2,12 +2,12 @@ import { Panel } from '@common/components/Panel';
 import { useWord } from '@common/language/useWord';
 import { Anchor, Button, Group, TextInput } from '@mantine/core';
 import { IconSearch } from '@tabler/icons-react';
-import { useMemo, useState } from 'react';
+import { useState } from 'react';
 import { useTranslation } from 'react-i18next';
 import type { Configuration, ConfigurationChange, Key } from '../../api/schema';
 import { KeyField } from './KeyField';
 import classes from './Settings.module.css';
-import { same, tableOf } from './values';
+import { same, tableOf, titleOf } from './values';
 
 interface KeysProps {
   configuration: Configuration;
@@ -21,7 +21,7 @@ export function Keys({ configuration, changeable, onChange }: KeysProps) {
   const word = useWord();
   const [changes, setChanges] = useState<Record<string, unknown>>({});
   const [text, setText] = useState('');
-  const tables = useMemo(() => byTable(configuration.keys, text), [configuration.keys, text]);
+  const tables = byTable(configuration.keys, text, (key) => titleOf(word, key));
   const count = Object.keys(changes).length;
   const broken = Object.values(changes).some((value) => value === undefined);
   const set = (key: Key, value: unknown) =>
@@ -92,11 +92,11 @@ export function Keys({ configuration, changeable, onChange }: KeysProps) {
   );
 }
 
-function byTable(keys: Key[], text: string): [string, Key[]][] {
+function byTable(keys: Key[], text: string, title: (key: string) => string): [string, Key[]][] {
   const wanted = text.trim().toLowerCase();
   const tables = new Map<string, Key[]>();
   for (const key of keys) {
-    if (!`${key.key} ${key.description}`.toLowerCase().includes(wanted)) continue;
+    if (!`${key.key} ${title(key.key)} ${key.description}`.toLowerCase().includes(wanted)) continue;
     const table = tableOf(key.key);
     tables.set(table, [...(tables.get(table) ?? []), key]);
   }

@@ -9,6 +9,12 @@ export function tableOf(key: string): string {
   return dot < 0 ? 'general' : key.slice(0, dot);
 }
 
+/** What a key is called; nothing when the pages know no name for it. */
+export function titleOf(word: (group: string, word: string) => string, key: string): string {
+  const name = word('settings.names', key);
+  return name === key ? '' : name;
+}
+
 export function kindOf(key: Key): Kind {
   const example: unknown = key.default ?? key.value;
   if (typeof example === 'boolean') return 'switch';
