@@ -101,7 +101,7 @@ export class Person {
     const { page } = this;
     await page.getByRole('button', { name: 'New mailbox' }).click();
     const form = page.getByRole('dialog', { name: 'New mailbox' });
-    await form.getByLabel('Name').fill(name);
+    await form.getByRole('textbox', { name: 'Name', exact: true }).fill(name);
     await form.getByLabel('Description').fill(description);
     await form.getByRole('button', { name: 'Create mailbox' }).click();
     const shown = page.getByRole('dialog', { name: 'The mailbox is ready' });

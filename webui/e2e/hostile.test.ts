@@ -60,7 +60,7 @@ it('is shown as text wherever it is put', async () => {
   for (const probe of PROBES) {
     await page.getByRole('button', { name: 'New token' }).click();
     const form = page.getByRole('dialog', { name: 'New token' });
-    await form.getByLabel('Name').fill(probe);
+    await form.getByRole('textbox', { name: 'Name', exact: true }).fill(probe);
     await form.getByRole('button', { name: 'New token' }).click();
     const shown = page.getByRole('dialog', { name: 'Your new token' });
     await shown.getByLabel('I have stored the token').check();

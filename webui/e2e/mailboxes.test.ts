@@ -27,7 +27,7 @@ it('is made, takes mail, is suspended, refuses, is drained and deleted', async (
   await admin.goTo('Mailboxes');
   await page.getByRole('button', { name: 'New mailbox' }).click();
   const form = page.getByRole('dialog', { name: 'New mailbox' });
-  await form.getByLabel('Name').fill('Journal');
+  await form.getByRole('textbox', { name: 'Name', exact: true }).fill('Journal');
   expect(await admin.accessibilityProblems()).toEqual([]);
   await admin.picture('create');
   await form.getByRole('button', { name: 'Create mailbox' }).click();
@@ -189,8 +189,11 @@ it('can be made on a phone, and by keyboard alone', async () => {
   await page.goto('/mailboxes');
   await page.getByRole('button', { name: 'New mailbox' }).focus();
   await page.keyboard.press('Enter');
-  await page.getByRole('dialog', { name: 'New mailbox' }).getByLabel('Name').waitFor();
-  await page.locator(':focus').and(page.getByLabel('Name')).waitFor();
+  await page.getByRole('dialog', { name: 'New mailbox' }).getByRole('textbox', { name: 'Name', exact: true }).waitFor();
+  await page
+    .locator(':focus')
+    .and(page.getByRole('textbox', { name: 'Name', exact: true }))
+    .waitFor();
   await page.keyboard.type('By keyboard');
   await page.keyboard.press('Enter');
   const shown = page.getByRole('dialog', { name: 'The mailbox is ready' });
