@@ -1,38 +1,22 @@
-//! Answers to challenges (RFC 8555 §8.3): a tiny HTTP/1.1 server that knows the pending tokens and nothing else.
+//! Answers to challenges (RFC 8555 §8.3): answers over HTTP/1.1 that know the pending tokens and nothing else.
 
 use std::collections::BTreeMap;
-use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
 
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{CONTENT_TYPE, HeaderValue};
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use postern_shared::shutdown::{Shutdown, Switch, switch};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use postern_shared::shutdown::{Switch, switch};
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
 
-use crate::listen::{self, BindError};
+use crate::listen::{self, BindError, serve_http};
 
 /// Where authorities look.
 pub(super) const CHALLENGE_PATH: &str = "/.well-known/acme-challenge/";
 
 const PENDING_MAX: usize = 200;
-/// Connections at once, at each address; those beyond wait in the system's queue.
-const CONNECTIONS_MAX: usize = 32;
-/// The least that hyper takes.
-const HEADER_BYTES_MAX: usize = 8192;
-const HEADER_DEADLINE: Duration = Duration::from_secs(5);
-const CONNECTION_DEADLINE: Duration = Duration::from_secs(10);
-const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
-
 /// Tokens that an authority may ask for now, and what to answer.
 #[derive(Debug, Default)]
 pub struct Pending(RwLock<BTreeMap<String, String>>);
@@ -41,7 +25,7 @@ impl Pending {
     /// Answers `token` with `answer` until the value is dropped.
     pub fn answer(self: &Arc<Self>, token: &str, answer: &str) -> Answering {
         let mut tokens = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        // More than an order can have at once: what is older is over.
+        // More than an order can have at once: some are over, and nothing tells which.
         while tokens.len() >= PENDING_MAX {
             tokens.pop_first();
         }
@@ -84,7 +68,9 @@ impl Responder {
         for address in addresses {
             let listener = listen::bind("http01", *address)?;
             open.push(listener.local_addr().unwrap_or(*address));
-            listening.spawn(serve(listener, Arc::clone(pending), stopped.clone()));
+            let pending = Arc::clone(pending);
+            let answer = move |request| std::future::ready(answer(&request, &pending));
+            listening.spawn(serve_http(listener, "challenges", answer, stopped.clone()));
         }
         Ok(Self { addresses: open, _stop: stop, listening })
     }
@@ -98,47 +84,6 @@ impl Responder {
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
     }
-}
-
-async fn serve(listener: TcpListener, pending: Arc<Pending>, mut stop: Shutdown) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    loop {
-        let accepted = async {
-            let place = Arc::clone(&places).acquire_owned().await;
-            (place, listener.accept().await)
-        };
-        tokio::select! {
-            (place, accepted) = accepted => match accepted {
-                Ok((stream, _)) => {
-                    let pending = Arc::clone(&pending);
-                    tokio::spawn(async move {
-                        let _place = place;
-                        // Whoever dawdles gets no answer; the authority does not.
-                        let _ = timeout(CONNECTION_DEADLINE, connection(stream, pending)).await;
-                    });
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "cannot accept a connection for a challenge; trying again");
-                    sleep(ACCEPT_PAUSE).await;
-                }
-            },
-            () = stop.requested() => return,
-        }
-    }
-}
-
-async fn connection(stream: TcpStream, pending: Arc<Pending>) -> Result<(), hyper::Error> {
-    let service = service_fn(move |request| {
-        let pending = Arc::clone(&pending);
-        async move { Ok::<_, Infallible>(answer(&request, &pending)) }
-    });
-    http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_DEADLINE)
-        .max_buf_size(HEADER_BYTES_MAX)
-        .keep_alive(false)
-        .serve_connection(TokioIo::new(stream), service)
-        .await
 }
 
 fn answer(request: &Request<Incoming>, pending: &Pending) -> Response<Full<Bytes>> {
@@ -164,6 +109,7 @@ fn answer(request: &Request<Incoming>, pending: &Pending) -> Response<Full<Bytes
 #[cfg(test)]
 mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
 
     use super::*;
 

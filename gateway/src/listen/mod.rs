@@ -1,6 +1,7 @@
 //! Listening: accepting connections, keeping them within limits, TLS, deadlines, orderly shutdown.
 //!
-//! Knows no protocol: SMTP and POP3 give it a function for one connection, and the line to say when there are too many.
+//! Knows no protocol of mail: SMTP and POP3 give it a function for one connection, and the line to say when there are too many.
+//! What answers short questions over HTTP (monitoring, challenges) gives [`serve_http`] the answers.
 //!
 //! Promises
 //! - What a peer sent in clear is dropped when TLS begins (RFC 3207 §4.2, RFC 2595 §4): nothing injected before the
@@ -21,6 +22,7 @@ mod handshake;
 mod limits;
 mod listener;
 mod pace;
+mod plain_http;
 mod remembered;
 mod replaceable;
 mod session_id;
@@ -33,6 +35,7 @@ pub use handshake::{HANDSHAKE_DEADLINE, HANDSHAKES_AT_ONCE, Handshakes};
 pub use limits::{Exceeded, Limits, NoPlace, Place, Quota, Refusals, network};
 pub use listener::{BindError, Door, Server, bind, serve};
 pub use pace::{Awaited, Pace, Patience};
+pub use plain_http::serve_http;
 pub use remembered::Remembered;
 pub use replaceable::Replaceable;
 pub use session_id::SessionId;
