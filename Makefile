@@ -10,7 +10,7 @@ help:
 	@echo "make test    install what the tests need, then run every test"
 	@echo "make soak    fault tests and fuzzing for MINUTES=10, with new seeds until one fails"
 	@echo "make check   format, lints, licences, tidiness"
-	@echo "make docs    write docs/configuration.md anew from the code"
+	@echo "make docs    write docs/configuration.md and webui/openapi.json anew from the code"
 	@echo "make webui   build the console's pages (Node.js 20.19 or newer)"
 	@echo "make deb     the gateway as a Debian package, in target/debian"
 	@echo "make bench   performance beside Postfix and Dovecot, as ratios from one run"
@@ -35,6 +35,8 @@ soak: install-test-tools
 docs:
 	$(CARGO) run --quiet --package postern-gateway -- config-reference > target/configuration.md
 	mv target/configuration.md docs/configuration.md
+	$(CARGO) run --quiet --package postern-gateway -- openapi > target/openapi.json
+	mv target/openapi.json webui/openapi.json
 
 check: webui
 	$(CARGO) fmt --all --check
