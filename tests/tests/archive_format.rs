@@ -138,15 +138,19 @@ fn fill(instance: &Instance) -> Result<BTreeMap<String, (Vec<u8>, Option<Vec<u8>
         }
         Ok(())
     };
+    let also = |to: &str, message: NewMessage| NewMessage {
+        filed_in: vec![Placement { archive: to.into(), folder: "Journal/Incoming".into() }],
+        ..message
+    };
     commit(vec![message(1, 1, "anna"), message(2, 1, "bob"), message(3, 2, "anna")])?;
     commit(vec![reported(4, "anna", "by a"), reported(4, "bob", "by b"), reported(5, "bob", "by c")])?;
-    commit(vec![message(1, 1, "bob"), reported(5, "anna", "by d")])?;
+    commit(vec![also("bob", message(1, 1, "anna")), reported(5, "anna", "by d")])?;
     instance.create_store()?;
     commit(vec![
         message(6, 1, "anna"),
         NewMessage { content: vec![b'x'; 200_000], ..message(7, 1, "anna") },
     ])?;
-    commit(vec![message(2, 1, "carol")])?;
+    commit(vec![also("carol", message(2, 1, "bob"))])?;
     Ok(expected)
 }
 
@@ -206,7 +210,7 @@ fn an_archive_of_format_2_is_read() -> Result<()> {
     ensure!(instance.search(&query)?.len() == expected.len());
     let verified = instance.verify(None, true, &mut |_, _, _| false)?;
     ensure!(verified.findings.is_empty(), "{:?}", verified.findings);
-    ensure!(matches!(instance.commit(vec![message(1, 1, "bob")])?[..], [Outcome::Duplicate(_)]));
+    ensure!(matches!(instance.commit(vec![message(1, 1, "anna")])?[..], [Outcome::Duplicate(_)]));
     ensure!(matches!(instance.commit(vec![message(99, 1, "bob")])?[..], [Outcome::Archived(_)]));
     Ok(())
 }

@@ -96,7 +96,7 @@ fn an_archive_takes_little() -> Result<()> {
     Ok(())
 }
 
-const RATIO_MAX: f64 = 0.8;
+const RATIO_MAX: f64 = 0.6;
 
 fn message(content: &[u8], to: &str) -> NewMessage {
     NewMessage {
