@@ -58,7 +58,7 @@ impl Leaves {
 
     /// A leaf; `None` when there are not so many.
     pub(in crate::archive) fn get(&self, number: u64) -> Result<Option<Digest>, StoreError> {
-        let mut leaf = [0; LEAF_BYTES as usize];
+        let mut leaf = [0; 32];
         match self.file.read_exact_at(&mut leaf, number * LEAF_BYTES) {
             Ok(()) => Ok(Some(Digest(leaf))),
             Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => Ok(None),

@@ -97,14 +97,14 @@ impl Packs {
     pub(in crate::archive) fn append(
         &self,
         tail: &mut Tail,
-        objects: Vec<Sealed>,
+        objects: &[Sealed],
     ) -> Result<(Vec<Stored>, Place, Undo), StoreError> {
         if tail.poisoned {
             return Err(StoreError::Poisoned);
         }
         let mut pack = self.tail(tail)?;
         let undo = Undo { end: Place { pack: pack.number, offset: pack.bytes } };
-        match write_objects(&pack, &objects) {
+        match write_objects(&pack, objects) {
             Ok((stored, end)) => {
                 pack.bytes = end;
                 self.files.set_bytes(pack.number, end);

@@ -92,11 +92,9 @@ impl Stores {
             }
         }
         write_json(disk, &to.join(BACKUP_FILE), &backup)?;
-        for left in [PROGRESS_FILE] {
-            let path = to.join(left);
-            if disk.exists(&path).map_err(ArchiveError::file(&path))? {
-                disk.remove(&path).map_err(ArchiveError::file(&path))?;
-            }
+        let left = to.join(PROGRESS_FILE);
+        if disk.exists(&left).map_err(ArchiveError::file(&left))? {
+            disk.remove(&left).map_err(ArchiveError::file(&left))?;
         }
         remove_others(disk, to, &backup)?;
         Ok(Some(backup))

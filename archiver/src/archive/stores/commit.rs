@@ -79,7 +79,7 @@ impl Store {
         };
         items.into_iter().try_for_each(|item| group.add(item))?;
         let Group { objects, changes, leaves, parts, .. } = group;
-        let (stored, end, undo) = self.packs.append(&mut writing.tail, objects)?;
+        let (stored, end, undo) = self.packs.append(&mut writing.tail, &objects)?;
         let entered = writing
             .leaves
             .write(first_leaf, &leaves)

@@ -86,7 +86,7 @@ impl Store {
             batch.objects.push(stored);
             done += stored.header.record_bytes();
             if batch.objects.len() >= BATCH {
-                if let Err(error) = flush(catalog, leaves, std::mem::take(&mut batch), behind) {
+                if let Err(error) = flush(catalog, leaves, &std::mem::take(&mut batch), behind) {
                     failed = Some(error);
                     return Err(StoreError::Cancelled);
                 }
@@ -104,7 +104,7 @@ impl Store {
             return Ok(false);
         }
         if !batch.objects.is_empty() || end != entered {
-            flush(catalog, leaves, batch, end)?;
+            flush(catalog, leaves, &batch, end)?;
         }
         self.enter_pending(catalog, replay.damage)?;
         let (object, slot, _) = catalog.highest()?;
@@ -225,7 +225,7 @@ impl Store {
 fn flush(
     catalog: &dyn Catalog,
     leaves: &mut Leaves,
-    batch: Batch,
+    batch: &Batch,
     watermark: Place,
 ) -> Result<(), ArchiveError> {
     let mut restored = false;

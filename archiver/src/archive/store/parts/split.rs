@@ -214,7 +214,10 @@ mod tests {
     use super::*;
 
     fn whole(message: &[u8]) -> Vec<(&[u8], Option<bool>)> {
-        let slice = |range: &Range<u64>| &message[range.start as usize..range.end as usize];
+        let slice = |range: &Range<u64>| {
+            let at = |offset: u64| usize::try_from(offset).unwrap();
+            &message[at(range.start)..at(range.end)]
+        };
         let pieces = split(&message.to_vec()).unwrap();
         let found: Vec<_> = pieces
             .iter()

@@ -72,7 +72,7 @@ pub(super) fn content(n: usize, attached: Option<usize>) -> Vec<u8> {
     use base64::Engine as _;
     let head = format!("From: anna@example.com\r\nSubject: Report {n}\r\nMessage-ID: <{n}@x>\r\n");
     let Some(attached) = attached else { return format!("{head}\r\nnumber {n}\r\n").into_bytes() };
-    let mut state = attached as u32 + 1;
+    let mut state = u32::try_from(attached).unwrap() + 1;
     let octets: Vec<u8> = (0..6000)
         .map(|_| {
             state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
