@@ -74,7 +74,7 @@ fn message(n: usize, attached: usize, to: &str) -> NewMessage {
          Date: Mon, 05 Jan 2026 10:00:00 +0000\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\n{}\r\n--b\r\n\
          Content-Type: application/pdf; name=a.pdf\r\nContent-Disposition: attachment; filename=a.pdf\r\n\
          Content-Transfer-Encoding: base64\r\n\r\n{encoded}\r\n--b--\r\n",
-        format!("line {n}\r\n").repeat(if n % 2 == 0 { 3 } else { 900 })
+        format!("line {n}\r\n").repeat(if n.is_multiple_of(2) { 3 } else { 900 })
     );
     let content = content.into_bytes();
     NewMessage {
@@ -87,7 +87,7 @@ fn message(n: usize, attached: usize, to: &str) -> NewMessage {
             address: format!("{to}@example.com"),
             role: "to".into(),
             evidence: "header".into(),
-            expanded_from: (n % 2 == 0).then(|| "all@example.com".into()),
+            expanded_from: n.is_multiple_of(2).then(|| "all@example.com".into()),
         }],
         filed_in: vec![Placement { archive: to.into(), folder: "Journal/Incoming".into() }],
         internal_date: Some(UnixMillis(1_767_607_200_000)),
@@ -96,8 +96,8 @@ fn message(n: usize, attached: usize, to: &str) -> NewMessage {
         source: Source {
             profile: "journal".into(),
             uidl: n.to_string(),
-            received: (n % 2 == 0).then_some(UnixMillis(1_767_607_200_000)),
-            trace: (n % 3 == 0).then(|| "X-Postern-Id: \u{fc}\r\n".into()),
+            received: n.is_multiple_of(2).then_some(UnixMillis(1_767_607_200_000)),
+            trace: n.is_multiple_of(3).then(|| "X-Postern-Id: \u{fc}\r\n".into()),
         },
         untrusted_fields: Vec::new(),
     }
@@ -119,14 +119,17 @@ fn reported(n: usize, to: &str, travelled: &str) -> NewMessage {
         fold_key: Some(sha256(format!("fold {n}").as_bytes())),
         evidence: Some(Evidence::Report {
             prefix: format!("Sender: anna\r\nTo: {to}\r\n\r\n").into_bytes(),
-            suffix: vec![b'='; if n % 2 == 0 { 10 } else { 30_000 }],
+            suffix: vec![b'='; if n.is_multiple_of(2) { 10 } else { 30_000 }],
         }),
         ..plain
     }
 }
 
+/// Each message's content, and the report it came in.
+type Expected = BTreeMap<String, (Vec<u8>, Option<Vec<u8>>)>;
+
 /// Everything that the format can hold: shared attachments, long and short bodies, reports around and whole, additions, two stores.
-fn fill(instance: &Instance) -> Result<BTreeMap<String, (Vec<u8>, Option<Vec<u8>>)>> {
+fn fill(instance: &Instance) -> Result<Expected> {
     let mut expected = BTreeMap::new();
     let mut commit = |batch: Vec<NewMessage>| -> Result<()> {
         let outcomes = instance.commit(batch.clone())?;
@@ -154,10 +157,7 @@ fn fill(instance: &Instance) -> Result<BTreeMap<String, (Vec<u8>, Option<Vec<u8>
     Ok(expected)
 }
 
-fn check(
-    rows: &BTreeMap<String, Value>,
-    expected: &BTreeMap<String, (Vec<u8>, Option<Vec<u8>>)>,
-) -> Result<()> {
+fn check(rows: &BTreeMap<String, Value>, expected: &Expected) -> Result<()> {
     ensure!(rows.keys().eq(expected.keys()), "{:?}", rows.keys());
     for (id, (content, report)) in expected {
         let row = &rows[id];

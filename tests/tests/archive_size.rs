@@ -52,7 +52,7 @@ fn mixed(corpus: &[Vec<u8>]) -> Vec<Vec<u8>> {
             _ => {}
         }
         let has_attachment = memchr::memmem::find(message, b"Content-Disposition: attachment").is_some();
-        if has_attachment && n % 2 == 0 {
+        if has_attachment && n.is_multiple_of(2) {
             mail.push(with(format!("Resent-From: <u{n}@example.com>\n")));
         }
     }
