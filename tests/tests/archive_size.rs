@@ -2,12 +2,17 @@
 
 #![expect(clippy::disallowed_methods, reason = "it stands outside the programs, as an operator does")]
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
 use anyhow::{Result, ensure};
-use postern_archiver::archive::{Instance, KeepKey, NewMessage, Opener, Placement, Source};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use postern_archiver::archive::{
+    FileOctets, Instance, KeepKey, NewMessage, Octets as _, Opener, Outcome, Placement, Source,
+};
 use postern_archiver::intake::index_fields;
 use postern_shared::clock::{Clock, SystemClock};
 use postern_shared::disk::{Disk, RealDisk};
@@ -97,6 +102,67 @@ fn an_archive_takes_little() -> Result<()> {
 }
 
 const RATIO_MAX: f64 = 0.6;
+
+/// Goal: a message of 150 MB goes in and out without being in memory as a whole.
+/// Method: from a file to an archive and back; the process's peak is looked at, which with nextest is this test's own.
+#[test]
+fn a_message_of_150_mb_takes_little_memory() -> Result<()> {
+    const BYTES: usize = 150_000_000;
+    let dir = tempfile::tempdir()?;
+    let file = dir.path().join("long.eml");
+    write_long(&file, BYTES)?;
+    let path = dir.path().join("main");
+    let (disk, clock): (Arc<dyn Disk>, Arc<dyn Clock>) = (Arc::new(RealDisk), Arc::new(SystemClock::new()));
+    Instance::create(&disk, &clock, &path, "main", &KeepKey::File(None))?;
+    let instance = Instance::open(&disk, &clock, &path, "main", &Opener::KeyFile(None), |content, _| {
+        index_fields(content, None)
+    })?;
+    let octets = FileOctets::new(RealDisk.open_read(&file)?, 0..file.metadata()?.len());
+    let outcome = instance.commit_long(message(b"", "anna"), Arc::new(octets.clone()))?;
+    let Outcome::Archived(id) = outcome else { anyhow::bail!("{outcome:?}") };
+    let (mut at, mut expected) = (0u64, Vec::new());
+    instance.copy_message(&id.to_string(), &mut |piece| {
+        expected.resize(piece.len(), 0);
+        octets.read_exact_at(&mut expected, at)?;
+        at += piece.len() as u64;
+        if piece == expected {
+            Ok(())
+        } else {
+            Err(std::io::Error::other(format!("other octets before {at}")))
+        }
+    })?;
+    ensure!(at == octets.len(), "{at}");
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or_default();
+    let peak: u64 = peak.trim().trim_end_matches(" kB").parse()?;
+    println!("{peak} KiB at the most");
+    ensure!(peak < 100 * 1024, "{peak} KiB");
+    let stored = on_disk(&path.join("stores/0001"))?;
+    ensure!(stored < 115_000_000, "decoded, {stored} octets");
+    Ok(())
+}
+
+/// A message with an attachment that does not compress.
+fn write_long(file: &Path, bytes: usize) -> Result<()> {
+    let mut out = std::io::BufWriter::new(std::fs::File::create(file)?);
+    write!(
+        out,
+        "Subject: long\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nContent-Transfer-Encoding: base64\r\n\r\n"
+    )?;
+    let mut state = 1u64;
+    for _ in 0..bytes / 78 {
+        let mut line = [0; 57];
+        for word in line.chunks_mut(8) {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            word.copy_from_slice(&state.to_le_bytes()[..word.len()]);
+        }
+        writeln!(out, "{}\r", STANDARD.encode(line))?;
+    }
+    write!(out, "\r\n--b--\r\n")?;
+    Ok(out.flush()?)
+}
 
 fn message(content: &[u8], to: &str) -> NewMessage {
     NewMessage {

@@ -130,7 +130,10 @@ pub(super) fn instance(value: &Value) -> String {
 
 pub(super) fn instances(value: &Value) -> String {
     lines(value, "no instances; create one with: postern-archiver instance create main", |row| {
-        format!("{}  {} messages, {} bytes", text(&row["id"]), row["messages"], row["bytes"])
+        match row["error"].as_str() {
+            Some(error) => format!("{}  {error}", text(&row["id"])),
+            None => format!("{}  {} messages, {} bytes", text(&row["id"]), row["messages"], row["bytes"]),
+        }
     })
 }
 

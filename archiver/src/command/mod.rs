@@ -208,9 +208,7 @@ fn execute(core: &Core, command: Command, context: &Context) -> Result<Value, Co
             core.instance(&id)?.audit().record("instance recover", &json!({ "id": id }))?;
             Ok(json!({ "id": id, "recovered": true }))
         }
-        Command::InstanceList => {
-            core.instance_ids()?.iter().map(|id| Ok(shown(&*core.instance(id)?)?)).collect()
-        }
+        Command::InstanceList => Ok(json!(all_shown(core)?)),
         Command::InstanceShow { id } => Ok(shown(&*core.instance(&id)?)?),
         Command::UserAdd { instance, id, emails } => {
             let instance = core.instance(&instance)?;
@@ -292,15 +290,17 @@ fn shown(instance: &Instance) -> Result<Value, ArchiveError> {
     Ok(value)
 }
 
+/// All instances; of one that does not open, why.
+fn all_shown(core: &Core) -> Result<Vec<Value>, CommandError> {
+    let shown = core.instance_ids()?.into_iter().map(|id| {
+        let shown = core.instance(&id).and_then(|instance| shown(&instance));
+        shown.unwrap_or_else(|error| json!({ "id": id, "error": error.to_string() }))
+    });
+    Ok(shown.collect())
+}
+
 fn status(core: &Core) -> Result<Value, CommandError> {
-    let instances: Vec<Value> = core
-        .instance_ids()?
-        .iter()
-        .map(|id| {
-            let shown = core.instance(id).and_then(|instance| shown(&instance));
-            shown.unwrap_or_else(|error| json!({ "id": id, "error": error.to_string() }))
-        })
-        .collect();
+    let instances = all_shown(core)?;
     Ok(json!({
         "version": env!("CARGO_PKG_VERSION"),
         "running": core.running,
