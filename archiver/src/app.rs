@@ -5,12 +5,17 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use postern_shared::clock::Clock;
+use postern_shared::crypto::password::Argon2Cost;
 use postern_shared::data_dir::{self, DataDirError, Holder};
 use postern_shared::disk::{Disk, DiskLock};
+use secrecy::SecretString;
+use zeroize::Zeroizing;
 
-use crate::archive::{ArchiveError, Instance, InstanceInfo};
+use crate::archive::{ArchiveError, Instance, InstanceInfo, KeepKey, Opener};
 use crate::intake::index_fields;
 use crate::settings::Settings;
+
+const PASSPHRASE_BYTES_MAX: u64 = 4096;
 
 /// Everything that commands work on. Holds the data directory's lock.
 #[derive(Debug)]
@@ -53,10 +58,27 @@ impl Core {
         self.settings.data_dir.join("instances")
     }
 
-    /// Creates an instance.
-    pub fn create_instance(&self, id: &str) -> Result<InstanceInfo, ArchiveError> {
+    /// Where an instance is, or would be.
+    pub fn instance_dir(&self, id: &str) -> Result<PathBuf, ArchiveError> {
         crate::archive::check_id(id)?;
-        Instance::create(&self.disk, &self.clock, &self.instances_dir().join(id), id)
+        Ok(self.instances_dir().join(id))
+    }
+
+    /// Creates an instance, opened by `passphrase` or else by a key file. Returns its recovery key too.
+    pub fn create_instance(
+        &self,
+        id: &str,
+        passphrase: Option<SecretString>,
+    ) -> Result<(InstanceInfo, SecretString), ArchiveError> {
+        let keep = match passphrase {
+            Some(passphrase) => KeepKey::Passphrase(passphrase, Argon2Cost::DEFAULT),
+            None => KeepKey::File(self.settings.keys_dir.clone()),
+        };
+        let created = Instance::create(&self.disk, &self.clock, &self.instance_dir(id)?, id, &keep)?;
+        if let KeepKey::Passphrase(passphrase, _) = keep {
+            self.unlock(id, passphrase)?;
+        }
+        Ok(created)
     }
 
     /// The ids of all instances.
@@ -75,10 +97,38 @@ impl Core {
         if let Some(instance) = open.get(id) {
             return Ok(Arc::clone(instance));
         }
-        let dir = self.instances_dir().join(id);
-        let instance = Arc::new(Instance::open(&self.disk, &self.clock, &dir, id, index_fields)?);
+        let instance = self.open_instance(id, &self.opener(id)?)?;
         open.insert(id.to_owned(), Arc::clone(&instance));
         Ok(instance)
+    }
+
+    /// Opens an instance with its passphrase; it stays open as long as this does.
+    pub fn unlock(&self, id: &str, passphrase: SecretString) -> Result<(), ArchiveError> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if !open.contains_key(id) {
+            open.insert(id.to_owned(), self.open_instance(id, &Opener::Passphrase(passphrase))?);
+        }
+        Ok(())
+    }
+
+    fn open_instance(&self, id: &str, opener: &Opener) -> Result<Arc<Instance>, ArchiveError> {
+        let dir = self.instances_dir().join(id);
+        Ok(Arc::new(Instance::open(&self.disk, &self.clock, &dir, id, opener, index_fields)?))
+    }
+
+    /// The key file, or the passphrase when that lies in a file in `keys_dir`.
+    fn opener(&self, id: &str) -> Result<Opener, ArchiveError> {
+        let keys_dir = self.settings.keys_dir.clone();
+        let passphrase = keys_dir.as_ref().map(|dir| dir.join(id).with_extension("passphrase"));
+        if let Some(path) = passphrase
+            && self.disk.exists(&path).map_err(ArchiveError::file(&path))?
+        {
+            let bytes = self.disk.read(&path, PASSPHRASE_BYTES_MAX).map_err(ArchiveError::file(&path))?;
+            let bytes = Zeroizing::new(bytes);
+            let text = String::from_utf8_lossy(bytes.trim_ascii_end()).into_owned();
+            return Ok(Opener::Passphrase(SecretString::from(text)));
+        }
+        Ok(Opener::KeyFile(keys_dir))
     }
 
     /// Announces a run; `None` when that profile is running.

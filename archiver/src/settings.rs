@@ -19,6 +19,8 @@ pub const DEFAULT_FILE: &str = "/etc/postern/archiver.toml";
 pub struct Settings {
     /// Where everything is stored.
     pub data_dir: PathBuf,
+    /// Where key files and passphrases of instances are, when not in the instances' directories.
+    pub keys_dir: Option<PathBuf>,
     /// How much is logged.
     pub log_level: Level,
     /// The longest message pulled, in octets.
@@ -31,6 +33,7 @@ pub struct Settings {
 #[serde(deny_unknown_fields, default)]
 struct Raw {
     data_dir: Option<PathBuf>,
+    keys_dir: Option<PathBuf>,
     log_level: Option<Level>,
     limits: RawLimits,
     listen: RawListen,
@@ -75,6 +78,7 @@ impl Settings {
         };
         Ok(Self {
             data_dir: raw.data_dir.unwrap_or_else(|| "/var/lib/postern/archiver".into()),
+            keys_dir: raw.keys_dir,
             log_level: raw.log_level.unwrap_or_default(),
             message_bytes_max: raw.limits.max_message_size.map_or(256 * 1024 * 1024, |size| size.0),
             without_effect: listeners

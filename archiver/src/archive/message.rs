@@ -20,6 +20,10 @@ pub struct NewMessage {
     pub participants: Vec<AddressEvidence>,
     /// In whose archives it belongs.
     pub filed_in: Vec<Placement>,
+    /// IMAP's INTERNALDATE; else when it was captured.
+    pub internal_date: Option<UnixMillis>,
+    /// IMAP flags and keywords at the source: `\\Seen`.
+    pub flags: Vec<String>,
     /// Why it could not be parsed.
     pub quarantined: Option<String>,
     /// Where it came from.

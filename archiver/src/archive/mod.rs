@@ -5,38 +5,48 @@
 //! ```text
 //! instances/<id>/
 //!   instance.json             id, format version, when it was created
-//!   master.key                the instance master key, 32 bytes, hexadecimal, 0600: lose it and all is lost
+//!   keys.json                 the master key, wrapped for each way to open it: see `master`
+//!   master.key                a key file that opens keys.json, 32 bytes, hexadecimal, 0600; may lie elsewhere
+//!   stores.json               which stores are attached, where, in which state
 //!   users.json                users and their e-mail addresses
 //!   profiles/<name>.json      see `profiles`
 //!   audit.log                 who did what and when, a JSON object a line, append-only
+//!   lock                      held by the process that has it open
+//!   work/                     where verify, compact and backup go on when they were ended before their time
 //!   stores/0001/
 //!     store.json              id, format version, the store key wrapped by the master key
-//!     packs/<16 hex>.pack     objects: content, evidence, manifests, additions; append-only
-//!     keys/<16 hex>.keys      the key of each object, wrapped by the store key, in place so it can be destroyed
+//!     packs/<16 hex>.pack     objects: messages' records and parts; append-only
+//!     keys/<16 hex>.keys      each message's key, wrapped by the store key, in place so it can be destroyed
 //!     log/leaves              an RFC 6962 leaf hash, 32 bytes, for each message, in order
 //!     catalog.sqlite          what is where; rebuilt from packs and keys when it is missing
 //!     index/                  full-text index (tantivy); rebuilt from the catalog and packs when it is missing
 //! ```
 //!
-//! Formats, octet by octet: `store`. Packs and keys alone hold everything; catalog and index are conveniences.
+//! Formats, octet by octet: `store`, and docs/archive-format.md. Packs and keys alone hold everything; catalog and index are
+//! conveniences.
 //!
 //! Promises
 //! - [`Instance::commit`] returns `Ok` only when every message of the batch would survive a power cut.
 //! - What was committed comes back byte for byte, or with an error that names file and offset; never altered.
-//! - A message that is here already is folded into the one that is: its new recipients and evidence are added.
+//! - A message that is here already is folded into the one that is, once that was read and found whole: its new recipients
+//!   and evidence are added.
 //! - The index follows; it never delays, undoes or fails a commit.
 //!
 //! Not here: parsing mail (`intake`), sources and schedules (`sources`, `profiles`). Later: retention, proofs over the
-//! leaves, several stores.
+//! leaves.
 
 mod audit;
 mod catalog;
+mod files;
 mod index;
 mod instance;
+mod maintenance;
+mod master;
 mod message;
-mod plan;
+mod octets;
 mod reader;
 mod store;
+mod stores;
 #[cfg(test)]
 mod tests;
 mod users;
@@ -44,11 +54,15 @@ mod users;
 use std::path::PathBuf;
 
 pub use audit::Audit;
-pub use catalog::CatalogError;
+pub use catalog::{CatalogError, Folder, InFolder};
 pub use index::{Extract, Query, QueryError};
 pub use instance::{Instance, InstanceInfo, Stats};
+pub use maintenance::{Compacted, Verified};
+pub use master::{KeepKey, Opener};
 pub use message::{AddressEvidence, Evidence, Hit, IndexFields, NewMessage, Outcome, Placement, Source};
+pub use octets::{FileOctets, Octets};
 pub use store::{Damage, StoreError};
+pub use stores::{Finding, RollOver, State, StoreShown, Watch};
 pub use users::{User, UserError};
 
 /// Archives that belong to no user; no user may have such an id.
@@ -77,6 +91,43 @@ pub enum ArchiveError {
     /// The message did not come in a journal report.
     #[error("message {0} did not come in a journal report")]
     NoReport(String),
+    /// Another process has it open.
+    #[error("another process has the instance {0:?} open; stop it first")]
+    InstanceInUse(String),
+    /// The master key does not open.
+    #[error("instance {id:?} stays closed: {reason}")]
+    Locked {
+        /// The instance.
+        id: String,
+        /// Why.
+        reason: String,
+    },
+    /// No store takes new messages.
+    #[error("no store takes new messages; make one current: store set-state")]
+    NoCurrentStore,
+    /// There is none of that id.
+    #[error("there is no store {0:?}; `store list` shows all")]
+    NoStore(String),
+    /// It is attached already.
+    #[error("store {0:?} is attached already")]
+    StoreExists(String),
+    /// New messages go there.
+    #[error("store {0:?} is the current one; make another one current first")]
+    CurrentStore(String),
+    /// A store that is not open.
+    #[error("store {id:?} is {state:?} or cannot be opened; `store list` tells")]
+    StoreClosed {
+        /// The store.
+        id: String,
+        /// Its state.
+        state: State,
+    },
+    /// Something else is at work.
+    #[error("another verify, rebuild, compact or backup is running in this instance; wait for it, or end it")]
+    Busy,
+    /// A backup is not what it should be.
+    #[error("the backup: {0}")]
+    Backup(String),
     /// A file of the instance cannot be used.
     #[error("{path}: {reason}", path = .path.display())]
     File {
@@ -103,7 +154,7 @@ pub enum ArchiveError {
 }
 
 impl ArchiveError {
-    fn file(path: &std::path::Path) -> impl FnOnce(std::io::Error) -> Self + use<> {
+    pub(crate) fn file(path: &std::path::Path) -> impl FnOnce(std::io::Error) -> Self + use<> {
         let path = path.to_path_buf();
         move |source| Self::File { path, reason: source.to_string() }
     }

@@ -28,7 +28,7 @@ fn disk() -> Arc<dyn Disk> {
 impl Bench {
     fn new() -> Self {
         let bench = Self { dir: tempfile::tempdir().unwrap() };
-        Instance::create(&disk(), &clock(), &bench.path(), "main").unwrap();
+        Instance::create(&disk(), &clock(), &bench.path(), "main", &KeepKey::File(None)).unwrap();
         bench
     }
 
@@ -41,7 +41,7 @@ impl Bench {
     }
 
     fn open_on(&self, disk: &Arc<dyn Disk>) -> Result<Instance, ArchiveError> {
-        Instance::open(disk, &clock(), &self.path(), "main", extract)
+        Instance::open(disk, &clock(), &self.path(), "main", &Opener::KeyFile(None), extract)
     }
 
     fn store(&self) -> PathBuf {
@@ -69,6 +69,8 @@ fn message(n: usize, to: &str) -> NewMessage {
         mail_from: Some("anna@example.com".into()),
         participants: Vec::new(),
         filed_in: vec![placement(to)],
+        internal_date: None,
+        flags: Vec::new(),
         quarantined: None,
         untrusted_fields: Vec::new(),
         source: Source { profile: "p".into(), uidl: n.to_string(), received: None, trace: None },
@@ -289,17 +291,17 @@ fn a_damaged_object_is_named_and_the_others_are_read() {
     let ids = archived(&instance.commit((0..3).map(|n| message(n, "anna")).collect()).unwrap());
     drop(instance);
     let pack = bench.only_file("packs");
-    // Inside the first object's body, which is the first message's content.
+    // Inside the first object's body, which is the first message's record.
     RealDisk.open(&pack).unwrap().write_all_at(&[&[0xee; 4]], 32 + 48 + 10).unwrap();
     let instance = bench.open();
     let error = instance.message(&ids[0]).unwrap_err().to_string();
     assert!(error.contains(pack.to_str().unwrap()) && error.contains("at byte 32"), "{error}");
     assert_eq!(instance.message(&ids[1]).unwrap(), message(1, "anna").content);
 
-    RealDisk.remove(&bench.store().join("catalog.sqlite")).unwrap();
     drop(instance);
+    RealDisk.remove(&bench.store().join("catalog.sqlite")).unwrap();
     let instance = bench.open();
-    assert_eq!(instance.stats().unwrap().messages, 3, "the manifests are whole");
+    assert_eq!(instance.stats().unwrap().messages, 2, "what is left");
     assert_eq!(instance.stats().unwrap().damage.len(), 1);
     assert!(instance.message(&ids[2]).is_ok());
     assert!(instance.message(&ids[0]).is_err());
@@ -311,8 +313,8 @@ fn a_destroyed_key_makes_its_message_unreadable_and_no_other() {
     let instance = bench.open();
     let ids = archived(&instance.commit(vec![message(1, "anna"), message(2, "anna")]).unwrap());
     drop(instance);
-    // The first key record is the first message's content's.
-    RealDisk.open(&bench.only_file("keys")).unwrap().write_all_at(&[&[0; 80]], 32).unwrap();
+    // The first key record is the first message's; slot 0 is not used.
+    RealDisk.open(&bench.only_file("keys")).unwrap().write_all_at(&[&[0; 64]], 32 + 64).unwrap();
     let instance = bench.open();
     assert!(matches!(instance.message(&ids[0]), Err(ArchiveError::Store(StoreError::NoKey { .. }))));
     assert_eq!(instance.message(&ids[1]).unwrap(), message(2, "anna").content);
@@ -380,14 +382,29 @@ fn users_have_addresses_of_their_own() {
 fn an_instance_is_created_once_and_opened_with_its_own_key() {
     let bench = Bench::new();
     assert!(matches!(
-        Instance::create(&disk(), &clock(), &bench.path(), "main"),
+        Instance::create(&disk(), &clock(), &bench.path(), "main", &KeepKey::File(None)),
         Err(ArchiveError::InstanceExists(_))
     ));
     let other = Bench::new();
-    let key = RealDisk.read(&other.path().join("master.key"), 100).unwrap();
-    postern_shared::disk::write_atomic(&RealDisk, &bench.path().join("master.key"), &key).unwrap();
+    let copy = |name: &str| {
+        let bytes = RealDisk.read(&other.path().join(name), 10_000).unwrap();
+        postern_shared::disk::write_atomic(&RealDisk, &bench.path().join(name), &bytes).unwrap();
+    };
+    copy("master.key");
+    let error = bench.open_on(&disk()).unwrap_err().to_string();
+    assert!(error.contains("master.key") && error.contains("another instance"), "{error}");
+    copy("keys.json");
     let error = bench.open_on(&disk()).unwrap_err().to_string();
     assert!(error.contains("store.json") && error.contains("another instance"), "{error}");
+}
+
+#[test]
+fn an_instance_is_open_once() {
+    let bench = Bench::new();
+    let held = bench.open();
+    assert!(matches!(bench.open_on(&disk()), Err(ArchiveError::InstanceInUse(_))));
+    drop(held);
+    bench.open();
 }
 
 #[test]

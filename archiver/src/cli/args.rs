@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand};
 
+use crate::archive::State;
+
 /// Pulls mail from gateways into archive instances, and finds it there.
 ///
 /// Start with `postern-archiver instance create main`, `user add`, `profile put`, then `profile run` and `search`.
@@ -77,6 +79,73 @@ pub enum Task {
         #[arg(required = true)]
         query: Vec<String>,
     },
+    /// Stores of an instance: the parts it is kept in. New messages go to the current one.
+    Store {
+        /// What to do.
+        #[command(subcommand)]
+        action: StoreAction,
+    },
+    /// Folders of an instance, with how many messages they have.
+    Folders {
+        #[command(flatten)]
+        instance: InInstance,
+        /// Only this user's.
+        #[arg(long, value_name = "USER")]
+        user: Option<String>,
+    },
+    /// Read every message and compare it with what was archived. Fails when any is damaged, and names it.
+    ///
+    /// Ctrl-C ends it; the next one goes on from there.
+    Verify {
+        #[command(flatten)]
+        instance: InInstance,
+        /// Only this store.
+        #[arg(long, value_name = "ID")]
+        store: Option<String>,
+        /// Begin from the beginning.
+        #[arg(long)]
+        afresh: bool,
+    },
+    /// Make catalog and index anew from the packs, while the old ones serve.
+    Rebuild {
+        #[command(flatten)]
+        instance: InInstance,
+        /// Only this store.
+        #[arg(long, value_name = "ID")]
+        store: Option<String>,
+    },
+    /// Free what nobody needs any more.
+    Compact {
+        #[command(flatten)]
+        instance: InInstance,
+        /// Rewrite packs of which at least so much is not needed, in per cent.
+        #[arg(long, default_value_t = 20, value_name = "N")]
+        unused: u64,
+    },
+    /// Copy an instance to a directory, consistently while it runs. Only what is new is copied to an earlier backup.
+    ///
+    /// Its key file is not copied: keep that, or the recovery key, elsewhere.
+    Backup {
+        #[command(flatten)]
+        instance: InInstance,
+        /// The directory.
+        #[arg(long, value_name = "DIR")]
+        to: PathBuf,
+    },
+    /// Make an instance from a backup, checking every file.
+    Restore {
+        /// The id of the instance to be made.
+        id: String,
+        /// The backup's directory.
+        #[arg(long, value_name = "DIR")]
+        from: PathBuf,
+        /// The key file that opens it.
+        #[arg(long, value_name = "FILE")]
+        key_file: Option<PathBuf>,
+        /// The recovery key that opens it is the first line of this file; - reads standard input.
+        #[arg(long, value_name = "FILE", conflicts_with = "key_file")]
+        recovery_key_file: Option<PathBuf>,
+    },
     /// Single messages.
     Message {
         /// What to do.
@@ -96,10 +165,31 @@ pub struct InInstance {
 /// What to do with instances.
 #[derive(Debug, Subcommand)]
 pub enum InstanceAction {
-    /// Create an instance. Its master key is made here and kept in its directory: back it up.
+    /// Create an instance. Shows its recovery key once: keep it where the archive is not.
+    ///
+    /// A key file in its directory, or in keys_dir of the settings, opens it: back it up.
     Create {
         /// Its id: lower-case letters, digits and hyphens.
         id: String,
+        /// Let a passphrase open it instead of a key file: the first line of this file; - reads standard input.
+        #[arg(long, value_name = "FILE")]
+        passphrase_file: Option<PathBuf>,
+    },
+    /// Open an instance that a passphrase opens, for as long as the daemon runs.
+    Unlock {
+        /// Its id.
+        id: String,
+        /// The passphrase is the first line of this file.
+        #[arg(long, value_name = "FILE", default_value = "-")]
+        passphrase_file: PathBuf,
+    },
+    /// Make a new key file with the recovery key, when the old one is lost.
+    Recover {
+        /// Its id.
+        id: String,
+        /// The recovery key is the first line of this file.
+        #[arg(long, value_name = "FILE", default_value = "-")]
+        recovery_key_file: PathBuf,
     },
     /// List all instances.
     List,
@@ -176,6 +266,55 @@ pub enum ProfileAction {
         instance: InInstance,
         /// Its name.
         name: String,
+    },
+}
+
+/// What to do with stores.
+#[derive(Debug, Subcommand)]
+pub enum StoreAction {
+    /// List all stores.
+    List {
+        #[command(flatten)]
+        instance: InInstance,
+    },
+    /// Make another store and make it the current one.
+    Create {
+        #[command(flatten)]
+        instance: InInstance,
+    },
+    /// Give a store another state.
+    SetState {
+        #[command(flatten)]
+        instance: InInstance,
+        /// Its id.
+        id: String,
+        /// current, normal, write-protected or disabled.
+        state: State,
+    },
+    /// Add a store of this instance that lies in a directory, write-protected.
+    Attach {
+        #[command(flatten)]
+        instance: InInstance,
+        /// The store's directory.
+        dir: PathBuf,
+    },
+    /// Take a store out of the instance. Its directory stays as it is and can be moved elsewhere.
+    Detach {
+        #[command(flatten)]
+        instance: InInstance,
+        /// Its id.
+        id: String,
+    },
+    /// Set when another store becomes the current one.
+    RollOver {
+        #[command(flatten)]
+        instance: InInstance,
+        /// At so many messages.
+        #[arg(long, value_name = "N")]
+        messages: Option<u64>,
+        /// At so many octets on disk.
+        #[arg(long, value_name = "N")]
+        bytes: Option<u64>,
     },
 }
 

@@ -7,7 +7,8 @@ mod ask;
 mod output;
 mod setup;
 
-use std::io::Write as _;
+use std::io::{BufRead as _, Read as _, Write as _};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -18,15 +19,16 @@ use clap::Parser;
 use postern_shared::clock::SystemClock;
 use postern_shared::crypto::aead::AeadKey;
 use postern_shared::crypto::random_secret;
-use postern_shared::disk::RealDisk;
+use postern_shared::disk::{Disk as _, RealDisk};
 use postern_shared::telemetry::{Level, start_log};
 use serde_json::Value;
+use zeroize::Zeroizing;
 
 pub use args::Args;
-use args::{InstanceAction, MessageAction, ProfileAction, Task, UserAction};
+use args::{InstanceAction, MessageAction, ProfileAction, StoreAction, Task, UserAction};
 
 use crate::app::Core;
-use crate::command::{Command, TransportKey};
+use crate::command::{Command, Secret, TransportKey};
 use crate::profiles::Profile;
 use crate::settings::Settings;
 
@@ -64,7 +66,18 @@ type Show = fn(&Value) -> String;
 fn command(task: Task) -> Result<(Command, Show)> {
     Ok(match task {
         Task::Instance { action } => match action {
-            InstanceAction::Create { id } => (Command::InstanceCreate { id }, output::instance_created),
+            InstanceAction::Create { id, passphrase_file } => {
+                let passphrase = passphrase_file.map(|file| secret_line(&file)).transpose()?;
+                (Command::InstanceCreate { id, passphrase }, output::instance_created)
+            }
+            InstanceAction::Unlock { id, passphrase_file } => {
+                let passphrase = secret_line(&passphrase_file)?;
+                (Command::InstanceUnlock { id, passphrase }, output::instance_unlocked)
+            }
+            InstanceAction::Recover { id, recovery_key_file } => {
+                let recovery_key = secret_line(&recovery_key_file)?;
+                (Command::InstanceRecover { id, recovery_key }, output::instance_recovered)
+            }
             InstanceAction::List => (Command::InstanceList, output::instances),
             InstanceAction::Show { id } => (Command::InstanceShow { id }, output::instance),
         },
@@ -89,10 +102,74 @@ fn command(task: Task) -> Result<(Command, Show)> {
         Task::Message { action: MessageAction::Get { instance, report, id } } => {
             (Command::MessageGet { instance: instance.instance, id, report }, output::raw)
         }
+        Task::Folders { instance, user } => {
+            (Command::FolderList { instance: instance.instance, user }, output::folders)
+        }
+        Task::Store { action } => store_command(action)?,
+        Task::Verify { instance, store, afresh } => {
+            (Command::Verify { instance: instance.instance, store, afresh }, output::verified)
+        }
+        Task::Rebuild { instance, store } => {
+            (Command::Rebuild { instance: instance.instance, store }, output::rebuilt)
+        }
+        Task::Compact { instance, unused } => {
+            (Command::Compact { instance: instance.instance, unused_percent: unused }, output::compacted)
+        }
+        Task::Backup { instance, to } => {
+            let to = std::path::absolute(to)?;
+            (Command::Backup { instance: instance.instance, to }, output::backed_up)
+        }
+        Task::Restore { id, from, key_file, recovery_key_file } => {
+            let from = std::path::absolute(from)?;
+            let key_file = key_file.map(std::path::absolute).transpose()?;
+            let recovery_key = recovery_key_file.map(|file| secret_line(&file)).transpose()?;
+            (Command::Restore { id, from, key_file, recovery_key }, output::restored)
+        }
         Task::Status | Task::Doctor | Task::Serve | Task::Init | Task::CheckConfig => {
             (Command::Status, output::status)
         }
     })
+}
+
+fn store_command(action: StoreAction) -> Result<(Command, Show)> {
+    Ok(match action {
+        StoreAction::List { instance } => {
+            (Command::StoreList { instance: instance.instance }, output::stores)
+        }
+        StoreAction::Create { instance } => {
+            (Command::StoreCreate { instance: instance.instance }, output::store)
+        }
+        StoreAction::SetState { instance, id, state } => {
+            (Command::StoreState { instance: instance.instance, store: id, state }, output::store)
+        }
+        StoreAction::Attach { instance, dir } => {
+            let dir = std::path::absolute(dir)?;
+            (Command::StoreAttach { instance: instance.instance, dir }, output::store)
+        }
+        StoreAction::Detach { instance, id } => {
+            (Command::StoreDetach { instance: instance.instance, store: id }, output::store_detached)
+        }
+        StoreAction::RollOver { instance, messages, bytes } => {
+            (Command::StoreRollOver { instance: instance.instance, messages, bytes }, output::roll_over)
+        }
+    })
+}
+
+/// The first line of a file; of standard input for `-`.
+fn secret_line(file: &Path) -> Result<Secret> {
+    const BYTES_MAX: u64 = 4096;
+    let mut text = Zeroizing::new(String::new());
+    if file == Path::new("-") {
+        eprint!("passphrase or key: ");
+        std::io::stdin().lock().take(BYTES_MAX).read_line(&mut text)?;
+    } else {
+        let bytes =
+            RealDisk.read(file, BYTES_MAX).with_context(|| format!("cannot read {}", file.display()))?;
+        text = Zeroizing::new(String::from_utf8(bytes).context("this is no text")?);
+    }
+    let line = text.lines().next().unwrap_or_default();
+    anyhow::ensure!(!line.trim().is_empty(), "{} has no passphrase or key in its first line", file.display());
+    Ok(Secret::new(line.to_owned()))
 }
 
 fn profile_command(action: ProfileAction) -> Result<(Command, Show)> {

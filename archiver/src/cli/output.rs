@@ -25,19 +25,115 @@ fn lines(value: &Value, none: &str, line: impl Fn(&Value) -> String) -> String {
 
 pub(super) fn instance_created(value: &Value) -> String {
     eprintln!(
-        "Its master key is the file master.key in its directory. Keep a copy elsewhere: without it nobody can read \
-         the archive."
+        "Write the recovery key down and keep it where the archive is not: it opens the archive when its key file or \
+         passphrase is lost, and it is shown this once."
     );
-    format!("instance {} is created", text(&value["id"]))
+    format!("instance {} is created\nrecovery key  {}", text(&value["id"]), text(&value["recovery_key"]))
+}
+
+pub(super) fn instance_unlocked(value: &Value) -> String {
+    format!("instance {} is open for as long as the daemon runs", text(&value["id"]))
+}
+
+pub(super) fn instance_recovered(value: &Value) -> String {
+    format!("instance {} has a new key file", text(&value["id"]))
+}
+
+pub(super) fn folders(value: &Value) -> String {
+    lines(value, "no folders", |row| {
+        format!("{}/{}  {} messages", text(&row["archive"]), text(&row["path"]), row["messages"])
+    })
+}
+
+pub(super) fn stores(value: &Value) -> String {
+    let rows = lines(&value["stores"], "no stores", |row| match row["error"].as_str() {
+        Some(error) => format!("{}  {}  {error}", text(&row["id"]), text(&row["state"])),
+        None => format!(
+            "{}  {}  {} messages, {} bytes in {}  {}",
+            text(&row["id"]),
+            text(&row["state"]),
+            text(&row["messages"]),
+            text(&row["bytes"]),
+            text(&row["stored_bytes"]),
+            text(&row["dir"]),
+        ),
+    });
+    rows + "\n" + &roll_over(&value["roll_over"])
+}
+
+pub(super) fn roll_over(value: &Value) -> String {
+    format!("another store is made at {} messages or {} bytes", value["messages"], value["bytes"])
+}
+
+pub(super) fn store(value: &Value) -> String {
+    format!("store {} is {}", text(&value["id"]), text(&value["state"]))
+}
+
+pub(super) fn store_detached(value: &Value) -> String {
+    format!("store {} is detached; it lies in {}", text(&value["id"]), text(&value["dir"]))
+}
+
+fn unless_cancelled(value: &Value, done: impl FnOnce(&Value) -> String) -> String {
+    if value["cancelled"] == true { "cancelled; the next one goes on".into() } else { done(value) }
+}
+
+pub(super) fn verified(value: &Value) -> String {
+    let findings = lines(&value["findings"], "nothing is damaged", |row| {
+        let message = row["message"].as_str().map(|id| format!("message {id}: ")).unwrap_or_default();
+        format!("DAMAGED store {}: {message}{}", text(&row["store"]), text(&row["what"]))
+    });
+    let head = if value["cancelled"] == true { "cancelled; the next one goes on\n" } else { "" };
+    format!("{head}{} messages verified\n{findings}", value["messages"])
+}
+
+pub(super) fn rebuilt(value: &Value) -> String {
+    unless_cancelled(value, |value| {
+        lines(&value["damage"], "rebuilt; nothing is damaged", |row| format!("DAMAGED {}", text(row)))
+    })
+}
+
+pub(super) fn compacted(value: &Value) -> String {
+    let head = if value["cancelled"] == true { "cancelled; the next one goes on\n" } else { "" };
+    format!("{head}{} packs removed, {} bytes freed", value["packs"], value["bytes"])
+}
+
+pub(super) fn backed_up(value: &Value) -> String {
+    unless_cancelled(value, |value| {
+        format!("{} files, {} bytes; the key file is not among them", value["files"], value["bytes"])
+    })
+}
+
+pub(super) fn restored(value: &Value) -> String {
+    unless_cancelled(value, |value| match value["messages"].as_u64() {
+        Some(messages) => format!("instance {} is restored, with {messages} messages", text(&value["id"])),
+        None => format!("instance {} is restored; open it with instance unlock", text(&value["id"])),
+    })
 }
 
 pub(super) fn instance(value: &Value) -> String {
-    members(value, &["id", "created", "messages", "bytes", "users", "unassigned", "quarantined", "damage"])
+    members(
+        value,
+        &[
+            "id",
+            "created",
+            "messages",
+            "bytes",
+            "stored_bytes",
+            "stores",
+            "users",
+            "unassigned",
+            "quarantined",
+            "damage",
+        ],
+    )
 }
 
 pub(super) fn instances(value: &Value) -> String {
     lines(value, "no instances; create one with: postern-archiver instance create main", |row| {
-        format!("{}  {} messages, {} bytes", text(&row["id"]), row["messages"], row["bytes"])
+        match row["error"].as_str() {
+            Some(error) => format!("{}  {error}", text(&row["id"])),
+            None => format!("{}  {} messages, {} bytes", text(&row["id"]), row["messages"], row["bytes"]),
+        }
     })
 }
 

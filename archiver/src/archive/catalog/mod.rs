@@ -1,8 +1,15 @@
 //! The catalog: which messages there are, in whose folders, and where their octets lie.
 //!
-//! Behind the [`Catalog`] trait; [`SqliteCatalog`] is SQLite with its own files and syncs (WAL, `synchronous = FULL`),
-//! outside the door to disk. It is a convenience: rebuilt from packs and keys when it is missing or damaged.
+//! Behind the [`Catalog`] trait; [`SqliteCatalog`] is SQLite with its own files (WAL, `synchronous = NORMAL`), outside the door to
+//! disk. One writes, any number read meanwhile, each with a connection of its own. It is a convenience: what a power cut takes of it is
+//! entered again from the packs behind its watermark, and when it is missing or damaged it is rebuilt from them.
+//!
+//! Promises
+//! - A watermark is never ahead of what is durable in the packs; all changes of one call are entered together with it.
+//! - No call needs memory that grows with the store: lists come in pages.
 
+mod enter;
+mod pool;
 mod schema;
 mod sqlite;
 
@@ -13,8 +20,8 @@ use postern_shared::id::MessageId;
 pub(super) use sqlite::SqliteCatalog;
 
 use super::message::{AddressEvidence, Placement};
-use super::store::manifest::{Addition, Manifest};
-use super::store::{ObjectId, Place, ReadOnlyFrom, Stored};
+use super::store::record::{Addition, Message};
+use super::store::{Place, Stored};
 
 /// The catalog failed.
 #[derive(Debug, thiserror::Error)]
@@ -29,10 +36,32 @@ pub struct CatalogError {
 /// A change to be entered.
 #[derive(Debug, Clone)]
 pub(super) enum Change {
-    /// A message, and where its manifest lies.
-    Archived(Box<Manifest>, Place),
+    /// A message, and the object that is its record.
+    Archived(Box<Message>, Entered),
     /// More of a message that is there.
-    Added(Box<Addition>),
+    Added(Box<Addition>, Entered),
+}
+
+/// What a change is known by in the catalog.
+#[derive(Debug, Clone)]
+pub(super) struct Entered {
+    pub(super) object: u64,
+    pub(super) slot: u64,
+    /// HMAC of the content; of an addition, nothing.
+    pub(super) content: Option<Digest>,
+    /// HMAC of the journal report.
+    pub(super) evidence: Option<Digest>,
+    /// HMACs of the parts and their objects.
+    pub(super) parts: Vec<(Digest, u64)>,
+}
+
+/// A message's record: where it is and what opens it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct RecordPlace {
+    pub(super) id: MessageId,
+    pub(super) object: u64,
+    pub(super) slot: u64,
+    pub(super) place: Place,
 }
 
 /// A message as listed.
@@ -53,6 +82,7 @@ pub(super) struct Row {
 /// What is known of a message, to see whether a further arrival brings anything new.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Known {
+    pub(super) slot: u64,
     pub(super) placements: Vec<Placement>,
     pub(super) participants: Vec<AddressEvidence>,
     pub(super) evidence: Vec<Digest>,
@@ -67,27 +97,63 @@ pub(super) struct Counts {
     pub(super) quarantined: u64,
 }
 
-/// What the archive wants of a catalog. All changes of one call become durable together.
+/// A folder of an archive.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[expect(missing_docs, reason = "the names say it, in IMAP's words")]
+pub struct Folder {
+    pub archive: String,
+    pub path: String,
+    pub uid_validity: u32,
+    pub uid_next: u32,
+    pub messages: u64,
+}
+
+/// A message in a folder.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[expect(missing_docs, reason = "the names say it, in IMAP's words")]
+pub struct InFolder {
+    pub uid: u32,
+    pub id: MessageId,
+    pub internal_date: UnixMillis,
+    pub flags: Vec<String>,
+    pub bytes: u64,
+}
+
+/// How much of a pack is still needed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct PackUse {
+    pub(super) pack: u64,
+    pub(super) bytes: u64,
+    pub(super) unused_bytes: u64,
+}
+
+/// What the archive wants of a catalog. All changes of one call become durable together, at the latest with the next sync of the
+/// packs behind it.
 pub(super) trait Catalog: std::fmt::Debug + Send + Sync {
     /// Packs are entered up to here.
-    fn watermark(&self) -> Result<ReadOnlyFrom, CatalogError>;
+    fn watermark(&self) -> Result<Place, CatalogError>;
     /// Enters objects and changes, and moves the watermark.
-    fn apply(
-        &self,
-        objects: &[Stored],
-        changes: &[Change],
-        watermark: ReadOnlyFrom,
-    ) -> Result<(), CatalogError>;
-    /// The message with these octets.
+    fn apply(&self, objects: &[Stored], changes: &[Change], watermark: Place) -> Result<(), CatalogError>;
+    /// The newest message with these octets.
     fn by_content(&self, hmac: Digest) -> Result<Option<MessageId>, CatalogError>;
-    /// The message with this fold key.
+    /// The first message with this fold key.
     fn by_fold(&self, hmac: Digest) -> Result<Option<MessageId>, CatalogError>;
     /// What is known of a message.
     fn known(&self, id: MessageId) -> Result<Option<Known>, CatalogError>;
-    /// Where a message's manifest lies.
-    fn manifest(&self, id: MessageId) -> Result<Option<Place>, CatalogError>;
+    /// A message's record.
+    fn record(&self, id: MessageId) -> Result<Option<RecordPlace>, CatalogError>;
+    /// The records of messages with numbers above `after`, with their numbers, at most `limit`.
+    fn records(&self, after: u64, limit: usize) -> Result<Vec<(u64, RecordPlace)>, CatalogError>;
+    /// The additions to a message: their objects.
+    fn additions(&self, id: MessageId) -> Result<Vec<u64>, CatalogError>;
     /// Where an object lies.
-    fn object(&self, id: ObjectId) -> Result<Option<Place>, CatalogError>;
+    fn object(&self, number: u64) -> Result<Option<Place>, CatalogError>;
+    /// Additions above `after` that were found before their message, at most `limit`.
+    fn pending(&self, after: u64, limit: usize) -> Result<Vec<(u64, Place)>, CatalogError>;
+    /// The object of the part with that HMAC.
+    fn part(&self, hmac: Digest) -> Result<Option<u64>, CatalogError>;
+    /// A few messages that use a part, newest first.
+    fn part_users(&self, object: u64, limit: usize) -> Result<Vec<RecordPlace>, CatalogError>;
     /// A message's row, with the folders in `archive`, or in all; `None` when it has none there.
     fn row(&self, seq: u64, archive: Option<&str>) -> Result<Option<Row>, CatalogError>;
     /// Messages changed after change number `after`, each with its latest number, oldest first, at most `limit`.
@@ -96,6 +162,26 @@ pub(super) trait Catalog: std::fmt::Debug + Send + Sync {
     fn epoch(&self) -> Result<String, CatalogError>;
     /// The number of the last change.
     fn last_change(&self) -> Result<u64, CatalogError>;
+    /// The highest numbers of objects and key slots, and the next leaf's.
+    fn highest(&self) -> Result<(u64, u64, u64), CatalogError>;
     /// How much there is.
     fn counts(&self) -> Result<Counts, CatalogError>;
+    /// A folder.
+    fn folder(&self, archive: &str, path: &str) -> Result<Option<Folder>, CatalogError>;
+    /// The folders of an archive, or of all.
+    fn folders(&self, archive: Option<&str>) -> Result<Vec<Folder>, CatalogError>;
+    /// The messages of a folder with UIDs above `after`, at most `limit`.
+    fn in_folder(&self, folder: &Placement, after: u32, limit: usize) -> Result<Vec<InFolder>, CatalogError>;
+    /// How much of each pack is still needed.
+    fn pack_use(&self) -> Result<Vec<PackUse>, CatalogError>;
+    /// Objects in a pack that are needed, from an offset on, at most `limit`: their numbers and places.
+    fn needed_in(&self, pack: u64, from: u64, limit: usize) -> Result<Vec<(u64, Place)>, CatalogError>;
+    /// Enters new places of objects and moves the watermark.
+    fn moved(&self, objects: &[Stored], watermark: Place) -> Result<(), CatalogError>;
+    /// Forgets all objects of a pack.
+    fn forget_pack(&self, pack: u64) -> Result<(), CatalogError>;
+    /// Whether SQLite finds its own structures whole; what is wrong otherwise.
+    fn check(&self) -> Result<Option<String>, CatalogError>;
+    /// Brings everything into the one file, and closes what can be closed.
+    fn settle(&self) -> Result<(), CatalogError>;
 }

@@ -1,35 +1,48 @@
 //! The tables.
 
-/// Kept in `PRAGMA user_version`; another one means another layout.
-pub(super) const VERSION: i64 = 1;
+/// Kept in `PRAGMA user_version`; another one means another layout, and the catalog is rebuilt.
+pub(super) const VERSION: i64 = 2;
 
 pub(super) const SCHEMA: &str = "
-CREATE TABLE watermark (one INTEGER PRIMARY KEY CHECK (one = 1), file INTEGER NOT NULL, offset INTEGER NOT NULL);
-INSERT INTO watermark VALUES (1, 0, 0);
+CREATE TABLE state (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    pack INTEGER NOT NULL, offset INTEGER NOT NULL,         -- packs are entered up to here
+    epoch TEXT NOT NULL,                                    -- random; another one means another catalog
+    messages INTEGER NOT NULL, bytes INTEGER NOT NULL,
+    slot_max INTEGER NOT NULL, leaf_next INTEGER NOT NULL
+);
+INSERT INTO state VALUES (1, 0, 0, lower(hex(randomblob(8))), 0, 0, 0, 0);
 
-CREATE TABLE epoch (id TEXT NOT NULL);     -- random; another one means another catalog
-INSERT INTO epoch VALUES (lower(hex(randomblob(8))));
+CREATE TABLE objects (number INTEGER PRIMARY KEY, pack INTEGER NOT NULL, offset INTEGER NOT NULL, bytes INTEGER NOT NULL, kind INTEGER NOT NULL);
+CREATE INDEX objects_place ON objects (pack, offset);
 
-CREATE TABLE objects (id BLOB PRIMARY KEY, pack INTEGER NOT NULL, offset INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE parts (hmac BLOB PRIMARY KEY, object INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE part_users (object INTEGER NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY (object, seq)) WITHOUT ROWID;
 
 CREATE TABLE messages (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
-    id TEXT NOT NULL UNIQUE,
-    content_hmac BLOB NOT NULL UNIQUE,
+    id BLOB NOT NULL UNIQUE,
+    object INTEGER NOT NULL,                 -- its record
+    slot INTEGER NOT NULL,                   -- its key
+    leaf INTEGER NOT NULL,
+    content_hmac BLOB NOT NULL,
     fold_hmac BLOB,
     bytes INTEGER NOT NULL,
     archived_ms INTEGER NOT NULL,
-    internal_date_ms INTEGER NOT NULL,       -- IMAP INTERNALDATE: when it was captured
+    internal_date_ms INTEGER NOT NULL,
     date_s INTEGER,
     sender TEXT NOT NULL,
     recipients TEXT NOT NULL,
     subject TEXT NOT NULL,
     quarantined TEXT,                        -- why, when it could not be parsed
-    retention TEXT NOT NULL DEFAULT 'kept',
-    manifest_pack INTEGER NOT NULL,
-    manifest_offset INTEGER NOT NULL
+    retention TEXT NOT NULL DEFAULT 'kept'
 );
+CREATE INDEX messages_content ON messages (content_hmac);
 CREATE INDEX messages_fold ON messages (fold_hmac) WHERE fold_hmac IS NOT NULL;
+
+CREATE TABLE additions (object INTEGER PRIMARY KEY, seq INTEGER NOT NULL REFERENCES messages);
+CREATE INDEX additions_message ON additions (seq);
+CREATE TABLE pending (object INTEGER PRIMARY KEY);   -- additions found before their message
 
 CREATE TABLE folders (
     id INTEGER PRIMARY KEY,
@@ -37,6 +50,7 @@ CREATE TABLE folders (
     path TEXT NOT NULL,
     uid_validity INTEGER NOT NULL,
     uid_next INTEGER NOT NULL DEFAULT 1,
+    messages INTEGER NOT NULL DEFAULT 0,
     UNIQUE (archive, path)
 );
 
@@ -44,7 +58,8 @@ CREATE TABLE placements (
     folder INTEGER NOT NULL REFERENCES folders,
     uid INTEGER NOT NULL,
     seq INTEGER NOT NULL REFERENCES messages,
-    flags TEXT NOT NULL DEFAULT '',
+    internal_date_ms INTEGER NOT NULL,       -- IMAP INTERNALDATE
+    flags TEXT NOT NULL DEFAULT '',          -- divided by spaces
     PRIMARY KEY (folder, uid)
 ) WITHOUT ROWID;
 CREATE UNIQUE INDEX placements_message ON placements (seq, folder);

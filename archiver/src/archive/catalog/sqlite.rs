@@ -1,33 +1,39 @@
 //! The catalog in SQLite.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use postern_shared::clock::UnixMillis;
 use postern_shared::crypto::digest::Digest;
 use postern_shared::id::MessageId;
-use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, params};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, Row as SqlRow, Transaction, params};
 
+use super::pool::Pool;
 use super::schema::{SCHEMA, VERSION};
-use super::{Catalog, CatalogError, Change, Counts, Known, Row};
+use super::{
+    Catalog, CatalogError, Change, Counts, Folder, InFolder, Known, PackUse, RecordPlace, Row, enter,
+};
 use crate::archive::message::{AddressEvidence, Placement};
-use crate::archive::store::manifest::{Addition, Arrival, Manifest};
-use crate::archive::store::{ObjectId, Place, ReadOnlyFrom, Stored};
+use crate::archive::store::{Place, Stored};
 use crate::archive::{QUARANTINE, UNASSIGNED};
 
 #[derive(Debug)]
 pub(in crate::archive) struct SqliteCatalog {
     path: PathBuf,
-    connection: Mutex<Connection>,
+    pool: Pool,
 }
+
+const RECORD: &str =
+    "SELECT id, object, slot, pack, offset, seq FROM messages JOIN objects ON number = object";
+const FOLDER: &str = "SELECT archive, path, uid_validity, uid_next, messages FROM folders";
 
 impl SqliteCatalog {
     /// Opens the catalog at `path`, made when missing. One that is no catalog of this version says so in
     /// [`CatalogError::rebuild`].
     pub(in crate::archive) fn open(path: &Path) -> Result<Self, CatalogError> {
         let failed = |error: rusqlite::Error| failure(path, &error);
-        let connection = Connection::open(path).map_err(failed)?;
-        connection.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;").map_err(failed)?;
+        let pool = Pool::open(path).map_err(failed)?;
+        let connection = pool.writer();
+        connection.set_prepared_statement_cache_capacity(64);
         let version: i64 =
             connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(failed)?;
         match version {
@@ -38,19 +44,28 @@ impl SqliteCatalog {
             }
             other => {
                 let reason = format!("version {other} is not known to this program");
-                return Err(CatalogError { path: path.into(), reason, rebuild: false });
+                return Err(CatalogError { path: path.into(), reason, rebuild: true });
             }
         }
-        Ok(Self { path: path.into(), connection: Mutex::new(connection) })
+        drop(connection);
+        Ok(Self { path: path.into(), pool })
     }
 
-    fn lock(&self) -> MutexGuard<'_, Connection> {
-        // A transaction that was interrupted by a panic is rolled back when it is dropped.
-        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+    fn read<R>(&self, read: impl FnOnce(&Connection) -> rusqlite::Result<R>) -> Result<R, CatalogError> {
+        self.pool.read(read).map_err(|error| failure(&self.path, &error))
     }
 
-    fn with<R>(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<R>) -> Result<R, CatalogError> {
-        work(&self.lock()).map_err(|error| failure(&self.path, &error))
+    fn write(
+        &self,
+        write: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<()>,
+    ) -> Result<(), CatalogError> {
+        let mut connection = self.pool.writer();
+        let run = || {
+            let transaction = connection.transaction()?;
+            write(&transaction)?;
+            transaction.commit()
+        };
+        run().map_err(|error| failure(&self.path, &error))
     }
 }
 
@@ -60,60 +75,43 @@ fn failure(path: &Path, error: &rusqlite::Error) -> CatalogError {
     CatalogError { path: path.into(), reason: error.to_string(), rebuild }
 }
 
-fn signed(number: u64) -> i64 {
+pub(super) fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-fn unsigned(number: i64) -> u64 {
+pub(super) fn unsigned(number: i64) -> u64 {
     u64::try_from(number).unwrap_or(0)
 }
 
 impl Catalog for SqliteCatalog {
-    fn watermark(&self) -> Result<ReadOnlyFrom, CatalogError> {
-        self.with(|connection| {
-            connection.query_row("SELECT file, offset FROM watermark", [], |row| {
-                Ok(ReadOnlyFrom { file: unsigned(row.get(0)?), offset: unsigned(row.get(1)?) })
-            })
+    fn watermark(&self) -> Result<Place, CatalogError> {
+        self.read(|connection| {
+            connection.query_row("SELECT pack, offset FROM state", [], |row| place(row, 0))
         })
     }
 
-    fn apply(
-        &self,
-        objects: &[Stored],
-        changes: &[Change],
-        watermark: ReadOnlyFrom,
-    ) -> Result<(), CatalogError> {
-        let mut connection = self.lock();
-        let mut run = || {
-            let transaction = connection.transaction()?;
-            enter_objects(&transaction, objects)?;
-            for change in changes {
-                match change {
-                    Change::Archived(manifest, place) => enter_manifest(&transaction, manifest, *place)?,
-                    Change::Added(addition) => enter_addition(&transaction, addition)?,
-                }
-            }
-            transaction.execute(
-                "UPDATE watermark SET file = ?1, offset = ?2",
-                params![signed(watermark.file), signed(watermark.offset)],
-            )?;
-            transaction.commit()
-        };
-        run().map_err(|error| failure(&self.path, &error))
+    fn apply(&self, objects: &[Stored], changes: &[Change], watermark: Place) -> Result<(), CatalogError> {
+        self.write(|transaction| {
+            enter::objects(transaction, objects)?;
+            changes.iter().try_for_each(|change| enter::change(transaction, change))?;
+            enter::watermark(transaction, watermark)
+        })
     }
 
     fn by_content(&self, hmac: Digest) -> Result<Option<MessageId>, CatalogError> {
-        self.with(|connection| id_where(connection, "content_hmac = ?1", hmac))
+        self.read(|connection| id_where(connection, "content_hmac = ?1 ORDER BY seq DESC LIMIT 1", hmac))
     }
 
     fn by_fold(&self, hmac: Digest) -> Result<Option<MessageId>, CatalogError> {
-        self.with(|connection| id_where(connection, "fold_hmac = ?1 ORDER BY seq LIMIT 1", hmac))
+        self.read(|connection| id_where(connection, "fold_hmac = ?1 ORDER BY seq LIMIT 1", hmac))
     }
 
     fn known(&self, id: MessageId) -> Result<Option<Known>, CatalogError> {
-        self.with(|connection| {
+        self.read(|connection| {
             let Some(seq) = seq_of(connection, id)? else { return Ok(None) };
+            let mut slot = connection.prepare_cached("SELECT slot FROM messages WHERE seq = ?1")?;
             Ok(Some(Known {
+                slot: slot.query_row([seq], |row| row.get(0).map(unsigned))?,
                 placements: placements(connection, seq, None)?,
                 participants: participants(connection, seq)?,
                 evidence: evidence(connection, seq)?,
@@ -121,24 +119,74 @@ impl Catalog for SqliteCatalog {
         })
     }
 
-    fn manifest(&self, id: MessageId) -> Result<Option<Place>, CatalogError> {
-        self.with(|connection| {
-            let mut statement = connection
-                .prepare_cached("SELECT manifest_pack, manifest_offset FROM messages WHERE id = ?1")?;
-            statement.query_row([id.to_string()], place).optional()
+    fn record(&self, id: MessageId) -> Result<Option<RecordPlace>, CatalogError> {
+        self.read(|connection| {
+            let mut statement = connection.prepare_cached(&format!("{RECORD} WHERE id = ?1"))?;
+            statement.query_row([&id.to_bytes()[..]], record).optional()
         })
     }
 
-    fn object(&self, id: ObjectId) -> Result<Option<Place>, CatalogError> {
-        self.with(|connection| {
+    fn records(&self, after: u64, limit: usize) -> Result<Vec<(u64, RecordPlace)>, CatalogError> {
+        self.read(|connection| {
+            let query = format!("{RECORD} WHERE seq > ?1 ORDER BY seq LIMIT ?2");
+            let mut statement = connection.prepare_cached(&query)?;
+            let rows = statement.query_map([signed(after), signed(limit as u64)], |row| {
+                Ok((unsigned(row.get(5)?), record(row)?))
+            })?;
+            rows.collect()
+        })
+    }
+
+    fn additions(&self, id: MessageId) -> Result<Vec<u64>, CatalogError> {
+        self.read(|connection| {
+            let Some(seq) = seq_of(connection, id)? else { return Ok(Vec::new()) };
             let mut statement =
-                connection.prepare_cached("SELECT pack, offset FROM objects WHERE id = ?1")?;
-            statement.query_row([&id.0[..]], place).optional()
+                connection.prepare_cached("SELECT object FROM additions WHERE seq = ?1 ORDER BY object")?;
+            statement.query_map([seq], |row| row.get(0).map(unsigned))?.collect()
+        })
+    }
+
+    fn object(&self, number: u64) -> Result<Option<Place>, CatalogError> {
+        self.read(|connection| {
+            let mut statement =
+                connection.prepare_cached("SELECT pack, offset FROM objects WHERE number = ?1")?;
+            statement.query_row([signed(number)], |row| place(row, 0)).optional()
+        })
+    }
+
+    fn pending(&self, after: u64, limit: usize) -> Result<Vec<(u64, Place)>, CatalogError> {
+        self.read(|connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT object, pack, offset FROM pending JOIN objects ON number = object
+                 WHERE object > ?1 ORDER BY object LIMIT ?2",
+            )?;
+            let rows = statement.query_map([signed(after), signed(limit as u64)], |row| {
+                Ok((unsigned(row.get(0)?), place(row, 1)?))
+            })?;
+            rows.collect()
+        })
+    }
+
+    fn part(&self, hmac: Digest) -> Result<Option<u64>, CatalogError> {
+        self.read(|connection| {
+            let mut statement = connection.prepare_cached("SELECT object FROM parts WHERE hmac = ?1")?;
+            statement.query_row([&hmac.0[..]], |row| row.get(0).map(unsigned)).optional()
+        })
+    }
+
+    fn part_users(&self, object: u64, limit: usize) -> Result<Vec<RecordPlace>, CatalogError> {
+        self.read(|connection| {
+            let query = format!(
+                "{RECORD} WHERE seq IN (SELECT seq FROM part_users WHERE part_users.object = ?1 ORDER BY seq DESC LIMIT ?2)
+                 ORDER BY seq DESC"
+            );
+            let mut statement = connection.prepare_cached(&query)?;
+            statement.query_map([signed(object), signed(limit as u64)], record)?.collect()
         })
     }
 
     fn row(&self, seq: u64, archive: Option<&str>) -> Result<Option<Row>, CatalogError> {
-        self.with(|connection| {
+        self.read(|connection| {
             let folders = placements(connection, signed(seq), archive)?;
             if folders.is_empty() {
                 return Ok(None);
@@ -149,7 +197,7 @@ impl Catalog for SqliteCatalog {
             )?;
             let row = statement.query_row([signed(seq)], |row| {
                 Ok(Row {
-                    id: parsed(&row.get::<_, String>(0)?)?,
+                    id: id(row, 0)?,
                     date: row.get(1)?,
                     archived: UnixMillis(unsigned(row.get(2)?)),
                     received: Some(UnixMillis(unsigned(row.get(3)?))),
@@ -166,43 +214,50 @@ impl Catalog for SqliteCatalog {
     }
 
     fn changed(&self, after: u64, limit: usize) -> Result<Vec<(u64, u64, MessageId)>, CatalogError> {
-        self.with(|connection| {
+        self.read(|connection| {
+            // A stretch of changes, so that a page costs the same however many follow it.
             let mut statement = connection.prepare_cached(
-                "SELECT max(number) AS latest, changes.seq, messages.id FROM changes JOIN messages USING (seq)
-                 WHERE number > ?1 GROUP BY changes.seq ORDER BY latest LIMIT ?2",
+                "SELECT max(number) AS latest, stretch.seq, messages.id
+                 FROM (SELECT number, seq FROM changes WHERE number > ?1 ORDER BY number LIMIT ?2) AS stretch
+                 JOIN messages USING (seq) GROUP BY stretch.seq ORDER BY latest",
             )?;
-            let rows = statement.query_map(params![signed(after), signed(limit as u64)], |row| {
-                Ok((unsigned(row.get(0)?), unsigned(row.get(1)?), parsed(&row.get::<_, String>(2)?)?))
+            let rows = statement.query_map([signed(after), signed(limit as u64)], |row| {
+                Ok((unsigned(row.get(0)?), unsigned(row.get(1)?), id(row, 2)?))
             })?;
             rows.collect()
         })
     }
 
     fn epoch(&self) -> Result<String, CatalogError> {
-        self.with(|connection| connection.query_row("SELECT id FROM epoch", [], |row| row.get(0)))
+        self.read(|connection| connection.query_row("SELECT epoch FROM state", [], |row| row.get(0)))
     }
 
     fn last_change(&self) -> Result<u64, CatalogError> {
-        self.with(|connection| {
-            connection
-                .query_row("SELECT coalesce(max(number), 0) FROM changes", [], |row| row.get(0).map(unsigned))
+        self.read(|connection| {
+            let query = "SELECT coalesce(max(number), 0) FROM changes";
+            connection.query_row(query, [], |row| row.get(0).map(unsigned))
+        })
+    }
+
+    fn highest(&self) -> Result<(u64, u64, u64), CatalogError> {
+        self.read(|connection| {
+            let query =
+                "SELECT (SELECT coalesce(max(number), 0) FROM objects), slot_max, leaf_next FROM state";
+            connection.query_row(query, [], |row| {
+                Ok((unsigned(row.get(0)?), unsigned(row.get(1)?), unsigned(row.get(2)?)))
+            })
         })
     }
 
     fn counts(&self) -> Result<Counts, CatalogError> {
-        self.with(|connection| {
+        self.read(|connection| {
             let in_archive = |name: &str| {
-                connection.query_row(
-                    "SELECT count(*) FROM placements JOIN folders ON folders.id = folder WHERE archive = ?1",
-                    [name],
-                    |row| row.get(0).map(unsigned),
-                )
+                let query = "SELECT coalesce(sum(messages), 0) FROM folders WHERE archive = ?1";
+                connection.query_row(query, [name], |row| row.get(0).map(unsigned))
             };
-            let (messages, bytes) = connection.query_row(
-                "SELECT count(*), coalesce(sum(bytes), 0) FROM messages",
-                [],
-                |row| Ok((unsigned(row.get(0)?), unsigned(row.get(1)?))),
-            )?;
+            let (messages, bytes) = connection.query_row("SELECT messages, bytes FROM state", [], |row| {
+                Ok((unsigned(row.get(0)?), unsigned(row.get(1)?)))
+            })?;
             Ok(Counts {
                 messages,
                 bytes,
@@ -211,30 +266,135 @@ impl Catalog for SqliteCatalog {
             })
         })
     }
+
+    fn folder(&self, archive: &str, path: &str) -> Result<Option<Folder>, CatalogError> {
+        self.read(|connection| {
+            let query = format!("{FOLDER} WHERE archive = ?1 AND path = ?2");
+            connection.prepare_cached(&query)?.query_row([archive, path], folder).optional()
+        })
+    }
+
+    fn folders(&self, archive: Option<&str>) -> Result<Vec<Folder>, CatalogError> {
+        self.read(|connection| {
+            let query = format!("{FOLDER} WHERE ?1 IS NULL OR archive = ?1 ORDER BY archive, path");
+            connection.prepare_cached(&query)?.query_map([archive], folder)?.collect()
+        })
+    }
+
+    fn in_folder(&self, folder: &Placement, after: u32, limit: usize) -> Result<Vec<InFolder>, CatalogError> {
+        self.read(|connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT uid, messages.id, placements.internal_date_ms, flags, bytes FROM placements JOIN messages USING (seq)
+                 WHERE folder = (SELECT id FROM folders WHERE archive = ?1 AND path = ?2) AND uid > ?3 ORDER BY uid LIMIT ?4",
+            )?;
+            let rows = statement.query_map(
+                params![folder.archive, folder.folder, after, signed(limit as u64)],
+                |row| {
+                    Ok(InFolder {
+                        uid: row.get(0)?,
+                        id: id(row, 1)?,
+                        internal_date: UnixMillis(unsigned(row.get(2)?)),
+                        flags: row.get::<_, String>(3)?.split_whitespace().map(str::to_owned).collect(),
+                        bytes: unsigned(row.get(4)?),
+                    })
+                },
+            )?;
+            rows.collect()
+        })
+    }
+
+    fn pack_use(&self) -> Result<Vec<PackUse>, CatalogError> {
+        self.read(|connection| {
+            let mut statement = connection.prepare(
+                "SELECT pack, sum(bytes), sum(CASE WHEN kind = 1 AND NOT EXISTS
+                    (SELECT 1 FROM part_users WHERE object = number) THEN bytes ELSE 0 END)
+                 FROM objects GROUP BY pack ORDER BY pack",
+            )?;
+            let rows = statement.query_map([], |row| {
+                Ok(PackUse {
+                    pack: unsigned(row.get(0)?),
+                    bytes: unsigned(row.get(1)?),
+                    unused_bytes: unsigned(row.get(2)?),
+                })
+            })?;
+            rows.collect()
+        })
+    }
+
+    fn needed_in(&self, pack: u64, from: u64, limit: usize) -> Result<Vec<(u64, Place)>, CatalogError> {
+        self.read(|connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT number, pack, offset FROM objects WHERE pack = ?1 AND offset >= ?2 AND
+                    (kind <> 1 OR EXISTS (SELECT 1 FROM part_users WHERE object = number)) ORDER BY offset LIMIT ?3",
+            )?;
+            let rows = statement.query_map([signed(pack), signed(from), signed(limit as u64)], |row| {
+                Ok((unsigned(row.get(0)?), place(row, 1)?))
+            })?;
+            rows.collect()
+        })
+    }
+
+    fn moved(&self, objects: &[Stored], watermark: Place) -> Result<(), CatalogError> {
+        self.apply(objects, &[], watermark)
+    }
+
+    fn forget_pack(&self, pack: u64) -> Result<(), CatalogError> {
+        self.write(|transaction| enter::forget_pack(transaction, pack))
+    }
+
+    fn check(&self) -> Result<Option<String>, CatalogError> {
+        let said: Result<String, _> =
+            self.read(|connection| connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)));
+        match said {
+            Ok(said) => Ok((said != "ok").then_some(said)),
+            Err(error) if error.rebuild => Ok(Some(error.reason)),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn settle(&self) -> Result<(), CatalogError> {
+        self.pool.close_readers();
+        let settled =
+            self.pool.writer().query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0));
+        settled.map(|_| ()).map_err(|error| failure(&self.path, &error))
+    }
 }
 
-fn place(row: &rusqlite::Row<'_>) -> rusqlite::Result<Place> {
-    Ok(Place { pack: unsigned(row.get(0)?), offset: unsigned(row.get(1)?) })
+fn place(row: &SqlRow<'_>, at: usize) -> rusqlite::Result<Place> {
+    Ok(Place { pack: unsigned(row.get(at)?), offset: unsigned(row.get(at + 1)?) })
 }
 
-fn parsed(text: &str) -> rusqlite::Result<MessageId> {
-    text.parse().map_err(|error| {
-        rusqlite::Error::FromSqlConversionFailure(
-            0,
-            rusqlite::types::Type::Text,
-            Box::<postern_shared::id::BadId>::new(error),
-        )
+fn id(row: &SqlRow<'_>, at: usize) -> rusqlite::Result<MessageId> {
+    row.get::<_, [u8; 16]>(at).map(MessageId::from_bytes)
+}
+
+fn record(row: &SqlRow<'_>) -> rusqlite::Result<RecordPlace> {
+    Ok(RecordPlace {
+        id: id(row, 0)?,
+        object: unsigned(row.get(1)?),
+        slot: unsigned(row.get(2)?),
+        place: place(row, 3)?,
+    })
+}
+
+fn folder(row: &SqlRow<'_>) -> rusqlite::Result<Folder> {
+    Ok(Folder {
+        archive: row.get(0)?,
+        path: row.get(1)?,
+        uid_validity: row.get(2)?,
+        uid_next: row.get(3)?,
+        messages: unsigned(row.get(4)?),
     })
 }
 
 fn id_where(connection: &Connection, condition: &str, hmac: Digest) -> rusqlite::Result<Option<MessageId>> {
     let mut statement = connection.prepare_cached(&format!("SELECT id FROM messages WHERE {condition}"))?;
-    statement.query_row([&hmac.0[..]], |row| parsed(&row.get::<_, String>(0)?)).optional()
+    statement.query_row([&hmac.0[..]], |row| id(row, 0)).optional()
 }
 
-fn seq_of(connection: &Connection, id: MessageId) -> rusqlite::Result<Option<i64>> {
+pub(super) fn seq_of(connection: &Connection, id: MessageId) -> rusqlite::Result<Option<i64>> {
     let mut statement = connection.prepare_cached("SELECT seq FROM messages WHERE id = ?1")?;
-    statement.query_row([id.to_string()], |row| row.get(0)).optional()
+    statement.query_row([&id.to_bytes()[..]], |row| row.get(0)).optional()
 }
 
 fn placements(connection: &Connection, seq: i64, archive: Option<&str>) -> rusqlite::Result<Vec<Placement>> {
@@ -266,113 +426,4 @@ fn evidence(connection: &Connection, seq: i64) -> rusqlite::Result<Vec<Digest>> 
     let mut statement = connection.prepare_cached("SELECT hmac FROM evidence WHERE seq = ?1")?;
     let rows = statement.query_map([seq], |row| row.get::<_, [u8; 32]>(0).map(Digest))?;
     rows.collect()
-}
-
-fn enter_objects(transaction: &Transaction<'_>, objects: &[Stored]) -> rusqlite::Result<()> {
-    let mut statement = transaction.prepare_cached("INSERT OR REPLACE INTO objects VALUES (?1, ?2, ?3)")?;
-    for object in objects {
-        statement.execute(params![
-            &object.id.0[..],
-            signed(object.place.pack),
-            signed(object.place.offset)
-        ])?;
-    }
-    Ok(())
-}
-
-fn enter_manifest(transaction: &Transaction<'_>, manifest: &Manifest, place: Place) -> rusqlite::Result<()> {
-    let internal_date = manifest.arrival.source.received.unwrap_or(manifest.archived);
-    // A manifest that is there already is one that was entered before a crash forgot the watermark.
-    let entered = transaction
-        .prepare_cached(
-            "INSERT OR IGNORE INTO messages (id, content_hmac, fold_hmac, bytes, archived_ms, internal_date_ms, date_s,
-             sender, recipients, subject, quarantined, manifest_pack, manifest_offset)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
-        )?
-        .execute(params![
-            manifest.message.to_string(),
-            &manifest.content.hmac.0[..],
-            manifest.fold.as_ref().map(|fold| &fold.0[..]),
-            signed(manifest.content.bytes),
-            signed(manifest.archived.0),
-            signed(internal_date.0),
-            manifest.date,
-            manifest.from,
-            manifest.to,
-            manifest.subject,
-            manifest.quarantined,
-            signed(place.pack),
-            signed(place.offset),
-        ])?;
-    match seq_of(transaction, manifest.message)? {
-        Some(seq) if entered > 0 => enter_arrival(transaction, seq, &manifest.arrival, manifest.archived),
-        _ => Ok(()),
-    }
-}
-
-fn enter_addition(transaction: &Transaction<'_>, addition: &Addition) -> rusqlite::Result<()> {
-    match seq_of(transaction, addition.message)? {
-        Some(seq) => enter_arrival(transaction, seq, &addition.arrival, addition.added),
-        None => Ok(()),
-    }
-}
-
-fn enter_arrival(
-    transaction: &Transaction<'_>,
-    seq: i64,
-    arrival: &Arrival,
-    now: UnixMillis,
-) -> rusqlite::Result<()> {
-    for placement in &arrival.filed_in {
-        enter_placement(transaction, seq, placement, now)?;
-    }
-    for who in &arrival.participants {
-        transaction
-            .prepare_cached("INSERT OR IGNORE INTO participants VALUES (?1, ?2, ?3, ?4, ?5)")?
-            .execute(params![
-                seq,
-                who.address,
-                who.role,
-                who.evidence,
-                who.expanded_from.as_deref().unwrap_or("")
-            ])?;
-    }
-    if let Some(evidence) = &arrival.evidence {
-        transaction
-            .prepare_cached("INSERT OR IGNORE INTO evidence VALUES (?1, ?2)")?
-            .execute(params![seq, &evidence.hmac.0[..]])?;
-    }
-    transaction.prepare_cached("INSERT INTO arrivals VALUES (?1, ?2, ?3, ?4)")?.execute(params![
-        seq,
-        arrival.source.profile,
-        arrival.source.uidl,
-        arrival.source.received.map(|received| signed(received.0)),
-    ])?;
-    transaction.prepare_cached("INSERT INTO changes (seq) VALUES (?1)")?.execute([seq])?;
-    Ok(())
-}
-
-fn enter_placement(
-    transaction: &Transaction<'_>,
-    seq: i64,
-    placement: &Placement,
-    now: UnixMillis,
-) -> rusqlite::Result<()> {
-    // UIDVALIDITY is 32 bits (RFC 9051 §2.3.1.1); the second of creation serves until 2106.
-    let uid_validity = signed(now.0 / 1000).min(i64::from(u32::MAX));
-    transaction
-        .prepare_cached("INSERT OR IGNORE INTO folders (archive, path, uid_validity) VALUES (?1, ?2, ?3)")?
-        .execute(params![placement.archive, placement.folder, uid_validity])?;
-    let (folder, uid): (i64, i64) = transaction
-        .prepare_cached("SELECT id, uid_next FROM folders WHERE archive = ?1 AND path = ?2")?
-        .query_row(params![placement.archive, placement.folder], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    let entered = transaction
-        .prepare_cached("INSERT OR IGNORE INTO placements (folder, uid, seq) VALUES (?1, ?2, ?3)")?
-        .execute(params![folder, uid, seq])?;
-    if entered > 0 {
-        transaction
-            .prepare_cached("UPDATE folders SET uid_next = ?2 + 1 WHERE id = ?1")?
-            .execute([folder, uid])?;
-    }
-    Ok(())
 }

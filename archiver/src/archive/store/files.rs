@@ -1,90 +1,133 @@
-//! A series of numbered append-only files: packs and key tables.
+//! The packs as files: which there are, how much of each counts, and a bounded number of them open.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use postern_shared::disk::{Disk, DiskFile};
 
 use super::StoreError;
-use super::format::{FILE_HEADER_BYTES, FileKind};
+use super::format::{FILE_HEADER_BYTES, FileKind, StoreUid};
+use super::seal::WAITING;
 
-/// Only the newest file is written to; all others never change again.
+const OPEN_MAX: usize = 128;
+
 #[derive(Debug)]
-pub(super) struct Series {
+pub(super) struct PackFiles {
     disk: Arc<dyn Disk>,
     dir: PathBuf,
-    kind: FileKind,
-    files: BTreeMap<u64, OpenFile>,
+    store: StoreUid,
+    /// Octets that count, of each.
+    lengths: RwLock<BTreeMap<u64, u64>>,
+    open: Mutex<HashMap<u64, Arc<dyn DiskFile>>>,
+    /// New packs get higher numbers than this.
+    number_min: AtomicU64,
 }
 
-/// One file of a series.
+/// An open pack.
 #[derive(Debug, Clone)]
-pub(super) struct OpenFile {
+pub(super) struct Pack {
+    pub(super) number: u64,
     pub(super) file: Arc<dyn DiskFile>,
     pub(super) path: PathBuf,
     /// Octets that count.
     pub(super) bytes: u64,
 }
 
-/// Where reading begins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub(in crate::archive) struct ReadOnlyFrom {
-    /// The file's number.
-    pub(in crate::archive) file: u64,
-    /// The first octet.
-    pub(in crate::archive) offset: u64,
-}
-
-impl Series {
-    pub(super) fn open(disk: Arc<dyn Disk>, dir: PathBuf, kind: FileKind) -> Result<Self, StoreError> {
+impl PackFiles {
+    pub(super) fn open(disk: Arc<dyn Disk>, dir: PathBuf, store: StoreUid) -> Result<Self, StoreError> {
         disk.create_dir_all(&dir).map_err(StoreError::io(&dir))?;
-        let mut files = BTreeMap::new();
+        let mut lengths = BTreeMap::new();
         for path in disk.files(&dir).map_err(StoreError::io(&dir))? {
-            let Some(number) = number_of(&path, kind) else { continue };
-            let file = disk.open(&path).map_err(StoreError::io(&path))?;
-            let bytes = file.len().map_err(StoreError::io(&path))?;
-            files.insert(number, OpenFile { file, path, bytes });
-        }
-        Ok(Self { disk, dir, kind, files })
-    }
-
-    pub(super) fn get(&self, number: u64) -> Option<&OpenFile> {
-        self.files.get(&number)
-    }
-
-    pub(super) fn iter(&self) -> impl Iterator<Item = (u64, &OpenFile)> {
-        self.files.iter().map(|(number, file)| (*number, file))
-    }
-
-    pub(super) fn newest(&self) -> Option<(u64, &OpenFile)> {
-        self.files.last_key_value().map(|(number, file)| (*number, file))
-    }
-
-    /// The file to append to: the newest, or a new one when that has reached `bytes_max` or has no whole header.
-    pub(super) fn writable(&mut self, bytes_max: u64) -> Result<(u64, OpenFile), StoreError> {
-        let newest = self.newest().map(|(number, file)| (number, file.clone()));
-        match newest {
-            Some((number, file)) if (FILE_HEADER_BYTES as u64..bytes_max).contains(&file.bytes) => {
-                Ok((number, file))
+            if path.extension().is_some_and(|ending| ending == WAITING) {
+                // A commit that never was. A store that cannot be written keeps it.
+                let _ = disk.remove(&path);
             }
-            newest => self.create(newest.map_or(1, |(number, _)| number + 1)),
+            let Some(number) = FileKind::Pack.number_of(&path) else { continue };
+            let file = disk.open_read(&path).map_err(StoreError::io(&path))?;
+            lengths.insert(number, file.len().map_err(StoreError::io(&path))?);
         }
+        Ok(Self {
+            disk,
+            dir,
+            store,
+            lengths: RwLock::new(lengths),
+            open: Mutex::default(),
+            number_min: AtomicU64::new(0),
+        })
     }
 
-    fn create(&mut self, number: u64) -> Result<(u64, OpenFile), StoreError> {
-        let path = self.dir.join(format!("{number:016x}.{}", self.kind.extension()));
+    pub(super) fn place(&self) -> (&Arc<dyn Disk>, &std::path::Path) {
+        (&self.disk, &self.dir)
+    }
+
+    pub(super) fn path(&self, number: u64) -> PathBuf {
+        self.dir.join(FileKind::Pack.file_name(number))
+    }
+
+    pub(super) fn numbers(&self) -> Vec<u64> {
+        self.lengths.read().unwrap_or_else(PoisonError::into_inner).keys().copied().collect()
+    }
+
+    pub(super) fn newest(&self) -> Option<u64> {
+        self.lengths.read().unwrap_or_else(PoisonError::into_inner).keys().next_back().copied()
+    }
+
+    pub(super) fn bytes(&self, number: u64) -> u64 {
+        self.lengths.read().unwrap_or_else(PoisonError::into_inner).get(&number).copied().unwrap_or(0)
+    }
+
+    pub(super) fn total_bytes(&self) -> u64 {
+        self.lengths.read().unwrap_or_else(PoisonError::into_inner).values().sum()
+    }
+
+    /// Gives no new pack this number or a lower one: such a pack is missing.
+    pub(super) fn above(&self, number: u64) {
+        self.number_min.fetch_max(number, Ordering::Relaxed);
+    }
+
+    /// A pack to be read.
+    pub(super) fn get(&self, number: u64) -> Result<Option<Pack>, StoreError> {
+        let lengths = self.lengths.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(bytes) = lengths.get(&number).copied() else { return Ok(None) };
+        drop(lengths);
+        let path = self.path(number);
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(file) = open.get(&number) {
+            return Ok(Some(Pack { number, file: Arc::clone(file), path, bytes }));
+        }
+        let file = self.disk.open_read(&path).map_err(StoreError::io(&path))?;
+        if open.len() >= OPEN_MAX {
+            // Whoever reads one of them holds it open.
+            open.clear();
+        }
+        open.insert(number, Arc::clone(&file));
+        Ok(Some(Pack { number, file, path, bytes }))
+    }
+
+    /// The newest pack, to be written.
+    pub(super) fn writable(&self, number: u64) -> Result<Pack, StoreError> {
+        let path = self.path(number);
+        let file = self.disk.open(&path).map_err(StoreError::io(&path))?;
+        let bytes = self.lengths.read().unwrap_or_else(PoisonError::into_inner).get(&number).copied();
+        Ok(Pack { number, file, path, bytes: bytes.unwrap_or(0) })
+    }
+
+    pub(super) fn create(&self) -> Result<Pack, StoreError> {
+        let number = self.newest().unwrap_or(0).max(self.number_min.load(Ordering::Relaxed)) + 1;
+        let path = self.path(number);
         let made = self.disk.create(&path).and_then(|file| {
-            file.write_all_at(&[&self.kind.header(number)], 0)?;
+            file.write_all_at(&[&FileKind::Pack.header(number, self.store)], 0)?;
             file.sync_data()?;
             self.disk.sync_dir(&self.dir)?;
             Ok(file)
         });
         match made {
             Ok(file) => {
-                let open = OpenFile { file, path, bytes: FILE_HEADER_BYTES as u64 };
-                self.files.insert(number, open.clone());
-                Ok((number, open))
+                let pack = Pack { number, file, path, bytes: FILE_HEADER_BYTES as u64 };
+                self.set_bytes(number, pack.bytes);
+                Ok(pack)
             }
             Err(error) => {
                 // Else the next attempt could not create it.
@@ -94,31 +137,33 @@ impl Series {
         }
     }
 
-    /// Tells how much of a file counts now.
-    pub(super) fn set_bytes(&mut self, number: u64, bytes: u64) {
-        if let Some(file) = self.files.get_mut(&number) {
-            file.bytes = bytes;
-        }
+    /// Tells how much of a pack counts now.
+    pub(super) fn set_bytes(&self, number: u64, bytes: u64) {
+        self.lengths.write().unwrap_or_else(PoisonError::into_inner).insert(number, bytes);
     }
 
-    /// Cuts a file to what counts.
-    pub(super) fn cut(&mut self, number: u64, bytes: u64) -> Result<(), StoreError> {
-        let Some(open) = self.files.get_mut(&number) else { return Ok(()) };
-        let cut = open.file.set_len(bytes).and_then(|()| open.file.sync_data());
-        cut.map_err(StoreError::io(&open.path))?;
-        open.bytes = bytes;
+    /// Cuts a pack to what counts.
+    pub(super) fn cut(&self, number: u64, bytes: u64) -> Result<(), StoreError> {
+        let pack = self.writable(number)?;
+        let cut = pack.file.set_len(bytes).and_then(|()| pack.file.sync_data());
+        cut.map_err(StoreError::io(&pack.path))?;
+        self.set_bytes(number, bytes);
         Ok(())
     }
 
-    pub(super) fn has_header(&self, number: u64) -> bool {
-        let mut bytes = [0; FILE_HEADER_BYTES];
-        self.files.get(&number).is_some_and(|open| {
-            open.file.read_exact_at(&mut bytes, 0).is_ok() && self.kind.is_header(&bytes, number)
-        })
+    /// Removes a pack of which nothing is needed any more. Who reads it still can.
+    pub(super) fn remove(&self, number: u64) -> Result<(), StoreError> {
+        let path = self.path(number);
+        let removed = self.disk.remove(&path).and_then(|()| self.disk.sync_dir(&self.dir));
+        removed.map_err(StoreError::io(&path))?;
+        self.lengths.write().unwrap_or_else(PoisonError::into_inner).remove(&number);
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(&number);
+        Ok(())
     }
-}
 
-fn number_of(path: &Path, kind: FileKind) -> Option<u64> {
-    let digits = path.file_name()?.to_str()?.strip_suffix(kind.extension())?.strip_suffix('.')?;
-    (digits.len() == 16).then(|| u64::from_str_radix(digits, 16).ok()).flatten()
+    pub(super) fn has_header(&self, pack: &Pack) -> bool {
+        let mut bytes = [0; FILE_HEADER_BYTES];
+        pack.file.read_exact_at(&mut bytes, 0).is_ok()
+            && FileKind::Pack.is_header(&bytes, pack.number, self.store)
+    }
 }

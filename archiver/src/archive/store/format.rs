@@ -1,12 +1,17 @@
-//! Headers to bytes and back. The layout is drawn in the room's header.
+//! Headers to bytes and back. The layout is drawn in the room's header and in docs/archive-format.md.
 
 pub(super) const FILE_HEADER_BYTES: usize = 32;
 pub(super) const OBJECT_HEADER_BYTES: usize = 48;
-pub(super) const KEY_RECORD_BYTES: usize = 80;
+pub(super) const KEY_RECORD_BYTES: usize = 64;
 pub(super) const WRAPPED_KEY_BYTES: usize = 60;
-pub(super) const OBJECT_MAGIC: &[u8; 4] = b"PAO1";
+pub(super) const OBJECT_MAGIC: &[u8; 4] = b"PAO2";
 /// No object is longer: the longest message and what compression can add.
 const BODY_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
+
+/// A store's own random number, which its files carry, so that those of two stores cannot be mixed up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(transparent)]
+pub(in crate::archive) struct StoreUid(#[serde(with = "hex::serde")] pub(in crate::archive) [u8; 8]);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum FileKind {
@@ -17,59 +22,95 @@ pub(super) enum FileKind {
 impl FileKind {
     fn magic(self) -> &'static [u8; 8] {
         match self {
-            Self::Pack => b"PSTNPAK1",
-            Self::Keys => b"PSTNKEY1",
+            Self::Pack => b"PSTNPAK2",
+            Self::Keys => b"PSTNKEY2",
         }
     }
 
-    pub(super) fn extension(self) -> &'static str {
+    fn extension(self) -> &'static str {
         match self {
             Self::Pack => "pack",
             Self::Keys => "keys",
         }
     }
 
-    pub(super) fn header(self, number: u64) -> [u8; FILE_HEADER_BYTES] {
+    pub(super) fn file_name(self, number: u64) -> String {
+        format!("{number:016x}.{}", self.extension())
+    }
+
+    pub(super) fn number_of(self, path: &std::path::Path) -> Option<u64> {
+        let digits = path.file_name()?.to_str()?.strip_suffix(self.extension())?.strip_suffix('.')?;
+        (digits.len() == 16).then(|| u64::from_str_radix(digits, 16).ok()).flatten()
+    }
+
+    pub(super) fn header(self, number: u64, store: StoreUid) -> [u8; FILE_HEADER_BYTES] {
         let mut out = [0; FILE_HEADER_BYTES];
         out[..8].copy_from_slice(self.magic());
         out[8..16].copy_from_slice(&number.to_be_bytes());
+        out[16..24].copy_from_slice(&store.0);
         let crc = crc32c::crc32c(&out[..28]);
         out[28..].copy_from_slice(&crc.to_be_bytes());
         out
     }
 
-    pub(super) fn is_header(self, bytes: &[u8; FILE_HEADER_BYTES], number: u64) -> bool {
-        *bytes == self.header(number)
+    pub(super) fn is_header(self, bytes: &[u8; FILE_HEADER_BYTES], number: u64, store: StoreUid) -> bool {
+        *bytes == self.header(number, store)
     }
 }
 
 /// What an object is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::archive) enum Kind {
-    Content,
-    Evidence,
-    Manifest,
+    /// Octets of messages, stored once.
+    Part,
+    /// A message: what it is made of, and its own octets.
+    Message,
+    /// A further arrival of a message.
     Addition,
 }
 
 impl Kind {
-    const ALL: [Self; 4] = [Self::Content, Self::Evidence, Self::Manifest, Self::Addition];
+    const ALL: [Self; 3] = [Self::Part, Self::Message, Self::Addition];
 
     fn code(self) -> u8 {
         match self {
-            Self::Content => 1,
-            Self::Evidence => 2,
-            Self::Manifest => 3,
-            Self::Addition => 4,
+            Self::Part => 1,
+            Self::Message => 2,
+            Self::Addition => 3,
+        }
+    }
+}
+
+/// How an object's octets are compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Compression {
+    Zstd,
+    /// With the dictionary that is part of the format.
+    ZstdDictionary,
+}
+
+impl Compression {
+    const ALL: [Self; 2] = [Self::Zstd, Self::ZstdDictionary];
+
+    fn code(self) -> u8 {
+        match self {
+            Self::Zstd => 1,
+            Self::ZstdDictionary => 2,
         }
     }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct ObjectHeader {
-    pub(super) kind: Kind,
-    pub(super) object: [u8; 16],
-    pub(super) plain_bytes: u64,
+pub(in crate::archive) struct ObjectHeader {
+    pub(in crate::archive) kind: Kind,
+    pub(super) compression: Compression,
+    /// Whether it is the first one of those that were written and synced together.
+    pub(super) first: bool,
+    /// Grows by one; never given twice in a store.
+    pub(in crate::archive) number: u64,
+    /// The key slot of the message that it belongs to; 0 for a part.
+    pub(in crate::archive) slot: u64,
+    pub(in crate::archive) plain_bytes: u64,
     pub(super) body_bytes: u64,
     pub(super) body_crc: u32,
 }
@@ -78,6 +119,7 @@ impl ObjectHeader {
     pub(super) fn to_bytes(self) -> [u8; OBJECT_HEADER_BYTES] {
         let mut out = [0; OBJECT_HEADER_BYTES];
         out[..32].copy_from_slice(&self.associated_data());
+        out[6] = u8::from(self.first);
         out[32..40].copy_from_slice(&self.body_bytes.to_be_bytes());
         out[40..44].copy_from_slice(&self.body_crc.to_be_bytes());
         let crc = crc32c::crc32c(&out[..44]);
@@ -85,12 +127,14 @@ impl ObjectHeader {
         out
     }
 
-    /// What the body is authenticated with: everything that is known before it is sealed.
+    /// What the body is authenticated with: everything that is known before it is sealed, and does not change when it is moved.
     pub(super) fn associated_data(self) -> [u8; 32] {
         let mut out = [0; 32];
         out[..4].copy_from_slice(OBJECT_MAGIC);
         out[4] = self.kind.code();
-        out[8..24].copy_from_slice(&self.object);
+        out[5] = self.compression.code();
+        out[8..16].copy_from_slice(&self.number.to_be_bytes());
+        out[16..24].copy_from_slice(&self.slot.to_be_bytes());
         out[24..32].copy_from_slice(&self.plain_bytes.to_be_bytes());
         out
     }
@@ -98,13 +142,16 @@ impl ObjectHeader {
     pub(super) fn from_bytes(bytes: &[u8; OBJECT_HEADER_BYTES]) -> Option<Self> {
         let u32_at = |at: usize| u32::from_be_bytes(std::array::from_fn(|i| bytes[at + i]));
         let u64_at = |at: usize| u64::from_be_bytes(std::array::from_fn(|i| bytes[at + i]));
-        if &bytes[..4] != OBJECT_MAGIC || bytes[5..8] != [0; 3] || crc32c::crc32c(&bytes[..44]) != u32_at(44)
-        {
+        let is_header = &bytes[..4] == OBJECT_MAGIC && bytes[6] <= 1 && bytes[7] == 0;
+        if !is_header || crc32c::crc32c(&bytes[..44]) != u32_at(44) {
             return None;
         }
         let header = Self {
             kind: Kind::ALL.into_iter().find(|kind| kind.code() == bytes[4])?,
-            object: std::array::from_fn(|i| bytes[8 + i]),
+            compression: Compression::ALL.into_iter().find(|way| way.code() == bytes[5])?,
+            first: bytes[6] == 1,
+            number: u64_at(8),
+            slot: u64_at(16),
             plain_bytes: u64_at(24),
             body_bytes: u64_at(32),
             body_crc: u32_at(40),
@@ -112,33 +159,27 @@ impl ObjectHeader {
         (header.body_bytes <= BODY_BYTES_MAX && header.plain_bytes <= BODY_BYTES_MAX).then_some(header)
     }
 
-    pub(super) fn record_bytes(&self) -> u64 {
+    pub(in crate::archive) fn record_bytes(&self) -> u64 {
         OBJECT_HEADER_BYTES as u64 + self.body_bytes
     }
 }
 
+/// A message's key, wrapped by the store key.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct KeyRecord {
-    pub(super) object: [u8; 16],
-    pub(super) wrapped: [u8; WRAPPED_KEY_BYTES],
-}
+pub(super) struct KeyRecord(pub(super) [u8; WRAPPED_KEY_BYTES]);
 
 impl KeyRecord {
     pub(super) fn to_bytes(&self) -> [u8; KEY_RECORD_BYTES] {
         let mut out = [0; KEY_RECORD_BYTES];
-        out[..16].copy_from_slice(&self.object);
-        out[16..76].copy_from_slice(&self.wrapped);
-        let crc = crc32c::crc32c(&out[..76]);
-        out[76..].copy_from_slice(&crc.to_be_bytes());
+        out[..WRAPPED_KEY_BYTES].copy_from_slice(&self.0);
+        let crc = crc32c::crc32c(&self.0);
+        out[WRAPPED_KEY_BYTES..].copy_from_slice(&crc.to_be_bytes());
         out
     }
 
     pub(super) fn from_bytes(bytes: &[u8; KEY_RECORD_BYTES]) -> Option<Self> {
-        let crc = u32::from_be_bytes(std::array::from_fn(|i| bytes[76 + i]));
-        (crc32c::crc32c(&bytes[..76]) == crc).then(|| Self {
-            object: std::array::from_fn(|i| bytes[i]),
-            wrapped: std::array::from_fn(|i| bytes[16 + i]),
-        })
+        let (wrapped, crc) = bytes.split_first_chunk::<WRAPPED_KEY_BYTES>()?;
+        (crc32c::crc32c(wrapped).to_be_bytes() == *crc).then_some(Self(*wrapped))
     }
 }
 
@@ -149,21 +190,35 @@ mod tests {
     #[test]
     fn headers_come_back_and_one_wrong_byte_is_noticed() {
         let header = ObjectHeader {
-            kind: Kind::Manifest,
-            object: [3; 16],
-            plain_bytes: 4,
-            body_bytes: 5,
-            body_crc: 6,
+            kind: Kind::Message,
+            compression: Compression::ZstdDictionary,
+            first: true,
+            number: 7,
+            slot: 8,
+            plain_bytes: 9,
+            body_bytes: 30,
+            body_crc: 5,
         };
-        assert_eq!(ObjectHeader::from_bytes(&header.to_bytes()), Some(header));
-        for at in 0..OBJECT_HEADER_BYTES {
-            let mut bytes = header.to_bytes();
-            bytes[at] ^= 1;
-            assert_eq!(ObjectHeader::from_bytes(&bytes), None, "byte {at}");
+        let bytes = header.to_bytes();
+        assert_eq!(ObjectHeader::from_bytes(&bytes), Some(header));
+        for at in 0..bytes.len() {
+            let mut bent = bytes;
+            bent[at] ^= 1;
+            assert_eq!(ObjectHeader::from_bytes(&bent), None, "byte {at}");
         }
-        let key = KeyRecord { object: [1; 16], wrapped: [2; WRAPPED_KEY_BYTES] };
-        assert_eq!(KeyRecord::from_bytes(&key.to_bytes()), Some(key));
-        assert!(FileKind::Pack.is_header(&FileKind::Pack.header(7), 7));
-        assert!(!FileKind::Keys.is_header(&FileKind::Pack.header(7), 7));
+        let record = KeyRecord([3; WRAPPED_KEY_BYTES]);
+        assert_eq!(KeyRecord::from_bytes(&record.to_bytes()), Some(record));
+        assert_eq!(KeyRecord::from_bytes(&[0; KEY_RECORD_BYTES]), None, "a destroyed key");
+    }
+
+    #[test]
+    fn file_names_carry_their_number() {
+        let name = FileKind::Pack.file_name(0x1f);
+        assert_eq!(name, "000000000000001f.pack");
+        assert_eq!(FileKind::Pack.number_of(std::path::Path::new(&name)), Some(0x1f));
+        assert_eq!(FileKind::Keys.number_of(std::path::Path::new(&name)), None);
+        let header = FileKind::Pack.header(1, StoreUid([1; 8]));
+        assert!(FileKind::Pack.is_header(&header, 1, StoreUid([1; 8])));
+        assert!(!FileKind::Pack.is_header(&header, 1, StoreUid([2; 8])));
     }
 }

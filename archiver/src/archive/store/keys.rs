@@ -1,127 +1,157 @@
-//! The key table: each object's key, wrapped by the store key, apart from the packs so that it can be destroyed.
+//! The key table: each message's key, wrapped by the store key, apart from the packs so that it can be destroyed in its place.
 
-use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use postern_shared::crypto::SecretBytes;
 use postern_shared::crypto::aead::AeadKey;
-use postern_shared::disk::Disk;
+use postern_shared::disk::{Disk, DiskFile};
 use zeroize::Zeroizing;
 
-use super::files::Series;
-use super::format::{FILE_HEADER_BYTES, FileKind, KEY_RECORD_BYTES, KeyRecord, WRAPPED_KEY_BYTES};
-use super::{Damage, StoreError};
+use super::StoreError;
+use super::format::{FILE_HEADER_BYTES, FileKind, KEY_RECORD_BYTES, KeyRecord, StoreUid, WRAPPED_KEY_BYTES};
 
-const TABLE_BYTES_MAX: u64 = 64 * 1024 * 1024;
-const READ_BYTES: usize = 1024 * KEY_RECORD_BYTES;
+/// Slots of one file.
+const FILE_SLOTS: u64 = 1 << 20;
+/// Slots start here: 0 in an object's header means none.
+const FIRST_SLOT: u64 = 1;
 
-/// Where each object's key is; the keys themselves are read when needed.
+/// Message keys by their slots.
 #[derive(Debug)]
-pub(super) struct KeyTable {
-    series: Series,
+pub(in crate::archive) struct KeyTable {
+    disk: Arc<dyn Disk>,
+    dir: PathBuf,
+    store: StoreUid,
     store_key: AeadKey,
-    places: HashMap<[u8; 16], (u64, u64)>,
+    files: Mutex<Files>,
 }
 
-/// How much was appended and where, so that it can be undone.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Appended {
-    number: u64,
-    before: u64,
+#[derive(Debug, Default)]
+struct Files {
+    open: Vec<Option<(Arc<dyn DiskFile>, PathBuf)>>,
+    next: u64,
 }
 
 impl KeyTable {
-    /// Reads all tables; records that are not whole are reported, a torn tail of the newest table is cut.
-    pub(super) fn open(
+    pub(in crate::archive) fn open(
         disk: Arc<dyn Disk>,
         dir: PathBuf,
+        store: StoreUid,
         store_key: AeadKey,
-        damage: &mut Vec<Damage>,
     ) -> Result<Self, StoreError> {
-        let series = Series::open(disk, dir, FileKind::Keys)?;
-        let mut table = Self { series, store_key, places: HashMap::new() };
-        let newest = table.series.newest().map(|(number, _)| number);
-        let numbers: Vec<u64> = table.series.iter().map(|(number, _)| number).collect();
-        for number in numbers {
-            let end = table.scan(number, Some(number) == newest, damage)?;
-            if Some(number) == newest && table.series.get(number).is_some_and(|open| open.bytes > end) {
-                table.series.cut(number, end)?;
+        disk.create_dir_all(&dir).map_err(StoreError::io(&dir))?;
+        let mut files = Files { open: Vec::new(), next: FIRST_SLOT };
+        for path in disk.files(&dir).map_err(StoreError::io(&dir))? {
+            let Some(number) = FileKind::Keys.number_of(&path) else { continue };
+            let file = disk.open(&path).or_else(|_| disk.open_read(&path)).map_err(StoreError::io(&path))?;
+            let bytes = file.len().map_err(StoreError::io(&path))?;
+            // A record cut short was never used: keys are synced before anything that needs them is written.
+            let slots = bytes.saturating_sub(FILE_HEADER_BYTES as u64) / KEY_RECORD_BYTES as u64;
+            files.next = files.next.max(number * FILE_SLOTS + slots.min(FILE_SLOTS));
+            if slots == 0 {
+                // Its creation was interrupted. A store that cannot be written needs no header in it either.
+                let _ = file.write_all_at(&[&FileKind::Keys.header(number, store)], 0);
+            }
+            files.keep(number, file, path);
+        }
+        Ok(Self { disk, dir, store, store_key, files: Mutex::new(files) })
+    }
+
+    /// Makes every later slot greater than `slot`: a table may have lost its end.
+    pub(in crate::archive) fn at_least(&self, slot: u64) {
+        let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        files.next = files.next.max(slot + 1);
+    }
+
+    /// Appends and syncs keys; the first one's slot. Nothing else can be using slots that are not handed out, so after an
+    /// error they are simply written over.
+    pub(in crate::archive) fn append(&self, keys: &[SecretBytes]) -> Result<u64, StoreError> {
+        let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        let first = files.next;
+        let mut slot = first;
+        let mut left = keys;
+        while !left.is_empty() {
+            let number = slot / FILE_SLOTS;
+            let room = usize::try_from(FILE_SLOTS - slot % FILE_SLOTS).unwrap_or(usize::MAX);
+            let (now, later) = left.split_at(left.len().min(room));
+            let (file, path) = self.writable(&mut files, number)?;
+            let mut bytes = Vec::with_capacity(now.len() * KEY_RECORD_BYTES);
+            for (key, slot) in now.iter().zip(slot..) {
+                bytes.extend_from_slice(&self.wrap(slot, key).to_bytes());
+            }
+            let written = file.write_all_at(&[&bytes], offset(slot)).and_then(|()| file.sync_data());
+            written.map_err(StoreError::io(&path))?;
+            slot += now.len() as u64;
+            left = later;
+        }
+        files.next = slot;
+        Ok(first)
+    }
+
+    fn wrap(&self, slot: u64, key: &SecretBytes) -> KeyRecord {
+        let wrapped = self.store_key.wrap(&slot.to_be_bytes(), &**key);
+        let mut record = KeyRecord([0; WRAPPED_KEY_BYTES]);
+        record.0.copy_from_slice(&wrapped);
+        record
+    }
+
+    fn writable(&self, files: &mut Files, number: u64) -> Result<(Arc<dyn DiskFile>, PathBuf), StoreError> {
+        if let Some(open) = files.get(number) {
+            return Ok(open);
+        }
+        let path = self.dir.join(FileKind::Keys.file_name(number));
+        let made = self.disk.create(&path).and_then(|file| {
+            file.write_all_at(&[&FileKind::Keys.header(number, self.store)], 0)?;
+            file.sync_data()?;
+            self.disk.sync_dir(&self.dir)?;
+            Ok(file)
+        });
+        match made {
+            Ok(file) => {
+                files.keep(number, Arc::clone(&file), path.clone());
+                Ok((file, path))
+            }
+            Err(error) => {
+                // Else the next attempt could not create it.
+                let _ = self.disk.remove(&path);
+                Err(StoreError::io(&path)(error))
             }
         }
-        Ok(table)
     }
 
-    /// Enters one table's records; returns where the last whole one ends.
-    fn scan(&mut self, number: u64, is_newest: bool, damage: &mut Vec<Damage>) -> Result<u64, StoreError> {
-        let Some(open) = self.series.get(number).cloned() else { return Ok(0) };
-        let mut at = FILE_HEADER_BYTES as u64;
-        let mut end = at.min(open.bytes);
-        let mut bad = Vec::new();
-        let mut buffer = vec![0; READ_BYTES];
-        while at + KEY_RECORD_BYTES as u64 <= open.bytes {
-            let whole = (open.bytes - at) / KEY_RECORD_BYTES as u64 * KEY_RECORD_BYTES as u64;
-            let len = usize::try_from(whole).unwrap_or(READ_BYTES).min(READ_BYTES);
-            open.file.read_exact_at(&mut buffer[..len], at).map_err(StoreError::io(&open.path))?;
-            let (records, _) = buffer[..len].as_chunks::<KEY_RECORD_BYTES>();
-            for record in records {
-                match KeyRecord::from_bytes(record) {
-                    Some(record) => {
-                        self.places.insert(record.object, (number, at));
-                        end = at + KEY_RECORD_BYTES as u64;
-                    }
-                    None => bad.push(at),
-                }
-                at += KEY_RECORD_BYTES as u64;
-            }
-        }
-        // Behind the last whole record of the newest table is what a crash tore; anything else is damage.
-        let torn = |offset: u64| is_newest && offset >= end;
-        let what = || "a key record is altered".to_owned();
-        let found = bad.into_iter().filter(|offset| !torn(*offset));
-        damage.extend(found.map(|offset| Damage { path: open.path.clone(), offset, what: what() }));
-        Ok(end)
-    }
-
-    /// Appends and syncs the keys of new objects.
-    pub(super) fn append(&mut self, keys: &[([u8; 16], SecretBytes)]) -> Result<Appended, StoreError> {
-        let (number, open) = self.series.writable(TABLE_BYTES_MAX)?;
-        let mut bytes = Vec::with_capacity(keys.len() * KEY_RECORD_BYTES);
-        for (object, key) in keys {
-            let wrapped = self.store_key.wrap(object, &**key);
-            let mut record = KeyRecord { object: *object, wrapped: [0; WRAPPED_KEY_BYTES] };
-            record.wrapped.copy_from_slice(&wrapped);
-            bytes.extend_from_slice(&record.to_bytes());
-        }
-        let written = open.file.write_all_at(&[&bytes], open.bytes).and_then(|()| open.file.sync_data());
-        let appended = Appended { number, before: open.bytes };
-        if let Err(error) = written {
-            self.undo(appended)?;
-            return Err(StoreError::io(&open.path)(error));
-        }
-        self.series.set_bytes(number, open.bytes + bytes.len() as u64);
-        for (i, (object, _)) in keys.iter().enumerate() {
-            self.places.insert(*object, (number, open.bytes + (i * KEY_RECORD_BYTES) as u64));
-        }
-        Ok(appended)
-    }
-
-    /// Takes back what was appended last.
-    pub(super) fn undo(&mut self, appended: Appended) -> Result<(), StoreError> {
-        self.places.retain(|_, (number, offset)| *number != appended.number || *offset < appended.before);
-        self.series.cut(appended.number, appended.before)
-    }
-
-    /// An object's key; `None` when it is not there or does not open.
-    pub(super) fn get(&self, object: [u8; 16]) -> Result<Option<SecretBytes>, StoreError> {
-        let Some((number, offset)) = self.places.get(&object) else { return Ok(None) };
-        let Some(open) = self.series.get(*number) else { return Ok(None) };
+    /// The key in a slot; `None` when it was destroyed, or is damaged.
+    pub(in crate::archive) fn get(&self, slot: u64) -> Result<Option<SecretBytes>, StoreError> {
+        let files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some((file, path)) = files.get(slot / FILE_SLOTS) else { return Ok(None) };
+        drop(files);
         let mut bytes = [0; KEY_RECORD_BYTES];
-        open.file.read_exact_at(&mut bytes, *offset).map_err(StoreError::io(&open.path))?;
+        match file.read_exact_at(&mut bytes, offset(slot)) {
+            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => return Ok(None),
+            read => read.map_err(StoreError::io(&path))?,
+        }
         let key = KeyRecord::from_bytes(&bytes)
-            .filter(|record| record.object == object)
-            .and_then(|record| self.store_key.unwrap(&object, &record.wrapped).ok())
+            .and_then(|record| self.store_key.unwrap(&slot.to_be_bytes(), &record.0).ok())
             .and_then(|key| <[u8; 32]>::try_from(key.as_slice()).ok());
         Ok(key.map(Zeroizing::new))
+    }
+}
+
+fn offset(slot: u64) -> u64 {
+    FILE_HEADER_BYTES as u64 + slot % FILE_SLOTS * KEY_RECORD_BYTES as u64
+}
+
+impl Files {
+    fn get(&self, number: u64) -> Option<(Arc<dyn DiskFile>, PathBuf)> {
+        self.open.get(usize::try_from(number).ok()?)?.clone()
+    }
+
+    fn keep(&mut self, number: u64, file: Arc<dyn DiskFile>, path: PathBuf) {
+        /// More than any store needs: 4 thousand million messages.
+        const FILES_MAX: usize = 4096;
+        let Some(at) = usize::try_from(number).ok().filter(|at| *at < FILES_MAX) else { return };
+        if self.open.len() <= at {
+            self.open.resize(at + 1, None);
+        }
+        self.open[at] = Some((file, path));
     }
 }

@@ -25,7 +25,7 @@ impl Leaves {
         let path = dir.join("leaves");
         disk.create_dir_all(dir).map_err(StoreError::io(dir))?;
         let file = if disk.exists(&path).map_err(StoreError::io(&path))? {
-            disk.open(&path)
+            disk.open(&path).or_else(|_| disk.open_read(&path))
         } else {
             disk.create(&path).and_then(|file| disk.sync_dir(dir).map(|()| file))
         };
@@ -56,6 +56,31 @@ impl Leaves {
         self.count = self.count.min(count);
     }
 
+    /// A leaf; `None` when there are not so many.
+    pub(in crate::archive) fn get(&self, number: u64) -> Result<Option<Digest>, StoreError> {
+        let mut leaf = [0; 32];
+        match self.file.read_exact_at(&mut leaf, number * LEAF_BYTES) {
+            Ok(()) => Ok(Some(Digest(leaf))),
+            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => Ok(None),
+            Err(error) => Err(StoreError::io(&self.path)(error)),
+        }
+    }
+
+    /// Writes a leaf where it belongs unless it stands there already. Nothing is synced.
+    pub(in crate::archive) fn restore(&mut self, number: u64, leaf: Digest) -> Result<bool, StoreError> {
+        self.count = self.count.max(number + 1);
+        if self.get(number)? == Some(leaf) {
+            return Ok(false);
+        }
+        self.file.write_all_at(&[&leaf.0], number * LEAF_BYTES).map_err(StoreError::io(&self.path))?;
+        Ok(true)
+    }
+
+    /// Makes what was restored durable.
+    pub(in crate::archive) fn sync(&self) -> Result<(), StoreError> {
+        self.file.sync_data().map_err(StoreError::io(&self.path))
+    }
+
     /// Cuts what lies behind the first `count` leaves.
     pub(in crate::archive) fn cut(&mut self, count: u64) -> Result<(), StoreError> {
         let cut = self.file.set_len(count * LEAF_BYTES).and_then(|()| self.file.sync_data());
@@ -75,7 +100,7 @@ pub(in crate::archive) fn leaf(
 ) -> Digest {
     let mut hash = Sha256::new();
     hash.update(&[0]);
-    hash.update(b"postern leaf v1");
+    hash.update(b"postern leaf v2");
     hash.update(&message.to_bytes());
     hash.update(&archived.0.to_be_bytes());
     hash.update(&content.0);

@@ -107,12 +107,12 @@ pub(super) fn text(bytes: &[u8]) -> String {
 }
 
 /// The media type of a `Content-Type` value, lower case, and the parameter asked for.
-pub(super) fn media_type(value: &str) -> String {
+pub fn media_type(value: &str) -> String {
     value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }
 
 /// A parameter of a structured field: `boundary` in `multipart/mixed; boundary="x"`.
-pub(super) fn parameter(value: &str, name: &str) -> Option<String> {
+pub fn parameter(value: &str, name: &str) -> Option<String> {
     let mut rest = value.split_once(';')?.1;
     loop {
         let (key, after) = rest.split_once('=')?;

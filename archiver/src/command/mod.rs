@@ -4,6 +4,9 @@
 //! does; [`Commands`] is the same code either way. Every reading of mail and every change leaves a line in the
 //! instance's audit log, written before it is done.
 
+mod store;
+
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -11,12 +14,13 @@ use base64::engine::general_purpose::STANDARD;
 use postern_shared::control::{Context, Handler};
 use postern_shared::crypto::SecretBytes;
 use postern_shared::crypto::aead::AeadKey;
+use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 use crate::app::Core;
-use crate::archive::{ArchiveError, Instance, Query};
+use crate::archive::{ArchiveError, Instance, Query, State};
 use crate::profiles::job::{self, RunError};
 use crate::profiles::{ProfileName, Profiles, StoreError, StoredProfile};
 
@@ -26,7 +30,9 @@ use crate::profiles::{ProfileName, Profiles, StoreError, StoredProfile};
 #[expect(missing_docs, reason = "the command line's help says it")]
 pub enum Command {
     Status,
-    InstanceCreate { id: String },
+    InstanceCreate { id: String, passphrase: Option<Secret> },
+    InstanceUnlock { id: String, passphrase: Secret },
+    InstanceRecover { id: String, recovery_key: Secret },
     InstanceList,
     InstanceShow { id: String },
     UserAdd { instance: String, id: String, emails: Vec<String> },
@@ -39,6 +45,18 @@ pub enum Command {
     ProfileRun { instance: String, name: String },
     Search { instance: String, user: Option<String>, query: String, limit: usize, offset: usize },
     MessageGet { instance: String, id: String, report: bool },
+    FolderList { instance: String, user: Option<String> },
+    StoreList { instance: String },
+    StoreCreate { instance: String },
+    StoreState { instance: String, store: String, state: State },
+    StoreAttach { instance: String, dir: PathBuf },
+    StoreDetach { instance: String, store: String },
+    StoreRollOver { instance: String, messages: Option<u64>, bytes: Option<u64> },
+    Verify { instance: String, store: Option<String>, afresh: bool },
+    Rebuild { instance: String, store: Option<String> },
+    Compact { instance: String, unused_percent: u64 },
+    Backup { instance: String, to: PathBuf },
+    Restore { id: String, from: PathBuf, key_file: Option<PathBuf>, recovery_key: Option<Secret> },
 }
 
 /// The key that a profile's password is sealed under between command line and daemon; used once.
@@ -65,6 +83,34 @@ impl std::fmt::Debug for TransportKey {
 impl Drop for TransportKey {
     fn drop(&mut self) {
         zeroize::Zeroize::zeroize(&mut self.0);
+    }
+}
+
+/// A passphrase or a recovery key on its way to the daemon; not shown.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(String);
+
+impl Secret {
+    /// That text.
+    pub fn new(text: String) -> Self {
+        Self(text)
+    }
+
+    fn into_inner(self) -> SecretString {
+        SecretString::from(self.0.as_str())
+    }
+}
+
+impl Drop for Secret {
+    fn drop(&mut self) {
+        zeroize::Zeroize::zeroize(&mut self.0);
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret(..)")
     }
 }
 
@@ -98,7 +144,7 @@ impl Handler for Commands {
             Command::ProfileRun { instance, name } => self.run(instance, name, context).await,
             other => {
                 let core = Arc::clone(&self.0);
-                let done = tokio::task::spawn_blocking(move || execute(&core, other)).await;
+                let done = tokio::task::spawn_blocking(move || execute(&core, other, &context)).await;
                 done.unwrap_or_else(|error| {
                     Err(CommandError::Inside(format!("the command failed inside: {error}")))
                 })
@@ -142,17 +188,27 @@ fn profiles(instance: &Instance) -> (Profiles, AeadKey) {
 }
 
 /// Everything that does not wait for a network. Blocks for the disk.
-fn execute(core: &Core, command: Command) -> Result<Value, CommandError> {
+fn execute(core: &Core, command: Command, context: &Context) -> Result<Value, CommandError> {
     match command {
         Command::Status => status(core),
-        Command::InstanceCreate { id } => {
-            let info = core.create_instance(&id)?;
+        Command::InstanceCreate { id, passphrase } => {
+            let (info, recovery) = core.create_instance(&id, passphrase.map(Secret::into_inner))?;
             core.instance(&id)?.audit().record("instance create", &json!({ "id": id }))?;
-            Ok(json!({ "id": info.id, "created": info.created.rfc3339() }))
+            let recovery_key = recovery.expose_secret();
+            Ok(json!({ "id": info.id, "created": info.created.rfc3339(), "recovery_key": recovery_key }))
         }
-        Command::InstanceList => {
-            core.instance_ids()?.iter().map(|id| Ok(shown(&*core.instance(id)?)?)).collect()
+        Command::InstanceUnlock { id, passphrase } => {
+            core.unlock(&id, passphrase.into_inner())?;
+            core.instance(&id)?.audit().record("instance unlock", &json!({ "id": id }))?;
+            Ok(json!({ "id": id, "unlocked": true }))
         }
+        Command::InstanceRecover { id, recovery_key } => {
+            let keys_dir = core.settings.keys_dir.as_deref();
+            Instance::recover(&*core.disk, &core.instance_dir(&id)?, keys_dir, &recovery_key.into_inner())?;
+            core.instance(&id)?.audit().record("instance recover", &json!({ "id": id }))?;
+            Ok(json!({ "id": id, "recovered": true }))
+        }
+        Command::InstanceList => Ok(json!(all_shown(core)?)),
         Command::InstanceShow { id } => Ok(shown(&*core.instance(&id)?)?),
         Command::UserAdd { instance, id, emails } => {
             let instance = core.instance(&instance)?;
@@ -179,6 +235,7 @@ fn execute(core: &Core, command: Command) -> Result<Value, CommandError> {
             let bytes = Zeroizing::new(if report { instance.report(&id)? } else { instance.message(&id)? });
             Ok(json!({ "id": id, "base64": STANDARD.encode(&*bytes) }))
         }
+        other => store::execute(core, other, context),
     }
 }
 
@@ -233,15 +290,17 @@ fn shown(instance: &Instance) -> Result<Value, ArchiveError> {
     Ok(value)
 }
 
+/// All instances; of one that does not open, why.
+fn all_shown(core: &Core) -> Result<Vec<Value>, CommandError> {
+    let shown = core.instance_ids()?.into_iter().map(|id| {
+        let shown = core.instance(&id).and_then(|instance| shown(&instance));
+        shown.unwrap_or_else(|error| json!({ "id": id, "error": error.to_string() }))
+    });
+    Ok(shown.collect())
+}
+
 fn status(core: &Core) -> Result<Value, CommandError> {
-    let instances: Vec<Value> = core
-        .instance_ids()?
-        .iter()
-        .map(|id| {
-            let shown = core.instance(id).and_then(|instance| shown(&instance));
-            shown.unwrap_or_else(|error| json!({ "id": id, "error": error.to_string() }))
-        })
-        .collect();
+    let instances = all_shown(core)?;
     Ok(json!({
         "version": env!("CARGO_PKG_VERSION"),
         "running": core.running,

@@ -1,0 +1,176 @@
+//! Long works on an instance: verify, rebuild, compact, backup, restore. One at a time, beside archiving and reading; each tells
+//! how far it is, can be ended, and goes on where it was the next time.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::MutexGuard;
+
+use postern_shared::disk::Disk;
+use serde::Serialize;
+
+use super::files::{read_json, write_json};
+use super::instance::{Instance, InstanceInfo};
+use super::stores::backup::restore;
+use super::stores::{Finding, Verification, Watch};
+use super::{ArchiveError, check_id};
+
+/// What a verification found.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Verified {
+    /// Messages read.
+    pub messages: u64,
+    /// What is not as it should be; names each damaged message.
+    pub findings: Vec<Finding>,
+    /// Findings past those that are told.
+    pub findings_left_out: u64,
+    /// It was ended; the next one goes on.
+    pub cancelled: bool,
+}
+
+/// What compaction did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Compacted {
+    /// Packs removed.
+    pub packs: u64,
+    /// Octets they had more than what was moved.
+    pub bytes: u64,
+    /// It was ended; what is done stays done.
+    pub cancelled: bool,
+}
+
+impl Instance {
+    fn maintain(&self) -> Result<MutexGuard<'_, ()>, ArchiveError> {
+        match self.stores.maintaining().try_lock() {
+            Ok(held) => Ok(held),
+            Err(std::sync::TryLockError::Poisoned(poisoned)) => Ok(poisoned.into_inner()),
+            Err(std::sync::TryLockError::WouldBlock) => Err(ArchiveError::Busy),
+        }
+    }
+
+    fn work_file(&self, name: &str) -> PathBuf {
+        self.dir.join("work").join(name)
+    }
+
+    /// Reads every message of every store, or of one, and compares it with what was archived; walks every pack. `afresh`: does
+    /// not go on where one was ended.
+    pub fn verify(
+        &self,
+        store: Option<&str>,
+        afresh: bool,
+        watch: Watch<'_>,
+    ) -> Result<Verified, ArchiveError> {
+        let _held = self.maintain()?;
+        let path = self.work_file("verify.json");
+        let mut states: BTreeMap<String, Verification> = BTreeMap::new();
+        if self.disk.exists(&path).map_err(ArchiveError::file(&path))? && !afresh {
+            // One that cannot be read is begun anew.
+            states = read_json(&*self.disk, &path).unwrap_or_default();
+        }
+        self.disk.create_dir_all(&self.dir.join("work")).map_err(ArchiveError::file(&path))?;
+        let mut verified = Verified::default();
+        for attached in self.wanted_stores(store)? {
+            let id = attached.store.id.clone();
+            let mut state = states.get(&id).cloned().unwrap_or_default();
+            let mut save = |state: &Verification| {
+                states.insert(id.clone(), state.clone());
+                write_json(&*self.disk, &path, &states)
+            };
+            verified.cancelled = !attached.store.verify(&mut state, watch, &mut save)?;
+            verified.messages += state.messages;
+            verified.findings.extend(state.findings);
+            verified.findings_left_out += state.findings_left_out;
+            if verified.cancelled {
+                return Ok(verified);
+            }
+        }
+        if self.disk.exists(&path).map_err(ArchiveError::file(&path))? {
+            self.disk.remove(&path).map_err(ArchiveError::file(&path))?;
+        }
+        Ok(verified)
+    }
+
+    fn wanted_stores(
+        &self,
+        store: Option<&str>,
+    ) -> Result<Vec<std::sync::Arc<super::stores::Attached>>, ArchiveError> {
+        store.map_or_else(|| Ok(self.stores.open_stores()), |id| Ok(vec![self.stores.get(id)?]))
+    }
+
+    /// Makes the catalogs, of all stores or of one, anew from packs alone; the indexes follow. Returns what is damaged; `None`
+    /// when it was ended before its time.
+    pub fn rebuild(
+        &self,
+        store: Option<&str>,
+        watch: Watch<'_>,
+    ) -> Result<Option<Vec<String>>, ArchiveError> {
+        let _held = self.maintain()?;
+        let mut damage = Vec::new();
+        for attached in self.wanted_stores(store)? {
+            if !attached.store.rebuild(self.stores.ids(), watch, &mut damage)? {
+                return Ok(None);
+            }
+        }
+        // The rebuilt catalogs have other epochs, so each index begins anew.
+        self.catch_up(|done| {
+            watch("indexing", done, None);
+        })?;
+        Ok(Some(damage.iter().map(ToString::to_string).collect()))
+    }
+
+    /// Frees what nobody needs in packs of which that much is not needed, in per cent.
+    pub fn compact(&self, unused_percent: u64, watch: Watch<'_>) -> Result<Compacted, ArchiveError> {
+        let _held = self.maintain()?;
+        let mut compacted = Compacted::default();
+        for attached in self.stores.writable_stores() {
+            let (packs, bytes, whole) = attached.store.compact(unused_percent, watch)?;
+            compacted.packs += packs;
+            compacted.bytes += bytes;
+            if !whole {
+                compacted.cancelled = true;
+                break;
+            }
+        }
+        Ok(compacted)
+    }
+
+    /// Backs the instance up into the directory `to`: files and octets; `None` when it was ended before its time.
+    pub fn backup(&self, to: &Path, watch: Watch<'_>) -> Result<Option<(u64, u64)>, ArchiveError> {
+        let _held = self.maintain()?;
+        let backup = self.stores.backup(&self.info.id, to, watch)?;
+        Ok(backup
+            .map(|backup| (backup.files.len() as u64, backup.files.values().map(|kept| kept.bytes).sum())))
+    }
+
+    /// Makes an instance `id` in `dir` from a backup. `false` when it was ended before its time.
+    pub fn restore(
+        disk: &dyn Disk,
+        from: &Path,
+        dir: &Path,
+        id: &str,
+        watch: Watch<'_>,
+    ) -> Result<bool, ArchiveError> {
+        check_id(id)?;
+        let path = dir.join("instance.json");
+        if disk.exists(&path).map_err(ArchiveError::file(&path))? {
+            return Err(ArchiveError::InstanceExists(id.into()));
+        }
+        if !restore(disk, from, dir, watch)? {
+            return Ok(false);
+        }
+        let info: InstanceInfo = read_json(disk, &path)?;
+        if info.id != id {
+            write_json(disk, &path, &InstanceInfo { id: id.into(), ..info })?;
+        }
+        Ok(true)
+    }
+
+    /// Puts a key file where a restored instance looks for it; refused when it does not open the instance.
+    pub fn install_key_file(
+        disk: &dyn Disk,
+        dir: &Path,
+        keys_dir: Option<&Path>,
+        key_file: &Path,
+    ) -> Result<(), ArchiveError> {
+        super::master::install_key_file(disk, dir, keys_dir, key_file)
+    }
+}

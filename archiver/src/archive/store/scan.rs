@@ -1,0 +1,209 @@
+//! What lies in packs: whole objects, torn tails, damage.
+
+use super::StoreError;
+use super::files::Pack;
+use super::format::{FILE_HEADER_BYTES, OBJECT_HEADER_BYTES, OBJECT_MAGIC, ObjectHeader};
+use super::packs::{Packs, Place, Stored};
+use super::{Damage, Kind};
+
+const WINDOW_BYTES: u64 = 1024 * 1024;
+
+/// What a scan does with what it finds.
+pub(in crate::archive) struct Scan<'s> {
+    /// What lies behind the last whole object of the newest pack was never committed, and is cut.
+    pub(in crate::archive) cut_torn_tail: bool,
+    /// What is no object, and where.
+    pub(in crate::archive) damage: &'s mut Vec<Damage>,
+    /// Asked between objects; `true` ends the scan.
+    pub(in crate::archive) cancelled: &'s dyn Fn() -> bool,
+}
+
+/// An object that a scan found.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::archive) struct Found {
+    pub(in crate::archive) stored: Stored,
+    /// Where the next one may begin.
+    pub(in crate::archive) behind: Place,
+    /// It was written together with something that is no whole object, and nothing was written later: perhaps all of that was never
+    /// committed.
+    pub(in crate::archive) is_uncertain: bool,
+}
+
+type Take<'t> = &'t mut dyn FnMut(Found) -> Result<(), StoreError>;
+
+impl Packs {
+    /// Walks all whole objects from `from` on. Returns how far it came.
+    ///
+    /// Objects that were written together were synced before any later ones were written. So what is no object among them is damage
+    /// when later ones are there; in the last ones it may have been torn when the power went.
+    pub(in crate::archive) fn scan(
+        &self,
+        from: Place,
+        scan: &mut Scan<'_>,
+        take: Take<'_>,
+    ) -> Result<Place, StoreError> {
+        let newest = self.files.newest();
+        self.files.above(from.pack);
+        if from.pack > 0 && self.files.get(from.pack)?.is_none() {
+            let (path, what) = (self.files.path(from.pack), "the pack is missing".to_owned());
+            scan.damage.push(Damage { path, offset: 0, what });
+        }
+        let mut end = from;
+        for number in self.files.numbers().into_iter().filter(|number| *number >= from.pack) {
+            let Some(pack) = self.files.get(number)? else { continue };
+            let start = if number == from.pack { from.offset } else { 0 }.max(FILE_HEADER_BYTES as u64);
+            self.look_at_header(&pack, start, number == from.pack, scan);
+            let is_newest = Some(number) == newest;
+            let Some(at) = scan_pack(&pack, start, is_newest, scan, take)? else { return Ok(end) };
+            end = Place { pack: number, offset: pack.bytes.max(start) };
+            if at < pack.bytes && is_newest && scan.cut_torn_tail {
+                tracing::warn!(path = %pack.path.display(), offset = at, "cutting a torn tail, which was never committed");
+                self.files.cut(number, at)?;
+                end = Place { pack: number, offset: at };
+            }
+        }
+        Ok(end)
+    }
+
+    fn look_at_header(&self, pack: &Pack, start: u64, is_first: bool, scan: &mut Scan<'_>) {
+        if start > pack.bytes && is_first {
+            let what = format!("{} bytes that were committed are missing", start - pack.bytes);
+            scan.damage.push(Damage { path: pack.path.clone(), offset: pack.bytes, what });
+        }
+        if start == FILE_HEADER_BYTES as u64 && !self.files.has_header(pack) && pack.bytes >= start {
+            let what = "the pack's header is altered, or another store's".to_owned();
+            scan.damage.push(Damage { path: pack.path.clone(), offset: 0, what });
+        }
+    }
+}
+
+/// A place where there is no whole object, and what was found behind it and may belong to it.
+struct Hole {
+    at: u64,
+    damage: Damage,
+    behind: Vec<Found>,
+}
+
+/// Hands whole objects on; returns where to cut, or the end; `None` when cancelled.
+fn scan_pack(
+    pack: &Pack,
+    start: u64,
+    is_newest: bool,
+    scan: &mut Scan<'_>,
+    take: Take<'_>,
+) -> Result<Option<u64>, StoreError> {
+    let mut at = start.min(pack.bytes);
+    let mut holes: Vec<Hole> = Vec::new();
+    loop {
+        if (scan.cancelled)() {
+            return Ok(None);
+        }
+        if let Some(header) = whole_object(pack, at)? {
+            let stored = Stored { header, place: Place { pack: pack.number, offset: at } };
+            at += header.record_bytes();
+            let behind = Place { pack: pack.number, offset: at };
+            let found = Found { stored, behind, is_uncertain: false };
+            if header.first
+                && holes.iter().any(|hole| !hole.behind.is_empty() || hole.at < stored.place.offset)
+            {
+                settle(&mut holes, scan, take, false)?;
+            }
+            match holes.last_mut().filter(|_| is_newest) {
+                Some(hole) => hole.behind.push(found),
+                None => take(found)?,
+            }
+            continue;
+        }
+        let next = next_object(pack, at + 1)?;
+        if at < pack.bytes {
+            let what = match next {
+                Some(next) => describe(pack, at, next)?,
+                None => format!("{} bytes at the end are no object", pack.bytes - at),
+            };
+            let damage = Damage { path: pack.path.clone(), offset: at, what };
+            holes.push(Hole { at, damage, behind: Vec::new() });
+        }
+        match next {
+            Some(next) => at = next,
+            None => break,
+        }
+    }
+    let torn = holes.first().map(|hole| hole.at);
+    match torn.filter(|_| is_newest && scan.cut_torn_tail) {
+        Some(torn) => Ok(Some(torn)),
+        None => {
+            settle(&mut holes, scan, take, is_newest)?;
+            Ok(Some(pack.bytes))
+        }
+    }
+}
+
+/// What seemed torn is damage: something was written later, or it is not to be cut.
+fn settle(
+    holes: &mut Vec<Hole>,
+    scan: &mut Scan<'_>,
+    take: Take<'_>,
+    is_uncertain: bool,
+) -> Result<(), StoreError> {
+    for hole in holes.drain(..) {
+        scan.damage.push(hole.damage);
+        for found in hole.behind {
+            take(Found { is_uncertain, ..found })?;
+        }
+    }
+    Ok(())
+}
+
+/// Says what seems to lie where no whole object does.
+fn describe(pack: &Pack, at: u64, next: u64) -> Result<String, StoreError> {
+    let lost = next - at;
+    Ok(match read_header(pack, at)? {
+        Some(ObjectHeader { kind: Kind::Part, number, .. }) => format!("part {number} is altered"),
+        Some(ObjectHeader { number, slot, .. }) => {
+            format!("object {number} of the message with key {slot} is altered")
+        }
+        None => format!("{lost} bytes are no object; what follows is read"),
+    })
+}
+
+pub(super) fn read_header(pack: &Pack, offset: u64) -> Result<Option<ObjectHeader>, StoreError> {
+    let mut bytes = [0; OBJECT_HEADER_BYTES];
+    match pack.file.read_exact_at(&mut bytes, offset) {
+        Ok(()) => Ok(ObjectHeader::from_bytes(&bytes)),
+        Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => Ok(None),
+        Err(error) => Err(StoreError::io(&pack.path)(error)),
+    }
+}
+
+fn whole_object(pack: &Pack, at: u64) -> Result<Option<ObjectHeader>, StoreError> {
+    let header = read_header(pack, at)?.filter(|header| at + header.record_bytes() <= pack.bytes);
+    let Some(header) = header else { return Ok(None) };
+    let mut window = vec![0; usize::try_from(header.body_bytes.min(WINDOW_BYTES)).unwrap_or(0)];
+    let (mut crc, mut done) = (0, 0);
+    while done < header.body_bytes {
+        let len = usize::try_from((header.body_bytes - done).min(WINDOW_BYTES)).unwrap_or(0);
+        let read = pack.file.read_exact_at(&mut window[..len], at + OBJECT_HEADER_BYTES as u64 + done);
+        read.map_err(StoreError::io(&pack.path))?;
+        crc = crc32c::crc32c_append(crc, &window[..len]);
+        done += len as u64;
+    }
+    Ok((crc == header.body_crc).then_some(header))
+}
+
+/// The next place from `from` on where a whole object begins.
+fn next_object(pack: &Pack, from: u64) -> Result<Option<u64>, StoreError> {
+    let mut at = from;
+    while at + OBJECT_HEADER_BYTES as u64 <= pack.bytes {
+        let len = usize::try_from((pack.bytes - at).min(WINDOW_BYTES)).unwrap_or(0);
+        let mut window = vec![0; len];
+        pack.file.read_exact_at(&mut window, at).map_err(StoreError::io(&pack.path))?;
+        for found in memchr::memmem::find_iter(&window, OBJECT_MAGIC) {
+            if whole_object(pack, at + found as u64)?.is_some() {
+                return Ok(Some(at + found as u64));
+            }
+        }
+        // The magic may straddle two windows.
+        at += (len as u64).saturating_sub(OBJECT_MAGIC.len() as u64 - 1).max(1);
+    }
+    Ok(None)
+}

@@ -1,0 +1,87 @@
+//! A catalog from packs alone, while the old one serves.
+
+use std::sync::Arc;
+
+use super::Watch;
+use super::replay::Replay;
+use super::set::{open_catalog, put_aside, with_suffix};
+use super::store::{Beside, Store};
+use crate::archive::ArchiveError;
+use crate::archive::catalog::Catalog;
+use crate::archive::store::Damage;
+use postern_shared::id::MessageIds;
+
+impl Store {
+    /// Rebuilds the catalog; `false` when it was ended before its time, and goes on from there the next time. The index follows by
+    /// itself: a rebuilt catalog has another epoch. Returns what is damaged.
+    pub(in crate::archive) fn rebuild(
+        &self,
+        ids: &MessageIds,
+        watch: Watch<'_>,
+        damage: &mut Vec<Damage>,
+    ) -> Result<bool, ArchiveError> {
+        let path = self.beside.dir.join("catalog.sqlite");
+        let beside = self.beside.dir.join("catalog.rebuilt.sqlite");
+        let rebuilt = open_catalog(&*self.beside.disk, &beside)?;
+        let what = format!("rebuilding the catalog of store {}", self.id);
+        let total = self.packs.total_bytes();
+        let mut progress = |done: u64| watch(&what, done, Some(total));
+        // Most of it beside everything else; leaves are put right at the end only, under the lock.
+        let mut until = rebuilt.watermark()?;
+        loop {
+            let mut replay = Replay { cut_torn_tail: false, damage, progress: &mut progress };
+            let mut writing = self.writing();
+            let end = self.packs.end()?;
+            if end.pack == until.pack && end.offset.saturating_sub(until.offset) < CLOSE_BYTES {
+                if !self.enter_from_packs(&rebuilt, &mut writing.leaves, ids, &mut replay)? {
+                    return Ok(false);
+                }
+                rebuilt.settle()?;
+                drop(rebuilt);
+                self.take_rebuilt(&path, &beside)?;
+                return Ok(true);
+            }
+            drop(writing);
+            let mut leaves = self.separate_leaves()?;
+            if !self.enter_from_packs(&rebuilt, &mut leaves, ids, &mut replay)? {
+                return Ok(false);
+            }
+            let reached = rebuilt.watermark()?;
+            if reached == until {
+                // Behind the last object lies what is none.
+                until = end;
+            } else {
+                until = reached;
+            }
+        }
+    }
+
+    /// Puts the rebuilt catalog's file in the place of the old one.
+    fn take_rebuilt(&self, path: &std::path::Path, beside: &std::path::Path) -> Result<(), ArchiveError> {
+        self.forget_recent();
+        let Beside { disk, dir } = &self.beside;
+        let disk = &**disk;
+        self.replace_catalog(|| {
+            put_aside(disk, path, "old")?;
+            for suffix in ["-wal", "-shm"] {
+                let left = with_suffix(beside, suffix);
+                if disk.exists(&left).map_err(ArchiveError::file(&left))? {
+                    disk.remove(&left).map_err(ArchiveError::file(&left))?;
+                }
+            }
+            disk.rename(beside, path).map_err(ArchiveError::file(path))?;
+            disk.sync_dir(dir).map_err(ArchiveError::file(dir))?;
+            let catalog = open_catalog(disk, path)?;
+            for suffix in ["", "-wal", "-shm"] {
+                let old = with_suffix(&path.with_extension("old"), suffix);
+                if disk.exists(&old).map_err(ArchiveError::file(&old))? {
+                    disk.remove(&old).map_err(ArchiveError::file(&old))?;
+                }
+            }
+            Ok(Arc::new(catalog))
+        })
+    }
+}
+
+/// When no more than this is left, the rest is done with the store locked.
+const CLOSE_BYTES: u64 = 1024 * 1024;

@@ -1,0 +1,247 @@
+//! Packs to catalog: behind its watermark when a store is opened, from the beginning when it is rebuilt.
+
+use postern_shared::id::MessageIds;
+
+use super::store::Store;
+use crate::archive::ArchiveError;
+use crate::archive::catalog::{Catalog, Change, Entered, RecordPlace};
+use crate::archive::store::record::{Addition, Arrival, Message, Part, decode};
+use crate::archive::store::{Damage, Found, Kind, Leaves, Place, Scan, StoreError, Stored, leaf};
+
+/// Objects entered together.
+const BATCH: usize = 500;
+
+/// What a replay leaves to whoever asked for it.
+pub(super) struct Replay<'r> {
+    pub(super) cut_torn_tail: bool,
+    pub(super) damage: &'r mut Vec<Damage>,
+    /// Told how many octets of packs are done; `true` ends it.
+    pub(super) progress: &'r mut dyn FnMut(u64) -> bool,
+}
+
+#[derive(Default)]
+struct Batch {
+    objects: Vec<Stored>,
+    changes: Vec<Change>,
+}
+
+impl Store {
+    /// Finishes what a crash interrupted.
+    pub(super) fn replay(
+        &self,
+        ids: &MessageIds,
+        writable: bool,
+        damage: &mut Vec<Damage>,
+    ) -> Result<(), ArchiveError> {
+        let catalog = self.catalog();
+        let rebuilding = catalog.watermark()? == Place::default();
+        let cut_torn_tail = writable && !rebuilding;
+        let mut writing = self.writing();
+        let mut replay = Replay { cut_torn_tail, damage, progress: &mut |_| false };
+        self.enter_from_packs(&*catalog, &mut writing.leaves, ids, &mut replay)?;
+        // What is no object at the end of the newest pack stays for whoever looks at it; nothing is appended to it.
+        let end = self.packs.end()?;
+        if writable && end != catalog.watermark()? && end != Place::default() {
+            self.packs.close_newest(&mut writing.tail)?;
+        }
+        Ok(())
+    }
+
+    /// Enters what lies behind the catalog's watermark; `false` when it was ended before its time.
+    pub(super) fn enter_from_packs(
+        &self,
+        catalog: &dyn Catalog,
+        leaves: &mut Leaves,
+        ids: &MessageIds,
+        replay: &mut Replay<'_>,
+    ) -> Result<bool, ArchiveError> {
+        let from = catalog.watermark()?;
+        let mut batch = Batch::default();
+        let mut records_damaged = Vec::new();
+        let mut failed = None;
+        let mut entered = from;
+        let mut done = 0;
+        let ended = std::cell::Cell::new(false);
+        let cancelled = || ended.get();
+        let mut scan =
+            Scan { cut_torn_tail: replay.cut_torn_tail, damage: replay.damage, cancelled: &cancelled };
+        let end = self.packs.scan(from, &mut scan, &mut |Found { stored, behind, is_uncertain }| {
+            match self.change_of(stored, ids, &mut records_damaged) {
+                Ok(Some(change)) if is_uncertain && !self.has_parts(catalog, &batch, &change)? => {
+                    if let Change::Archived(message, _) = &change {
+                        // Its number in the log is taken.
+                        leaves.restore(message.leaf, message_leaf(message))?;
+                    }
+                    let what =
+                        "a message lacks octets that were written with it: perhaps it was never committed";
+                    let (path, offset) = (self.packs.path(stored.place), stored.place.offset);
+                    records_damaged.push(Damage { path, offset, what: what.into() });
+                }
+                Ok(change) => batch.changes.extend(change),
+                Err(error) => {
+                    failed = Some(error);
+                    return Err(StoreError::Cancelled);
+                }
+            }
+            batch.objects.push(stored);
+            done += stored.header.record_bytes();
+            if batch.objects.len() >= BATCH {
+                if let Err(error) = flush(catalog, leaves, &std::mem::take(&mut batch), behind) {
+                    failed = Some(error);
+                    return Err(StoreError::Cancelled);
+                }
+                entered = behind;
+                ended.set((replay.progress)(done));
+            }
+            Ok(())
+        });
+        if let Some(error) = failed {
+            return Err(error);
+        }
+        let end = end?;
+        replay.damage.append(&mut records_damaged);
+        if ended.get() {
+            return Ok(false);
+        }
+        if !batch.objects.is_empty() || end != entered {
+            flush(catalog, leaves, &batch, end)?;
+        }
+        self.enter_pending(catalog, replay.damage)?;
+        let (object, slot, _) = catalog.highest()?;
+        self.packs.at_least(object);
+        self.keys.at_least(slot);
+        Ok(true)
+    }
+
+    /// Whether all parts of a message have been found.
+    fn has_parts(&self, catalog: &dyn Catalog, batch: &Batch, change: &Change) -> Result<bool, StoreError> {
+        let (Change::Archived(_, entered) | Change::Added(_, entered)) = change;
+        for (_, object) in &entered.parts {
+            let is_in_batch = batch.objects.iter().any(|stored| stored.header.number == *object);
+            // A catalog that fails here fails again when the batch is entered, and is told then.
+            if !is_in_batch && !catalog.object(*object).is_ok_and(|place| place.is_some()) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Additions that lie before their message, because that was moved.
+    fn enter_pending(&self, catalog: &dyn Catalog, damage: &mut Vec<Damage>) -> Result<(), ArchiveError> {
+        let mut after = 0;
+        loop {
+            let pending = catalog.pending(after, BATCH)?;
+            let Some((last, _)) = pending.last().copied() else { return Ok(()) };
+            let mut changes = Vec::new();
+            for (number, place) in pending {
+                let header = self.packs.header(place, number)?;
+                changes.extend(self.change_of(Stored { header, place }, &MessageIds::default(), damage)?);
+            }
+            catalog.apply(&[], &changes, catalog.watermark()?)?;
+            after = last;
+        }
+    }
+
+    /// What an object changes in the catalog; damage is reported and changes nothing.
+    fn change_of(
+        &self,
+        stored: Stored,
+        ids: &MessageIds,
+        damage: &mut Vec<Damage>,
+    ) -> Result<Option<Change>, ArchiveError> {
+        let Stored { header, place } = stored;
+        if header.kind == Kind::Part {
+            return Ok(None);
+        }
+        let read = self.record_bytes(header.number, header.slot, place);
+        let plain = match read {
+            Ok(plain) => plain,
+            Err(ArchiveError::Store(StoreError::Damaged(found))) => {
+                damage.push(found);
+                return Ok(None);
+            }
+            Err(ArchiveError::Store(StoreError::NoKey { path, offset, object })) => {
+                let what = format!("{object} has no key: it was shredded, or the key table is damaged");
+                damage.push(Damage { path, offset, what });
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        };
+        let change = if header.kind == Kind::Message {
+            decode(&plain).map(|(message, _)| {
+                let message: Message = message;
+                ids.at_least(message.message);
+                Change::Archived(
+                    Box::new(message.clone()),
+                    self.entered_message(header.number, header.slot, &message),
+                )
+            })
+        } else {
+            decode(&plain).map(|(addition, _)| {
+                let addition: Addition = addition;
+                let entered = self.entered_arrival(header.number, header.slot, &addition.arrival);
+                Change::Added(Box::new(addition), entered)
+            })
+        };
+        match change {
+            Ok(change) => Ok(Some(change)),
+            Err(what) => {
+                damage.push(Damage { path: self.packs.path(place), offset: place.offset, what });
+                Ok(None)
+            }
+        }
+    }
+
+    /// What the catalog knows a message by.
+    pub(super) fn entered_message(&self, object: u64, slot: u64, message: &Message) -> Entered {
+        let content = Some(self.hmac(b"content", message.content.sha256));
+        let mut entered = self.entered_arrival(object, slot, &message.arrival);
+        entered.parts.extend(self.part_hmacs(message.content.parts()));
+        Entered { content, ..entered }
+    }
+
+    /// What the catalog knows an addition by.
+    pub(super) fn entered_arrival(&self, object: u64, slot: u64, arrival: &Arrival) -> Entered {
+        let evidence = arrival.evidence.as_ref().map(|evidence| self.hmac(b"evidence", evidence.sha256()));
+        Entered { object, slot, content: None, evidence, parts: self.part_hmacs(arrival.parts()) }
+    }
+
+    fn part_hmacs<'p>(
+        &self,
+        parts: impl Iterator<Item = &'p Part>,
+    ) -> Vec<(postern_shared::crypto::digest::Digest, u64)> {
+        parts.map(|part| (self.hmac(b"part", part.sha256), part.object)).collect()
+    }
+
+    /// A message's record as it lies in the packs, by the catalog.
+    pub(super) fn record_place(
+        &self,
+        record: &RecordPlace,
+    ) -> Result<zeroize::Zeroizing<Vec<u8>>, ArchiveError> {
+        self.record_bytes(record.object, record.slot, record.place)
+    }
+}
+
+fn flush(
+    catalog: &dyn Catalog,
+    leaves: &mut Leaves,
+    batch: &Batch,
+    watermark: Place,
+) -> Result<(), ArchiveError> {
+    let mut restored = false;
+    for change in &batch.changes {
+        if let Change::Archived(message, _) = change {
+            restored |= leaves.restore(message.leaf, message_leaf(message))?;
+        }
+    }
+    if restored {
+        leaves.sync()?;
+    }
+    Ok(catalog.apply(&batch.objects, &batch.changes, watermark)?)
+}
+
+/// The leaf of a message.
+pub(super) fn message_leaf(message: &Message) -> postern_shared::crypto::digest::Digest {
+    let (envelope, source) = (message.arrival.envelope_sha256(), message.arrival.source_sha256());
+    leaf(message.message, message.archived, message.content.sha256, envelope, source)
+}

@@ -1,0 +1,128 @@
+//! Commands on stores, and the long works on them.
+
+use std::path::Path;
+
+use postern_shared::control::Context;
+use postern_shared::telemetry::Progress;
+use secrecy::SecretString;
+use serde_json::{Value, json};
+
+use super::{Command, CommandError, Secret};
+use crate::app::Core;
+use crate::archive::{Instance, RollOver};
+
+/// Tells progress, and whether to end.
+fn watch(context: &Context) -> impl FnMut(&str, u64, Option<u64>) -> bool + '_ {
+    |what, done, total| {
+        context.progress(Progress { what: what.to_owned(), done, total });
+        context.is_cancelled()
+    }
+}
+
+pub(super) fn execute(core: &Core, command: Command, context: &Context) -> Result<Value, CommandError> {
+    match command {
+        Command::FolderList { instance, user } => {
+            Ok(json!(core.instance(&instance)?.folders(user.as_deref())?))
+        }
+        Command::StoreList { instance } => {
+            let instance = core.instance(&instance)?;
+            Ok(json!({ "stores": instance.stores()?, "roll_over": instance.roll_over() }))
+        }
+        Command::StoreCreate { instance } => {
+            let instance = core.instance(&instance)?;
+            instance.audit().record("store create", &json!({}))?;
+            Ok(json!({ "id": instance.create_store()?, "state": "current" }))
+        }
+        Command::StoreState { instance, store, state } => {
+            let instance = core.instance(&instance)?;
+            instance.audit().record("store set-state", &json!({ "id": store, "state": state }))?;
+            instance.set_store_state(&store, state)?;
+            Ok(json!({ "id": store, "state": state }))
+        }
+        Command::StoreAttach { instance, dir } => {
+            let instance = core.instance(&instance)?;
+            instance.audit().record("store attach", &json!({ "dir": dir }))?;
+            Ok(json!({ "id": instance.attach_store(&dir)?, "state": "write-protected" }))
+        }
+        Command::StoreDetach { instance, store } => {
+            let instance = core.instance(&instance)?;
+            instance.audit().record("store detach", &json!({ "id": store }))?;
+            Ok(json!({ "id": store, "dir": instance.detach_store(&store)? }))
+        }
+        Command::StoreRollOver { instance, messages, bytes } => {
+            let instance = core.instance(&instance)?;
+            let now = instance.roll_over();
+            let next =
+                RollOver { messages: messages.unwrap_or(now.messages), bytes: bytes.unwrap_or(now.bytes) };
+            instance.audit().record("store roll-over", &json!(next))?;
+            instance.set_roll_over(next)?;
+            Ok(json!(next))
+        }
+        long => execute_long(core, long, context),
+    }
+}
+
+fn execute_long(core: &Core, command: Command, context: &Context) -> Result<Value, CommandError> {
+    let mut watch = watch(context);
+    match command {
+        Command::Verify { instance, store, afresh } => {
+            let instance = core.instance(&instance)?;
+            instance.audit().record("verify", &json!({ "store": store }))?;
+            let verified = instance.verify(store.as_deref(), afresh, &mut watch)?;
+            let mut value = json!(verified);
+            value["failed"] = (verified.findings.len() as u64 + verified.findings_left_out).into();
+            Ok(value)
+        }
+        Command::Rebuild { instance, store } => {
+            let instance = core.instance(&instance)?;
+            instance.audit().record("rebuild", &json!({ "store": store }))?;
+            let damage = instance.rebuild(store.as_deref(), &mut watch)?;
+            let failed = damage.as_ref().map_or(0, Vec::len);
+            Ok(
+                json!({ "cancelled": damage.is_none(), "damage": damage.unwrap_or_default(), "failed": failed }),
+            )
+        }
+        Command::Compact { instance, unused_percent } => {
+            let instance = core.instance(&instance)?;
+            instance.audit().record("compact", &json!({ "unused_percent": unused_percent }))?;
+            Ok(json!(instance.compact(unused_percent, &mut watch)?))
+        }
+        Command::Backup { instance, to } => {
+            let instance = core.instance(&instance)?;
+            instance.audit().record("backup", &json!({ "to": to }))?;
+            let (files, bytes) = instance.backup(&to, &mut watch)?.unzip();
+            Ok(json!({ "cancelled": files.is_none(), "files": files, "bytes": bytes }))
+        }
+        Command::Restore { id, from, key_file, recovery_key } => {
+            let recovery = recovery_key.map(Secret::into_inner);
+            restore(core, &id, &from, key_file.as_deref(), recovery, &mut watch)
+        }
+        other => Err(CommandError::Inside(format!("{other:?} is no command for a store"))),
+    }
+}
+
+fn restore(
+    core: &Core,
+    id: &str,
+    from: &Path,
+    key_file: Option<&Path>,
+    recovery: Option<SecretString>,
+    watch: &mut dyn FnMut(&str, u64, Option<u64>) -> bool,
+) -> Result<Value, CommandError> {
+    let (disk, dir) = (&*core.disk, core.instance_dir(id)?);
+    if !Instance::restore(disk, from, &dir, id, watch)? {
+        return Ok(json!({ "id": id, "cancelled": true }));
+    }
+    let keys_dir = core.settings.keys_dir.as_deref();
+    if let Some(key_file) = key_file {
+        Instance::install_key_file(disk, &dir, keys_dir, key_file)?;
+    } else if let Some(recovery) = recovery {
+        Instance::recover(disk, &dir, keys_dir, &recovery)?;
+    }
+    if Instance::needs_passphrase(disk, &dir)? {
+        return Ok(json!({ "id": id, "cancelled": false, "messages": null }));
+    }
+    let instance = core.instance(id)?;
+    instance.audit().record("restore", &json!({ "from": from }))?;
+    Ok(json!({ "id": id, "cancelled": false, "messages": instance.stats()?.messages }))
+}

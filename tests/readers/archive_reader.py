@@ -1,0 +1,218 @@
+"""Reads an archive of format 2, written from docs/archive-format.md alone: no code of Postern's is in it.
+
+    archive_reader.py INSTANCE [--recovery-key KEY]
+
+Writes a line of JSON for each message: id, sha256 of its content as it was put together, leaf (whether the log's leaf is the one that is computed),
+filed_in, report_sha256 (null without one), additions. Fails when anything does not fit.
+"""
+
+import base64
+import hashlib
+import json
+import pathlib
+import struct
+import sys
+
+import zstandard
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+DICTIONARY = pathlib.Path(__file__).resolve().parents[2] / "archiver/src/archive/store/dictionary-1.txt"
+CHUNK = 262144
+MASK = 0x82F63B78
+TABLE = []
+for n in range(256):
+    for _ in range(8):
+        n = (n >> 1) ^ (MASK if n & 1 else 0)
+    TABLE.append(n)
+
+
+def crc32c(data):
+    crc = 0xFFFFFFFF
+    for octet in data:
+        crc = TABLE[(crc ^ octet) & 0xFF] ^ (crc >> 8)
+    return crc ^ 0xFFFFFFFF
+
+
+def hkdf(secret, info):
+    return HKDF(algorithm=hashes.SHA256(), length=32, salt=None, info=info).derive(secret)
+
+
+def unwrap(key, wrapped, associated):
+    return AESGCM(key).decrypt(wrapped[:12], wrapped[12:], associated)
+
+
+def read_json(path):
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def master_key(instance, recovery):
+    for slot in read_json(instance / "keys.json")["slots"]:
+        wrapped = bytes.fromhex(slot["wrapped"])
+        if recovery is None and slot["opened_by"] == "key-file":
+            key = bytes.fromhex((instance / "master.key").read_text().strip())
+            return unwrap(key, wrapped, b"key file")
+        if recovery is not None and slot["opened_by"] == "recovery-key":
+            text = "".join(recovery.split()).replace("-", "").encode()
+            return unwrap(hkdf(text, b"postern recovery key v2"), wrapped, b"recovery")
+    raise SystemExit("no slot of keys.json fits")
+
+
+class Store:
+    def __init__(self, directory, master):
+        info = read_json(directory / "store.json")
+        assert info["format"] == 2, info["format"]
+        self.directory = directory
+        self.uid = bytes.fromhex(info["uid"])
+        self.key = unwrap(hkdf(master, b"postern store keys v2"), bytes.fromhex(info["wrapped_key"]), self.uid)
+        dictionary = zstandard.ZstdCompressionDict(DICTIONARY.read_bytes(), dict_type=zstandard.DICT_TYPE_RAWCONTENT)
+        self.decompressors = {1: zstandard.ZstdDecompressor(), 2: zstandard.ZstdDecompressor(dict_data=dictionary)}
+        self.objects = {}
+        for pack in sorted((directory / "packs").glob("*.pack")):
+            self.scan(pack)
+
+    def check_file_header(self, octets, magic, number):
+        assert octets[:8] == magic and octets[16:24] == self.uid
+        assert struct.unpack(">Q", octets[8:16])[0] == number
+        assert struct.unpack(">I", octets[28:32])[0] == crc32c(octets[:28])
+
+    def scan(self, path):
+        pack = path.read_bytes()
+        self.check_file_header(pack[:32], b"PSTNPAK2", int(path.stem, 16))
+        at = 32
+        while at < len(pack):
+            header = pack[at:at + 48]
+            magic, kind, compression, number, slot, plain, length, crc, own_crc = struct.unpack(">4sBB2xQQQQII", header)
+            assert magic == b"PAO2" and own_crc == crc32c(header[:44]), (path, at)
+            body = pack[at + 48:at + 48 + length]
+            assert crc32c(body) == crc, (path, at)
+            associated = header[:6] + b"\0" + header[7:32]
+            self.objects[number] = (kind, compression, slot, plain, associated, body)
+            at += 48 + length
+
+    def message_key(self, slot):
+        path = self.directory / "keys" / f"{slot >> 20:016x}.keys"
+        with path.open("rb") as table:
+            self.check_file_header(table.read(32), b"PSTNKEY2", slot >> 20)
+            table.seek(32 + (slot & 0xFFFFF) * 64)
+            record = table.read(64)
+        assert struct.unpack(">I", record[60:])[0] == crc32c(record[:60])
+        return unwrap(self.key, record[:60], struct.pack(">Q", slot))
+
+    def plain(self, number, key):
+        _, compression, _, length, associated, body = self.objects[number]
+        compressed = b""
+        count = max(1, -(-len(body) // (CHUNK + 16)))
+        for chunk in range(count):
+            sealed = body[chunk * (CHUNK + 16):(chunk + 1) * (CHUNK + 16)]
+            nonce = bytes(7) + struct.pack(">IB", chunk, chunk == count - 1)
+            compressed += AESGCM(key).decrypt(nonce, sealed, associated)
+        plain = self.decompressors[compression].decompress(compressed, max_output_size=length)
+        assert len(plain) == length
+        return plain
+
+    def record(self, number):
+        slot = self.objects[number][2]
+        key = hkdf(self.message_key(slot), b"postern object v2" + struct.pack(">Q", number))
+        plain = self.plain(number, key)
+        length = struct.unpack(">I", plain[:4])[0]
+        return json.loads(plain[4:4 + length]), Own(plain[4 + length:])
+
+    def records(self, kind):
+        return [self.record(number) for number in sorted(self.objects) if self.objects[number][0] == kind]
+
+    def assemble(self, content, own):
+        out = b"".join(self.segment(segment, own) for segment in content["segments"])
+        assert len(out) == content["bytes"]
+        assert hashlib.sha256(out).hexdigest() == content["sha256"]
+        return out
+
+    def segment(self, segment, own):
+        if "own" in segment:
+            return own.take(segment["own"])
+        part = segment["part"]
+        plain = self.plain(part["object"], bytes.fromhex(part["key"]))
+        assert len(plain) == part["bytes"] and hashlib.sha256(plain).hexdigest() == part["sha256"]
+        if "as" not in part:
+            return plain
+        how = part["as"]["base64"]
+        encoded = base64.b64encode(plain)
+        end = b"\r\n" if how["crlf"] else b"\n"
+        lines = [encoded[at:at + how["width"]] for at in range(0, len(encoded), how["width"])]
+        return end.join(lines) + end * how["tail"]
+
+    def report(self, record, content, own):
+        evidence = record.get("evidence")
+        if evidence is None:
+            return None
+        if "report" in evidence:
+            return self.assemble(evidence["report"], own)
+        around = evidence["around"]
+        report = self.assemble(around["prefix"], own) + content + self.assemble(around["suffix"], own)
+        assert hashlib.sha256(report).hexdigest() == around["sha256"]
+        return report
+
+
+class Own:
+    def __init__(self, octets):
+        self.octets = octets
+
+    def take(self, count):
+        assert len(self.octets) >= count
+        taken, self.octets = self.octets[:count], self.octets[count:]
+        return taken
+
+
+def ulid(text):
+    number = 0
+    for character in text:
+        number = number * 32 + "0123456789ABCDEFGHJKMNPQRSTVWXYZ".index(character)
+    return number.to_bytes(16, "big")
+
+
+def leaf(record):
+    envelope = (record["mail_from"] if record["mail_from"] is not None else "-") + "\n"
+    for who in record["participants"]:
+        envelope += "\t".join([who["address"], who["role"], who["evidence"], who.get("expanded_from") or ""]) + "\n"
+    source = record["source"]
+    received = "" if source["received"] is None else str(source["received"])
+    source = f"{source['profile']}\n{source['uidl']}\n{received}\n{source.get('trace') or ''}"
+    entry = b"\0postern leaf v2" + ulid(record["message"]) + struct.pack(">Q", record["archived"])
+    entry += bytes.fromhex(record["content"]["sha256"])
+    entry += hashlib.sha256(envelope.encode()).digest() + hashlib.sha256(source.encode()).digest()
+    return hashlib.sha256(entry).digest()
+
+
+def main():
+    instance = pathlib.Path(sys.argv[1])
+    recovery = sys.argv[3] if sys.argv[2:3] == ["--recovery-key"] else None
+    assert read_json(instance / "instance.json")["format"] == 2
+    master = master_key(instance, recovery)
+    for entry in read_json(instance / "stores.json")["stores"]:
+        store = Store(pathlib.Path(entry.get("dir") or instance / "stores" / entry["id"]), master)
+        leaves = (store.directory / "log" / "leaves").read_bytes()
+        contents, shown = {}, {}
+        for record, own in store.records(2):
+            content = store.assemble(record["content"], own)
+            report = store.report(record, content, own)
+            contents[record["message"]] = content
+            shown[record["message"]] = {
+                "store": entry["id"],
+                "id": record["message"],
+                "sha256": hashlib.sha256(content).hexdigest(),
+                "leaf": leaves[32 * record["leaf"]:32 * record["leaf"] + 32] == leaf(record),
+                "filed_in": [f"{filed['archive']}/{filed['folder']}/{filed['uid']}" for filed in record["filed_in"]],
+                "report_sha256": report and hashlib.sha256(report).hexdigest(),
+                "additions": [],
+            }
+        for record, own in store.records(3):
+            report = store.report(record, contents[record["message"]], own)
+            filed = [f"{filed['archive']}/{filed['folder']}/{filed['uid']}" for filed in record["filed_in"]]
+            addition = {"filed_in": filed, "report_sha256": report and hashlib.sha256(report).hexdigest()}
+            shown[record["message"]]["additions"].append(addition)
+        for line in shown.values():
+            print(json.dumps(line))
+
+
+main()
