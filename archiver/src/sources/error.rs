@@ -4,11 +4,14 @@ use std::io;
 use std::time::Duration;
 
 use postern_shared::crypto::digest::Digest;
+use postern_shared::proto::imap::Code;
 use postern_shared::proto::pop3::ResponseCode;
 use postern_shared::proto::pop3::client::ClientError;
 use postern_shared::tls::client::{Trust, TrustError};
 
 use super::ItemId;
+use super::account::FolderId;
+use super::imap::ImapError;
 
 /// Why a run cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -89,6 +92,37 @@ pub enum SourceError {
         /// What it did.
         error: ClientError,
     },
+    /// An IMAP server refused or broke the protocol.
+    #[error("{host}: {error}")]
+    Imap {
+        /// The host.
+        host: String,
+        /// What it did.
+        error: ImapError,
+    },
+    /// A folder cannot be opened.
+    #[error("{host} does not open the folder {folder}: {text}")]
+    Folder {
+        /// The host.
+        host: String,
+        /// Which.
+        folder: FolderId,
+        /// What the server said.
+        text: String,
+    },
+    /// The source has more than this program is told to handle.
+    #[error("{host} lists more than {max} {what}")]
+    TooMany {
+        /// The host.
+        host: String,
+        /// Of what.
+        what: &'static str,
+        /// The bound.
+        max: usize,
+    },
+    /// What was fetched could not be taken in.
+    #[error("what was fetched could not be taken in: {0}")]
+    Sink(io::Error),
     /// The server closed the connection.
     #[error("{host} closed the connection while {during} was awaited")]
     Closed {
@@ -136,7 +170,11 @@ impl SourceError {
             Self::Protocol { error, .. } => {
                 matches!(error.code(), Some(ResponseCode::SysTemp | ResponseCode::LoginDelay))
             }
-            Self::BadHost { .. }
+            Self::Imap { error, .. } => error.code().is_some_and(Code::is_temporary),
+            Self::Folder { .. }
+            | Self::TooMany { .. }
+            | Self::Sink(_)
+            | Self::BadHost { .. }
             | Self::Trust(_)
             | Self::NotTrusted { .. }
             | Self::Login { .. }
