@@ -212,7 +212,7 @@ pub trait Account: Send {
         items: &[ItemId],
     ) -> impl Future<Output = Result<Deleted, SourceError>> + Send;
 
-    /// Waits until something happens in the folder, for `limit` at most.
+    /// Waits until something happens in the folder, for `limit` at most; [`SourceError::CannotWait`] where there is no way.
     fn wait(
         &mut self,
         folder: &FolderId,

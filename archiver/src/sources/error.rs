@@ -151,6 +151,9 @@ pub enum SourceError {
         /// How long it was waited.
         limit: Duration,
     },
+    /// The source has no way to wait.
+    #[error("this source cannot tell when something happens; it must be asked again")]
+    CannotWait,
     /// The caller named a message that the source did not list.
     #[error("the message {0} was not listed")]
     NotListed(ItemId),
@@ -174,6 +177,7 @@ impl SourceError {
             Self::Folder { .. }
             | Self::TooMany { .. }
             | Self::Sink(_)
+            | Self::CannotWait
             | Self::BadHost { .. }
             | Self::Trust(_)
             | Self::NotTrusted { .. }

@@ -34,6 +34,7 @@ pub mod dial;
 pub mod error;
 pub mod gateway;
 pub mod imap;
+pub mod pop3;
 
 use std::fmt;
 use std::future::Future;

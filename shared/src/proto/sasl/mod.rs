@@ -96,6 +96,12 @@ pub enum Credentials {
     Bearer(BearerCredentials),
 }
 
+impl From<PlainCredentials> for Credentials {
+    fn from(credentials: PlainCredentials) -> Self {
+        Self::Password(credentials)
+    }
+}
+
 impl Credentials {
     /// Who logs in.
     pub fn user(&self) -> &str {
