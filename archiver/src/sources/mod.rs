@@ -35,6 +35,8 @@ pub mod error;
 pub mod gateway;
 pub mod imap;
 pub mod pop3;
+#[cfg(test)]
+mod scripted;
 
 use std::fmt;
 use std::future::Future;

@@ -38,6 +38,8 @@ mod folders;
 mod list;
 mod open;
 pub mod session;
+#[cfg(test)]
+mod tests;
 mod wait;
 
 use std::collections::HashMap;

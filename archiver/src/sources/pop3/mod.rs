@@ -17,6 +17,8 @@
 
 pub(crate) mod connection;
 mod seen;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;

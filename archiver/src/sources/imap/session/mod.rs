@@ -23,6 +23,8 @@
 mod error;
 mod login;
 mod options;
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
 

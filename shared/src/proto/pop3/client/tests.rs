@@ -290,7 +290,7 @@ fn unsolicited_answers_and_unusable_credentials_are_refused() {
     assert!(matches!(feed(&mut logged_in(), "+OK\r\n", 100), Err(ClientError::Unsolicited(_))));
     for (user, password) in [("a\r\nDELE 1", "x"), ("a", "x\0"), ("", "x"), ("a", "")] {
         let credentials = PlainCredentials { user: user.into(), password: SecretString::from(password) };
-        let options = Options { tls: TlsStart::Implicit, credentials, window: 1, messages_max: 1 };
+        let options = Options { credentials: credentials.into(), ..options(TlsStart::Implicit) };
         assert_eq!(Client::new(options).unwrap_err(), ClientError::BadCredentials);
     }
 }
