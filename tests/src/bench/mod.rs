@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`intake`] | SMTP intake: ours, Postfix's hold queue, a raw group commit |
 //! | [`download`] | POP3S download: ours and Dovecot |
+//! | [`imap`] | IMAP pull: the archiver's source and mbsync |
 //! | [`proxy`] | mail clients through the recording proxy and straight to the same servers |
 //! | [`memory`] | what the gateway's process takes |
 //! | [`scale`] | whether cost grows with what waits |
@@ -16,6 +17,7 @@
 //! - A peer that is missing is named, never silently left out.
 
 pub mod download;
+pub mod imap;
 pub mod intake;
 pub mod load;
 pub mod memory;

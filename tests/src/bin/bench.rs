@@ -9,7 +9,7 @@ use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
-use postern_tests::bench::{Plan, download, intake, memory, proxy, scale};
+use postern_tests::bench::{Plan, download, imap, intake, memory, proxy, scale};
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -26,7 +26,7 @@ fn main() -> Result<()> {
     };
     let start = Instant::now();
     header(&plan);
-    let measured = [intake::run, download::run, proxy::run, memory::run, scale::run]
+    let measured = [intake::run, download::run, imap::run, proxy::run, memory::run, scale::run]
         .iter()
         .try_for_each(|run| run(&plan));
     std::fs::remove_dir_all(&plan.dir)?;

@@ -18,7 +18,7 @@ def must(answer):
     return answer[1]
 
 
-must(M.login(user, '"' + password.replace("\\", "\\\\").replace('"', '\\"') + '"'))
+must(M.login(user, password))
 messages = [base64.b64decode(message) for message in task["messages"]]
 exec(task["script"])
 M.logout()

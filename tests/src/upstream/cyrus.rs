@@ -14,7 +14,7 @@ use super::process::Group;
 use super::{Identity, chown, directory};
 use crate::Security;
 use crate::clients::{Account, Trust, imaplib};
-use crate::foreign::{free_port, wait_for};
+use crate::foreign::{free_port, run, wait_for};
 
 /// Whose processes read the mail; any user but root.
 const OWNER: &str = "nobody:nogroup";
@@ -53,9 +53,11 @@ pub struct Cyrus {
 impl Cyrus {
     /// Starts one with a mailbox for each of these users; `proxy` may act for all of them.
     pub fn start(identity: &Identity, users: &[(&str, &str)], proxy: (&str, &str)) -> Result<Self> {
-        let root = installed().context("Cyrus is not installed")?;
+        let cache = installed().context("Cyrus is not installed")?;
         let dir = directory(&std::env::temp_dir(), "cyrus")?;
         let at = dir.path();
+        // Its processes are another user's, who may not get into our cache.
+        run(Command::new("cp").arg("-r").arg(cache.join("usr/lib")).arg(at))?;
         identity.copy_to(at)?;
         for sub in ["conf", "spool", "proc"] {
             std::fs::create_dir(at.join(sub))?;
@@ -65,10 +67,10 @@ impl Cyrus {
         }
         let (imap, imaps, pop3s) = (free_port()?, free_port()?, free_port()?);
         std::fs::write(at.join("imapd.conf"), imapd_conf(at, proxy.0))?;
-        std::fs::write(at.join("cyrus.conf"), cyrus_conf(at, &root, [imap, imaps, pop3s]))?;
+        std::fs::write(at.join("cyrus.conf"), cyrus_conf(at, [imap, imaps, pop3s]))?;
         chown(OWNER, at)?;
-        let mut command = Command::new(root.join("usr/lib/cyrus/bin/master"));
-        command.env("LD_LIBRARY_PATH", root.join(libraries()));
+        let mut command = Command::new(at.join("lib/cyrus/bin/master"));
+        command.env("LD_LIBRARY_PATH", at.join(libraries()));
         command.arg("-C").arg(at.join("imapd.conf")).arg("-M").arg(at.join("cyrus.conf"));
         let group = Group::start(command.arg("-p").arg(at.join("master.pid")))?;
         let local = |port| SocketAddr::from(([127, 0, 0, 1], port));
@@ -91,7 +93,7 @@ impl Cyrus {
 }
 
 fn libraries() -> String {
-    format!("usr/lib/{}-linux-gnu", std::env::consts::ARCH)
+    format!("lib/{}-linux-gnu", std::env::consts::ARCH)
 }
 
 fn set_password(at: &Path, user: &str, password: &str) -> Result<()> {
@@ -116,8 +118,8 @@ fn imapd_conf(at: &Path, proxy: &str) -> String {
     )
 }
 
-fn cyrus_conf(at: &Path, root: &Path, [imap, imaps, pop3s]: [u16; 3]) -> String {
-    let (bin, config) = (root.join("usr/lib/cyrus/bin"), at.join("imapd.conf"));
+fn cyrus_conf(at: &Path, [imap, imaps, pop3s]: [u16; 3]) -> String {
+    let (bin, config) = (at.join("lib/cyrus/bin"), at.join("imapd.conf"));
     let service = |name: &str, program: &str, port: u16| {
         let command = format!("{}/{program} -C {}", bin.display(), config.display());
         let tls = if name.ends_with('s') { " -s" } else { "" };

@@ -79,13 +79,14 @@ impl Position {
 
     /// What to ask for, of a window so wide.
     pub(super) fn next(&self, state: &State, width: u32) -> Next {
-        let last = state.uid_next.map_or(u32::MAX, |next| next.get() - 1);
-        if self.uid < last {
-            return Next::New(self.uid + 1, self.uid.saturating_add(width).min(last));
-        }
+        // Flags first: those of new messages are told with them.
         let (told, as_of) = self.sweep.unwrap_or((0, state.modseq));
         if as_of > self.modseq && told < self.uid {
             return Next::Changed(told + 1, told.saturating_add(width).min(self.uid), self.modseq);
+        }
+        let last = state.uid_next.map_or(u32::MAX, |next| next.get() - 1);
+        if self.uid < last {
+            return Next::New(self.uid + 1, self.uid.saturating_add(width).min(last));
         }
         Next::Nothing
     }
@@ -217,23 +218,25 @@ mod tests {
     }
 
     #[test]
-    fn new_messages_come_first_then_changed_flags_then_nothing() {
+    fn changed_flags_come_first_then_new_messages_then_nothing() {
         let now = state(21, 8);
         let mut position = Position { validity: uid(9), uid: 10, modseq: 5, sweep: None };
         assert!(!position.is_at(&now));
+        assert_eq!(position.next(&now, 6), Next::Changed(1, 6, 5));
+        position.swept_to(6, &now);
+        // Between two pages more flags change: they are told by the next sweep.
+        assert_eq!(position.next(&state(21, 9), 6), Next::Changed(7, 10, 5));
+        position.swept_to(10, &state(21, 9));
+        assert_eq!(position.modseq, 8);
         assert_eq!(position.next(&now, 6), Next::New(11, 16));
         position.read_to(16);
         assert_eq!(position.next(&now, 6), Next::New(17, 20));
         position.read_to(20);
-        assert_eq!(position.next(&now, 15), Next::Changed(1, 15, 5));
-        position.swept_to(15, &now);
-        // Between two pages more flags change: they are told by the next sweep.
-        assert_eq!(position.next(&state(21, 9), 15), Next::Changed(16, 20, 5));
-        position.swept_to(20, &state(21, 9));
-        assert_eq!(position.modseq, 8);
         assert!(position.is_at(&now) && !position.is_at(&state(21, 9)) && !position.is_at(&state(22, 8)));
         assert!(position.is_at(&state(21, 0)), "a server that keeps none any more");
         assert_eq!(position.next(&state(0, 8), u32::MAX), Next::New(21, u32::MAX), "UIDNEXT is not told");
+        let empty = Position { uid: 0, ..position };
+        assert_eq!(empty.next(&state(1, 90), 9), Next::Nothing, "a folder without messages");
     }
 
     #[test]

@@ -148,7 +148,7 @@ async fn servers_that_lie_are_seen_through() {
     for (answers, expected) in [
         // Less than announced: what follows is taken for content, and then makes no sense.
         (
-            "S: * 1 FETCH (UID 2 BODY[] {60}\nRAW short)\\r\\np5 OK and some more to fill what was announced up\\r\\n\nHANG\n",
+            "S: * 1 FETCH (UID 2 BODY[] {50}\nRAW short)\\r\\np5 OK and some more to fill what was announced up\\r\\n\nHANG\n",
             "makes no sense",
         ),
         ("S: * 1 FETCH (UID 2 BODY[] {1}\nRAW abc)\\r\\n\n", "makes no sense"),

@@ -148,7 +148,7 @@ async fn messages_are_fetched_and_deleted_on_order_only() {
             ("x 1", "it is gone from the source"),
             ("a 8", "one\r\n.\r\n"),
             ("b 6", "the source refuses it: -ERR broken"),
-            ("d 5", "it has 25 octets or more, at most 20 are taken"),
+            ("d 5", "it has 26 octets or more, at most 20 are taken"),
         ]
     );
     let ids = ["a 8", "b 6", "a 9"].map(|id| ItemId(id.into()));
