@@ -22,6 +22,7 @@ use crate::messages;
 use crate::upstream::{Authority, Dovecot};
 
 const MESSAGE_BYTES: usize = 50_000;
+const FOLDERS: usize = 500;
 const USER: &str = "pop";
 const PASSWORD: &str = "secret";
 
@@ -73,7 +74,33 @@ pub fn run(plan: &Plan) -> Result<()> {
     println!("{:20} {our_rates:>22} {their_rates:>20} {ratio:>6.2}", "everything");
     let ratio = our_nothing.median() / their_nothing.median();
     println!("{:20} {our_nothing:>22} {their_nothing:>20} {ratio:>6.2}", "nothing new");
+    dovecot.make_folders(USER, FOLDERS)?;
+    println!("nothing new in {FOLDERS} folders: {:.2} s a run, login included", folders(&settings)?);
     Ok(())
+}
+
+/// Seconds of a run over all folders in which nothing changed, after one that read them.
+fn folders(settings: &Settings) -> Result<f64> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
+        let (mut cursors, mut seconds) = (std::collections::HashMap::new(), 0.0);
+        for _ in 0..2 {
+            let start = Instant::now();
+            let mut source = ImapSource::connect(settings, Limits::default()).await?;
+            for folder in source.folders().await? {
+                let mut after = cursors.remove(&folder.id);
+                while let Some(changes) = Some(source.changes(&folder.id, after.as_ref()).await?) {
+                    after = Some(changes.cursor);
+                    if !changes.more {
+                        break;
+                    }
+                }
+                cursors.extend(after.map(|after| (folder.id, after)));
+            }
+            source.finish().await?;
+            seconds = start.elapsed().as_secs_f64();
+        }
+        Ok(seconds)
+    })
 }
 
 /// Lines of letters that do not repeat.

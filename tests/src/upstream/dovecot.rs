@@ -244,6 +244,18 @@ impl Dovecot {
         Ok(())
     }
 
+    /// Makes empty folders `f0`, `f1`, and so on, as another program would in the file system.
+    pub fn make_folders(&self, user: &str, count: usize) -> Result<()> {
+        for number in 0..count {
+            let folder = self.maildir(user).join(format!(".f{number}"));
+            for sub in ["cur", "new", "tmp"] {
+                std::fs::create_dir_all(folder.join(sub))?;
+            }
+            std::fs::write(folder.join("maildirfolder"), "")?;
+        }
+        chown(OWNER, &self.maildir(user))
+    }
+
     /// The messages left in a user's maildrop, oldest first, with CRLF lines.
     pub fn messages(&self, user: &str) -> Result<Vec<Vec<u8>>> {
         let mut files = Vec::new();

@@ -25,14 +25,16 @@ struct Server {
 }
 
 impl Server {
-    fn start(more: &str) -> Result<Option<Self>> {
+    fn start() -> Result<Option<Self>> {
         if !["dovecot", "openssl", "python3"].into_iter().all(has) {
             return Ok(None);
         }
         let authority = Authority::new()?;
         let identity = authority.identity()?;
         let setup = Dovecot::with(&identity).user(USER, PASSWORD).user("bob", "other").imap();
-        let setup = setup.master("master", "the master's").oauth2(OAuth2::Secret(SECRET.into())).with(more);
+        let setup = setup.master("master", "the master's").oauth2(OAuth2::Secret(SECRET.into()));
+        // Other clients append hundreds of messages here.
+        let setup = setup.with("mail_fsync = never");
         Ok(Some(Self { dovecot: setup.start()?, authority }))
     }
 
@@ -60,7 +62,7 @@ const APPEND: &str = "for message in messages: must(M.append('INBOX', '(\\\\Seen
 /// pages and batches of any size; the next run brings nothing.
 #[tokio::test]
 async fn what_was_appended_comes_back() -> Result<()> {
-    let Some(server) = Server::start("")? else { return Ok(()) };
+    let Some(server) = Server::start()? else { return Ok(()) };
     let messages: Vec<_> = (0..30).map(awkward).collect();
     server.meanwhile(APPEND, &messages)?;
     for (tls, compress) in [(Implicit, false), (Stls, false), (Implicit, true), (Stls, true)] {
@@ -85,7 +87,7 @@ async fn what_was_appended_comes_back() -> Result<()> {
 /// Goal: every mechanism lets in who may, and nobody else; a master user reads another's mail both ways.
 #[tokio::test]
 async fn every_mechanism_lets_in_who_may() -> Result<()> {
-    let Some(server) = Server::start("")? else { return Ok(()) };
+    let Some(server) = Server::start()? else { return Ok(()) };
     server.meanwhile(APPEND, &[awkward(1)])?;
     let by = |login: Login, mechanism| Login { mechanism: Some(mechanism), ..login };
     let token = |secret: &str| -> Result<Login> {
@@ -131,7 +133,7 @@ async fn every_mechanism_lets_in_who_may() -> Result<()> {
 /// Goal: folders come with names in UTF-8, roles and states; each can be opened by its id.
 #[tokio::test]
 async fn folders_have_names_and_roles() -> Result<()> {
-    let Some(server) = Server::start("")? else { return Ok(()) };
+    let Some(server) = Server::start()? else { return Ok(()) };
     server.meanwhile(
         "must(M.create('\"Projekte/&ZeVnLIqe- %1\"'))\nmust(M.append('Sent', None, None, messages[0]))",
         &[awkward(1)],
@@ -156,7 +158,7 @@ async fn folders_have_names_and_roles() -> Result<()> {
 /// name is listed from its beginning.
 #[tokio::test]
 async fn the_next_run_tells_what_changed() -> Result<()> {
-    let Some(server) = Server::start("")? else { return Ok(()) };
+    let Some(server) = Server::start()? else { return Ok(()) };
     let messages: Vec<_> = (0..20).map(awkward).collect();
     server.meanwhile(APPEND, &messages)?;
     let mut source = server.connect().await?;
@@ -211,7 +213,7 @@ async fn the_next_run_tells_what_changed() -> Result<()> {
 /// Goal: what is ordered to be deleted is gone, and what others marked as deleted is not.
 #[tokio::test]
 async fn deletion_takes_what_was_ordered() -> Result<()> {
-    let Some(server) = Server::start("")? else { return Ok(()) };
+    let Some(server) = Server::start()? else { return Ok(()) };
     server.meanwhile(APPEND, &(0..5).map(awkward).collect::<Vec<_>>())?;
     server.meanwhile("must(M.select()); must(M.store('1', '+FLAGS', '(\\\\Deleted)'))\nM.unselect()", &[])?;
     let mut source = server.connect().await?;
@@ -229,7 +231,7 @@ async fn deletion_takes_what_was_ordered() -> Result<()> {
 /// Goal: a message that comes while IDLE waits wakes; quiet stays quiet.
 #[tokio::test(flavor = "multi_thread")]
 async fn waiting_ends_when_mail_comes() -> Result<()> {
-    let Some(server) = Server::start("")? else { return Ok(()) };
+    let Some(server) = Server::start()? else { return Ok(()) };
     let mut source = server.connect().await?;
     let inbox = FolderId("INBOX".into());
     let (_, cursor) = pull(&mut source, "INBOX", None).await?;
@@ -244,39 +246,34 @@ async fn waiting_ends_when_mail_comes() -> Result<()> {
     Ok(())
 }
 
-/// Goal: a run over 500 folders in which nothing changed takes less than 2 seconds.
+/// Goal: a run over all folders in which nothing changed asks once for the state of all of them. `make bench` says how long
+/// it takes; here it only must not take a round for each.
 #[tokio::test]
 async fn a_run_without_changes_is_short() -> Result<()> {
-    let Some(server) = Server::start("")? else { return Ok(()) };
-    server.meanwhile(
-        "for number in range(500):\n must(M.create('f%d' % number)); must(M.append('f%d' % number, None, None, messages[0]))",
-        &[awkward(1)],
-    )?;
+    let Some(server) = Server::start()? else { return Ok(()) };
+    server.dovecot.make_folders(USER, 100)?;
     let mut source = server.connect().await?;
     let mut cursors = Vec::new();
     for folder in source.folders().await?.into_iter().filter(|folder| folder.holds_messages) {
         cursors.push((folder.id.clone(), source.changes(&folder.id, None).await?.cursor));
     }
-    source.finish().await?;
-    assert!(cursors.len() > 500);
-    let begun = Instant::now();
-    let mut source = server.connect().await?;
+    assert!(cursors.len() > 100);
+    let (commands, begun) = (source.commands(), Instant::now());
     let folders = source.folders().await?;
     for (id, cursor) in &cursors {
         let changes = source.changes(id, Some(cursor)).await?;
         assert!(changes.items.is_empty() && changes.flags.is_empty() && !changes.more, "{id}");
     }
+    println!("{} folders without changes: {:?}", folders.len(), begun.elapsed());
+    assert_eq!(source.commands() - commands, 1);
     source.finish().await?;
-    let taken = begun.elapsed();
-    println!("{} folders without changes: {taken:?}", folders.len());
-    assert!(taken < Duration::from_secs(2), "{taken:?}");
     Ok(())
 }
 
 /// Goal: a certificate that nobody vouches for gets no password, and is told by its fingerprint; pinned, it is taken.
 #[tokio::test]
 async fn certificates_are_checked() -> Result<()> {
-    let Some(server) = Server::start("")? else { return Ok(()) };
+    let Some(server) = Server::start()? else { return Ok(()) };
     for tls in [Implicit, Stls] {
         let mut settings = server.settings(tls, password(USER, PASSWORD));
         let stranger = Authority::new()?;

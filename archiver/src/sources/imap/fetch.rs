@@ -155,6 +155,9 @@ impl ImapSource {
             let limit = self.limits.list;
             let happened = timeout(limit, self.significant()).await;
             match happened.unwrap_or_else(|_| Err(self.late("the next message", limit)))? {
+                Happened::ContentBegins(..) if work.content.is_some() => {
+                    return Err(self.connection.fault(ImapError::Unsolicited("two contents of one message")));
+                }
                 Happened::ContentBegins(uid, octets) => {
                     work.within = uid;
                     let limit = self.message_deadline(octets);

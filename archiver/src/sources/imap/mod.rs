@@ -150,6 +150,11 @@ impl ImapSource {
         self.connection.session.capabilities().iter().collect::<Vec<_>>().join(" ")
     }
 
+    /// How many commands were given since the login.
+    pub fn commands(&self) -> u64 {
+        self.connection.session.commands()
+    }
+
     /// Gives a command and waits for its end.
     async fn perform(
         &mut self,

@@ -156,7 +156,7 @@ async fn servers_that_lie_are_seen_through() {
         ("S: * 1 FETCH (UID 3 BODY[] {1}\nRAW x)\\r\\n\n", "sent a message that nobody asked for"),
         ("S: * 1 FETCH (BODY[] {1}\nRAW x)\\r\\n\n", "sent a message that nobody asked for"),
         ("S: * 1 FETCH (UID 2 BODY[] {1}\nRAW x BODY[] \"y\")\\r\\n\n", "two contents of one message"),
-        ("S: * 1 FETCH (UID 2 BODY[] {1}\nRAW x BODY[] {1}\\r\\ny)\\r\\n\n", "something"),
+        ("S: * 1 FETCH (UID 2 BODY[] {1}\nRAW x BODY[] {1}\\r\\ny)\\r\\n\n", "two contents of one message"),
         ("S: * 1 FETCH (UID 2 BODY[] x)\n", "makes no sense"),
         ("S: p5 NO [UNAVAILABLE] come back later\n", "come back later"),
         ("S: p6 OK\n", "the end of another command"),

@@ -203,6 +203,11 @@ impl Session {
         self.pending.len() + self.under_way.len()
     }
 
+    /// How many commands were given.
+    pub fn commands(&self) -> u64 {
+        self.tickets
+    }
+
     fn ticket(&mut self) -> Ticket {
         self.tickets += 1;
         Ticket(self.tickets)
