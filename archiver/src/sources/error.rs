@@ -98,7 +98,7 @@ pub enum SourceError {
         /// The host.
         host: String,
         /// What it did.
-        error: ImapError,
+        error: Box<ImapError>,
     },
     /// A folder cannot be opened.
     #[error("{host} does not open the folder {folder}: {text}")]

@@ -96,15 +96,15 @@ impl Connection {
     }
 
     pub(super) fn fault(&self, error: ImapError) -> SourceError {
-        SourceError::Imap { host: self.host.clone(), error }
+        SourceError::Imap { host: self.host.clone(), error: Box::new(error) }
     }
 
     fn received(&mut self) -> Result<Option<Happened>, SourceError> {
         loop {
             let start = self.unread.start;
             let received = self.session.receive(&self.input[self.unread.clone()]);
-            let (used, event) =
-                received.map_err(|error| SourceError::Imap { host: self.host.clone(), error })?;
+            let fault = |error| SourceError::Imap { host: self.host.clone(), error: Box::new(error) };
+            let (used, event) = received.map_err(fault)?;
             self.unread.start += used;
             let end = start + used;
             let Some(event) = event else {

@@ -112,7 +112,8 @@ impl ImapSource {
                 Err(error) => error,
             };
             let broken = matches!(error, SourceError::Closed { .. } | SourceError::Broken { .. });
-            let bye = matches!(error, SourceError::Imap { error: ImapError::Bye(_), .. });
+            let bye =
+                matches!(&error, SourceError::Imap { error, .. } if matches!(**error, ImapError::Bye(_)));
             if !(broken || bye) || reconnects == RECONNECTS_MAX {
                 return Err(error);
             }

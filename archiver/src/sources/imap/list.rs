@@ -123,7 +123,7 @@ impl ImapSource {
         while changes.items.is_empty() && changes.flags.is_empty() && changes.vanished.is_empty() {
             match position.next(&state, self.width) {
                 Next::New(first, last) => {
-                    self.new_page(first, last, &mut state, &mut position, &mut changes).await?
+                    self.new_page(first, last, &mut state, &mut position, &mut changes).await?;
                 }
                 Next::Changed(first, last, since) => {
                     self.changed_page((first, last, since), &state, &mut position, &mut changes).await?;

@@ -47,7 +47,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use postern_shared::proto::imap::{Command, Condition, Response, Text};
+use postern_shared::proto::imap::{Code, Command, Condition, Response, Text};
 use postern_shared::proto::pop3::client::TlsStart;
 use postern_shared::tls::client::{Trust, client_config};
 use tokio::time::timeout;
@@ -199,7 +199,7 @@ impl ImapSource {
 /// From the name to the first command.
 async fn connect(settings: &Settings, limits: &Limits) -> Result<Connection, SourceError> {
     let Settings { host, port, .. } = settings;
-    let fault = |error| SourceError::Imap { host: host.clone(), error };
+    let fault = |error| SourceError::Imap { host: host.clone(), error: Box::new(error) };
     // Before anybody is called: with these nothing could come of it.
     let config = Arc::new(client_config(&settings.trust)?);
     let session = Session::new(Options {
@@ -244,17 +244,16 @@ async fn log_in(
 
 /// Tells a refused login apart from trouble that passes.
 fn login_error(error: SourceError, settings: &Settings) -> SourceError {
-    match error {
-        SourceError::Imap { host, error: ImapError::Login { mechanism, text } }
-            if !text.code.as_ref().is_some_and(|code| code.is_temporary()) =>
-        {
+    let SourceError::Imap { host, error } = error else { return error };
+    match *error {
+        ImapError::Login { mechanism, text } if !text.code.as_ref().is_some_and(Code::is_temporary) => {
             let user = match (&settings.login.act_as, settings.login.credentials.user()) {
                 (Some(act_as), user) => format!("{user} for {act_as}"),
                 (None, user) => user.to_owned(),
             };
             SourceError::Login { host, user, text: format!("{text} (by {mechanism})") }
         }
-        other => other,
+        error => SourceError::Imap { host, error: Box::new(error) },
     }
 }
 

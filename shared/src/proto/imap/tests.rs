@@ -4,8 +4,11 @@ use proptest::prelude::*;
 
 use super::*;
 
+/// Responses, each with the content that came before its end.
+type Found = Vec<(Result<Response, BadResponse>, Vec<u8>)>;
+
 /// All that `wire` holds, given in pieces of `step` octets; contents put together.
-fn read(wire: &[u8], step: usize) -> Result<Vec<(Result<Response, BadResponse>, Vec<u8>)>, ReadError> {
+fn read(wire: &[u8], step: usize) -> Result<Found, ReadError> {
     let mut reader = Reader::default();
     let (mut found, mut content) = (Vec::new(), Vec::new());
     for piece in wire.chunks(step.max(1)) {

@@ -25,7 +25,7 @@ fn feed(session: &mut Session, input: &str, step: usize) -> Result<(Vec<String>,
         loop {
             let (used, event) = session.receive(rest)?;
             rest = &rest[used..];
-            said.push_str(&String::from_utf8(session.take_output().to_vec()).unwrap());
+            said.push_str(std::str::from_utf8(&session.take_output()).unwrap());
             match event {
                 None => break,
                 Some(Event::Content(piece)) => events.push(String::from_utf8_lossy(piece).into_owned()),
