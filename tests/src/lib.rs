@@ -7,7 +7,7 @@
 //! | [`smtp`], [`pop3`] | clients of a few lines, blocking, over plain TCP or TLS |
 //! | [`foreign`] | how to run programs of others, and to skip a test aloud when one or the corpus is missing |
 //! | [`console`] | a browser of a few lines |
-//! | [`upstream`] | Postfix, Dovecot and Exim, each an instance of its own, and certificates for them |
+//! | [`upstream`] | Postfix, Dovecot, Exim and Cyrus, each an instance of its own, and certificates for them |
 //! | [`clients`] | mail clients of others, each sending or fetching once |
 //! | [`provider`] | servers, the gateway before them, and what it recorded |
 //! | [`east`] | hostile servers by the scripts of EAST |
@@ -17,6 +17,7 @@
 //! | [`machine`] | a Debian machine of its own, and the package to install there |
 //! | [`pebble`] | an authority for certificates |
 //! | [`prometheus`] | a scrape, read strictly |
+//! | [`jwt`] | a token that a test signs itself |
 //! | [`messages`] | messages and journal reports for demo and tests |
 
 #![expect(
@@ -40,8 +41,10 @@ pub mod program;
 pub mod prometheus;
 pub mod provider;
 pub mod smtp;
+mod token;
 pub mod upstream;
 mod wire;
 
 pub use archive::{Archive, crlf, profile};
+pub use token::jwt;
 pub use wire::{Security, Wire};

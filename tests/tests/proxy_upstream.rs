@@ -204,6 +204,7 @@ async fn play(
     let done = match script.protocol {
         Protocol::Smtp => dialer.smtp(&target, identity).await.map(drop),
         Protocol::Pop3 => dialer.pop3(&target, identity).await.map(drop),
+        Protocol::Imap => panic!("the proxy does not speak IMAP"),
     };
     let start = Instant::now();
     loop {

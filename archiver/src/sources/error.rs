@@ -4,11 +4,14 @@ use std::io;
 use std::time::Duration;
 
 use postern_shared::crypto::digest::Digest;
+use postern_shared::proto::imap::Code;
 use postern_shared::proto::pop3::ResponseCode;
 use postern_shared::proto::pop3::client::ClientError;
 use postern_shared::tls::client::{Trust, TrustError};
 
 use super::ItemId;
+use super::account::FolderId;
+use super::imap::ImapError;
 
 /// Why a run cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -89,6 +92,37 @@ pub enum SourceError {
         /// What it did.
         error: ClientError,
     },
+    /// An IMAP server refused or broke the protocol.
+    #[error("{host}: {error}")]
+    Imap {
+        /// The host.
+        host: String,
+        /// What it did.
+        error: Box<ImapError>,
+    },
+    /// A folder cannot be opened.
+    #[error("{host} does not open the folder {folder}: {text}")]
+    Folder {
+        /// The host.
+        host: String,
+        /// Which.
+        folder: FolderId,
+        /// What the server said.
+        text: String,
+    },
+    /// The source has more than this program is told to handle.
+    #[error("{host} lists more than {max} {what}")]
+    TooMany {
+        /// The host.
+        host: String,
+        /// Of what.
+        what: &'static str,
+        /// The bound.
+        max: usize,
+    },
+    /// What was fetched could not be taken in.
+    #[error("what was fetched could not be taken in: {0}")]
+    Sink(io::Error),
     /// The server closed the connection.
     #[error("{host} closed the connection while {during} was awaited")]
     Closed {
@@ -117,6 +151,9 @@ pub enum SourceError {
         /// How long it was waited.
         limit: Duration,
     },
+    /// The source has no way to wait.
+    #[error("this source cannot tell when something happens; it must be asked again")]
+    CannotWait,
     /// The caller named a message that the source did not list.
     #[error("the message {0} was not listed")]
     NotListed(ItemId),
@@ -136,7 +173,12 @@ impl SourceError {
             Self::Protocol { error, .. } => {
                 matches!(error.code(), Some(ResponseCode::SysTemp | ResponseCode::LoginDelay))
             }
-            Self::BadHost { .. }
+            Self::Imap { error, .. } => error.code().is_some_and(Code::is_temporary),
+            Self::Folder { .. }
+            | Self::TooMany { .. }
+            | Self::Sink(_)
+            | Self::CannotWait
+            | Self::BadHost { .. }
             | Self::Trust(_)
             | Self::NotTrusted { .. }
             | Self::Login { .. }

@@ -3,7 +3,10 @@
 //! | file | what |
 //! |---|---|
 //! | [`dial`] | from a host name to a TLS connection, each step with its deadline and its own error |
+//! | [`account`] | what profiles drive: accounts that keep their mail |
 //! | [`gateway`] | a Postern gateway, over POP3 |
+//! | [`imap`] | IMAP servers |
+//! | [`pop3`] | any POP3 server, which keeps its mail |
 //! | [`error`] | what can go wrong, in words an operator can act on |
 //!
 //! A run, whatever the source:
@@ -13,30 +16,37 @@
 //! 3. archive each message; when the archive's commit is on disk, and not before, [`Source::acknowledge`] it;
 //! 4. [`Source::finish`]: only what this returns as deleted is gone at the source.
 //!
-//! A source that empties itself (POP3, a gateway) has no cursor: what is acknowledged is deleted. One that keeps its
-//! mail (IMAP, EWS) returns the cursor behind what was acknowledged without a gap, and the next run begins there.
-//! Either way a run that dies is repeated from what was acknowledged: a message can come twice, never be lost.
+//! A source that empties itself (a gateway) has no cursor: what is acknowledged is deleted. One that keeps its mail (IMAP,
+//! POP3 at a provider) is an [`Account`], which tells what is new behind the cursor that the last run kept.
+//! Either way a run that dies is repeated from what was archived: a message can come twice, never be lost.
 //!
 //! Promises
 //! - Nothing is deleted that was not acknowledged.
 //! - No credential leaves before TLS is up with a certificate that the profile trusts.
-//! - Memory: one message at a time, up to a bound; what is longer is passed over with a word, and stays at the source.
+//! - Memory: a message of a gateway at a time, up to a bound; an account's are handed on piece by piece. What is longer than
+//!   the bound is passed over with a word, and stays at the source.
 //! - No server can hold a run for ever: every wait has a deadline.
 //!
 //! Not here: unwrapping and storing (`intake`, `archive`), when to run (`profiles`).
 
+pub mod account;
 pub mod dial;
 pub mod error;
 pub mod gateway;
+pub mod imap;
+pub mod pop3;
+#[cfg(test)]
+mod scripted;
 
 use std::fmt;
 use std::future::Future;
 
 use serde::{Deserialize, Serialize};
 
+pub use account::Account;
 pub use error::SourceError;
 
-/// What names a message at its source, across runs: a POP3 unique-id; later `UIDVALIDITY/UID`, an EWS item id.
+/// What names a message at its source, across runs: a POP3 unique-id, `UIDVALIDITY/UID`; later an EWS item id.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ItemId(pub String);
@@ -73,6 +83,9 @@ pub struct Fetched {
 /// Why the source goes on without this message. It stays where it is.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotFetched {
+    /// It is not there any more: somebody deleted or moved it.
+    #[error("it is gone from the source")]
+    Gone,
     /// The source will not or cannot hand it over.
     #[error("the source refuses it: {0}")]
     Refused(String),

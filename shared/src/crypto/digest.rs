@@ -1,8 +1,9 @@
-//! SHA-256 (FIPS 180-4), HMAC-SHA-256 (RFC 2104), HKDF-SHA-256 (RFC 5869).
+//! SHA-256 (FIPS 180-4), HMAC-SHA-256 (RFC 2104), HKDF-SHA-256 (RFC 5869), PBKDF2-HMAC-SHA-256 (RFC 8018).
 
 use std::fmt;
+use std::num::NonZeroU32;
 
-use aws_lc_rs::{digest, hkdf, hmac};
+use aws_lc_rs::{digest, hkdf, hmac, pbkdf2};
 use serde::{Deserialize, Serialize};
 
 /// A SHA-256 (or HMAC-SHA-256) value; written as 64 lower-case hexadecimal digits.
@@ -111,6 +112,14 @@ pub fn hkdf_sha256<const N: usize>(secret: &[u8], info: &[&[u8]]) -> zeroize::Ze
     let prk = hkdf::Salt::new(hkdf::HKDF_SHA256, &[]).extract(secret);
     let mut out = zeroize::Zeroizing::new([0; N]);
     prk.expand(info, Len(N)).and_then(|okm| okm.fill(&mut *out)).expect("at most 255 blocks");
+    out
+}
+
+/// 32 bytes derived from a password as SCRAM wants it. What is stored is guarded by Argon2id instead.
+pub fn pbkdf2_sha256(password: &[u8], salt: &[u8], iterations: u32) -> super::SecretBytes {
+    let mut out = zeroize::Zeroizing::new([0; 32]);
+    let iterations = NonZeroU32::new(iterations).unwrap_or(NonZeroU32::MIN);
+    pbkdf2::derive(pbkdf2::PBKDF2_HMAC_SHA256, iterations, salt, password, &mut *out);
     out
 }
 

@@ -3,7 +3,7 @@
 //! | file | what |
 //! |---|---|
 //! | [`aead`] | AES-256-GCM under a key that is wiped after use |
-//! | [`digest`] | SHA-256, HMAC-SHA-256, HKDF-SHA-256 |
+//! | [`digest`] | SHA-256, HMAC-SHA-256, HKDF-SHA-256, PBKDF2 for SCRAM |
 //! | [`keys`] | X-Wing key pairs (X25519 + ML-KEM-768) and private keys locked by a password |
 //! | [`password`] | generated passwords, Argon2id |
 //! | [`seal`] | the sealed message: the format in which mail lies in a spool |

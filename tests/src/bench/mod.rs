@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`intake`] | SMTP intake: ours, Postfix's hold queue, a raw group commit |
 //! | [`download`] | POP3S download: ours and Dovecot |
+//! | [`imap`] | IMAP pull: the archiver's source and mbsync |
 //! | [`proxy`] | mail clients through the recording proxy and straight to the same servers |
 //! | [`console`] | the console's answers, and what it costs intake |
 //! | [`memory`] | what the gateway's process takes |
@@ -18,6 +19,7 @@
 
 pub mod console;
 pub mod download;
+pub mod imap;
 pub mod intake;
 pub mod load;
 pub mod memory;

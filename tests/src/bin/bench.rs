@@ -9,24 +9,25 @@ use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
-use postern_tests::bench::{Plan, console, download, intake, memory, proxy, scale};
+use postern_tests::bench::{Plan, console, download, imap, intake, memory, proxy, scale};
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let plan = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         [] => Plan::full(data_dir()?),
         ["--quick"] => Plan::quick(data_dir()?),
+        ["--quick", "--only", row] => Plan { only: Some(row.to_owned()), ..Plan::quick(data_dir()?) },
         ["--only", row] => Plan { only: Some(row.to_owned()), ..Plan::full(data_dir()?) },
         _ => {
             eprintln!(
-                "usage: postern-bench [--quick | --only ROW]   a row as it is printed, or a part of its name"
+                "usage: postern-bench [--quick] [--only ROW]   a row as it is printed, or a part of its name"
             );
             std::process::exit(2);
         }
     };
     let start = Instant::now();
     header(&plan);
-    let measured = [intake::run, download::run, proxy::run, console::run, memory::run, scale::run]
+    let measured = [intake::run, download::run, imap::run, proxy::run, console::run, memory::run, scale::run]
         .iter()
         .try_for_each(|run| run(&plan));
     std::fs::remove_dir_all(&plan.dir)?;

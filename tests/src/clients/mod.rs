@@ -9,6 +9,7 @@
 //! | [`fetchmail`] | fetchmail | fetches |
 //! | [`getmail`] | getmail6 | fetches |
 //! | [`poplib`] | Python's poplib | fetches, one command after another |
+//! | [`imaplib`] | Python's imaplib | fills and changes folders |
 //! | [`thunderbird`] | a script that behaves as Thunderbird does, or sends all it has in one flight | both |
 //!
 //! Promises
@@ -20,6 +21,7 @@
 
 pub mod fetchmail;
 pub mod getmail;
+pub mod imaplib;
 pub mod mpop;
 pub mod msmtp;
 pub mod poplib;

@@ -5,7 +5,7 @@
 //! |---|---|
 //! | [`ron`] | the notation that scripts are written in |
 //! | [`script`] | a script, read; where the corpus has them |
-//! | [`smtp`], [`pop3`] | what the server answers, without sockets |
+//! | [`smtp`], [`pop3`], [`imap`] | what the server answers, without sockets |
 //! | [`server`] | the server that plays a script on loopback |
 //!
 //! A script says how the server greets, what it offers in clear and under TLS, what it answers to STARTTLS and whether TLS
@@ -14,14 +14,13 @@
 //! in clear. Whatever else it is asked it grants, logins among it.
 //!
 //! Scripts hold further steps as comments ("uncomment the following line"): they are scripts of their own here.
-//!
-//! Not here: IMAP.
 
+pub mod imap;
 pub mod pop3;
 pub mod ron;
 pub mod script;
 pub mod server;
 pub mod smtp;
 
-pub use script::{Certificate, Protocol, Script, scripts};
+pub use script::{Certificate, Protocol, Script, scripts, scripts_for_sources};
 pub use server::{Conversation, HostileServer};

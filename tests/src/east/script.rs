@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
 
+use super::imap;
 use super::ron::{self, Value};
 use crate::foreign::corpus;
 
@@ -14,6 +15,8 @@ pub enum Protocol {
     Smtp,
     /// RFC 1939.
     Pop3,
+    /// RFC 3501.
+    Imap,
 }
 
 /// Which certificate the server shows.
@@ -62,13 +65,22 @@ pub struct Script {
 
 /// The scripts for SMTP and POP3 in the corpus; says so when there are none.
 pub fn scripts() -> Result<Option<Vec<Script>>> {
+    scripts_for(&[("smtp", Protocol::Smtp), ("pop3", Protocol::Pop3)])
+}
+
+/// Those for IMAP and POP3, which an archiver pulls from.
+pub fn scripts_for_sources() -> Result<Option<Vec<Script>>> {
+    scripts_for(&[("imap", Protocol::Imap), ("pop3", Protocol::Pop3)])
+}
+
+fn scripts_for(wanted: &[(&str, Protocol)]) -> Result<Option<Vec<Script>>> {
     let Some(dir) = corpus().map(|corpus| corpus.join("attack-east")).filter(|dir| dir.is_dir()) else {
         eprintln!("SKIPPED: the corpus has no scripts of EAST");
         return Ok(None);
     };
     let mut scripts = Vec::new();
     for folder in ["testcases", "testcases_extra/Certificate Validation"] {
-        for (sub, protocol) in [("smtp", Protocol::Smtp), ("pop3", Protocol::Pop3)] {
+        for &(sub, protocol) in wanted {
             collect(&dir, &dir.join(folder).join(sub), protocol, &mut scripts)?;
         }
     }
@@ -116,6 +128,9 @@ impl Script {
 
     fn read(name: String, protocol: Protocol, text: &str) -> Result<Self> {
         let script = ron::parse(text)?;
+        if protocol == Protocol::Imap {
+            return imap::read(name, &script);
+        }
         let text = |key: &str, default: &str| {
             script.field(key).map_or(Ok(default.to_owned()), |value| value.text().map(str::to_owned))
         };
@@ -132,7 +147,7 @@ impl Script {
                 smtp_offers(script.field("capabilities"))?,
                 smtp_offers(script.field("capabilities_tls"))?,
             ),
-            Protocol::Pop3 => (
+            Protocol::Pop3 | Protocol::Imap => (
                 "+OK\r\n",
                 "+OK Begin fake TLS negotiation now.\r\n",
                 pop3_offers(script.field("capa"))?,
@@ -182,12 +197,18 @@ impl Script {
 /// Whether the line is a setting in a comment: `//stls_response: …`.
 fn is_step(line: &str) -> bool {
     let Some(setting) = line.trim_start().strip_prefix("//") else { return false };
-    ["ignore_commands_tls:", "stls_response:", "stls_make_transition:"]
-        .iter()
-        .any(|name| setting.trim_start().starts_with(name))
+    [
+        "ignore_commands_tls:",
+        "stls_response:",
+        "stls_make_transition:",
+        "starttls_response:",
+        "starttls_transition:",
+    ]
+    .iter()
+    .any(|name| setting.trim_start().starts_with(name))
 }
 
-fn certificate_of(path: &str) -> Certificate {
+pub(super) fn certificate_of(path: &str) -> Certificate {
     match path {
         _ if path.contains("self-signed") => Certificate::SelfSigned,
         _ if path.contains("unknown-root") => Certificate::UnknownRoot,

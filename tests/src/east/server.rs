@@ -12,7 +12,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use super::script::{Certificate, Protocol, Script};
-use super::{pop3, smtp};
+use super::{imap, pop3, smtp};
 use crate::upstream::authority::NAMES;
 use crate::upstream::{Authority, Identity};
 
@@ -219,12 +219,14 @@ impl Session<'_> {
     /// Answers line by line; true when TLS begins now.
     fn talk(&mut self, stream: &mut dyn Stream, under_tls: bool) -> io::Result<bool> {
         let (mut smtp, mut pop3) = (smtp::State::default(), pop3::State::default());
+        let mut imap = imap::State::default();
         let script = &self.shared.script;
         for _ in 0..LINES_MAX {
             let Some(line) = self.line(stream, under_tls)? else { return Ok(false) };
             let answer = match script.protocol {
                 Protocol::Smtp => smtp::answer(script, &mut smtp, &line, under_tls),
                 Protocol::Pop3 => pop3::answer(script, &mut pop3, &line, under_tls),
+                Protocol::Imap => imap::answer(script, &mut imap, &line, under_tls),
             };
             stream.write_all(answer.text.as_bytes())?;
             stream.flush()?;

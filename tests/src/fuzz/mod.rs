@@ -6,6 +6,7 @@
 //! Not here: what a whole process does with hostile input (`tests/tests/hostile_wire.rs`).
 
 mod files;
+mod imap;
 mod mime;
 mod mutate;
 mod octets;
@@ -34,7 +35,7 @@ pub struct Target {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 21] = [
+pub const TARGETS: [Target; 23] = [
     target("smtp_command", smtp::command, smtp::command_seeds, 30_000),
     target("smtp_data", smtp::data, smtp::content_seeds, 20_000),
     target("smtp_chunks", smtp::chunks, smtp::content_seeds, 20_000),
@@ -47,6 +48,8 @@ pub const TARGETS: [Target; 21] = [
     target("pop3_client", pop3::client, pop3::client_seeds, 10_000),
     target("pop3_session", pop3_session::run, pop3_session::seeds, 10_000),
     target("pop3_relay", pop3_relay::run, pop3_relay::seeds, 10_000),
+    target("imap_response", imap::response, imap::response_seeds, 20_000),
+    target("imap_session", imap::session, imap::session_seeds, 10_000),
     target("proxy_login", proxy::login, proxy::login_seeds, 20_000),
     target("sasl_plain", pop3::sasl_plain, pop3::sasl_seeds, 20_000),
     target("mime_message", mime::message, mime::seeds, 5_000),

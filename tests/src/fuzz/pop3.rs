@@ -170,8 +170,10 @@ pub(super) fn client(data: &[u8]) {
     let implicit = flags & 1 == 1;
     let credentials = PlainCredentials { user: "mbx-000000000000000a".into(), password: PASSWORD.into() };
     let tls = if implicit { TlsStart::Implicit } else { TlsStart::Stls };
+    let (credentials, window, same_uidls) =
+        (credentials.into(), usize::from(flags >> 1 & 7), flags & 16 == 16);
     let options =
-        Options { tls, credentials, window: usize::from(flags >> 1 & 7), messages_max: MESSAGES_MAX };
+        Options { tls, credentials, mechanism: None, window, messages_max: MESSAGES_MAX, same_uidls };
     let Ok(mut client) = Client::new(options) else { panic!("the credentials are fine") };
     let mut secure = implicit;
     while let Some(what) = octets.next() {

@@ -1,4 +1,4 @@
-//! A Dovecot 2.3 of its own: POP3 in clear with STLS, POP3S, and SASL for Postfix.
+//! A Dovecot 2.3 of its own: POP3 in clear with STLS, POP3S, IMAP when asked for, and SASL for Postfix.
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
@@ -32,6 +32,8 @@ pub struct Setup<'s> {
     identity: &'s Identity,
     users: Vec<(String, String)>,
     oauth2: Option<OAuth2>,
+    master: Option<(String, String)>,
+    imap: bool,
     more: String,
 }
 
@@ -54,6 +56,18 @@ impl Setup<'_> {
         self
     }
 
+    /// With IMAP in clear with STARTTLS, and IMAPS: COMPRESS, SPECIAL-USE, SCRAM-SHA-256 among what it offers.
+    pub fn imap(mut self) -> Self {
+        self.imap = true;
+        self
+    }
+
+    /// With a user who may read everybody's mail: `anna*master`, or acting for `anna`.
+    pub fn master(mut self, name: &str, password: &str) -> Self {
+        self.master = Some((name.to_owned(), password.to_owned()));
+        self
+    }
+
     /// With lines of dovecot.conf that stand behind ours and so win: `pop3_uidl_format = %g`.
     pub fn with(mut self, lines: &str) -> Self {
         self.more.push_str(lines);
@@ -66,7 +80,7 @@ impl Setup<'_> {
         let dir = directory(&self.parent, "dovecot")?;
         let at = dir.path();
         self.identity.copy_to(at)?;
-        std::fs::write(at.join("users"), self.passwd_file())?;
+        std::fs::write(at.join("users"), passwd_file(&self.users))?;
         std::fs::create_dir(at.join("mail"))?;
         for (user, _) in &self.users {
             for sub in ["cur", "new", "tmp"] {
@@ -76,6 +90,11 @@ impl Setup<'_> {
         chown(OWNER, &at.join("mail"))?;
         let (pop3, pop3s) = (free_port()?, free_port()?);
         let mut config = config(at, pop3, pop3s);
+        let imap = if self.imap { Some((free_port()?, free_port()?)) } else { None };
+        if let Some((imap, imaps)) = imap {
+            config.push_str(&imap_config(imap, imaps));
+        }
+        config.push_str(&self.master_config(at)?);
         config.push_str(&self.oauth2_config(at)?);
         config.push_str(&passdb("passwd-file", &format!("username_format=%u {}/users", at.display())));
         config.push_str(&self.more);
@@ -83,20 +102,20 @@ impl Setup<'_> {
         let mut command = Command::new("/usr/sbin/dovecot");
         let group = Group::start(command.arg("-F").arg("-c").arg(at.join("dovecot.conf")))?;
         let local = |port| SocketAddr::from(([127, 0, 0, 1], port));
-        let mut dovecot = Dovecot { group, pop3: local(pop3), pop3s: local(pop3s), delivered: 0, dir };
+        let imap = imap.map(|(imap, imaps)| (local(imap), local(imaps)));
+        let mut dovecot = Dovecot { group, pop3: local(pop3), pop3s: local(pop3s), imap, delivered: 0, dir };
         dovecot.wait()?;
         Ok(dovecot)
     }
 
-    /// Passwords in base64, so that any octet may be in them.
-    fn passwd_file(&self) -> String {
-        use base64::Engine as _;
-        let encode = |text: &String| base64::engine::general_purpose::STANDARD.encode(text);
-        self.users.iter().fold(String::new(), |mut file, (user, password)| {
-            // Writing to a String cannot fail.
-            let _ = writeln!(file, "{user}:{{PLAIN.b64}}{}", encode(password));
-            file
-        })
+    fn master_config(&self, at: &Path) -> Result<String> {
+        let Some(master) = &self.master else { return Ok(String::new()) };
+        std::fs::write(at.join("masters"), passwd_file(std::slice::from_ref(master)))?;
+        Ok(format!(
+            "auth_master_user_separator = *\n\
+             passdb {{\n driver = passwd-file\n args = {}/masters\n master = yes\n result_success = continue\n}}\n",
+            at.display()
+        ))
     }
 
     fn oauth2_config(&self, at: &Path) -> Result<String> {
@@ -119,10 +138,32 @@ impl Setup<'_> {
         };
         std::fs::write(at.join("oauth2.conf.ext"), settings + "\n")?;
         Ok(format!(
-            "auth_mechanisms = plain login xoauth2 oauthbearer\n{}",
+            "auth_mechanisms = $auth_mechanisms xoauth2 oauthbearer\n{}",
             passdb("oauth2", &format!("{}/oauth2.conf.ext\n mechanisms = xoauth2 oauthbearer", at.display()))
         ))
     }
+}
+
+/// Passwords in base64, so that any octet may be in them.
+fn passwd_file(users: &[(String, String)]) -> String {
+    use base64::Engine as _;
+    let encode = |text: &String| base64::engine::general_purpose::STANDARD.encode(text);
+    users.iter().fold(String::new(), |mut file, (user, password)| {
+        // Writing to a String cannot fail.
+        let _ = writeln!(file, "{user}:{{PLAIN.b64}}{}", encode(password));
+        file
+    })
+}
+
+/// Behind the rest: it wins.
+fn imap_config(imap: u16, imaps: u16) -> String {
+    format!(
+        "protocols = imap pop3\nauth_mechanisms = plain login scram-sha-256\n\
+         protocol imap {{\n mail_plugins = imap_zlib\n}}\n\
+         service imap-login {{\n inet_listener imap {{\n port = {imap}\n }}\n inet_listener imaps {{\n port = {imaps}\n ssl = yes\n }}\n}}\n\
+         namespace inbox {{\n inbox = yes\n separator = /\n mailbox Sent {{\n special_use = \\Sent\n auto = create\n }}\n\
+         mailbox Entwürfe {{\n special_use = \\Drafts\n auto = create\n }}\n}}\n"
+    )
 }
 
 fn passdb(driver: &str, args: &str) -> String {
@@ -154,6 +195,8 @@ pub struct Dovecot {
     pub pop3: SocketAddr,
     /// POP3 under TLS.
     pub pop3s: SocketAddr,
+    /// IMAP in clear with STARTTLS, and under TLS; with [`Setup::imap`].
+    pub imap: Option<(SocketAddr, SocketAddr)>,
     delivered: usize,
     // Removed last.
     dir: TempDir,
@@ -162,11 +205,22 @@ pub struct Dovecot {
 impl Dovecot {
     /// What to start, with that certificate.
     pub fn with(identity: &Identity) -> Setup<'_> {
-        Setup { parent: std::env::temp_dir(), identity, users: Vec::new(), oauth2: None, more: String::new() }
+        Setup {
+            parent: std::env::temp_dir(),
+            identity,
+            users: Vec::new(),
+            oauth2: None,
+            master: None,
+            imap: false,
+            more: String::new(),
+        }
     }
 
     fn wait(&mut self) -> Result<()> {
-        wait_for(self.pop3s).and_then(|()| wait_for(self.pop3)).map_err(|error| error.context(self.log()))?;
+        let imap = self.imap.map(|(imap, imaps)| [imap, imaps]).into_iter().flatten();
+        for address in [self.pop3s, self.pop3].into_iter().chain(imap) {
+            wait_for(address).map_err(|error| error.context(self.log()))?;
+        }
         ensure!(!self.group.is_over()?, "Dovecot ended at once:\n{}", self.log());
         Ok(())
     }
@@ -188,6 +242,18 @@ impl Dovecot {
             std::fs::rename(maildir.join("tmp").join(&name), maildir.join("new").join(name))?;
         }
         Ok(())
+    }
+
+    /// Makes empty folders `f0`, `f1`, and so on, as another program would in the file system.
+    pub fn make_folders(&self, user: &str, count: usize) -> Result<()> {
+        for number in 0..count {
+            let folder = self.maildir(user).join(format!(".f{number}"));
+            for sub in ["cur", "new", "tmp"] {
+                std::fs::create_dir_all(folder.join(sub))?;
+            }
+            std::fs::write(folder.join("maildirfolder"), "")?;
+        }
+        chown(OWNER, &self.maildir(user))
     }
 
     /// The messages left in a user's maildrop, oldest first, with CRLF lines.

@@ -4,7 +4,8 @@
 //! | module | what |
 //! |---|---|
 //! | [`authority`] | a certificate authority, good certificates and bad ones |
-//! | [`dovecot`] | POP3 (STLS) and POP3S, XOAUTH2 and OAUTHBEARER when asked for, and SASL for Postfix |
+//! | [`dovecot`] | POP3 (STLS) and POP3S; IMAP, a master user, XOAUTH2 and OAUTHBEARER when asked for; SASL for Postfix |
+//! | [`cyrus`] | IMAP and POP3, STARTTLS or TLS, SCRAM, a proxy user |
 //! | [`postfix`] | a relay for clients on loopback |
 //! | [`submission`] | Postfix behind SASL: submission (STARTTLS) and smtps, mail kept to be looked at |
 //! | [`exim`] | a second MTA with submission and smtps |
@@ -19,6 +20,7 @@
 //! All need root: the servers give up their rights by themselves. Not here: clients (`clients`), hostile servers (`east`).
 
 pub mod authority;
+pub mod cyrus;
 pub mod dovecot;
 pub mod exim;
 pub mod postfix;
@@ -33,6 +35,7 @@ use anyhow::Result;
 use tempfile::TempDir;
 
 pub use authority::{Authority, Identity};
+pub use cyrus::Cyrus;
 pub use dovecot::{Dovecot, OAuth2};
 pub use exim::Exim;
 pub use postfix::Postfix;

@@ -32,6 +32,7 @@ fn meet(gateway: &Gateway, script: &Script, user: &str) -> Result<(bool, bool)> 
             }
             Ok((true, sends(&mut client).unwrap_or(false)))
         }
+        Protocol::Imap => anyhow::bail!("the proxy does not speak IMAP"),
         Protocol::Pop3 => {
             let listener = if script.implicit_tls { "pop3s" } else { "pop3" };
             let address = gateway.program.address(listener)?;

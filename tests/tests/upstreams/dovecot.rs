@@ -1,12 +1,10 @@
 //! Dovecot, and what fetches mail.
 
-use std::process::Command;
-
 use anyhow::{Context as _, Result};
 use postern_tests::Security::{self, Implicit, StartTls};
 use postern_tests::clients::thunderbird::{self, Flights};
 use postern_tests::clients::{Account, After, Trust, fetchmail, getmail, mpop, poplib};
-use postern_tests::foreign::run;
+use postern_tests::jwt;
 use postern_tests::pop3::Pop3Client;
 use postern_tests::upstream::{Authority, Dovecot, OAuth2};
 
@@ -150,17 +148,4 @@ fn tokens_open_the_maildrop_of_their_user() -> Result<()> {
     account.password = PASSWORD.to_owned();
     thunderbird::fetch(&account, "PLAIN", 1, After::Keep, Flights::Each)?;
     Ok(())
-}
-
-/// A token for `user`, signed with `secret` (HS256, RFC 7519).
-fn jwt(user: &str, secret: &str) -> Result<String> {
-    let script = "import base64, hashlib, hmac, json, sys, time\n\
-        enc = lambda b: base64.urlsafe_b64encode(b).rstrip(b'=')\n\
-        now = int(time.time())\n\
-        head = enc(json.dumps({'alg': 'HS256', 'typ': 'JWT'}).encode())\n\
-        body = enc(json.dumps({'sub': sys.argv[1], 'iat': now - 60, 'nbf': now - 60, 'exp': now + 3600}).encode())\n\
-        mac = hmac.new(sys.argv[2].encode(), head + b'.' + body, hashlib.sha256).digest()\n\
-        print((head + b'.' + body + b'.' + enc(mac)).decode())\n";
-    let output = run(Command::new("python3").args(["-c", script, user, secret]))?;
-    Ok(String::from_utf8(output.stdout)?.trim().to_owned())
 }

@@ -39,6 +39,7 @@ fn try_client(script: &Script, authority: &Authority) -> Result<(Result<()>, Con
     let done = match script.protocol {
         Protocol::Smtp => smtplib::send(&account, "PLAIN", mail).map(drop),
         Protocol::Pop3 => poplib::fetch(&account, After::Keep).map(drop),
+        Protocol::Imap => anyhow::bail!("clients of IMAP are the archiver's"),
     };
     Ok((done, ended(&server)?))
 }

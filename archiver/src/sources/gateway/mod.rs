@@ -8,23 +8,20 @@
 //!
 //! Messages are handed over as one buffer each, up to [`Limits::message_octets_max`].
 
-mod connection;
 #[cfg(test)]
 mod tests;
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::sync::Arc;
 use std::time::Duration;
 
-use postern_shared::proto::pop3::client::{Client, ClientError, Listed, Options, TlsStart};
-use postern_shared::proto::pop3::{MessageNumber, ResponseCode};
+use postern_shared::proto::pop3::MessageNumber;
+use postern_shared::proto::pop3::client::{Listed, Options, TlsStart};
 use postern_shared::proto::sasl::PlainCredentials;
-use postern_shared::tls::client::{Trust, client_config};
+use postern_shared::tls::client::Trust;
 use tokio::time::timeout;
 
-use super::dial::{self, Stream};
+use super::pop3::connection::{Connection, Content, Happened, Server};
 use super::{Cursor, Fetched, Finished, ItemId, NotFetched, Source, SourceError, Waiting};
-use connection::{Connection, Content, Happened};
 
 /// Where the gateway is, and who pulls.
 #[derive(Debug, Clone)]
@@ -103,82 +100,34 @@ pub struct GatewaySource {
 impl GatewaySource {
     /// Connects and logs in; waits a bounded time for a maildrop that another client holds.
     pub async fn connect(settings: &Settings, limits: Limits) -> Result<Self, SourceError> {
-        let mut pause = limits.in_use_pause;
-        let mut waited = Duration::ZERO;
-        let mut attempts = 1;
-        loop {
-            match Self::connect_once(settings, &limits).await {
-                Err(SourceError::InUse { host, user, .. }) => {
-                    if waited + pause > limits.in_use_patience {
-                        return Err(SourceError::InUse { host, user, attempts });
-                    }
-                    tracing::info!(%host, %user, ?pause, "maildrop held by another client; trying again");
-                    tokio::time::sleep(pause).await;
-                    waited += pause;
-                    pause *= 2;
-                    attempts += 1;
-                }
-                other => return other,
-            }
-        }
-    }
-
-    async fn connect_once(settings: &Settings, limits: &Limits) -> Result<Self, SourceError> {
-        let Settings { host, port, .. } = settings;
-        let protocol = |error| SourceError::Protocol { host: host.clone(), error };
-        // Before anybody is called: with these nothing could come of it.
-        let config = Arc::new(client_config(&settings.trust)?);
-        let client = Client::new(Options {
+        let Settings { host, port, trust, .. } = settings;
+        let options = Options {
             tls: settings.tls,
-            credentials: settings.credentials.clone(),
+            credentials: settings.credentials.clone().into(),
+            mechanism: None,
             window: limits.window,
             messages_max: limits.messages_max,
-        })
-        .map_err(protocol)?;
-
-        let stream = dial::tcp(host, *port, limits.connect).await?;
-        let stream = match settings.tls {
-            TlsStart::Implicit => dial::tls(stream, host, Arc::clone(&config), limits.connect).await?,
-            TlsStart::Stls => Stream::Plain(stream),
+            same_uidls: false,
         };
-        let mut source = Self {
-            connection: Connection::new(host, stream, client),
+        let connection = Connection::open(Server { host, port: *port, trust }, &options, &limits).await?;
+        Ok(Self {
+            connection,
             host: host.clone(),
             content: Content::new(limits.message_octets_max),
-            limits: limits.clone(),
+            limits,
             listed: Vec::new(),
             by_id: HashMap::new(),
             requested: VecDeque::new(),
             acknowledged: HashSet::new(),
             finished: Finished::default(),
-        };
-        let login = timeout(limits.login, source.log_in(config)).await;
-        let login = login.unwrap_or_else(|_| Err(source.late("the login", limits.login)));
-        login.map_err(|error| login_error(error, &settings.credentials.user))?;
-        Ok(source)
-    }
-
-    async fn log_in(&mut self, config: Arc<rustls::ClientConfig>) -> Result<(), SourceError> {
-        loop {
-            match self.connection.event(&mut self.content, self.limits.silence).await? {
-                Happened::LoggedIn => return Ok(()),
-                Happened::StartTls => {
-                    if let Some(Stream::Plain(stream)) = self.connection.take_stream() {
-                        let stream =
-                            dial::tls(stream, &self.host, Arc::clone(&config), self.limits.connect).await?;
-                        self.connection.tls_established(stream);
-                    }
-                }
-                _ => {}
-            }
-        }
+        })
     }
 
     async fn list_now(&mut self) -> Result<Vec<Waiting>, SourceError> {
         self.connection.client.list();
         loop {
             if let Happened::Listed(listed) =
-                self.connection.event(&mut self.content, self.limits.silence).await?
+                self.connection.event_with(&mut self.content, self.limits.silence).await?
             {
                 let id = |message: &Listed| ItemId(message.uidl.as_str().to_owned());
                 self.by_id = listed.iter().enumerate().map(|(index, message)| (id(message), index)).collect();
@@ -194,7 +143,7 @@ impl GatewaySource {
     /// The next message asked for; answers to DELE are noted on the way.
     async fn next_message(&mut self) -> Result<Fetched, SourceError> {
         loop {
-            let happened = self.connection.event(&mut self.content, self.limits.silence).await?;
+            let happened = self.connection.event_with(&mut self.content, self.limits.silence).await?;
             match happened {
                 Happened::MessageBegins(number) => {
                     let octets = self.message(number).map_or(0, |message| message.octets);
@@ -240,7 +189,7 @@ impl GatewaySource {
 
     async fn quit(&mut self) -> Result<(), SourceError> {
         loop {
-            match self.connection.event(&mut self.content, self.limits.finish).await? {
+            match self.connection.event_with(&mut self.content, self.limits.finish).await? {
                 Happened::Bye => return Ok(()),
                 // Asked for and not wanted any more: its octets are not kept.
                 Happened::MessageBegins(_) => self.content = Content::new(0),
@@ -324,21 +273,5 @@ impl Source for GatewaySource {
             .unwrap_or_else(|_| Err(self.late("the end of the session", limit)))?;
         self.connection.close(Duration::from_secs(5)).await;
         Ok(self.finished)
-    }
-}
-
-/// Tells a refused login apart by its reason.
-fn login_error(error: SourceError, user: &str) -> SourceError {
-    let SourceError::Protocol { host, error } = error else { return error };
-    let user = user.to_owned();
-    match (error.code(), error) {
-        (Some(ResponseCode::InUse), _) => SourceError::InUse { host, user, attempts: 1 },
-        (Some(ResponseCode::SysTemp | ResponseCode::LoginDelay), error) => {
-            SourceError::Protocol { host, error }
-        }
-        (_, ClientError::Refused { command: "AUTH PLAIN" | "USER" | "PASS", reply }) => {
-            SourceError::Login { host, user, text: reply.to_string() }
-        }
-        (_, error) => SourceError::Protocol { host, error },
     }
 }

@@ -1,96 +1,25 @@
 //! Against scripted servers, most of them hostile. Against the real gateway: `tests/tests/pop3_pull.rs`.
 
-use postern_shared::clock::{Clock, SystemClock};
-use postern_shared::disk::RealDisk;
-use postern_shared::tls::server::Identity;
 use secrecy::SecretString;
-use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinHandle;
-use tokio_rustls::TlsAcceptor;
+use tokio::net::TcpListener;
 
 use super::*;
+use crate::sources::scripted;
 
 const USER: &str = "mbx-dead1234beef5678";
 
-/// One line each: `S: ` sends it, `C: ` expects it, `HANDSHAKE` begins TLS, `RAW ` sends with `\r\n` spelt out, `HANG`
-/// waits until the client goes.
 struct Server {
     settings: Settings,
-    served: JoinHandle<Result<(), String>>,
+    served: tokio::task::JoinHandle<Result<(), String>>,
 }
 
 impl Server {
     async fn start(tls: TlsStart, scripts: &[&str]) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let names = ["127.0.0.1".to_owned()];
-        let identity =
-            Identity::self_signed(&RealDisk, dir.path(), &names, SystemClock::new().wall()).unwrap();
-        let acceptor = TlsAcceptor::from(identity.server_config().unwrap());
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let settings = Settings {
-            host: "127.0.0.1".into(),
-            port: listener.local_addr().unwrap().port(),
-            tls,
-            trust: Trust::Pinned(identity.fingerprint()),
-            credentials: PlainCredentials { user: USER.into(), password: SecretString::from("geheim") },
-        };
-        let scripts: Vec<String> = scripts.iter().map(|script| (*script).to_owned()).collect();
-        let served = tokio::spawn(async move {
-            for script in scripts {
-                let (stream, _) = listener.accept().await.map_err(|error| error.to_string())?;
-                converse(stream, &acceptor, tls, &script).await?;
-            }
-            Ok(())
-        });
+        let scripted::Server { port, trust, served } = scripted::Server::start(tls, scripts).await;
+        let credentials = PlainCredentials { user: USER.into(), password: SecretString::from("geheim") };
+        let settings = Settings { host: "127.0.0.1".into(), port, tls, trust, credentials };
         Self { settings, served }
     }
-}
-
-async fn converse(tcp: TcpStream, acceptor: &TlsAcceptor, tls: TlsStart, script: &str) -> Result<(), String> {
-    let mut tcp = BufReader::new(tcp);
-    let mut encrypted = Some(script);
-    if tls == TlsStart::Stls {
-        let (before, after) =
-            script.split_once("\nHANDSHAKE\n").map_or((script, None), |(a, b)| (a, Some(b)));
-        play(&mut tcp, before).await?;
-        encrypted = after;
-    }
-    if let Some(script) = encrypted {
-        let stream = acceptor.accept(tcp.into_inner()).await.map_err(|error| error.to_string())?;
-        let mut stream = BufReader::new(stream);
-        play(&mut stream, script).await?;
-        // The client may be gone already.
-        let _ = stream.shutdown().await;
-    }
-    Ok(())
-}
-
-async fn play(
-    mut stream: impl AsyncWrite + AsyncRead + AsyncBufReadExt + Unpin,
-    script: &str,
-) -> Result<(), String> {
-    for step in script.lines().map(str::trim_start).filter(|step| !step.is_empty()) {
-        if let Some(line) = step.strip_prefix("S: ").or((step == "S:").then_some("")) {
-            stream.write_all(format!("{line}\r\n").as_bytes()).await.map_err(|error| error.to_string())?;
-        } else if let Some(text) = step.strip_prefix("RAW ") {
-            stream
-                .write_all(text.replace("\\r\\n", "\r\n").as_bytes())
-                .await
-                .map_err(|error| error.to_string())?;
-        } else if let Some(expected) = step.strip_prefix("C: ") {
-            let mut line = String::new();
-            stream.read_line(&mut line).await.map_err(|error| error.to_string())?;
-            if line.trim_end() != expected {
-                return Err(format!("expected {expected:?}, got {line:?}"));
-            }
-        } else {
-            let mut rest = Vec::new();
-            let _ = tokio::io::AsyncReadExt::read_to_end(&mut stream, &mut rest).await;
-        }
-        stream.flush().await.map_err(|error| error.to_string())?;
-    }
-    Ok(())
 }
 
 fn limits() -> Limits {

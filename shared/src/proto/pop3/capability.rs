@@ -61,6 +61,12 @@ pub struct Capabilities {
     pub user: bool,
     /// SASL was announced, with PLAIN among its mechanisms.
     pub sasl_plain: bool,
+    /// LOGIN is among them.
+    pub sasl_login: bool,
+    /// XOAUTH2 is.
+    pub sasl_xoauth2: bool,
+    /// OAUTHBEARER is.
+    pub sasl_oauthbearer: bool,
     /// PIPELINING was announced.
     pub pipelining: bool,
 }
@@ -77,7 +83,25 @@ impl Capabilities {
         } else if name.eq_ignore_ascii_case(b"PIPELINING") {
             self.pipelining = true;
         } else if name.eq_ignore_ascii_case(b"SASL") {
-            self.sasl_plain |= words.any(|mechanism| mechanism.eq_ignore_ascii_case(b"PLAIN"));
+            for word in words {
+                match std::str::from_utf8(word).ok().and_then(|word| word.parse().ok()) {
+                    Some(Mechanism::Plain) => self.sasl_plain = true,
+                    Some(Mechanism::Login) => self.sasl_login = true,
+                    Some(Mechanism::XOAuth2) => self.sasl_xoauth2 = true,
+                    Some(Mechanism::OAuthBearer) => self.sasl_oauthbearer = true,
+                    None => {}
+                }
+            }
+        }
+    }
+
+    /// Whether AUTH by that mechanism was announced.
+    pub fn sasl(&self, mechanism: Mechanism) -> bool {
+        match mechanism {
+            Mechanism::Plain => self.sasl_plain,
+            Mechanism::Login => self.sasl_login,
+            Mechanism::XOAuth2 => self.sasl_xoauth2,
+            Mechanism::OAuthBearer => self.sasl_oauthbearer,
         }
     }
 }
@@ -92,7 +116,8 @@ mod tests {
         for line in ["TOP", "uidl", "SASL CRAM-MD5 plain", "PIPELINING", "X-ODD user", ""] {
             read.read_line(line.as_bytes());
         }
-        assert_eq!(read, Capabilities { uidl: true, user: false, sasl_plain: true, pipelining: true });
+        let sasl = Capabilities { sasl_plain: true, ..Capabilities::default() };
+        assert_eq!(read, Capabilities { uidl: true, pipelining: true, ..sasl });
     }
 
     #[test]
@@ -102,6 +127,7 @@ mod tests {
         for capability in [Capability::Uidl, Capability::User, sasl, Capability::Pipelining] {
             read.read_line(capability.to_string().as_bytes());
         }
-        assert_eq!(read, Capabilities { uidl: true, user: true, sasl_plain: true, pipelining: true });
+        assert!(read.uidl && read.user && read.pipelining);
+        assert!(Mechanism::ALL.into_iter().all(|mechanism| read.sasl(mechanism)));
     }
 }

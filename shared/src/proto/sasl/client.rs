@@ -11,7 +11,7 @@ use super::{Credentials, Mechanism};
 ///
 /// Call order: [`Answers::initial`] when the protocol lets the first response go with the command; then
 /// [`Answers::answer`] for each challenge. What it gives is base64, never logged, and wiped when dropped.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Answers {
     mechanism: Mechanism,
     credentials: Credentials,

@@ -6,7 +6,8 @@
 //! | LOGIN | draft-murchison-sasl-login | yes | yes |
 //! | XOAUTH2 | Google's and Microsoft's documents | yes | yes |
 //! | OAUTHBEARER | RFC 7628 | yes | yes |
-//! | CRAM-MD5, DIGEST-MD5, NTLM, SCRAM | | no: what they send cannot be passed on to another server | no |
+//! | SCRAM-SHA-256 | RFC 5802, RFC 7677 | no: what it sends cannot be passed on to another server | yes ([`Scram`]) |
+//! | CRAM-MD5, DIGEST-MD5, NTLM, SCRAM-SHA-1 | | no, for the same reason | no |
 //!
 //! [`Exchange`] is the server's side of one login, [`Answers`] the client's.
 //!
@@ -19,6 +20,7 @@
 mod bearer;
 mod client;
 mod plain;
+mod scram;
 mod server;
 
 use std::fmt;
@@ -27,6 +29,7 @@ use std::str::FromStr;
 pub use bearer::BearerCredentials;
 pub use client::Answers;
 pub use plain::{PlainCredentials, PlainError};
+pub use scram::{Scram, ScramError};
 pub use server::{Exchange, SaslError, Step};
 
 /// The longest line of an exchange, CRLF included (RFC 4954 §4: "12288 octets"). Tokens take a few thousand.
@@ -91,6 +94,12 @@ pub enum Credentials {
     Password(PlainCredentials),
     /// A user and an OAuth access token.
     Bearer(BearerCredentials),
+}
+
+impl From<PlainCredentials> for Credentials {
+    fn from(credentials: PlainCredentials) -> Self {
+        Self::Password(credentials)
+    }
 }
 
 impl Credentials {

@@ -50,8 +50,15 @@ impl PlainCredentials {
 
     /// Writes a client's response, without an authorization identity.
     pub fn encode(&self) -> Zeroizing<String> {
+        self.encode_for("")
+    }
+
+    /// Writes a client's response that acts for `identity`, which holds no NUL: a master user's.
+    pub fn encode_for(&self, identity: &str) -> Zeroizing<String> {
         let password = self.password.expose_secret();
-        let mut bytes = Zeroizing::new(Vec::with_capacity(2 + self.user.len() + password.len()));
+        let len = 2 + identity.len() + self.user.len() + password.len();
+        let mut bytes = Zeroizing::new(Vec::with_capacity(len));
+        bytes.extend_from_slice(identity.as_bytes());
         bytes.push(0);
         bytes.extend_from_slice(self.user.as_bytes());
         bytes.push(0);

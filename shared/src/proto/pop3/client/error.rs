@@ -36,6 +36,9 @@ pub enum ClientError {
     /// The server takes no password in any way this client knows.
     #[error("the server offers neither AUTH PLAIN nor USER")]
     NoLogin,
+    /// The server does not take these credentials by the mechanism that is wanted, or by any.
+    #[error("the server does not offer {0}")]
+    NoMechanism(&'static str),
     /// UIDL and LIST make no sense.
     #[error("the server's list of messages is wrong: {0}")]
     Listing(String),

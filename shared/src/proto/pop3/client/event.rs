@@ -2,7 +2,7 @@
 
 use super::Listed;
 use crate::proto::pop3::{MessageNumber, Reply};
-use crate::proto::sasl::PlainCredentials;
+use crate::proto::sasl::{Credentials, Mechanism};
 
 /// How TLS begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,11 +19,15 @@ pub struct Options {
     /// How TLS begins.
     pub tls: TlsStart,
     /// Who logs in.
-    pub credentials: PlainCredentials,
+    pub credentials: Credentials,
+    /// By AUTH with this mechanism; else by the best that is offered, USER and PASS among them.
+    pub mechanism: Option<Mechanism>,
     /// Commands under way at once, when the server announces PIPELINING; at least 1.
     pub window: usize,
     /// Messages a maildrop may list.
     pub messages_max: usize,
+    /// Whether a unique-id may stand beside several messages, as broken servers have it.
+    pub same_uidls: bool,
 }
 
 /// What happened.

@@ -38,8 +38,9 @@ impl Listing {
         push(&mut self.sizes, entry, line, messages_max)
     }
 
-    /// Every message that both lists name; they must name the same ones, each once.
-    pub(super) fn finish(mut self) -> Result<Vec<Listed>, ClientError> {
+    /// Every message that both lists name; they must name the same ones, each once, and by unique-ids that are unique unless
+    /// `same_uidls`.
+    pub(super) fn finish(mut self, same_uidls: bool) -> Result<Vec<Listed>, ClientError> {
         self.unique_ids.sort_by_key(|&(number, _)| number);
         self.sizes.sort_by_key(|&(number, _)| number);
         if !self.unique_ids.is_sorted_by(|a, b| a.0 < b.0) {
@@ -53,7 +54,8 @@ impl Listing {
         }
         let mut by_uidl: Vec<&UidlToken> = self.unique_ids.iter().map(|(_, uidl)| uidl).collect();
         by_uidl.sort();
-        if let Some(twice) = by_uidl.windows(2).find(|pair| pair[0] == pair[1]) {
+        let twice = by_uidl.windows(2).find(|pair| pair[0] == pair[1]);
+        if let Some(twice) = twice.filter(|_| !same_uidls) {
             return Err(ClientError::Listing(format!("the unique-id {} twice", twice[0])));
         }
         let sizes = self.sizes.into_iter().map(|(_, octets)| octets);

@@ -3,7 +3,9 @@
 use secrecy::ExposeSecret;
 
 use super::{Client, ClientError, Phase, Reading, TlsStart};
+use crate::proto::pop3::reply::printable;
 use crate::proto::pop3::{COMMAND_OCTETS_MAX, Capabilities, Reply};
+use crate::proto::sasl::{Answers, Credentials, Mechanism};
 
 impl Client {
     pub(super) fn login_step(&mut self, reply: Reply) -> Result<(), ClientError> {
@@ -30,11 +32,16 @@ impl Client {
             Phase::CapaAfterLogin => self.phase = Phase::Ready,
             Phase::User => {
                 accepted(reply)?;
-                let password = self.options.credentials.password.clone();
-                self.say(&["PASS ", password.expose_secret()]);
+                if let Credentials::Password(credentials) = self.options.credentials.clone() {
+                    self.say(&["PASS ", credentials.password.expose_secret()]);
+                }
                 self.phase = Phase::Pass;
             }
-            Phase::AuthPlain { .. } | Phase::Pass => {
+            Phase::Auth(_) | Phase::Pass => {
+                // Consent to what was not said yet is none.
+                if reply.ok && self.answers.take().is_some_and(|answers| answers.has_proof_left()) {
+                    return Err(ClientError::NotPop3 { command, said: printable(reply.text.as_bytes()) });
+                }
                 accepted(reply)?;
                 self.ask_capabilities(Phase::CapaAfterLogin);
             }
@@ -49,22 +56,53 @@ impl Client {
     }
 
     pub(super) fn log_in(&mut self) -> Result<(), ClientError> {
-        if self.capabilities.sasl_plain {
-            let response = self.options.credentials.encode();
-            let initial_sent = "AUTH PLAIN ".len() + response.len() + 2 <= COMMAND_OCTETS_MAX;
-            if initial_sent {
-                self.say(&["AUTH PLAIN ", &response]);
-            } else {
-                self.say(&["AUTH PLAIN"]);
+        let (credentials, offers) = (self.options.credentials.clone(), self.capabilities);
+        let fits = |mechanism: &Mechanism| {
+            mechanism.takes_password() == matches!(credentials, Credentials::Password(_))
+        };
+        let user = offers.user || !self.capabilities_known;
+        let mechanism = match self.options.mechanism {
+            Some(wanted) if offers.sasl(wanted) && fits(&wanted) => Some(wanted),
+            Some(wanted) => return Err(ClientError::NoMechanism(wanted.name())),
+            // LOGIN is for servers that have no other.
+            None => Mechanism::ALL
+                .into_iter()
+                .filter(fits)
+                .find(|mechanism| offers.sasl(*mechanism) && (*mechanism != Mechanism::Login || !user)),
+        };
+        match mechanism {
+            Some(mechanism) => self.authenticate(mechanism),
+            None if user && matches!(credentials, Credentials::Password(_)) => {
+                self.say(&["USER ", credentials.user()]);
+                self.phase = Phase::User;
             }
-            self.phase = Phase::AuthPlain { initial_sent };
-        } else if self.capabilities.user || !self.capabilities_known {
-            let user = self.options.credentials.user.clone();
-            self.say(&["USER ", &user]);
-            self.phase = Phase::User;
-        } else {
-            return Err(ClientError::NoLogin);
+            None if matches!(credentials, Credentials::Bearer(_)) => {
+                return Err(ClientError::NoMechanism("XOAUTH2 or OAUTHBEARER"));
+            }
+            None => return Err(ClientError::NoLogin),
         }
         Ok(())
+    }
+
+    fn authenticate(&mut self, mechanism: Mechanism) {
+        let mut answers = Answers::new(mechanism, &self.options.credentials);
+        // Microsoft's servers take a token only when they have asked for it.
+        let initial = match &mut answers {
+            Some(answers) if mechanism == Mechanism::Plain => answers
+                .clone()
+                .initial()
+                .filter(|response| "AUTH PLAIN ".len() + response.len() + 2 <= COMMAND_OCTETS_MAX),
+            _ => None,
+        };
+        match initial {
+            Some(response) => {
+                self.say(&["AUTH ", mechanism.name(), " ", &response]);
+                // Now it has been given.
+                let _ = answers.as_mut().and_then(Answers::initial);
+            }
+            None => self.say(&["AUTH ", mechanism.name()]),
+        }
+        self.answers = answers;
+        self.phase = Phase::Auth(mechanism);
     }
 }

@@ -41,7 +41,7 @@ use listing::Listing;
 use super::dot::{Decoded, DotDecoder};
 use super::reply::printable;
 use super::{Capabilities, MessageNumber, Reply};
-use crate::proto::sasl::PlainCredentials;
+use crate::proto::sasl::{Answers, Credentials, Mechanism};
 
 /// Lines of a CAPA response that are read.
 const CAPABILITIES_MAX: usize = 256;
@@ -52,7 +52,7 @@ enum Phase {
     Stls,
     Handshake,
     CapaBeforeLogin,
-    AuthPlain { initial_sent: bool },
+    Auth(Mechanism),
     User,
     Pass,
     CapaAfterLogin,
@@ -89,6 +89,7 @@ pub struct Client {
     lines: Lines,
     capabilities: Capabilities,
     capabilities_known: bool,
+    answers: Option<Answers>,
     listing: Listing,
     pending: VecDeque<Request>,
     under_way: VecDeque<Request>,
@@ -101,8 +102,11 @@ impl Client {
     /// # Errors
     /// [`ClientError::BadCredentials`] when they could not be sent in a line.
     pub fn new(options: Options) -> Result<Self, ClientError> {
-        let PlainCredentials { user, password } = &options.credentials;
-        for text in [user.as_str(), password.expose_secret()] {
+        let secret = match &options.credentials {
+            Credentials::Password(credentials) => credentials.password.expose_secret(),
+            Credentials::Bearer(credentials) => credentials.token.expose_secret(),
+        };
+        for text in [options.credentials.user(), secret] {
             if text.is_empty() || text.chars().any(char::is_control) {
                 return Err(ClientError::BadCredentials);
             }
@@ -114,6 +118,7 @@ impl Client {
             lines: Lines::default(),
             capabilities: Capabilities::default(),
             capabilities_known: false,
+            answers: None,
             listing: Listing::default(),
             pending: VecDeque::new(),
             under_way: VecDeque::new(),
@@ -174,7 +179,10 @@ impl Client {
             Phase::Greeting => "the connection",
             Phase::Stls | Phase::Handshake => "STLS",
             Phase::CapaBeforeLogin | Phase::CapaAfterLogin => "CAPA",
-            Phase::AuthPlain { .. } => "AUTH PLAIN",
+            Phase::Auth(Mechanism::Plain) => "AUTH PLAIN",
+            Phase::Auth(Mechanism::Login) => "AUTH LOGIN",
+            Phase::Auth(Mechanism::XOAuth2) => "AUTH XOAUTH2",
+            Phase::Auth(Mechanism::OAuthBearer) => "AUTH OAUTHBEARER",
             Phase::User => "USER",
             Phase::Pass => "PASS",
             Phase::Ready | Phase::Over => match self.under_way.front() {
@@ -241,13 +249,12 @@ impl Client {
 
     fn status_line(&mut self) -> Result<Option<Event<'static>>, ClientError> {
         let line = self.lines.line();
-        if let (Phase::AuthPlain { initial_sent: false }, Some(b"+" | b"+ ")) =
-            (self.phase, line.get(..line.len().min(2)))
-        {
-            self.phase = Phase::AuthPlain { initial_sent: true };
-            let response = self.options.credentials.encode();
-            self.say(&[&response]);
-            return Ok(None);
+        if let (Phase::Auth(_), [b'+'] | [b'+', b' ', ..]) = (self.phase, line) {
+            let challenge = std::str::from_utf8(&line[1..]).unwrap_or_default().trim();
+            if let Some(response) = self.answers.as_mut().and_then(|answers| answers.answer(challenge)) {
+                self.say(&[&response]);
+                return Ok(None);
+            }
         }
         let reply = Reply::parse(line)
             .ok_or_else(|| ClientError::NotPop3 { command: self.waiting_for(), said: printable(line) })?;
@@ -297,7 +304,9 @@ impl Client {
             }
             Reading::Sizes => {
                 self.answered();
-                std::mem::take(&mut self.listing).finish().map(|listed| Some(Event::Listed(listed)))
+                std::mem::take(&mut self.listing)
+                    .finish(self.options.same_uidls)
+                    .map(|listed| Some(Event::Listed(listed)))
             }
             _ => {
                 self.answered();

@@ -1,13 +1,19 @@
 use secrecy::SecretString;
 
 use super::*;
+use crate::proto::sasl::{BearerCredentials, PlainCredentials};
 
 fn credentials() -> PlainCredentials {
     PlainCredentials { user: "mbx-dead1234beef5678".into(), password: SecretString::from("geheim") }
 }
 
+fn options(tls: TlsStart) -> Options {
+    let credentials = credentials().into();
+    Options { tls, credentials, mechanism: None, window: 3, messages_max: 4, same_uidls: false }
+}
+
 fn client(tls: TlsStart) -> Client {
-    Client::new(Options { tls, credentials: credentials(), window: 3, messages_max: 4 }).unwrap()
+    Client::new(options(tls)).unwrap()
 }
 
 /// Feeds `input` in pieces of `step` bytes; the events, and everything the client said.
@@ -108,12 +114,67 @@ fn a_long_response_waits_for_its_challenge() {
     let credentials = PlainCredentials { user: "u".into(), password: SecretString::from("x".repeat(200)) };
     let response = credentials.encode();
     let mut client =
-        Client::new(Options { tls: TlsStart::Implicit, credentials, window: 1, messages_max: 1 }).unwrap();
+        Client::new(Options { credentials: credentials.into(), ..options(TlsStart::Implicit) }).unwrap();
     let (_, said) = feed(&mut client, &format!("+OK\r\n{CAPA}"), 100).unwrap();
     assert!(said.ends_with("AUTH PLAIN\r\n"));
     let (_, said) = feed(&mut client, "+ \r\n", 100).unwrap();
     assert_eq!(said, format!("{}\r\n", *response));
     assert!(matches!(feed(&mut client, "+ \r\n", 100), Err(ClientError::NotPop3 { .. })), "only once");
+}
+
+/// Goal: tokens are given only when they are asked for, and a report of failure gets its empty answer.
+#[test]
+fn tokens_go_in_two_steps() {
+    let token = BearerCredentials { user: "anna@mail.test".into(), token: "t0ken".to_owned().into() };
+    let offered = |sasl: &str, mechanism| {
+        let credentials = Credentials::Bearer(token.clone());
+        let mut client =
+            Client::new(Options { credentials, mechanism, ..options(TlsStart::Implicit) }).unwrap();
+        let said = feed(&mut client, &format!("+OK\r\n+OK\r\nSASL {sasl}\r\nUSER\r\n.\r\n"), 7);
+        said.map(|(_, said)| (client, said))
+    };
+    let (mut client, said) = offered("PLAIN OAUTHBEARER XOAUTH2", None).unwrap();
+    assert!(said.ends_with("AUTH XOAUTH2\r\n"), "{said}");
+    let (_, said) = feed(&mut client, "+ \r\n", 1).unwrap();
+    assert_eq!(said, "dXNlcj1hbm5hQG1haWwudGVzdAFhdXRoPUJlYXJlciB0MGtlbgEB\r\n");
+    let (_, said) = feed(&mut client, "+ eyJzdGF0dXMiOiI0MDAifQ==\r\n", 1).unwrap();
+    assert_eq!(said, "\r\n");
+    let error = feed(&mut client, "-ERR [AUTH] no\r\n", 100).unwrap_err();
+    assert_eq!(error.to_string(), "the server refuses AUTH XOAUTH2: -ERR [AUTH] no");
+
+    let (_, said) = offered("XOAUTH2 OAUTHBEARER", Some(Mechanism::OAuthBearer)).unwrap();
+    assert!(said.ends_with("AUTH OAUTHBEARER\r\n"), "{said}");
+    let error = offered("PLAIN", None).map(drop).unwrap_err();
+    assert_eq!(error.to_string(), "the server does not offer XOAUTH2 or OAUTHBEARER", "no USER with a token");
+    let (mut client, _) = offered("XOAUTH2", None).unwrap();
+    assert!(
+        matches!(feed(&mut client, "+OK\r\n", 100), Err(ClientError::NotPop3 { .. })),
+        "consent too early"
+    );
+}
+
+#[test]
+fn auth_login_is_for_servers_that_have_nothing_else() {
+    let mut both = client(TlsStart::Implicit);
+    let (_, said) = feed(&mut both, "+OK\r\n+OK\r\nSASL LOGIN\r\nUSER\r\n.\r\n", 100).unwrap();
+    assert!(said.ends_with("USER mbx-dead1234beef5678\r\n"), "{said}");
+    let mut client = client(TlsStart::Implicit);
+    let (_, said) = feed(&mut client, "+OK\r\n+OK\r\nSASL LOGIN\r\n.\r\n", 100).unwrap();
+    assert!(said.ends_with("AUTH LOGIN\r\n"), "{said}");
+    let (_, said) = feed(&mut client, "+ VXNlcm5hbWU6\r\n+ UGFzc3dvcmQ6\r\n", 100).unwrap();
+    assert_eq!(said, "bWJ4LWRlYWQxMjM0YmVlZjU2Nzg=\r\nZ2VoZWlt\r\n");
+}
+
+#[test]
+fn servers_that_give_a_unique_id_twice_are_read_when_told_to() {
+    let lists = "+OK\r\n1 aa\r\n2 aa\r\n.\r\n+OK\r\n1 5\r\n2 6\r\n.\r\n";
+    for same_uidls in [true, false] {
+        let mut client = Client::new(Options { same_uidls, ..options(TlsStart::Implicit) }).unwrap();
+        feed(&mut client, "+OK\r\n-ERR\r\n", 100).unwrap();
+        feed(&mut client, "+OK\r\n+OK\r\n-ERR\r\n", 100).unwrap();
+        client.list();
+        assert_eq!(feed(&mut client, lists, 100).is_ok(), same_uidls);
+    }
 }
 
 #[test]
@@ -229,7 +290,7 @@ fn unsolicited_answers_and_unusable_credentials_are_refused() {
     assert!(matches!(feed(&mut logged_in(), "+OK\r\n", 100), Err(ClientError::Unsolicited(_))));
     for (user, password) in [("a\r\nDELE 1", "x"), ("a", "x\0"), ("", "x"), ("a", "")] {
         let credentials = PlainCredentials { user: user.into(), password: SecretString::from(password) };
-        let options = Options { tls: TlsStart::Implicit, credentials, window: 1, messages_max: 1 };
+        let options = Options { credentials: credentials.into(), ..options(TlsStart::Implicit) };
         assert_eq!(Client::new(options).unwrap_err(), ClientError::BadCredentials);
     }
 }

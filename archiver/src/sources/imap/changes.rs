@@ -1,0 +1,283 @@
+//! Where a folder was read to, and the next page: values only.
+//!
+//! A cursor is JSON, opaque to everybody else:
+//!
+//! ```text
+//! {"validity":9,"uid":812,"modseq":5311}                        read up to UID 812, flags as of 5311
+//! {"validity":9,"uid":812,"modseq":5311,"sweep":[400,6000]}     flags as of 6000 are told up to UID 400
+//! ```
+//!
+//! A page is asked for by a window of UIDs and keeps the lowest that come, up to a bound: whatever a window brings, and in
+//! whatever order, memory is bounded and nothing is passed over.
+
+use std::collections::BTreeMap;
+
+use postern_shared::proto::imap::{Fetch, Uid, UidSet};
+use serde::{Deserialize, Serialize};
+
+use crate::sources::{Cursor, ItemId};
+
+/// How far a folder was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Position {
+    /// UIDVALIDITY.
+    pub(super) validity: Uid,
+    /// All messages up to this UID were told of.
+    pub(super) uid: u32,
+    /// And their flags as of this modification sequence; 0 when the server keeps none.
+    #[serde(default)]
+    pub(super) modseq: u64,
+    /// Flags as of the second are told up to the UID that is the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) sweep: Option<(u32, u64)>,
+}
+
+/// A folder as it is now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct State {
+    pub(super) validity: Uid,
+    /// `None` when the server does not tell.
+    pub(super) uid_next: Option<Uid>,
+    /// 0 when the server keeps none.
+    pub(super) modseq: u64,
+}
+
+/// What to ask for next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Next {
+    /// New messages, from the first to the last of these UIDs.
+    New(u32, u32),
+    /// Changed flags of these, since that modification sequence.
+    Changed(u32, u32, u64),
+    /// Nothing is left.
+    Nothing,
+}
+
+impl Position {
+    pub(super) fn start(state: &State) -> Self {
+        Self { validity: state.validity, uid: 0, modseq: state.modseq, sweep: None }
+    }
+
+    /// From a cursor; why it is of no use when it is not.
+    pub(super) fn read(cursor: &Cursor, validity: Uid) -> Result<Self, String> {
+        let position: Self = serde_json::from_str(&cursor.0)
+            .map_err(|_| "the cursor of the last run is no cursor".to_owned())?;
+        if position.validity != validity {
+            let then = position.validity;
+            return Err(format!(
+                "the server numbered its messages anew (UIDVALIDITY was {then}, is {validity})"
+            ));
+        }
+        Ok(position)
+    }
+
+    pub(super) fn cursor(&self) -> Cursor {
+        // Numbers only: there is nothing that could fail.
+        Cursor(serde_json::to_string(self).unwrap_or_default())
+    }
+
+    /// What to ask for, of a window so wide.
+    pub(super) fn next(&self, state: &State, width: u32) -> Next {
+        // Flags first: those of new messages are told with them.
+        let (told, as_of) = self.sweep.unwrap_or((0, state.modseq));
+        if as_of > self.modseq && told < self.uid {
+            return Next::Changed(told + 1, told.saturating_add(width).min(self.uid), self.modseq);
+        }
+        let last = state.uid_next.map_or(u32::MAX, |next| next.get() - 1);
+        if self.uid < last {
+            return Next::New(self.uid + 1, self.uid.saturating_add(width).min(last));
+        }
+        Next::Nothing
+    }
+
+    /// Everything up to that UID was told of.
+    pub(super) fn read_to(&mut self, uid: u32) {
+        self.uid = self.uid.max(uid);
+    }
+
+    /// Changed flags up to that UID were told.
+    pub(super) fn swept_to(&mut self, uid: u32, state: &State) {
+        let as_of = self.sweep.map_or(state.modseq, |(_, as_of)| as_of);
+        if uid >= self.uid {
+            self.modseq = self.modseq.max(as_of);
+            self.sweep = None;
+        } else {
+            self.sweep = Some((uid, as_of));
+        }
+    }
+
+    /// A folder that is as it was has no changes.
+    pub(super) fn is_at(&self, state: &State) -> bool {
+        self.validity == state.validity && self.next(state, 1) == Next::Nothing
+    }
+}
+
+/// The lowest UIDs of a window, up to a bound.
+#[derive(Debug)]
+pub(super) struct Page {
+    max: usize,
+    first: u32,
+    last: u32,
+    kept: BTreeMap<Uid, Fetch>,
+    /// Whether anything was left out, all of it behind what was kept.
+    cut: bool,
+}
+
+impl Page {
+    pub(super) fn new(max: usize, first: u32, last: u32) -> Self {
+        Self { max: max.max(1), first, last, kept: BTreeMap::new(), cut: false }
+    }
+
+    /// One of the answers. `5:*` brings the last message even when it is before 5 (RFC 3501 §6.4.8).
+    pub(super) fn take(&mut self, fetch: Fetch) {
+        let Some(uid) = fetch.uid.filter(|uid| (self.first..=self.last).contains(&uid.get())) else { return };
+        let known = self.kept.entry(uid).or_default();
+        // Flags may be told once more while the answers come.
+        *known = Fetch {
+            number: fetch.number,
+            uid: Some(uid),
+            flags: fetch.flags.or(known.flags.take()),
+            internal_date: fetch.internal_date.or(known.internal_date),
+            size: fetch.size.or(known.size),
+            modseq: fetch.modseq.or(known.modseq),
+            body: None,
+        };
+        if self.kept.len() > self.max {
+            self.kept.pop_last();
+            self.cut = true;
+        }
+    }
+
+    /// Up to which UID everything is in it.
+    pub(super) fn complete_to(&self) -> u32 {
+        match self.kept.last_key_value() {
+            Some((uid, _)) if self.cut => uid.get(),
+            _ => self.last,
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.kept.len()
+    }
+
+    pub(super) fn is_cut(&self) -> bool {
+        self.cut
+    }
+
+    pub(super) fn into_messages(self) -> impl Iterator<Item = (Uid, Fetch)> {
+        self.kept.into_iter()
+    }
+}
+
+/// Those of `uids` that are not above `last`.
+pub(super) fn up_to(uids: &UidSet, last: u32) -> UidSet {
+    let ranges = uids.ranges().iter().filter(|range| *range.start() <= last);
+    let text: Vec<String> =
+        ranges.map(|range| format!("{}:{}", range.start(), range.end().min(&last))).collect();
+    UidSet::parse(&text.join(",")).unwrap_or_default()
+}
+
+/// What names a message of a folder: the folder's UIDVALIDITY and its UID.
+pub(super) fn id_of(validity: Uid, uid: Uid) -> ItemId {
+    ItemId(format!("{validity}/{uid}"))
+}
+
+/// The UIDVALIDITY and UID that a name is made of.
+pub(crate) fn uid_of(id: &ItemId) -> Option<(u32, Uid)> {
+    let (validity, uid) = id.0.split_once('/')?;
+    Some((validity.parse().ok()?, uid.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn uid(number: u32) -> Uid {
+        Uid::new(number).unwrap()
+    }
+
+    fn state(uid_next: u32, modseq: u64) -> State {
+        State { validity: uid(9), uid_next: Uid::new(uid_next), modseq }
+    }
+
+    #[test]
+    fn a_cursor_survives_writing_and_tells_when_it_cannot_be_used() {
+        let mut position = Position::start(&state(100, 5));
+        position.read_to(99);
+        assert_eq!(position.cursor().0, r#"{"validity":9,"uid":99,"modseq":5}"#);
+        position.swept_to(40, &state(100, 7));
+        assert_eq!(position.cursor().0, r#"{"validity":9,"uid":99,"modseq":5,"sweep":[40,7]}"#);
+        assert_eq!(Position::read(&position.cursor(), uid(9)), Ok(position));
+        assert!(Position::read(&position.cursor(), uid(8)).unwrap_err().contains("UIDVALIDITY was 9, is 8"));
+        for text in ["", "x", "{}", r#"{"validity":0,"uid":1}"#, r#"{"validity":9,"uid":-1}"#] {
+            assert!(Position::read(&Cursor(text.into()), uid(9)).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn changed_flags_come_first_then_new_messages_then_nothing() {
+        let now = state(21, 8);
+        let mut position = Position { validity: uid(9), uid: 10, modseq: 5, sweep: None };
+        assert!(!position.is_at(&now));
+        assert_eq!(position.next(&now, 6), Next::Changed(1, 6, 5));
+        position.swept_to(6, &now);
+        // Between two pages more flags change: they are told by the next sweep.
+        assert_eq!(position.next(&state(21, 9), 6), Next::Changed(7, 10, 5));
+        position.swept_to(10, &state(21, 9));
+        assert_eq!(position.modseq, 8);
+        assert_eq!(position.next(&now, 6), Next::New(11, 16));
+        position.read_to(16);
+        assert_eq!(position.next(&now, 6), Next::New(17, 20));
+        position.read_to(20);
+        assert!(position.is_at(&now) && !position.is_at(&state(21, 9)) && !position.is_at(&state(22, 8)));
+        assert!(position.is_at(&state(21, 0)), "a server that keeps none any more");
+        assert_eq!(position.next(&state(0, 8), u32::MAX), Next::New(21, u32::MAX), "UIDNEXT is not told");
+        let empty = Position { uid: 0, ..position };
+        assert_eq!(empty.next(&state(1, 90), 9), Next::Nothing, "a folder without messages");
+    }
+
+    #[test]
+    fn what_vanished_is_told_up_to_the_pages_end() {
+        let set = UidSet::parse("1:5,7,9:12").unwrap();
+        assert_eq!(up_to(&set, 10).to_string(), "1:5,7,9:10");
+        assert!(up_to(&set, 0).is_empty());
+    }
+
+    #[test]
+    fn names_are_read_back() {
+        assert_eq!(uid_of(&id_of(uid(7), uid(3))), Some((7, uid(3))));
+        for text in ["", "7", "7/", "7/0", "/3", "7/3/1"] {
+            assert_eq!(uid_of(&ItemId(text.into())), None, "{text}");
+        }
+    }
+
+    proptest! {
+        /// Goal: pages of any width and bound tell of every message once, lowest first, whatever order answers come in.
+        #[test]
+        fn pages_pass_nothing_over(
+            uids in proptest::collection::btree_set(1..500_u32, 0..200),
+            width in 1..300_u32, max in 1..50_usize, mix in any::<u64>(),
+        ) {
+            let now = state(500, 0);
+            let mut position = Position::start(&now);
+            let mut told = Vec::new();
+            while let Next::New(first, last) = position.next(&now, width) {
+                let mut page = Page::new(max, first, last);
+                let mut answers: Vec<u32> = uids.range(first..=last).copied().collect();
+                answers.sort_by_key(|uid| u64::from(*uid).wrapping_mul(mix | 1));
+                // The last message comes though it is not asked for.
+                answers.extend(uids.last().copied().filter(|_| mix % 2 == 0));
+                answers.into_iter().for_each(|number| page.take(Fetch { uid: Uid::new(number), ..Fetch::default() }));
+                prop_assert!(page.len() <= max);
+                position.read_to(page.complete_to());
+                told.extend(page.into_messages().map(|(uid, _)| uid.get()));
+                // As after a crash.
+                position = Position::read(&position.cursor(), uid(9)).unwrap();
+            }
+            prop_assert_eq!(told, uids.into_iter().collect::<Vec<_>>());
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! Deleting on order: marked, expunged by UID, and looked at again.
+
+use std::collections::BTreeSet;
+
+use postern_shared::proto::imap::{Command, Condition, Response, Uid, UidSet};
+
+use super::ImapSource;
+use super::changes::{id_of, uid_of};
+use crate::sources::account::{Deleted, FolderId};
+use crate::sources::{ItemId, SourceError};
+
+/// Octets of a set of UIDs in one command: servers take lines of 8,000 octets (RFC 7162 §4).
+pub(super) const SET_OCTETS_MAX: usize = 4000;
+
+impl ImapSource {
+    pub(super) async fn delete_now(
+        &mut self,
+        folder: &FolderId,
+        items: &[ItemId],
+    ) -> Result<Deleted, SourceError> {
+        let mut deleted = Deleted::default();
+        let state = self.open(folder, true, false).await?;
+        let mut uids = BTreeSet::new();
+        for id in items {
+            match uid_of(id) {
+                Some((validity, uid)) if validity == state.validity.get() => {
+                    uids.insert(uid);
+                }
+                _ => deleted.kept.push((id.clone(), "the server numbered its messages anew since".into())),
+            }
+        }
+        for set in UidSet::of(uids.iter().copied()).in_pieces(SET_OCTETS_MAX) {
+            self.delete_set(&set, state.validity, &mut deleted).await?;
+        }
+        Ok(deleted)
+    }
+
+    async fn delete_set(
+        &mut self,
+        set: &UidSet,
+        validity: Uid,
+        deleted: &mut Deleted,
+    ) -> Result<(), SourceError> {
+        let ids = |set: &UidSet| -> Vec<ItemId> {
+            let numbers = set.ranges().iter().flat_map(Clone::clone);
+            numbers.filter_map(Uid::new).map(|uid| id_of(validity, uid)).collect()
+        };
+        let keep = |deleted: &mut Deleted, why: &str| {
+            deleted.kept.extend(ids(set).into_iter().map(|id| (id, why.to_owned())));
+        };
+        let mark = Command::new(&format!("UID STORE {set} +FLAGS.SILENT (\\Deleted)"));
+        let (condition, text) = self.perform(mark, "STORE", |_| Ok(())).await?;
+        if condition != Condition::Ok {
+            keep(deleted, &text.to_string());
+            return Ok(());
+        }
+        // EXPUNGE would remove what others marked too.
+        if !self.connection.session.capabilities().has("UIDPLUS") {
+            keep(deleted, "it is marked as deleted; the server has no UIDPLUS to remove it alone");
+            return Ok(());
+        }
+        let expunge = Command::new(&format!("UID EXPUNGE {set}"));
+        let (condition, text) = self.perform(expunge, "EXPUNGE", |_| Ok(())).await?;
+        if condition != Condition::Ok {
+            keep(deleted, &text.to_string());
+            return Ok(());
+        }
+        let left = self.existing(set).await?;
+        for id in ids(set) {
+            match uid_of(&id) {
+                Some((_, uid)) if left.contains(&uid) => {
+                    deleted.kept.push((id, "the server says it is deleted, and still has it".into()));
+                }
+                _ => deleted.deleted.push(id),
+            }
+        }
+        Ok(())
+    }
+
+    /// Those of the set that the open folder has.
+    pub(super) async fn existing(&mut self, set: &UidSet) -> Result<BTreeSet<Uid>, SourceError> {
+        let mut found = BTreeSet::new();
+        let look = Command::new(&format!("UID FETCH {set} (UID)"));
+        let (condition, text) = self
+            .perform(look, "FETCH", |response| {
+                if let Response::Fetch(fetch) = response {
+                    found.extend(fetch.uid.filter(|uid| set.contains(*uid)));
+                }
+                Ok(())
+            })
+            .await?;
+        if condition == Condition::Ok { Ok(found) } else { Err(self.refused("FETCH", text)) }
+    }
+}

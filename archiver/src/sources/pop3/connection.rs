@@ -1,0 +1,297 @@
+//! A POP3 connection: bytes between the socket and the pure client machine.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use postern_shared::proto::pop3::client::{Client, ClientError, Event, Listed, Options, TlsStart};
+use postern_shared::proto::pop3::{MessageNumber, Reply, ResponseCode};
+use postern_shared::tls::client::{Trust, client_config};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::timeout;
+
+use crate::sources::SourceError;
+use crate::sources::dial::{self, Stream};
+use crate::sources::gateway::Limits;
+
+const READ_OCTETS: usize = 64 * 1024;
+/// Reserved for a message at once, whatever size the server claims for it.
+const RESERVE_OCTETS_MAX: u64 = 1024 * 1024;
+
+/// Where a server is, and how its certificate is judged.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Server<'s> {
+    pub(crate) host: &'s str,
+    pub(crate) port: u16,
+    pub(crate) trust: &'s Trust,
+}
+
+/// An event of the machine that owns what it tells; content stays where it was read.
+#[derive(Debug)]
+pub(crate) enum Happened {
+    StartTls,
+    LoggedIn,
+    Listed(Vec<Listed>),
+    MessageBegins(MessageNumber),
+    /// Where in [`Connection::octets`].
+    Content(Range<usize>),
+    MessageEnds(MessageNumber),
+    MessageRefused(MessageNumber, Reply),
+    Deleted(MessageNumber),
+    DeleteRefused(MessageNumber, Reply),
+    Bye,
+}
+
+/// The content of one message, kept up to a bound and counted beyond it.
+#[derive(Debug)]
+pub(crate) struct Content {
+    octets_max: u64,
+    octets: u64,
+    kept: Vec<u8>,
+}
+
+impl Content {
+    pub(crate) fn new(octets_max: u64) -> Self {
+        Self { octets_max, octets: 0, kept: Vec::new() }
+    }
+
+    /// Makes ready for the next message, of which the server claims `octets`.
+    pub(crate) fn begin(&mut self, octets: u64) {
+        self.octets = 0;
+        // Bounded by a constant that fits.
+        let reserve = usize::try_from(octets.min(RESERVE_OCTETS_MAX)).unwrap_or(0);
+        self.kept = Vec::with_capacity(reserve);
+    }
+
+    fn push(&mut self, piece: &[u8]) {
+        self.octets += piece.len() as u64;
+        if self.octets <= self.octets_max {
+            self.kept.extend_from_slice(piece);
+        } else {
+            self.kept = Vec::new();
+        }
+    }
+
+    /// The whole content, or how long it was when that is too long.
+    pub(crate) fn take(&mut self) -> Result<Vec<u8>, u64> {
+        let kept = std::mem::take(&mut self.kept);
+        if self.octets <= self.octets_max { Ok(kept) } else { Err(self.octets) }
+    }
+}
+
+pub(crate) struct Connection {
+    /// `None` only while TLS is being put on it, and for good when that failed.
+    stream: Option<Stream>,
+    host: String,
+    pub(crate) client: Client,
+    /// What is read, and behind it a CR: one that waited for what follows it is content, but stands in no piece.
+    input: Vec<u8>,
+    unread: Range<usize>,
+}
+
+impl Connection {
+    pub(crate) fn new(host: &str, stream: Stream, client: Client) -> Self {
+        let mut input = vec![0; READ_OCTETS];
+        input.push(b'\r');
+        Self { stream: Some(stream), host: host.into(), client, input, unread: 0..0 }
+    }
+
+    /// From the name to the open maildrop; waits a bounded time for one that another client holds.
+    pub(crate) async fn open(
+        server: Server<'_>,
+        options: &Options,
+        limits: &Limits,
+    ) -> Result<Self, SourceError> {
+        let mut pause = limits.in_use_pause;
+        let mut waited = Duration::ZERO;
+        let mut attempts = 1;
+        loop {
+            match Self::open_once(server, options, limits).await {
+                Err(SourceError::InUse { host, user, .. }) => {
+                    if waited + pause > limits.in_use_patience {
+                        return Err(SourceError::InUse { host, user, attempts });
+                    }
+                    tracing::info!(%host, %user, ?pause, "maildrop held by another client; trying again");
+                    tokio::time::sleep(pause).await;
+                    waited += pause;
+                    pause *= 2;
+                    attempts += 1;
+                }
+                other => return other,
+            }
+        }
+    }
+
+    async fn open_once(server: Server<'_>, options: &Options, limits: &Limits) -> Result<Self, SourceError> {
+        let Server { host, port, trust } = server;
+        let protocol = |error| SourceError::Protocol { host: host.to_owned(), error };
+        // Before anybody is called: with these nothing could come of it.
+        let config = Arc::new(client_config(trust)?);
+        let client = Client::new(options.clone()).map_err(protocol)?;
+        let stream = dial::tcp(host, port, limits.connect).await?;
+        let stream = match options.tls {
+            TlsStart::Implicit => dial::tls(stream, host, Arc::clone(&config), limits.connect).await?,
+            TlsStart::Stls => Stream::Plain(stream),
+        };
+        let mut connection = Self::new(host, stream, client);
+        let login = timeout(limits.login, connection.log_in(config, limits)).await;
+        let late =
+            || SourceError::TimedOut { host: host.to_owned(), during: "the login", limit: limits.login };
+        let login = login.unwrap_or_else(|_| Err(late()));
+        login.map_err(|error| login_error(error, options.credentials.user()))?;
+        Ok(connection)
+    }
+
+    async fn log_in(
+        &mut self,
+        config: Arc<rustls::ClientConfig>,
+        limits: &Limits,
+    ) -> Result<(), SourceError> {
+        loop {
+            match self.event(limits.silence).await? {
+                Happened::LoggedIn => return Ok(()),
+                Happened::StartTls => {
+                    if let Some(Stream::Plain(stream)) = self.take_stream() {
+                        let stream =
+                            dial::tls(stream, &self.host, Arc::clone(&config), limits.connect).await?;
+                        self.tls_established(stream);
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// The octets of [`Happened::Content`], until the next event.
+    pub(crate) fn octets(&self, range: &Range<usize>) -> &[u8] {
+        self.input.get(range.clone()).unwrap_or_default()
+    }
+
+    /// What happens next but for content, which goes into `content`.
+    pub(crate) async fn event_with(
+        &mut self,
+        content: &mut Content,
+        silence: Duration,
+    ) -> Result<Happened, SourceError> {
+        loop {
+            match self.event(silence).await? {
+                Happened::Content(range) => content.push(self.octets(&range)),
+                happened => return Ok(happened),
+            }
+        }
+    }
+
+    /// What happens next. Waits at most `silence` for each sending and each piece received.
+    pub(crate) async fn event(&mut self, silence: Duration) -> Result<Happened, SourceError> {
+        loop {
+            self.send(silence).await?;
+            if let Some(happened) = self.received()? {
+                return Ok(happened);
+            }
+            // What was just received may have made the machine say something.
+            self.send(silence).await?;
+            self.read(silence).await?;
+        }
+    }
+
+    /// The plain stream below, for TLS to be put on; everything read so far is dropped.
+    pub(crate) fn take_stream(&mut self) -> Option<Stream> {
+        self.unread = 0..0;
+        self.stream.take()
+    }
+
+    /// The stream with TLS on it.
+    pub(crate) fn tls_established(&mut self, stream: Stream) {
+        self.stream = Some(stream);
+        self.client.tls_established();
+    }
+
+    /// Ends the connection in good order, as far as the peer plays along.
+    pub(crate) async fn close(mut self, limit: Duration) {
+        if let Some(stream) = &mut self.stream {
+            // The session is over; whether the peer hears the farewell makes no difference.
+            let _ = timeout(limit, stream.shutdown()).await;
+        }
+    }
+
+    fn received(&mut self) -> Result<Option<Happened>, SourceError> {
+        let start = self.unread.start;
+        let received = self.client.receive(&self.input[self.unread.clone()]);
+        let (used, event) =
+            received.map_err(|error| SourceError::Protocol { host: self.host.clone(), error })?;
+        let end = start + used;
+        let happened = event.map(|event| match event {
+            Event::Content(b"\r") => Happened::Content(READ_OCTETS..READ_OCTETS + 1),
+            Event::Content(piece) => Happened::Content(end - piece.len()..end),
+            Event::StartTls => Happened::StartTls,
+            Event::LoggedIn => Happened::LoggedIn,
+            Event::Listed(listed) => Happened::Listed(listed),
+            Event::MessageBegins(number) => Happened::MessageBegins(number),
+            Event::MessageEnds(number) => Happened::MessageEnds(number),
+            Event::MessageRefused(number, reply) => Happened::MessageRefused(number, reply),
+            Event::Deleted(number) => Happened::Deleted(number),
+            Event::DeleteRefused(number, reply) => Happened::DeleteRefused(number, reply),
+            Event::Bye => Happened::Bye,
+        });
+        self.unread.start = end;
+        Ok(happened)
+    }
+
+    async fn send(&mut self, limit: Duration) -> Result<(), SourceError> {
+        let output = self.client.take_output();
+        if output.is_empty() {
+            return Ok(());
+        }
+        let during = self.client.waiting_for();
+        let Some(stream) = &mut self.stream else { return Err(closed(&self.host, during)) };
+        let sent = timeout(limit, async {
+            stream.write_all(&output).await?;
+            stream.flush().await
+        });
+        match sent.await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(source)) => Err(SourceError::Broken { host: self.host.clone(), during, source }),
+            Err(_) => Err(SourceError::TimedOut { host: self.host.clone(), during, limit }),
+        }
+    }
+
+    async fn read(&mut self, limit: Duration) -> Result<(), SourceError> {
+        let during = self.client.waiting_for();
+        let Some(stream) = &mut self.stream else { return Err(closed(&self.host, during)) };
+        match timeout(limit, stream.read(&mut self.input[..READ_OCTETS])).await {
+            Ok(Ok(0)) => Err(closed(&self.host, during)),
+            Ok(Ok(len)) => {
+                self.unread = 0..len;
+                Ok(())
+            }
+            // A peer that closes TLS without a farewell has closed the connection.
+            Ok(Err(error)) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
+                Err(closed(&self.host, during))
+            }
+            Ok(Err(source)) => Err(SourceError::Broken { host: self.host.clone(), during, source }),
+            Err(_) => Err(SourceError::TimedOut { host: self.host.clone(), during, limit }),
+        }
+    }
+}
+
+fn closed(host: &str, during: &'static str) -> SourceError {
+    SourceError::Closed { host: host.to_owned(), during }
+}
+
+/// Tells a refused login apart by its reason.
+fn login_error(error: SourceError, user: &str) -> SourceError {
+    let SourceError::Protocol { host, error } = error else { return error };
+    let user = user.to_owned();
+    match (error.code(), error) {
+        (Some(ResponseCode::InUse), _) => SourceError::InUse { host, user, attempts: 1 },
+        (Some(ResponseCode::SysTemp | ResponseCode::LoginDelay), error) => {
+            SourceError::Protocol { host, error }
+        }
+        (_, ClientError::Refused { command, reply })
+            if command.starts_with("AUTH ") || ["USER", "PASS"].contains(&command) =>
+        {
+            SourceError::Login { host, user, text: reply.to_string() }
+        }
+        (_, error) => SourceError::Protocol { host, error },
+    }
+}
