@@ -100,7 +100,7 @@ entry! {
         [Reload] host: String,
         /// "smtp" or "pop3"; both when left out.
         [Reload] protocol: Option<RawProtocol>,
-        /// Counts when the user name has none; tls at that port only.
+        /// Counts when the user name has none; tls and trust are for that port only.
         [Reload] port: Option<u16>,
         /// How TLS begins. When left out, ports 465 and 995 have implicit TLS, 25, 587 and 110 have STARTTLS, and others
         /// what the client's own listener has.
