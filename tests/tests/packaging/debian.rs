@@ -162,9 +162,9 @@ fn mail_outlives_upgrade_removal_and_purge() -> Result<()> {
 #[test]
 fn a_data_directory_elsewhere_is_the_daemons() -> Result<()> {
     let Some((machine, _dir)) = installed("1")? else { return Ok(()) };
-    let init = ["init", "--yes", "--domain", "gateway.example.com", "--data-dir", "/srv/postern"];
+    let init = ["init", "--yes", "--domain", "gateway.example.com", "--data-dir", "/srv/postern/data"];
     let said = run(&mut machine.command(&[&["postern-gateway", "--config", CONFIG][..], &init].concat()))?;
-    let step = "ReadWritePaths=/srv/postern";
+    let step = "ReadWritePaths=/srv/postern/data";
     assert!(String::from_utf8_lossy(&said.stderr).contains(step), "{said:?}");
     let overrides = machine.path(&format!("/etc/systemd/system/{UNIT}.d"));
     std::fs::create_dir_all(&overrides)?;
@@ -172,7 +172,7 @@ fn a_data_directory_elsewhere_is_the_daemons() -> Result<()> {
     machine.run(&["systemctl", "daemon-reload"])?;
     machine.run(&["systemctl", "start", UNIT]).with_context(|| machine.journal())?;
     assert_eq!(machine.run(&["postern-gateway", "health"])?, "ready");
-    assert_eq!(machine.run(&["stat", "--format=%U %a", "/srv/postern"])?, "postern-gateway 700");
+    assert_eq!(machine.run(&["stat", "--format=%U %a", "/srv/postern/data"])?, "postern-gateway 700");
     Ok(())
 }
 

@@ -78,11 +78,11 @@ fn text(answers: &Answers) -> Result<String> {
 pub(super) fn data_dir(settings: &Settings, new: Option<&Path>) -> Result<()> {
     let dir = &settings.data_dir;
     let cannot = || format!("cannot create the data directory {}", dir.display());
-    let is_new = !RealDisk.exists(dir).with_context(cannot)?;
+    let is_missing = |dir: &&Path| !dir.as_os_str().is_empty() && !RealDisk.exists(dir).unwrap_or(true);
+    // With what leads to it, or the daemon would stand before a closed door.
+    let made: Vec<&Path> = dir.ancestors().take_while(is_missing).collect();
     RealDisk.create_dir_all(dir).with_context(cannot)?;
-    if is_new {
-        give_to_daemon(dir).with_context(cannot)?;
-    }
+    made.into_iter().try_for_each(give_to_daemon).with_context(cannot)?;
     if let Some(file) = new {
         // The daemon reads it, and the console changes it.
         give_to_owner_of(dir, file)
