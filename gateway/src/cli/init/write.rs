@@ -118,8 +118,8 @@ fn user_in(users: &str, name: &str) -> Option<Owner> {
 
 /// The packaged unit lets the daemon write to one data directory alone.
 fn unit_step(data_dir: &Path) -> String {
-    let has_unit = |dir: &&str| RealDisk.exists(&Path::new(dir).join(UNIT)).unwrap_or(false);
-    if data_dir == Settings::default_data_dir() || !UNIT_DIRS.iter().any(|dir| has_unit(&dir)) {
+    let has_unit = |dir: &str| RealDisk.exists(&Path::new(dir).join(UNIT)).unwrap_or(false);
+    if data_dir == Settings::default_data_dir() || !UNIT_DIRS.iter().any(|dir| has_unit(dir)) {
         return String::new();
     }
     format!(
