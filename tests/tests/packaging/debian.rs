@@ -36,6 +36,12 @@ fn the_package_holds_what_its_page_says() -> Result<()> {
         &format!("{doc}/copyright"),
         &format!("{doc}/gateway.toml"),
         &format!("{doc}/installation.md"),
+        &format!("{doc}/quickstart.md"),
+        &format!("{doc}/troubleshooting.md"),
+        &format!("{doc}/backup.md"),
+        &format!("{doc}/configuration.md"),
+        &format!("{doc}/monitoring/postern-alerts.yaml"),
+        &format!("{doc}/monitoring/postern-grafana.json"),
     ] {
         ensure!(content.lines().any(|line| line.ends_with(path)), "{path} is not in\n{content}");
     }
@@ -47,6 +53,7 @@ fn the_package_holds_what_its_page_says() -> Result<()> {
     for field in ["Package: postern-gateway\n", "Section: mail\n", "systemd (>= 250)", "libc6 (>= "] {
         assert!(control.contains(field), "{field}: {control}");
     }
+    assert!(!control.contains(".example>"), "mail to the maintainer goes nowhere: {control}");
     Ok(())
 }
 
@@ -149,6 +156,24 @@ fn mail_outlives_upgrade_removal_and_purge() -> Result<()> {
     assert!(machine.run(&["id", "postern-gateway"]).is_err());
     let page = std::fs::read_to_string(file("docs/installation.md"))?;
     assert!(page.contains("POSTERN_PURGE_DATA=yes"), "the page tells how to get rid of the data");
+    Ok(())
+}
+
+/// Goal: a data directory elsewhere, as `init` offers it, can be used by the service, once its unit lets it.
+#[test]
+fn a_data_directory_elsewhere_is_the_daemons() -> Result<()> {
+    let Some((machine, _dir)) = installed("1")? else { return Ok(()) };
+    let init = ["init", "--yes", "--domain", "gateway.example.com", "--data-dir", "/srv/postern/data"];
+    let said = run(&mut machine.command(&[&["postern-gateway", "--config", CONFIG][..], &init].concat()))?;
+    let step = "ReadWritePaths=/srv/postern/data";
+    assert!(String::from_utf8_lossy(&said.stderr).contains(step), "{said:?}");
+    let overrides = machine.path(&format!("/etc/systemd/system/{UNIT}.d"));
+    std::fs::create_dir_all(&overrides)?;
+    std::fs::write(overrides.join("data.conf"), format!("[Service]\n{step}\n"))?;
+    machine.run(&["systemctl", "daemon-reload"])?;
+    machine.run(&["systemctl", "start", UNIT]).with_context(|| machine.journal())?;
+    assert_eq!(machine.run(&["postern-gateway", "health"])?, "ready");
+    assert_eq!(machine.run(&["stat", "--format=%U %a", "/srv/postern/data"])?, "postern-gateway 700");
     Ok(())
 }
 
