@@ -72,9 +72,9 @@ table! {
         [Reload] sessions: usize = 2000,
         /// Sessions of senders at once from one address (an IPv6 /64 counts as one).
         [Reload] sessions_per_address: usize = 1000,
-        /// Sessions of archivers at once, over pop3 and pop3s together.
-        [Reload] pop3_sessions: usize = 200,
-        /// Sessions of archivers at once from one address.
+        /// Sessions of archivers and of mail clients behind the proxy at once, over pop3 and pop3s together.
+        [Reload] pop3_sessions: usize = 1000,
+        /// Sessions of archivers and of mail clients behind the proxy at once from one address.
         [Reload] pop3_sessions_per_address: usize = 100,
         /// Connections a minute from one address, on average; 0 for no limit.
         [Reload] connections_per_minute: u32 = 6000,
