@@ -48,8 +48,9 @@ mod tests;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 
 pub use accounts::{Administrators, Tokens};
 pub use api::document_text;
@@ -58,11 +59,15 @@ pub use problem::Problem;
 pub use server::{Bound, serve};
 use sessions::{Lasting, Now, Sessions};
 
+use crate::acme::Renewer;
 use crate::app::Core;
+use crate::command::{Command, execute};
 use crate::login::{Guard, LoginPool};
 
 /// Passwords checked at once, and how many may wait; each takes 64 MiB. Archivers have places of their own.
 const LOGINS: (usize, usize) = (1, 20);
+/// Accounts bound at once; sealing each takes 64 MiB.
+const CONSENTS_MAX: usize = 4;
 /// Live streams at once.
 const STREAMS_MAX: usize = 64;
 
@@ -98,11 +103,15 @@ pub struct Console {
     /// One change of the configuration at a time.
     applying: Mutex<()>,
     judged: certificate::Judged,
+    renewer: Arc<Renewer>,
+    consents: Arc<Semaphore>,
+    /// Whoever looks for trouble connects to ports, ours or others', so it is one at a time.
+    looking: Arc<Semaphore>,
 }
 
 impl Console {
     /// The console of a gateway.
-    pub fn new(core: Arc<Core>, process: Arc<Process>) -> Self {
+    pub fn new(core: Arc<Core>, process: Arc<Process>, renewer: Arc<Renewer>) -> Self {
         let settings = &core.settings.console;
         let lasting = Lasting { idle: settings.idle, lifetime: settings.lifetime };
         let dir = core.settings.data_dir.join("console");
@@ -117,6 +126,9 @@ impl Console {
             streams: Arc::new(Semaphore::new(STREAMS_MAX)),
             applying: Mutex::default(),
             judged: certificate::Judged::default(),
+            renewer,
+            consents: Arc::new(Semaphore::new(CONSENTS_MAX)),
+            looking: Arc::new(Semaphore::new(1)),
             core,
             process,
         }
@@ -131,6 +143,17 @@ impl Console {
     /// accept. Told with another one, it would keep them out.
     fn has_hsts(&self) -> bool {
         self.core.settings.console.hsts.unwrap_or_else(|| self.judged.is_trusted(&self.core))
+    }
+
+    /// What a command answers, without a line in the audit log: for those that only ask.
+    fn answer(&self, command: &Command) -> anyhow::Result<serde_json::Value> {
+        execute(&self.core, command.clone()).map_err(|message| anyhow::anyhow!(message))
+    }
+
+    /// The turn to look for trouble.
+    fn turn(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        let turn = Arc::clone(&self.looking).try_acquire_owned();
+        turn.map_err(|_| Problem::too_many("somebody is looking already; try again", Duration::from_secs(5)))
     }
 
     fn now(&self) -> Now {

@@ -120,7 +120,7 @@ impl Administrators {
         new: NewPasskey,
         challenge: &[u8; CHALLENGE_BYTES],
         party: &RelyingParty,
-    ) -> Result<(ShownPasskey, Vec<SecretString>), AccountError> {
+    ) -> Result<(Account, ShownPasskey, Vec<SecretString>), AccountError> {
         let label = checked_name(&new.name)?;
         let made = passkey::made(&new.registered, challenge, party)?;
         let mut transports = new.transports;
@@ -144,7 +144,7 @@ impl Administrators {
             let mut all = records.iter().flat_map(|record| &record.passkeys);
             all.any(|passkey| passkey.credential == stored.credential)
         };
-        let codes = self.edit_knowing(name, known, |record, is_known| {
+        let (account, codes) = self.edit_knowing(name, known, |record, is_known| {
             if is_known {
                 return Err(PasskeyError::Known.into());
             }
@@ -153,14 +153,15 @@ impl Administrators {
             }
             let is_first = !record.has_factor();
             record.passkeys.push(stored.clone());
+            record.renew();
             if !is_first {
-                return Ok(Vec::new());
+                return Ok((record.account(), Vec::new()));
             }
             let (codes, hashes) = factors::recovery_codes();
             record.recovery_codes = hashes;
-            Ok(codes)
+            Ok((record.account(), codes))
         })?;
-        Ok((shown, codes))
+        Ok((account, shown, codes))
     }
 
     /// Gives a passkey another name.
@@ -180,6 +181,7 @@ impl Administrators {
             let found = record.passkeys.iter().position(|passkey| passkey.id == id);
             let removed = record.passkeys.remove(found.ok_or(AccountError::UnknownPasskey)?);
             record.forget_useless_codes();
+            record.renew();
             Ok((record.account(), removed.shown()))
         })
     }

@@ -232,7 +232,7 @@ impl Administrators {
         name: &str,
         secret: &Secret,
         code: &str,
-    ) -> Result<Vec<SecretString>, AccountError> {
+    ) -> Result<(Account, Vec<SecretString>), AccountError> {
         let now = self.clock.wall();
         let step = secret.step_of(code, now, 0).ok_or(FactorError::WrongCode)?;
         let key = self.key()?;
@@ -241,7 +241,8 @@ impl Administrators {
             record.totp = Some(factors::seal(&key, &record.name, secret));
             record.recovery_codes = hashes;
             self.steps().insert(record.name.clone(), step);
-            Ok(codes)
+            record.renew();
+            Ok((record.account(), codes))
         })
     }
 
@@ -262,6 +263,7 @@ impl Administrators {
         self.edit(name, |record| {
             record.totp = None;
             record.forget_useless_codes();
+            record.renew();
             Ok(record.account())
         })
     }

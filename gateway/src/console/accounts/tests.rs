@@ -145,7 +145,7 @@ fn one_time_passwords_and_recovery_codes_serve_once_also_after_a_restart() {
     let code = |stage: &Stage| device.code(stage.clock.wall().0 / 30_000).to_string();
     let wrong = administrators.set_totp("admin", &device, "000000x");
     assert!(matches!(wrong, Err(AccountError::Factor(FactorError::WrongCode))));
-    let codes = administrators.set_totp("admin", &device, &code(&stage)).unwrap();
+    let (_, codes) = administrators.set_totp("admin", &device, &code(&stage)).unwrap();
     let totp = |administrators: &Administrators| {
         administrators.check_factor("admin", &Proof::Totp(secret(&code(&stage)))).is_ok()
     };

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{HeaderName, StatusCode};
 use axum::response::{IntoResponse, Response};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
@@ -12,9 +12,9 @@ use utoipa::ToSchema;
 
 use super::extract::{Body, Of};
 use super::session::guarded;
-use crate::console::accounts::{AccountError, totp};
+use crate::console::accounts::{Account, AccountError, totp};
 use crate::console::gate::{Caller, set_cookie};
-use crate::console::sessions::{Shown, Stage};
+use crate::console::sessions::{Key, Shown, Stage};
 use crate::console::{Console, Problem};
 
 /// A new password, and the present one.
@@ -113,10 +113,7 @@ pub(super) async fn change_password(
             Ok(())
         })
         .await?;
-    let cookie = console.sessions.advance(key, Stage::Full, &changed, console.now());
-    let cookie =
-        cookie.ok_or_else(|| Problem::unauthorized("the session is over; sign in with the new password"))?;
-    Ok((StatusCode::NO_CONTENT, [set_cookie(&cookie)]).into_response())
+    Ok((StatusCode::NO_CONTENT, [renewed(&console, key, &changed)?]).into_response())
 }
 
 /// Begins to set up one-time passwords.
@@ -140,7 +137,8 @@ pub(super) async fn begin_totp(
     Ok(Json(shown))
 }
 
-/// Sets up one-time passwords, once a code shows that the device has the secret; answers with recovery codes.
+/// Sets up one-time passwords, once a code shows that the device has the secret; answers with recovery codes. All other
+/// sessions end.
 #[utoipa::path(put, path = "/api/v1/account/totp", tag = "account", operation_id = "confirmTotp",
     request_body = TotpCode,
     responses((status = 200, body = RecoveryCodes), (status = 403, body = Problem), (status = 409, body = Problem)))]
@@ -148,21 +146,22 @@ pub(super) async fn confirm_totp(
     State(console): State<Arc<Console>>,
     caller: Caller,
     Body(TotpCode { code }): Body<TotpCode>,
-) -> Result<Json<RecoveryCodes>, Problem> {
+) -> Result<Response, Problem> {
     let (key, _, account) = caller.session()?;
     let Some(secret) = console.sessions.kept_totp(key) else {
         return Err(Problem::conflict("not-begun", "begin to set up one-time passwords first"));
     };
     let (name, action) =
         (account.name.clone(), caller.action("account.totp", account.name.clone(), "set up"));
-    let codes = console.changing(move |console| {
-        let codes = console.core.administrators.set_totp(&name, &secret, code.expose_secret())?;
-        Ok((codes, action))
+    let set = console.changing(move |console| {
+        let set = console.core.administrators.set_totp(&name, &secret, code.expose_secret())?;
+        Ok((set, action))
     });
-    Ok(Json(RecoveryCodes::of(&codes.await?)))
+    let (changed, codes) = set.await?;
+    Ok(([renewed(&console, key, &changed)?], Json(RecoveryCodes::of(&codes))).into_response())
 }
 
-/// Takes away one-time passwords; recovery codes go with the last second factor.
+/// Takes away one-time passwords; recovery codes go with the last second factor. All other sessions end.
 #[utoipa::path(post, path = "/api/v1/account/totp/remove", tag = "account", operation_id = "removeTotp",
     request_body = CurrentPassword,
     responses((status = 204), (status = 403, body = Problem), (status = 429, body = Problem)))]
@@ -170,13 +169,15 @@ pub(super) async fn remove_totp(
     State(console): State<Arc<Console>>,
     caller: Caller,
     Body(current): Body<CurrentPassword>,
-) -> Result<StatusCode, Problem> {
-    let (_, _, account) = caller.session()?;
+) -> Result<Response, Problem> {
+    let (key, _, account) = caller.session()?;
     confirm_password(&console, &caller, current).await?;
     let (name, action) =
         (account.name.clone(), caller.action("account.totp", account.name.clone(), "removed"));
-    console.changing(move |console| Ok((console.core.administrators.remove_totp(&name)?, action))).await?;
-    Ok(StatusCode::NO_CONTENT)
+    let removed =
+        console.changing(move |console| Ok((console.core.administrators.remove_totp(&name)?, action)));
+    let changed = removed.await?;
+    Ok((StatusCode::NO_CONTENT, [renewed(&console, key, &changed)?]).into_response())
 }
 
 /// New recovery codes in place of the old ones.
@@ -241,6 +242,18 @@ pub(super) async fn end_session(
         })
         .await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// What this session goes on with when all others of a changed account end.
+pub(super) fn renewed(
+    console: &Console,
+    key: Key,
+    changed: &Account,
+) -> Result<(HeaderName, String), Problem> {
+    let cookie = console.sessions.advance(key, Stage::Full, changed, console.now());
+    let cookie = cookie.ok_or_else(|| Problem::unauthorized("the session is over; sign in again"))?;
+    console.sessions.end_of(&changed.name, |_, other| other != Key::of(cookie.expose_secret()));
+    Ok(set_cookie(&cookie))
 }
 
 /// That it is still the same one who signed in.

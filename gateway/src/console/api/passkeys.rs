@@ -8,13 +8,14 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use postern_shared::crypto::digest::sha256;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::account::{CurrentPassword, confirm_password, texts};
+use super::account::{CurrentPassword, confirm_password, renewed, texts};
 use super::extract::{Body, Of};
 use crate::console::accounts::passkey::{ALGORITHMS, Asserted, Registered, RelyingParty};
 use crate::console::accounts::{Account, Credential, NewPasskey, Proof, ShownPasskey};
@@ -222,7 +223,7 @@ pub(super) async fn begin(
     }))
 }
 
-/// Sets up the passkey that the browser has made.
+/// Sets up the passkey that the browser has made. All other sessions end.
 #[utoipa::path(put, path = "/api/v1/account/passkeys", tag = "account", operation_id = "confirmPasskey",
     request_body = PasskeyToMake,
     responses((status = 200, body = PasskeyMade), (status = 403, body = Problem), (status = 409, body = Problem),
@@ -232,7 +233,7 @@ pub(super) async fn confirm(
     caller: Caller,
     headers: HeaderMap,
     Body(PasskeyToMake { name, credential }): Body<PasskeyToMake>,
-) -> Result<Json<PasskeyMade>, Problem> {
+) -> Result<Response, Problem> {
     let (key, _, account) = caller.session()?;
     let party = party(&console, &headers)?;
     let challenge = challenge(&console, key)?;
@@ -241,16 +242,15 @@ pub(super) async fn confirm(
         Registered { client_data: octets(&client_data_json)?, attestation: octets(&attestation_object)? };
     let new = NewPasskey { name, registered, transports };
     let owner = account.name.clone();
-    let (passkey, codes) = console
+    let (changed, passkey, codes) = console
         .changing(move |console| {
-            let (passkey, codes) =
-                console.core.administrators.add_passkey(&owner, new, &challenge, &party)?;
-            let action =
-                caller.action("account.passkey", owner.clone(), format!("set up {:?}", passkey.name));
-            Ok(((passkey, codes), action))
+            let made = console.core.administrators.add_passkey(&owner, new, &challenge, &party)?;
+            let action = caller.action("account.passkey", owner.clone(), format!("set up {:?}", made.1.name));
+            Ok((made, action))
         })
         .await?;
-    Ok(Json(PasskeyMade { passkey: PasskeyRow::of(passkey), codes: texts(&codes) }))
+    let made = PasskeyMade { passkey: PasskeyRow::of(passkey), codes: texts(&codes) };
+    Ok(([renewed(&console, key, &changed)?], Json(made)).into_response())
 }
 
 /// Gives a passkey another name.
@@ -273,7 +273,7 @@ pub(super) async fn rename(
     Ok(Json(PasskeyRow::of(passkey.await?)))
 }
 
-/// Takes a passkey away.
+/// Takes a passkey away. All other sessions end.
 #[utoipa::path(post, path = "/api/v1/account/passkeys/{id}/remove", tag = "account", operation_id = "removePasskey",
     params(("id" = String, Path, description = "The passkey's id")), request_body = CurrentPassword,
     responses((status = 204), (status = 403, body = Problem), (status = 404, body = Problem), (status = 429, body = Problem)))]
@@ -282,17 +282,18 @@ pub(super) async fn remove(
     caller: Caller,
     Of(id): Of<String>,
     Body(current): Body<CurrentPassword>,
-) -> Result<StatusCode, Problem> {
+) -> Result<Response, Problem> {
+    let (key, _, account) = caller.session()?;
     confirm_password(&console, &caller, current).await?;
-    let owner = caller.account()?.name.clone();
-    console
+    let owner = account.name.clone();
+    let changed = console
         .changing(move |console| {
-            let (_, removed) = console.core.administrators.remove_passkey(&owner, &id)?;
+            let (changed, removed) = console.core.administrators.remove_passkey(&owner, &id)?;
             let action = caller.action("account.passkey", owner, format!("removed {:?}", removed.name));
-            Ok(((), action))
+            Ok((changed, action))
         })
         .await?;
-    Ok(StatusCode::NO_CONTENT)
+    Ok((StatusCode::NO_CONTENT, [renewed(&console, key, &changed)?]).into_response())
 }
 
 /// Begins to sign in with a passkey, behind the password; what the browser needs. Its answer goes to

@@ -29,6 +29,7 @@ use tower::Service as _;
 use super::accounts::{NewToken, Role, Scope};
 use super::gate::Peer;
 use super::{Administrators, Console, Process, api};
+use crate::acme::Renewer;
 use crate::app::Core;
 use crate::mailbox::Registry;
 use crate::settings::Settings;
@@ -117,7 +118,9 @@ impl Stage {
             Arc::new(Registry::open(disk.clone(), Arc::clone(&time), &mailboxes, domain, cost).unwrap());
         core.administrators = Arc::new(Administrators::open(disk, time, &data.join("console"), cost));
         let process = Process { config_file: Some(file), ..Process::default() };
-        let console = Arc::new(Console::new(Arc::new(core), Arc::new(process)));
+        let core = Arc::new(core);
+        let renewer = Arc::new(Renewer::new(Arc::clone(&core)));
+        let console = Arc::new(Console::new(core, Arc::new(process), renewer));
         let (running, stop) = switch();
         let routes = api::routes(&console, stop);
         Self { console, clock, routes, dir, _running: running }

@@ -69,6 +69,10 @@ async fn passkeys_stand_behind_the_password() {
     stage.first().await;
     let (password, cookie) = stage.somebody("anna", Role::Operator).await;
     let by = By::cookie(&cookie);
+    let alive = async |cookie: &str| {
+        stage.send(By::cookie(cookie), "GET", SESSION, None).await.status == StatusCode::OK
+    };
+    let other = stage.page("POST", SESSION, json!({ "name": "anna", "password": password })).await.cookie();
     let (mut key, mut phone) =
         (device(), Device::ed25519("console.example.com", "https://console.example.com"));
     let begun = stage.send(by, "POST", OWN, Some(json!({ "password": "no" }))).await;
@@ -85,11 +89,16 @@ async fn passkeys_stand_behind_the_password() {
         (made.body["passkey"]["name"].as_str(), made.body["codes"].as_array().unwrap().len()),
         (Some("Key"), 10)
     );
+    assert!(!alive(&cookie).await && !alive(&other).await, "what was open without the passkey has ended");
+    let cookie = made.cookie();
+    let by = By::cookie(&cookie);
     let again = stage.set_up(by, &password, "Key", &key).await;
     assert_eq!((again.status, again.problem()), (StatusCode::CONFLICT, "known"));
     let second = stage.set_up(by, &password, "Phone", &phone).await;
     assert_eq!((second.status, second.body["codes"].as_array().unwrap().len()), (StatusCode::OK, 0));
     assert_eq!(stage.audited(), lines + 2);
+    let mut cookie = second.cookie();
+    let by = By::cookie(&cookie);
 
     for device in [&mut key, &mut phone] {
         device.count += 1;
@@ -110,9 +119,14 @@ async fn passkeys_stand_behind_the_password() {
     let right = Some(json!({ "password": password }));
     for row in [0, 1] {
         let path = format!("{}/remove", one(row));
+        let by = By::cookie(&cookie);
         let wrong = stage.send(by, "POST", &path, Some(json!({ "password": "no" }))).await;
         assert_eq!(wrong.problem(), "wrong-password");
-        assert_eq!(stage.send(by, "POST", &path, right.clone()).await.status, StatusCode::NO_CONTENT);
+        let removed = stage.send(by, "POST", &path, right.clone()).await;
+        assert_eq!(removed.status, StatusCode::NO_CONTENT);
+        assert!(!alive(&cookie).await, "all others have ended");
+        cookie = removed.cookie();
+        let by = By::cookie(&cookie);
         assert_eq!(stage.send(by, "POST", &path, right.clone()).await.status, StatusCode::NOT_FOUND);
     }
     let signed = stage.page("POST", SESSION, json!({ "name": "anna", "password": password })).await;

@@ -218,8 +218,14 @@ async fn a_second_factor_is_asked_for() {
     let code = |ahead: u64| secret.code(stage.clock.wall().0 / 30_000 + ahead).to_string();
     let wrong = stage.send(by, "PUT", "/api/v1/account/totp", Some(json!({ "code": "12345" }))).await;
     assert_eq!(wrong.problem(), "wrong-code");
+    let other = stage.page("POST", SESSION, credentials("anna", &password)).await.cookie();
+    let alive = async |cookie: &str| {
+        stage.send(By::cookie(cookie), "GET", SESSION, None).await.status == StatusCode::OK
+    };
     let set = stage.send(by, "PUT", "/api/v1/account/totp", Some(json!({ "code": code(0) }))).await;
     let recovery = set.body["codes"][0].as_str().unwrap().to_owned();
+    assert!(alive(&set.cookie()).await, "this session goes on, under another cookie");
+    assert!(!alive(&cookie).await && !alive(&other).await, "what was open without the factor has ended");
     let half = async || stage.page("POST", SESSION, credentials("anna", &password)).await;
     let factor = async |cookie: &str, factor: Value| {
         stage.send(By::cookie(cookie), "POST", "/api/v1/session/second-factor", Some(factor)).await
@@ -251,6 +257,7 @@ async fn a_second_factor_is_asked_for() {
         )
         .await;
     assert_eq!(off.status, StatusCode::NO_CONTENT);
+    assert!(alive(&off.cookie()).await && !alive(&full.cookie()).await && !alive(&set.cookie()).await);
     assert_eq!(half().await.body["stage"], json!(At::Full));
 }
 
