@@ -10,7 +10,7 @@
 //! | `api/` | the routes, and the OpenAPI document made from them |
 //! | `audit` | who changed what |
 //! | `configuration/` | the configuration file: what keys mean, and changing them |
-//! | `rates`, `overview` | what the overview shows, and what it warns of |
+//! | `rates`, `overview`, `warnings` | what the overview shows, and what it warns of |
 //! | `certificate` | the certificate that is served at this moment, and whether browsers trust it |
 //! | `problem` | errors (RFC 9457) |
 //! | `assets` | the web pages inside the binary |
@@ -44,6 +44,7 @@ mod server;
 mod sessions;
 #[cfg(test)]
 mod tests;
+mod warnings;
 
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;

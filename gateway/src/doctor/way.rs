@@ -94,9 +94,10 @@ impl Way<'_> {
     ) -> Result<(), Finding> {
         let settings = self.settings;
         let failed = |error: UpstreamError| failure(&error, target);
-        let dialer = Dialer::new(&settings.proxy, &settings.host_name, listeners(settings)).map_err(|error| {
-            Finding::fail(TLS, error.to_string(), "see key proxy.trust, and trust in [[proxy.target]]")
-        })?;
+        let dialer =
+            Dialer::new(&settings.proxy, &settings.host_name, listeners(settings)).map_err(|error| {
+                Finding::fail(TLS, error.to_string(), "see key proxy.trust, and trust in [[proxy.target]]")
+            })?;
         let addresses = dialer.addresses(target).await.map_err(failed)?;
         tell(Finding::ok(POLICY, format!("{target} is allowed")));
         let shown: Vec<String> = addresses.iter().map(|address| address.ip().to_string()).collect();

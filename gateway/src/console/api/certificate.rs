@@ -296,7 +296,10 @@ pub(super) async fn acme(
         return Err(Problem::conflict("terms", detail));
     }
     if console.renewer.is_busy() {
-        return Err(Problem::conflict("busy", "the authority is being asked already; wait for what comes of it"));
+        return Err(Problem::conflict(
+            "busy",
+            "the authority is being asked already; wait for what comes of it",
+        ));
     }
     let place = place(&console)?;
     let detail = if staging_only { "rehearsal" } else { "" };
