@@ -10,7 +10,7 @@
 //! | `api/` | the routes, and the OpenAPI document made from them |
 //! | `audit` | who changed what |
 //! | `configuration/` | the configuration file: what keys mean, and changing them |
-//! | `rates`, `overview` | what the overview shows, and what it warns of |
+//! | `rates`, `overview`, `warnings` | what the overview shows, and what it warns of |
 //! | `certificate` | the certificate that is served at this moment, and whether browsers trust it |
 //! | `problem` | errors (RFC 9457) |
 //! | `assets` | the web pages inside the binary |
@@ -44,12 +44,14 @@ mod server;
 mod sessions;
 #[cfg(test)]
 mod tests;
+mod warnings;
 
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use zeroize::Zeroizing;
 
 pub use accounts::{Administrators, Tokens};
@@ -60,12 +62,16 @@ pub(crate) use server::quota;
 pub use server::{Bound, serve};
 use sessions::{Lasting, Now, Sessions};
 
+use crate::acme::Renewer;
 use crate::app::Core;
+use crate::command::{Command, execute};
 use crate::login::{Guard, LoginPool};
 use crate::settings::Settings;
 
 /// Passwords checked at once, and how many may wait; each takes 64 MiB. Archivers have places of their own.
 const LOGINS: (usize, usize) = (1, 20);
+/// Accounts bound at once; sealing each takes 64 MiB.
+const CONSENTS_MAX: usize = 4;
 /// Live streams at once.
 const STREAMS_MAX: usize = 64;
 
@@ -136,11 +142,15 @@ pub struct Console {
     /// One change of the configuration at a time.
     applying: Mutex<()>,
     judged: certificate::Judged,
+    renewer: Arc<Renewer>,
+    consents: Arc<Semaphore>,
+    /// Whoever looks for trouble connects to ports, ours or others', so it is one at a time.
+    looking: Arc<Semaphore>,
 }
 
 impl Console {
     /// The console of a gateway.
-    pub fn new(core: Arc<Core>, process: Arc<Process>) -> Self {
+    pub fn new(core: Arc<Core>, process: Arc<Process>, renewer: Arc<Renewer>) -> Self {
         let settings = core.settings();
         let dir = settings.data_dir.join("console");
         let tokens = Tokens::open(Arc::clone(&core.disk), Arc::clone(&core.clock), &dir);
@@ -154,6 +164,9 @@ impl Console {
             streams: Arc::new(Semaphore::new(STREAMS_MAX)),
             applying: Mutex::default(),
             judged: certificate::Judged::default(),
+            renewer,
+            consents: Arc::new(Semaphore::new(CONSENTS_MAX)),
+            looking: Arc::new(Semaphore::new(1)),
             core,
             process,
         }
@@ -174,6 +187,17 @@ impl Console {
     /// accept. Told with another one, it would keep them out.
     fn has_hsts(&self) -> bool {
         self.core.settings().console.hsts.unwrap_or_else(|| self.judged.is_trusted(&self.core))
+    }
+
+    /// What a command answers, without a line in the audit log: for those that only ask.
+    fn answer(&self, command: &Command) -> anyhow::Result<serde_json::Value> {
+        execute(&self.core, command.clone()).map_err(|message| anyhow::anyhow!(message))
+    }
+
+    /// The turn to look for trouble.
+    fn turn(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        let turn = Arc::clone(&self.looking).try_acquire_owned();
+        turn.map_err(|_| Problem::too_many("somebody is looking already; try again", Duration::from_secs(5)))
     }
 
     fn now(&self) -> Now {
