@@ -40,6 +40,7 @@ const SPECIFIC = new Set([
   'second-factor',
   'environment',
   'unreadable',
+  'bad-certificate',
 ]);
 
 /** Turns whatever was thrown into a sentence for people. */
