@@ -118,6 +118,7 @@ pub(super) const ROUTES: &[(&str, &str, Need)] = &[
     ("POST", "/api/v1/proxy/test", Need::Settings),
     ("GET", "/api/v1/oauth/bindings", Need::Settings),
     ("POST", "/api/v1/oauth/bindings", Need::Settings),
+    ("POST", "/api/v1/oauth/bindings/address", Need::Settings),
     ("POST", "/api/v1/oauth/bindings/revoke", Need::Settings),
 ];
 

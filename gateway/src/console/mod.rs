@@ -12,6 +12,7 @@
 //! | `configuration/` | the configuration file: what keys mean, and changing them |
 //! | `rates`, `overview`, `warnings` | what the overview shows, and what it warns of |
 //! | `certificate` | the certificate that is served at this moment, and whether browsers trust it |
+//! | `consents` | accounts that are being bound |
 //! | `problem` | errors (RFC 9457) |
 //! | `assets` | the web pages inside the binary |
 //!
@@ -36,6 +37,7 @@ mod assets;
 mod audit;
 mod certificate;
 pub(crate) mod configuration;
+mod consents;
 mod gate;
 mod overview;
 mod problem;
@@ -57,6 +59,7 @@ use zeroize::Zeroizing;
 pub use accounts::{Administrators, Tokens};
 pub use api::document_text;
 pub use audit::{Action, Audit};
+use consents::Consents;
 pub use problem::Problem;
 pub(crate) use server::quota;
 pub use server::{Bound, serve};
@@ -70,8 +73,6 @@ use crate::settings::Settings;
 
 /// Passwords checked at once, and how many may wait; each takes 64 MiB. Archivers have places of their own.
 const LOGINS: (usize, usize) = (1, 20);
-/// Accounts bound at once; sealing each takes 64 MiB.
-const CONSENTS_MAX: usize = 4;
 /// Live streams at once.
 const STREAMS_MAX: usize = 64;
 
@@ -143,7 +144,7 @@ pub struct Console {
     applying: Mutex<()>,
     judged: certificate::Judged,
     renewer: Arc<Renewer>,
-    consents: Arc<Semaphore>,
+    consents: Arc<Consents>,
     /// Whoever looks for trouble connects to ports, ours or others', so it is one at a time.
     looking: Arc<Semaphore>,
 }
@@ -165,7 +166,7 @@ impl Console {
             applying: Mutex::default(),
             judged: certificate::Judged::default(),
             renewer,
-            consents: Arc::new(Semaphore::new(CONSENTS_MAX)),
+            consents: Arc::default(),
             looking: Arc::new(Semaphore::new(1)),
             core,
             process,

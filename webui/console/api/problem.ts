@@ -41,6 +41,8 @@ const SPECIFIC = new Set([
   'environment',
   'unreadable',
   'bad-certificate',
+  'no-such-way',
+  'oauth',
 ]);
 
 /** Turns whatever was thrown into a sentence for people. */

@@ -35,7 +35,7 @@ describe.each(names.filter((name) => name !== 'en.json'))('%s', (name) => {
 
 /** Groups that are asked for by a word that the server says. */
 const BY_WORD =
-  /^(problem|kind|listener|refusal|warning|action|role|scope|status|result|login|settings\.tables|settings\.names)\./;
+  /^(problem|kind|listener|refusal|warning|warningText|check|action|role|scope|status|result|login|settings\.tables|settings\.names)\./;
 
 it('has no text that no page shows', () => {
   const sources = ['common', 'console'].flatMap((dir) =>

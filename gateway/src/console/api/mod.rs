@@ -145,6 +145,7 @@ fn care() -> OpenApiRouter<Arc<Console>> {
         .routes(routes!(doctor::doctor))
         .routes(routes!(doctor::proxy_test))
         .routes(routes!(oauth::list, oauth::bind))
+        .routes(routes!(oauth::paste))
         .routes(routes!(oauth::revoke))
 }
 

@@ -1,14 +1,14 @@
-//! Accounts at providers that take no passwords: who is bound, binding by device code, revoking.
+//! Accounts at providers that take no passwords: who is bound, binding by a code or a link, revoking.
 
 use std::sync::Arc;
 
 use axum::extract::State;
+use axum::http::StatusCode;
 use axum::response::Response;
 use axum::{Extension, Json};
 use postern_shared::crypto::password::generate;
-use secrecy::ExposeSecret as _;
+use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
-use tokio::sync::mpsc;
 use utoipa::ToSchema;
 
 use super::Stop;
@@ -18,7 +18,7 @@ use super::overview::{is_still_good, place, stream};
 use crate::console::gate::Caller;
 use crate::console::{Console, Problem};
 use crate::proxy::oauth::consent::{Flow, Prompt, consent};
-use crate::proxy::oauth::{Binding, BrokerError, account_in, account_key};
+use crate::proxy::oauth::{Binding, BrokerError, Provider, account_in, account_key};
 use crate::proxy::{Account, BadRoute};
 
 /// Providers, and the accounts that are bound there.
@@ -39,8 +39,12 @@ pub(super) struct Bindings {
 pub(super) struct ProviderRow {
     /// Its name in the configuration.
     name: String,
-    /// Whether accounts can be bound here, by a code. Where not, `postern-gateway oauth bind` does it.
+    /// Whether accounts can be bound by a code.
     has_device_code: bool,
+    /// Whether they can be by a link.
+    has_link: bool,
+    /// Whether a code is the way to take when nobody says.
+    prefers_device_code: bool,
     /// Where a person takes consent back.
     consent_page: Option<String>,
 }
@@ -83,6 +87,29 @@ pub(super) struct AccountToBind {
     user: String,
     /// The provider's name.
     provider: String,
+    /// How its owner consents; as the provider prefers when it is left out.
+    by: Option<By>,
+}
+
+/// How the owner of an account consents.
+#[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum By {
+    /// By a code that is typed in at the provider, on any machine.
+    Code,
+    /// By a link that is opened in a browser; the address that it ends at is pasted.
+    Link,
+}
+
+/// The address that a browser ended at.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PastedAddress {
+    /// The `id` that came with the link.
+    id: String,
+    /// The address, as the browser's address bar shows it.
+    #[schema(value_type = String, format = Password)]
+    address: SecretString,
 }
 
 /// An account's binding to be ended.
@@ -107,9 +134,9 @@ pub(super) struct Revoked {
     consent_page: Option<String>,
 }
 
-/// A step of binding; sent as the server-sent event `step`: `code`, then `bound` or `failed`.
+/// A step of binding; sent as the server-sent event `step`: `code` or `link`, then `bound` or `failed`.
 #[derive(Serialize, ToSchema)]
-#[serde(tag = "state", rename_all = "lowercase")]
+#[serde(tag = "state", rename_all = "kebab-case")]
 pub(super) enum BindingStep {
     /// The owner of the account is to open the link and type in the code.
     Code {
@@ -122,6 +149,17 @@ pub(super) enum BindingStep {
         /// For how long it is good.
         life_seconds: u64,
     },
+    /// The owner of the account is to open the link and consent.
+    Link {
+        /// What `address` is sent with.
+        id: String,
+        /// The link.
+        link: String,
+        /// Whether a browser on the gateway's own machine comes back by itself.
+        comes_back: bool,
+    },
+    /// What was pasted is not the address that the browser was sent to.
+    NotThat,
     /// It is bound.
     Bound {
         /// `user%host`.
@@ -145,6 +183,8 @@ pub(super) async fn list(State(console): State<Arc<Console>>) -> Json<Bindings> 
     let providers = settings.oauth_providers.iter().map(|provider| ProviderRow {
         name: provider.name.clone(),
         has_device_code: provider.device_endpoint.is_some(),
+        has_link: provider.authorization_endpoint.is_some(),
+        prefers_device_code: provider.prefers_device,
         consent_page: provider.consent_page.clone(),
     });
     let bindings = core.oauth.list().into_iter().map(|binding| BindingRow {
@@ -170,7 +210,7 @@ pub(super) async fn list(State(console): State<Arc<Console>>) -> Json<Bindings> 
     })
 }
 
-/// Binds an account: tells link and code, waits until its owner has consented, and answers with the proxy password. It
+/// Binds an account: tells code or link, waits until its owner has consented, and answers with the proxy password. It
 /// ends, and nothing is bound, when nobody listens any more or the session ends.
 #[utoipa::path(post, path = "/api/v1/oauth/bindings", tag = "oauth", operation_id = "bindAccount",
     request_body = AccountToBind,
@@ -180,38 +220,28 @@ pub(super) async fn bind(
     State(console): State<Arc<Console>>,
     Extension(Stop(mut stop)): Extension<Stop>,
     caller: Caller,
-    Body(AccountToBind { user, provider }): Body<AccountToBind>,
+    Body(AccountToBind { user, provider, by }): Body<AccountToBind>,
 ) -> Result<Response, Problem> {
     let account = account_of(&console, &user)?;
     let link = console.core.oauth.link(&provider);
     let link = link.ok_or_else(|| {
         Problem::not_found(format!("the configuration has no [[proxy.provider]] called {provider:?}"))
     })?;
-    if link.provider.device_endpoint.is_none() {
-        let detail = "this provider has no device codes; on the gateway's machine this binds the account: \
-                      postern-gateway oauth bind --browser";
-        return Err(Problem::conflict("no-device-code", detail));
-    }
+    let flow = flow(&link.provider, by)?;
     let place = place(&console)?;
-    let consenting = Arc::clone(&console.consents).try_acquire_owned();
-    let consenting = consenting.map_err(|_| {
+    let mut consenting = console.consents.begin().ok_or_else(|| {
         let wait = std::time::Duration::from_secs(60);
         Problem::too_many("several accounts are being bound; wait until one is", wait)
     })?;
     console.blocking(|console| console.core.audit.check().map_err(Problem::disk)).await?;
     let (telling, receiver) = Telling::begin(&console);
     tokio::spawn(async move {
-        let _consenting = consenting;
         let password = generate();
-        let mut tell = |prompt| {
-            if let Prompt::Code { link, complete_link, code, life } = prompt {
-                let life_seconds = life.as_secs();
-                telling.tell(&BindingStep::Code { link, complete_link, code, life_seconds });
-            }
-        };
-        let (_, mut nothing) = mpsc::channel(1);
+        let id = consenting.id.clone();
+        let mut tell = |prompt| telling.tell(&BindingStep::of(prompt, &id));
+        let pasted = &mut consenting.pasted;
         let consented = tokio::select! {
-            consented = consent(&link, &account, Flow::Device, password.clone(), &mut tell, &mut nothing) => consented,
+            consented = consent(&link, &account, flow, password.clone(), &mut tell, pasted) => consented,
             () = telling.deserted() => return,
             () = stop.requested() => return,
         };
@@ -225,6 +255,19 @@ pub(super) async fn bind(
         });
     });
     Ok(stream(receiver, place))
+}
+
+/// Hands over the address that the browser ended at, when it runs on another machine than the gateway.
+#[utoipa::path(post, path = "/api/v1/oauth/bindings/address", tag = "oauth", operation_id = "pasteAddress",
+    request_body = PastedAddress, responses((status = 204), (status = 404, body = Problem)))]
+pub(super) async fn paste(
+    State(console): State<Arc<Console>>,
+    Body(PastedAddress { id, address }): Body<PastedAddress>,
+) -> Result<StatusCode, Problem> {
+    match console.consents.paste(&id, address) {
+        true => Ok(StatusCode::NO_CONTENT),
+        false => Err(Problem::not_found("nobody waits for this address any more; begin again")),
+    }
 }
 
 /// Ends an account's binding. Consent itself is taken back at the provider, by the account's owner.
@@ -264,6 +307,32 @@ async fn keep(console: &Arc<Console>, caller: &Caller, binding: Binding) -> Resu
     kept.await?;
     tracing::info!(account, "account bound");
     Ok(account)
+}
+
+/// The way to consent, when the provider has it.
+fn flow(provider: &Provider, by: Option<By>) -> Result<Flow, Problem> {
+    let by_code = match by {
+        Some(by) => matches!(by, By::Code),
+        None => provider.prefers_device || provider.authorization_endpoint.is_none(),
+    };
+    let (flow, has, what) = match by_code {
+        true => (Flow::Device, provider.device_endpoint.is_some(), "codes"),
+        false => (Flow::Browser, provider.authorization_endpoint.is_some(), "links"),
+    };
+    let detail = format!("the provider {} has no {what}; take the other way", provider.name);
+    has.then_some(flow).ok_or_else(|| Problem::conflict("no-such-way", detail))
+}
+
+impl BindingStep {
+    fn of(prompt: Prompt, id: &str) -> Self {
+        match prompt {
+            Prompt::Code { link, complete_link, code, life } => {
+                Self::Code { link, complete_link, code, life_seconds: life.as_secs() }
+            }
+            Prompt::Link { link, comes_back } => Self::Link { id: id.to_owned(), link, comes_back },
+            Prompt::NotThat => Self::NotThat,
+        }
+    }
 }
 
 fn account_of(console: &Console, user: &str) -> Result<Account, Problem> {

@@ -2,7 +2,6 @@
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use postern_shared::disk::Disk as _;
 use postern_shared::tls::server::{Identity, self_signed_files};
 
 use super::*;
@@ -11,7 +10,8 @@ use crate::certificate::Keeper;
 const CERTIFICATE: &str = "/api/v1/certificate";
 
 impl Stage {
-    fn serving(self) -> Self {
+    /// With a certificate.
+    pub(super) fn serving(self) -> Self {
         let core = &self.console.core;
         let keeper = Keeper::open(&core.settings(), Arc::clone(&core.disk), Arc::clone(&core.clock)).unwrap();
         core.keeper.set(Arc::new(keeper)).unwrap();
@@ -78,8 +78,14 @@ async fn a_certificate_is_imported() {
     }
     let stored = stage.data().join("tls/imported.pem");
     assert!(!RealDisk.exists(&stored).unwrap());
-    let legacy = send(json!({ "pkcs12": fixture("rc2-40.p12"), "password": "secret" })).await;
-    assert_eq!((legacy.status, legacy.body["served"].as_bool()), (StatusCode::OK, Some(false)), "{legacy:?}");
+    let mut legacy = None;
+    for old in ["aes256.p12", "3des.pfx", "rc2-40.p12"] {
+        let taken = send(json!({ "pkcs12": fixture(old), "password": "secret" })).await;
+        assert_eq!((taken.status, taken.body["served"].as_bool()), (StatusCode::OK, Some(false)), "{taken:?}");
+        assert_eq!(taken.body["names"][0], "gateway.example.com", "{old}");
+        legacy = Some(taken);
+    }
+    let legacy = legacy.unwrap();
     assert_eq!(legacy.body["changes"], json!({ "tls.mode": "imported" }));
     let change = json!({ "changes": legacy.body["changes"] });
     let valid = stage.send(by, "POST", "/api/v1/settings/validate", Some(change)).await;
@@ -146,6 +152,13 @@ async fn bindings_are_listed_and_refused_where_there_is_no_way() {
     };
     assert_eq!(bind("anna@example.com%imap.gmail.com", "none").await, "not-found");
     assert_eq!(bind("anna", "g").await, "invalid");
+    let code = json!({ "user": "anna@example.com%imap.gmail.com", "provider": "g", "by": "code" });
+    let no_code = stage.send(by, "POST", "/api/v1/oauth/bindings", Some(code)).await;
+    let is_there = listed["providers"][0]["has_device_code"] == true;
+    assert!(is_there || no_code.problem() == "no-such-way", "{no_code:?}");
+    let pasted = json!({ "id": "0", "address": "http://127.0.0.1/?code=a&state=b" });
+    let pasted = stage.send(by, "POST", "/api/v1/oauth/bindings/address", Some(pasted)).await;
+    assert_eq!(pasted.problem(), "not-found", "nobody waits for it");
     let body = json!({ "user": "anna@example.com%imap.gmail.com" });
     let revoked = stage.send(by, "POST", "/api/v1/oauth/bindings/revoke", Some(body)).await;
     assert_eq!(revoked.status, StatusCode::NOT_FOUND, "{revoked:?}");

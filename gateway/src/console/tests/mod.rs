@@ -23,7 +23,7 @@ use http_body_util::BodyExt as _;
 use postern_shared::clock::{Clock, ManualClock, UnixMillis};
 use postern_shared::crypto::password::Argon2Cost;
 use postern_shared::data_dir::Holder;
-use postern_shared::disk::{RealDisk, write_atomic};
+use postern_shared::disk::{Disk, RealDisk, write_atomic};
 use postern_shared::shutdown::{Switch, switch};
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
@@ -93,15 +93,30 @@ impl Stage {
     }
 
     fn named(host_name: &str, more: &str) -> Self {
-        Self::of(host_name, more, |_| ())
+        Self::of(host_name, more, |_| (), Arc::new(RealDisk), None)
     }
 
     /// With what `prepare` has put into the data directory before.
     fn found(more: &str, prepare: impl FnOnce(&Path)) -> Self {
-        Self::of("localhost", more, prepare)
+        Self::of("localhost", more, prepare, Arc::new(RealDisk), None)
     }
 
-    fn of(host_name: &str, more: &str, prepare: impl FnOnce(&Path)) -> Self {
+    fn on(disk: Arc<dyn Disk>) -> Self {
+        Self::of("localhost", "", |_| (), disk, None)
+    }
+
+    /// After a configuration that did not start.
+    fn taken_back(reason: &str) -> Self {
+        Self::of("localhost", "", |_| (), Arc::new(RealDisk), Some(reason.into()))
+    }
+
+    fn of(
+        host_name: &str,
+        more: &str,
+        prepare: impl FnOnce(&Path),
+        disk: Arc<dyn Disk>,
+        taken_back: Option<String>,
+    ) -> Self {
         let dir = tempfile::tempdir().unwrap();
         prepare(&dir.path().join("data"));
         let file = dir.path().join("gateway.toml");
@@ -112,15 +127,15 @@ impl Stage {
         write_atomic(&RealDisk, &file, text.as_bytes()).unwrap();
         let settings = Settings::load(&RealDisk, Some(&file), []).unwrap();
         let clock = Arc::new(ManualClock::at(UnixMillis(1_800_000_000_000)));
-        let (disk, time) = (Arc::new(RealDisk), Arc::clone(&clock) as Arc<dyn Clock>);
-        let mut core = Core::open(disk.clone(), Arc::clone(&time), settings, Holder::Daemon).unwrap();
+        let time = Arc::clone(&clock) as Arc<dyn Clock>;
+        let mut core = Core::open(Arc::clone(&disk), Arc::clone(&time), settings, Holder::Daemon).unwrap();
         let cost = Argon2Cost::TESTS_ONLY;
         let domain = "gateway.example.com";
         let mailboxes = data.join("mailboxes");
         core.registry =
-            Arc::new(Registry::open(disk.clone(), Arc::clone(&time), &mailboxes, domain, cost).unwrap());
+            Arc::new(Registry::open(Arc::clone(&disk), Arc::clone(&time), &mailboxes, domain, cost).unwrap());
         core.administrators = Arc::new(Administrators::open(disk, time, &data.join("console"), cost));
-        let process = Process::started(Some(file), &text);
+        let process = Process { taken_back, ..Process::started(Some(file), &text) };
         let core = Arc::new(core);
         let renewer = Arc::new(Renewer::new(Arc::clone(&core)));
         let console = Arc::new(Console::new(core, Arc::new(process), renewer));
@@ -226,7 +241,6 @@ impl Stage {
 }
 
 fn read(path: &Path) -> String {
-    use postern_shared::disk::Disk as _;
     String::from_utf8(RealDisk.read(path, 10_000_000).unwrap()).unwrap()
 }
 

@@ -40,6 +40,7 @@ fn body(method: &str, path: &str) -> Option<Value> {
         ("POST", "/api/v1/certificate/import") => json!({ "pem": "nothing" }),
         ("POST", "/api/v1/proxy/test") => json!({ "user": "nobody" }),
         ("POST", "/api/v1/oauth/bindings") => json!({ "user": "a%b", "provider": "none" }),
+        ("POST", "/api/v1/oauth/bindings/address") => json!({ "id": "", "address": "" }),
         ("POST", "/api/v1/oauth/bindings/revoke") => json!({ "user": "" }),
         ("PUT", "/api/v1/log-level") => json!({ "level": "info" }),
         _ => return None,

@@ -2,13 +2,14 @@
 
 use postern_shared::id::MailboxId;
 use postern_shared::proto::mime::trace::Normalised;
+use postern_shared::tls::server::self_signed_files;
 
 use super::super::warnings::{Severity, Warning, of_clock};
 use super::*;
 use crate::activity::{Kind, New, activity};
-use crate::certificate::Keeper;
 use crate::intake::{Envelope, Incoming as _, Intake as _, Origin, Provenance, Recipient, SealingIntake};
 use crate::mailbox::{Edit, Status};
+use crate::monitoring::metrics;
 
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -79,10 +80,7 @@ async fn silence_where_there_usually_is_mail_is_told() {
 
 #[tokio::test]
 async fn a_certificate_near_its_end_is_told() {
-    let stage = Stage::new();
-    let core = &stage.console.core;
-    let keeper = Keeper::open(&core.settings(), Arc::clone(&core.disk), Arc::clone(&core.clock)).unwrap();
-    core.keeper.set(Arc::new(keeper)).unwrap();
+    let stage = Stage::new().serving();
     assert!(stage.warned("certificate").is_empty());
     let expires = stage.console.certificate().expires.unwrap();
     stage.clock.advance(expires.since(stage.clock.wall()) - 10 * DAY - HOUR);
@@ -112,4 +110,70 @@ async fn a_full_disk_and_a_clock_that_was_moved_are_told() {
     assert!(stage.warned("clock").is_empty(), "time that passes moves no clock");
     assert!(of_clock(10_000).is_none());
     assert_eq!(of_clock(-3_600_000).unwrap().values.seconds, Some(-3600));
+}
+
+#[tokio::test]
+async fn a_certificate_that_cannot_be_used_is_told() {
+    let stage = Stage::new().serving();
+    let (certificate, _) = self_signed_files(&stage.data().join("tls"));
+    write_atomic(&RealDisk, &certificate, b"half a certificate").unwrap();
+    stage.console.core.keeper.get().unwrap().look(true);
+    let told = stage.warned("certificate");
+    assert_eq!((told.len(), told[0].severity, told[0].case), (1, Severity::Warning, "kept"), "{told:?}");
+    assert!(told[0].values.reason.as_deref().is_some_and(|reason| reason.contains("self-signed")), "{told:?}");
+}
+
+#[tokio::test]
+async fn what_the_authority_said_is_told() {
+    let state = json!({ "failures": 1, "last_error": "mail.example.com: the authority says: no" });
+    let acme = "[tls]\nmode = \"acme\"\n[acme]\naccept_terms = true\n";
+    let stage = Stage::found(acme, |data| {
+        let tls = data.join("tls");
+        RealDisk.create_dir_all(&tls).unwrap();
+        write_atomic(&RealDisk, &tls.join("acme-state.json"), state.to_string().as_bytes()).unwrap();
+    });
+    let told = stage.warned("certificate");
+    assert_eq!((told.len(), told[0].case), (1, "authority"), "{told:?}");
+    assert_eq!(told[0].values.reason.as_deref(), Some("mail.example.com: the authority says: no"));
+}
+
+#[tokio::test]
+async fn writing_that_failed_is_told_until_it_works_again() {
+    let stage = Stage::new();
+    metrics().group_committed(1, 0, Duration::ZERO, false);
+    let told = stage.warned("commit");
+    assert_eq!((told.len(), told[0].severity, told[0].case), (1, Severity::Critical, "failed"));
+    metrics().group_committed(1, 0, Duration::ZERO, true);
+    assert!(stage.warned("commit").is_empty());
+}
+
+#[tokio::test]
+async fn damage_is_told_with_its_place() {
+    let stage = Stage::new();
+    let mailbox = stage.mailbox();
+    let found = Stage::found("", |data| {
+        RealDisk.create_dir_all(&data.join("mailboxes")).unwrap();
+        write_atomic(&RealDisk, &data.join(format!("mailboxes/{mailbox}.json")), b"torn").unwrap();
+    });
+    let told = found.warned("damage");
+    assert_eq!((told.len(), told[0].severity, told[0].case), (1, Severity::Critical, "found"), "{told:?}");
+    assert!(told[0].values.reason.as_deref().is_some_and(|reason| reason.contains(&mailbox.to_string())));
+}
+
+#[tokio::test]
+async fn an_audit_log_that_was_altered_is_told() {
+    let stage = Stage::found("", |data| {
+        RealDisk.create_dir_all(&data.join("console")).unwrap();
+        write_atomic(&RealDisk, &data.join("console/audit.jsonl"), b"altered\n").unwrap();
+    });
+    let told = stage.warned("audit");
+    assert_eq!((told.len(), told[0].severity, told[0].case), (1, Severity::Critical, "broken"), "{told:?}");
+    assert!(told[0].values.reason.as_deref().is_some_and(|reason| reason.contains("line 1")), "{told:?}");
+}
+
+#[tokio::test]
+async fn a_configuration_that_was_taken_back_is_told() {
+    let told = Stage::taken_back("port 25 is taken").warned("configuration");
+    assert_eq!((told.len(), told[0].case), (1, "taken-back"));
+    assert_eq!(told[0].values.reason.as_deref(), Some("port 25 is taken"));
 }

@@ -4,11 +4,12 @@ import { Failure } from '@common/components/Ask';
 import { Status } from '@common/components/Status';
 import { Ago } from '@common/format/Ago';
 import { Button, Checkbox, Group, Loader, Stack, Text } from '@mantine/core';
-import { useEffect, useRef, useState } from 'react';
+import { useState } from 'react';
 import { useTranslation } from 'react-i18next';
-import { order } from '../../api/certificate';
+import { certificateChanged } from '../../api/certificate';
 import { useProblemText } from '../../api/problem';
 import type { Authority, OrderStep, StoredCertificate } from '../../api/schema';
+import { useSteps } from '../../api/steps';
 import classes from './Certificate.module.css';
 
 interface AskingProps {
@@ -20,25 +21,10 @@ export function Asking({ authority, onStored }: AskingProps) {
   const { t } = useTranslation();
   const problemText = useProblemText();
   const [rehearsal, setRehearsal] = useState(false);
-  const [steps, setSteps] = useState<OrderStep[]>([]);
-  const [running, setRunning] = useState(false);
-  const [problem, setProblem] = useState<unknown>(null);
-  const leaving = useRef<AbortController | null>(null);
-  useEffect(() => () => leaving.current?.abort(), []);
-  const ask = () => {
-    const controller = new AbortController();
-    leaving.current = controller;
-    setSteps([]);
-    setProblem(null);
-    setRunning(true);
-    const take = (step: OrderStep) => {
-      setSteps((before) => [...before, step]);
-      if (step.certificate) onStored(step.certificate);
-    };
-    order({ staging_only: rehearsal }, controller.signal, take)
-      .catch((error: unknown) => !controller.signal.aborted && setProblem(error))
-      .finally(() => !controller.signal.aborted && setRunning(false));
-  };
+  const { steps, running, problem, begin } = useSteps<OrderStep>('/api/v1/certificate/acme', {
+    onStep: ({ certificate }) => certificate && onStored(certificate),
+    onEnd: () => void certificateChanged(),
+  });
   return (
     <Stack gap="md">
       <Past authority={authority} />
@@ -68,7 +54,11 @@ export function Asking({ authority, onStored }: AskingProps) {
       )}
       <Failure text={problemText(problem)} />
       <Group>
-        <Button loading={running} disabled={!authority.accept_terms || authority.is_asked} onClick={ask}>
+        <Button
+          loading={running}
+          disabled={!authority.accept_terms || authority.is_asked}
+          onClick={() => begin({ staging_only: rehearsal })}
+        >
           {t('certificate.ask')}
         </Button>
       </Group>
