@@ -19,12 +19,12 @@ export function Replace({ authority, onChanges }: ReplaceProps) {
   const { t } = useTranslation();
   const toasts = useToasts();
   const stored = ({ served, changes }: StoredCertificate) => {
+    toasts.done(t(served ? 'certificate.servedNow' : 'certificate.stored'));
     if (Object.keys(changes).length > 0) onChanges(changes);
-    else toasts.done(t(served ? 'certificate.servedNow' : 'certificate.stored'));
   };
   return (
     <Panel title={t('certificate.new')} about={t('certificate.newAbout')}>
-      <Tabs defaultValue="import">
+      <Tabs defaultValue="import" maw={720}>
         <Tabs.List mb="lg">
           <Tabs.Tab value="import">{t('certificate.import')}</Tabs.Tab>
           <Tabs.Tab value="acme">{t('certificate.ask')}</Tabs.Tab>

@@ -21,6 +21,8 @@ export function Served({ certificate }: { certificate: ServedCertificate }) {
   const expires = certificate.expires_at ?? null;
   const days = expires === null ? null : Math.max(0, Math.floor((expires - now) / DAY_MS));
   const distrusted = certificate.distrusted ?? null;
+  const [first] = certificate.chain;
+  const signsItself = certificate.chain.length === 1 && first?.subject === first?.issuer;
   const source = MODES.find((mode) => mode === certificate.source);
   return (
     <Panel title={t('certificate.served')} about={t('certificate.servedAbout')}>
@@ -58,7 +60,7 @@ export function Served({ certificate }: { certificate: ServedCertificate }) {
             <Status tone={distrusted === null ? 'good' : 'warn'}>
               {distrusted === null ? t('certificate.trusted') : t('certificate.distrusted')}
             </Status>
-            {distrusted !== null && <p className="dim">{distrusted}</p>}
+            {distrusted !== null && <p className="dim">{signsItself ? t('certificate.signsItself') : distrusted}</p>}
           </dd>
         </div>
         <div>

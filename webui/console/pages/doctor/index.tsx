@@ -37,7 +37,7 @@ export function Page() {
         {found ? (
           <Findings findings={found} label={t('doctor.checks')} />
         ) : (
-          <Box p="xl" ta="center" c="dimmed" role="status">
+          <Box p="xl" fz="sm" ta="center" c="dimmed" role="status">
             {examine.isPending ? (
               <>
                 <Loader size="sm" aria-hidden />

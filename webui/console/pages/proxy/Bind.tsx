@@ -2,11 +2,11 @@
 
 import { closeLabel, Failure } from '@common/components/Ask';
 import { SecretDialog } from '@common/components/SecretDialog';
-import { Button, Group, Modal, SegmentedControl, Select, Stack, Text, TextInput } from '@mantine/core';
+import { Button, Group, Input, Modal, SegmentedControl, Select, Stack, Text, TextInput } from '@mantine/core';
 import { type FormEvent, useState } from 'react';
 import { useTranslation } from 'react-i18next';
 import { bindingsChanged } from '../../api/care';
-import { useProblemText } from '../../api/problem';
+import { sentence, useProblemText } from '../../api/problem';
 import type { By, ProviderRow } from '../../api/schema';
 import { useSteps } from '../../api/steps';
 import { type BindingStep, Consent } from './Consent';
@@ -106,9 +106,9 @@ function Binding({ providers, onClose, onBound }: BindingProps) {
         />
         {ways.length > 1 && (
           <div>
-            <Text size="sm" fw={500} mb={4} id="binding-by">
+            <Input.Label labelElement="div" id="binding-by" display="block">
               {t('binding.by')}
-            </Text>
+            </Input.Label>
             <SegmentedControl
               aria-labelledby="binding-by"
               value={by}
@@ -117,7 +117,7 @@ function Binding({ providers, onClose, onBound }: BindingProps) {
             />
           </div>
         )}
-        <Failure text={failed ? failed.text : problemText(binding.problem)} />
+        <Failure text={failed ? sentence(failed.text) : problemText(binding.problem)} />
         <Group justify="flex-end" gap="sm">
           <Button variant="default" onClick={onClose}>
             {t('common.cancel')}

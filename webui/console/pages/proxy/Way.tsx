@@ -5,6 +5,7 @@ import { Panel } from '@common/components/Panel';
 import {
   Button,
   Group,
+  Input,
   Loader,
   NumberInput,
   PasswordInput,
@@ -60,9 +61,9 @@ export function Way() {
             />
             <SimpleGrid cols={{ base: 1, sm: 2 }}>
               <div>
-                <Text size="sm" fw={500} mb={4} id="way-protocol">
+                <Input.Label labelElement="div" id="way-protocol" display="block">
                   {t('way.does')}
-                </Text>
+                </Input.Label>
                 <SegmentedControl
                   fullWidth
                   aria-labelledby="way-protocol"
