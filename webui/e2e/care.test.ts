@@ -163,14 +163,14 @@ it('binds an account by a link, whose end is pasted', async () => {
 it('reads the configuration again', async () => {
   const { page } = admin;
   await page.goto('/settings');
-  await page.getByRole('button', { name: 'Read again' }).click();
-  await page.getByText('Read again. Nothing has changed.').waitFor();
+  await page.getByRole('button', { name: 'Reload configuration' }).click();
+  await page.getByText('Reloaded. Nothing has changed.').waitFor();
   gateway.rewrite((text) => `${text}[limits]\nsessions = 77\n`);
-  await page.getByRole('button', { name: 'Read again' }).click();
+  await page.getByRole('button', { name: 'Reload configuration' }).click();
   await page.getByText('In effect now: limits.sessions.').waitFor();
   await looked(admin, 'reloaded');
   gateway.rewrite((text) => text.replace('sessions = 77', 'sessions = "many"'));
-  await page.getByRole('button', { name: 'Read again' }).click();
+  await page.getByRole('button', { name: 'Reload configuration' }).click();
   await page.getByRole('alert').filter({ hasText: 'sessions' }).waitFor();
   expect(admin.complaints).toEqual([]);
 });

@@ -21,9 +21,12 @@ export function Consent({ steps, onCancel }: { steps: BindingStep[]; onCancel: (
       {asked?.state === 'code' && <Code step={asked} />}
       {asked?.state === 'link' && <Link step={asked} wrong={steps.some((step) => step.state === 'not-that')} />}
       <Group justify="space-between" gap="sm">
-        <Text size="sm" role="status" c="dimmed">
-          <Loader size="xs" mr="xs" aria-hidden /> {t(asked ? 'binding.waiting' : 'binding.asking')}
-        </Text>
+        <Group gap="xs" role="status">
+          <Loader size="xs" aria-hidden />
+          <Text size="sm" c="dimmed">
+            {t(asked ? 'binding.waiting' : 'binding.asking')}
+          </Text>
+        </Group>
         <Button variant="default" onClick={onCancel}>
           {t('common.cancel')}
         </Button>
