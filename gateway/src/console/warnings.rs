@@ -112,10 +112,11 @@ impl Console {
         warnings.extend(self.of_certificate(overview.certificate_expires.map(UnixMillis), now));
         warnings.extend(of_clock(self.core.clock_moved_ms()));
         warnings.extend(self.of_what_is_stored());
+        let patience = self.core.settings().console.pull_warning;
         let (mut late, mut silent) = (Vec::new(), Vec::new());
         for (mailbox, usage) in mailboxes.iter().zip(usages) {
             let pulse = activity().pulse(mailbox.id);
-            late.extend(of_late(mailbox, usage.oldest, &pulse, now, self.core.settings().console.pull_warning));
+            late.extend(of_late(mailbox, usage.oldest, &pulse, now, patience));
             silent.extend(of_silent(mailbox, &pulse, now));
         }
         for mut several in [late, silent] {

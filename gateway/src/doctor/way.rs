@@ -170,7 +170,7 @@ fn route(settings: &Settings, test: &Tried, tell: Tell<'_>) -> Option<(Route, En
         }
     };
     route.port = test.port.or(route.port);
-    let pop3 = test.pop3.unwrap_or_else(|| matches!(route.port, Some(110 | 995)));
+    let pop3 = test.pop3.unwrap_or(matches!(route.port, Some(110 | 995)));
     let entrance = if pop3 { Entrance::Pop3s } else { Entrance::Submission };
     let found = format!("{} at {} into {}", route.account.user, route.account.host, route.mailbox);
     tell(match settings.proxy.enabled {

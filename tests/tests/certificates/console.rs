@@ -56,7 +56,11 @@ fn an_order_is_told_step_by_step_and_served_at_once() -> Result<()> {
 
     let steps = ask(&mut admin, false)?;
     let (last, before) = steps.split_last().context("no step")?;
-    assert_eq!(last, &("done".to_owned(), "issued for mail.example.test, mx.example.test".to_owned()), "{steps:?}");
+    assert_eq!(
+        last,
+        &("done".to_owned(), "issued for mail.example.test, mx.example.test".to_owned()),
+        "{steps:?}"
+    );
     assert!(before.len() > 3 && before.iter().all(|(state, _)| state == "running"), "{steps:?}");
     let told: String = before.iter().map(|(_, text)| format!("{text}\n")).collect();
     for words in ["order: https://", "mail.example.test: http://mail.example.test/.well-known", "finalise"] {
@@ -64,13 +68,19 @@ fn an_order_is_told_step_by_step_and_served_at_once() -> Result<()> {
     }
     let shown = admin.ok("GET", CERTIFICATE, None)?;
     assert_eq!(shown["source"], "acme");
-    assert!(shown["authority"]["last_issued_at"].is_u64() && shown["authority"]["last_error"].is_null(), "{shown}");
+    assert!(
+        shown["authority"]["last_issued_at"].is_u64() && shown["authority"]["last_error"].is_null(),
+        "{shown}"
+    );
     for door in DOORS {
         assert_eq!(Session::open(&gateway, door, &client()?)?.fingerprint, fingerprint(&shown), "{}", door.0);
     }
     let ports = admin.ok("GET", "/api/v1/certificate/ports", None)?;
     let ports = ports.as_array().context("ports")?;
-    assert!(ports.iter().any(|port| port["listener"] == "console" && port["is_current"] == true), "{ports:?}");
+    assert!(
+        ports.iter().any(|port| port["listener"] == "console" && port["is_current"] == true),
+        "{ports:?}"
+    );
     Ok(())
 }
 
@@ -82,7 +92,8 @@ fn an_order_that_fails_says_what_the_authority_says() -> Result<()> {
         return Ok(());
     }
     let pebble = Pebble::start(free_port()?, QUARTER, &[])?;
-    let mut gateway = Program::new(Kind::Gateway, &config("self-signed", free_port()?, &pebble, Some(&pebble)))?;
+    let mut gateway =
+        Program::new(Kind::Gateway, &config("self-signed", free_port()?, &pebble, Some(&pebble)))?;
     gateway.start()?;
     let mut admin = administrator(&gateway)?;
     let before = fingerprint(&admin.ok("GET", CERTIFICATE, None)?);
@@ -122,7 +133,12 @@ fn an_import_is_served_after_the_restart_that_it_asks_for() -> Result<()> {
         Ok(served.is_ok_and(|served| served.fingerprint == fingerprint(&stored.body)))
     })?;
     for door in DOORS {
-        assert_eq!(Session::open(&gateway, door, &client()?)?.fingerprint, fingerprint(&stored.body), "{}", door.0);
+        assert_eq!(
+            Session::open(&gateway, door, &client()?)?.fingerprint,
+            fingerprint(&stored.body),
+            "{}",
+            door.0
+        );
     }
     Ok(())
 }

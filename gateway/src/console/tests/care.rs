@@ -81,7 +81,11 @@ async fn a_certificate_is_imported() {
     let mut legacy = None;
     for old in ["aes256.p12", "3des.pfx", "rc2-40.p12"] {
         let taken = send(json!({ "pkcs12": fixture(old), "password": "secret" })).await;
-        assert_eq!((taken.status, taken.body["served"].as_bool()), (StatusCode::OK, Some(false)), "{taken:?}");
+        assert_eq!(
+            (taken.status, taken.body["served"].as_bool()),
+            (StatusCode::OK, Some(false)),
+            "{taken:?}"
+        );
         assert_eq!(taken.body["names"][0], "gateway.example.com", "{old}");
         legacy = Some(taken);
     }

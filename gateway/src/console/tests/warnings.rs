@@ -120,7 +120,10 @@ async fn a_certificate_that_cannot_be_used_is_told() {
     stage.console.core.keeper.get().unwrap().look(true);
     let told = stage.warned("certificate");
     assert_eq!((told.len(), told[0].severity, told[0].case), (1, Severity::Warning, "kept"), "{told:?}");
-    assert!(told[0].values.reason.as_deref().is_some_and(|reason| reason.contains("self-signed")), "{told:?}");
+    assert!(
+        told[0].values.reason.as_deref().is_some_and(|reason| reason.contains("self-signed")),
+        "{told:?}"
+    );
 }
 
 #[tokio::test]

@@ -62,6 +62,13 @@ function State({ port }: { port: PortShows }) {
   const { t } = useTranslation();
   if (port.trouble) return <Status tone="bad">{port.trouble}</Status>;
   if (port.is_current === true) return <Status tone="good">{t('certificate.portCurrent')}</Status>;
-  if (port.is_current === false) return <Status tone="bad">{t('certificate.portOther')}</Status>;
+  if (port.is_current === false) {
+    return (
+      <>
+        <Status tone="bad">{t('certificate.portOther')}</Status>
+        <p className="dim">{port.names.join(', ')}</p>
+      </>
+    );
+  }
   return <Status tone="calm">{t('certificate.portPlain')}</Status>;
 }
