@@ -88,7 +88,7 @@ pub async fn run(core: Arc<Core>, process: Arc<Process>, on_hangup: OnHangup) ->
         tracing::info!(listener = "console", %address, "listening");
         addresses.entry("console").or_default().push(address.to_string());
     }
-    let served = Arc::new(Console::new(Arc::clone(&core), Arc::clone(&process)));
+    let served = Arc::new(Console::new(Arc::clone(&core), Arc::clone(&process), Arc::clone(&renewer)));
     let _ = serving.pages.set(Arc::downgrade(&served));
     rooms.spawn(console::serve(console, served, Arc::clone(&tls), serving.console.clone(), stopped.clone()));
     rooms.spawn(activity::keep(Arc::clone(&core), stopped.clone()));

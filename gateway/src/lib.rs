@@ -11,6 +11,7 @@ pub mod cli;
 pub mod command;
 pub mod console;
 pub mod daemon;
+mod doctor;
 pub mod intake;
 pub mod listen;
 pub mod login;

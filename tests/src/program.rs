@@ -59,6 +59,8 @@ pub struct Program {
     /// Removed with its content at the end; `None` when the caller keeps the directory.
     _temporary: Option<tempfile::TempDir>,
     daemon: Option<Child>,
+    /// Set for its daemon.
+    environment: Vec<(String, String)>,
 }
 
 /// Long enough for a busy machine, short enough to end a test that hangs.
@@ -78,14 +80,18 @@ impl Program {
         let dir = std::path::absolute(dir)?;
         std::fs::create_dir_all(&dir)?;
         std::fs::write(dir.join("config.toml"), kind.config(&dir.join("data"), more))?;
-        Ok(Self { kind, dir, _temporary: None, daemon: None })
+        Ok(Self::of(kind, dir))
+    }
+
+    fn of(kind: Kind, dir: PathBuf) -> Self {
+        Self { kind, dir, _temporary: None, daemon: None, environment: Vec::new() }
     }
 
     /// The same; a configuration that is there stays as somebody has changed it.
     pub fn kept_in(kind: Kind, dir: &Path) -> Result<Self> {
         let dir = std::path::absolute(dir)?;
         if dir.join("config.toml").exists() {
-            return Ok(Self { kind, dir, _temporary: None, daemon: None });
+            return Ok(Self::of(kind, dir));
         }
         Self::in_dir(kind, &dir, "")
     }
@@ -95,6 +101,11 @@ impl Program {
         let mut program = Self::new(kind, more)?;
         program.start()?;
         Ok(program)
+    }
+
+    /// Sets a variable for daemons that are started from now on.
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.environment.push((name.into(), value.into()));
     }
 
     /// Its data directory.
@@ -133,6 +144,7 @@ impl Program {
     pub fn spawn(&mut self) -> Result<()> {
         let log = std::fs::OpenOptions::new().create(true).append(true).open(self.dir.join("log"))?;
         let mut command = self.command(&["serve"])?;
+        command.envs(self.environment.iter().cloned());
         self.daemon = Some(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn()?);
         Ok(())
     }

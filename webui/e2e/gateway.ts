@@ -64,6 +64,12 @@ export class Gateway {
     return Number(address.split(':').at(-1));
   }
 
+  /** Changes the configuration file, as somebody on the gateway's machine would. */
+  rewrite(change: (text: string) => string): void {
+    const file = join(this.#dir, 'config.toml');
+    writeFileSync(file, change(readFileSync(file, 'utf8')));
+  }
+
   url(): string {
     return `https://localhost:${this.port('console')}`;
   }

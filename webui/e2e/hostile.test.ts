@@ -68,7 +68,15 @@ it('is shown as text wherever it is put', async () => {
     await page.getByText(probe, { exact: true }).first().waitFor();
   }
   await nothingStruck();
-  for (const path of ['/', '/activity', '/activity?tab=audit', '/documentation', '/settings']) {
+  for (const path of [
+    '/',
+    '/activity',
+    '/activity?tab=audit',
+    '/documentation',
+    '/settings',
+    '/certificate',
+    '/doctor',
+  ]) {
     await page.goto(path);
     await page.locator('h1').waitFor();
     for (const probe of PROBES) {
@@ -81,6 +89,13 @@ it('is shown as text wherever it is put', async () => {
   for (const path of [`/mailboxes/${inPath}`, `/${inPath}`, `/?x=${PROBES[0]}#${PROBES[1]}`]) {
     await page.goto(path);
     await page.locator('h1').waitFor();
+    await nothingStruck();
+  }
+  await page.goto('/proxy');
+  for (const probe of PROBES) {
+    await page.getByLabel('User name in the mail client').fill(probe);
+    await page.getByRole('button', { name: 'Go', exact: true }).click();
+    await page.getByText('It ends here.').waitFor();
     await nothingStruck();
   }
   await page.goto('/settings');

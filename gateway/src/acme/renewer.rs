@@ -240,12 +240,20 @@ impl Renewer {
         self.keep(state).await;
     }
 
+    /// Whether an attempt is being made.
+    pub fn is_busy(&self) -> bool {
+        self.busy.try_lock().is_err()
+    }
+
+    /// What came of earlier attempts.
+    pub fn past(core: &Core) -> State {
+        super::store::Store::new(Arc::clone(&core.disk), crate::certificate::dir(&core.settings())).state()
+    }
+
     /// For `certificate show`.
     pub fn told(core: &Core) -> Value {
-        let store =
-            super::store::Store::new(Arc::clone(&core.disk), crate::certificate::dir(&core.settings()));
         let settings = core.settings();
-        let (state, acme) = (store.state(), &settings.acme);
+        let (state, acme) = (Self::past(core), &settings.acme);
         json!({
             "directory_url": acme.directory_url,
             "names": acme.names,

@@ -20,6 +20,11 @@ impl Keeper {
         value["trouble"] = trouble.into();
         value
     }
+
+    /// Whether a client would accept it that knows this machine's authorities, or the operator's own.
+    pub(crate) fn accepted(&self) -> Result<(), String> {
+        verified(&self.identity(), &self.settings(), &*self.disk, self.clock.wall())
+    }
 }
 
 /// What a certificate says, and who would accept it.

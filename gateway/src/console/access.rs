@@ -17,7 +17,7 @@ pub(super) enum Need {
     Mailboxes,
     /// Deleting mailboxes.
     Deletion,
-    /// Settings, log level, restart.
+    /// Settings, log level, restart, certificate, bindings, looking for trouble.
     Settings,
     /// Administrators and the audit log.
     Administration,
@@ -109,6 +109,17 @@ pub(super) const ROUTES: &[(&str, &str, Need)] = &[
     ("POST", "/api/v1/settings/reload", Need::Settings),
     ("PUT", "/api/v1/log-level", Need::Settings),
     ("POST", "/api/v1/restart", Need::Settings),
+    ("GET", "/api/v1/certificate", Need::Read),
+    ("GET", "/api/v1/certificate/ports", Need::Read),
+    ("POST", "/api/v1/certificate/self-signed", Need::Settings),
+    ("POST", "/api/v1/certificate/import", Need::Settings),
+    ("POST", "/api/v1/certificate/acme", Need::Settings),
+    ("POST", "/api/v1/doctor", Need::Settings),
+    ("POST", "/api/v1/proxy/test", Need::Settings),
+    ("GET", "/api/v1/oauth/bindings", Need::Settings),
+    ("POST", "/api/v1/oauth/bindings", Need::Settings),
+    ("POST", "/api/v1/oauth/bindings/address", Need::Settings),
+    ("POST", "/api/v1/oauth/bindings/revoke", Need::Settings),
 ];
 
 /// What a route asks; `None` when there is no such route.

@@ -10,8 +10,9 @@
 //! | `api/` | the routes, and the OpenAPI document made from them |
 //! | `audit` | who changed what |
 //! | `configuration/` | the configuration file: what keys mean, and changing them |
-//! | `rates`, `overview` | what the overview shows, and what it warns of |
+//! | `rates`, `overview`, `warnings` | what the overview shows, and what it warns of |
 //! | `certificate` | the certificate that is served at this moment, and whether browsers trust it |
+//! | `consents` | accounts that are being bound |
 //! | `problem` | errors (RFC 9457) |
 //! | `assets` | the web pages inside the binary |
 //!
@@ -36,6 +37,7 @@ mod assets;
 mod audit;
 mod certificate;
 pub(crate) mod configuration;
+mod consents;
 mod gate;
 mod overview;
 mod problem;
@@ -44,23 +46,28 @@ mod server;
 mod sessions;
 #[cfg(test)]
 mod tests;
+mod warnings;
 
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use zeroize::Zeroizing;
 
 pub use accounts::{Administrators, Tokens};
 pub use api::document_text;
 pub use audit::{Action, Audit};
+use consents::Consents;
 pub use problem::Problem;
 pub(crate) use server::quota;
 pub use server::{Bound, serve};
 use sessions::{Lasting, Now, Sessions};
 
+use crate::acme::Renewer;
 use crate::app::Core;
+use crate::command::{Command, execute};
 use crate::login::{Guard, LoginPool};
 use crate::settings::Settings;
 
@@ -136,11 +143,15 @@ pub struct Console {
     /// One change of the configuration at a time.
     applying: Mutex<()>,
     judged: certificate::Judged,
+    renewer: Arc<Renewer>,
+    consents: Arc<Consents>,
+    /// Whoever looks for trouble connects to ports, ours or others', so it is one at a time.
+    looking: Arc<Semaphore>,
 }
 
 impl Console {
     /// The console of a gateway.
-    pub fn new(core: Arc<Core>, process: Arc<Process>) -> Self {
+    pub fn new(core: Arc<Core>, process: Arc<Process>, renewer: Arc<Renewer>) -> Self {
         let settings = core.settings();
         let dir = settings.data_dir.join("console");
         let tokens = Tokens::open(Arc::clone(&core.disk), Arc::clone(&core.clock), &dir);
@@ -154,6 +165,9 @@ impl Console {
             streams: Arc::new(Semaphore::new(STREAMS_MAX)),
             applying: Mutex::default(),
             judged: certificate::Judged::default(),
+            renewer,
+            consents: Arc::default(),
+            looking: Arc::new(Semaphore::new(1)),
             core,
             process,
         }
@@ -174,6 +188,17 @@ impl Console {
     /// accept. Told with another one, it would keep them out.
     fn has_hsts(&self) -> bool {
         self.core.settings().console.hsts.unwrap_or_else(|| self.judged.is_trusted(&self.core))
+    }
+
+    /// What a command answers, without a line in the audit log: for those that only ask.
+    fn answer(&self, command: &Command) -> anyhow::Result<serde_json::Value> {
+        execute(&self.core, command.clone()).map_err(|message| anyhow::anyhow!(message))
+    }
+
+    /// The turn to look for trouble.
+    fn turn(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        let turn = Arc::clone(&self.looking).try_acquire_owned();
+        turn.map_err(|_| Problem::too_many("somebody is looking already; try again", Duration::from_secs(5)))
     }
 
     fn now(&self) -> Now {

@@ -82,6 +82,11 @@ impl FaultyDisk {
         Self { inner, fault: Arc::new(fault) }
     }
 
+    /// How many operations of the fault's kind there were.
+    pub fn seen(&self) -> u64 {
+        self.fault.seen.load(Ordering::SeqCst)
+    }
+
     fn wrap(&self, file: Arc<dyn DiskFile>) -> Arc<dyn DiskFile> {
         Arc::new(FaultyFile { inner: file, fault: Arc::clone(&self.fault) })
     }

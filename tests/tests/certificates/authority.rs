@@ -14,10 +14,10 @@ use serde_json::Value;
 use super::doors::{DOORS, Session, client};
 use super::{eventually, fingerprint, shown};
 
-const QUARTER: u64 = 90 * 24 * 3600;
+pub(super) const QUARTER: u64 = 90 * 24 * 3600;
 
 /// The configuration of a gateway that asks `production` after `staging`, its challenges at `http01`.
-fn config(mode: &str, http01: u16, production: &Pebble, staging: Option<&Pebble>) -> String {
+pub(super) fn config(mode: &str, http01: u16, production: &Pebble, staging: Option<&Pebble>) -> String {
     let authority = authority(production, staging);
     format!("http01 = \"127.0.0.1:{http01}\"\n[tls]\nmode = \"{mode}\"\n{authority}")
 }

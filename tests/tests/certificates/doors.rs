@@ -12,13 +12,17 @@ use postern_tests::program::Program;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, HandshakeKind, StreamOwned};
 
+/// Whatever a browser asks for first.
+const REQUEST: &str = "GET /api/v1/sign-in HTTP/1.1\r\nHost: localhost\r\n";
+
 /// Each listener, what a client says to get to TLS, and what it may say then.
-pub(crate) const DOORS: [(&str, &[&str], &str); 5] = [
+pub(crate) const DOORS: [(&str, &[&str], &str); 6] = [
     ("smtp", &["EHLO client.example.org", "STARTTLS"], "NOOP"),
     ("smtps", &[], "NOOP"),
     ("submission", &["EHLO client.example.org", "STARTTLS"], "NOOP"),
     ("pop3", &["STLS"], "QUIT"),
     ("pop3s", &[], "QUIT"),
+    ("console", &[], REQUEST),
 ];
 
 /// A session under TLS.
@@ -40,11 +44,32 @@ fn answer(reader: &mut impl BufRead) -> Result<()> {
     loop {
         let mut line = String::new();
         ensure!(reader.read_line(&mut line)? > 0, "closed");
+        if line.starts_with("HTTP/1.1 200 ") {
+            return page(reader);
+        }
         ensure!(!line.starts_with(['4', '5']) && !line.starts_with("-ERR"), "{line}");
         if line.starts_with("+OK") || line.as_bytes().get(3) == Some(&b' ') {
             return Ok(());
         }
     }
+}
+
+/// The rest of an answer whose length is told.
+fn page(reader: &mut impl BufRead) -> Result<()> {
+    let mut length = None;
+    loop {
+        let mut line = String::new();
+        ensure!(reader.read_line(&mut line)? > 0, "closed");
+        let line = line.trim_end().to_ascii_lowercase();
+        if let Some(told) = line.strip_prefix("content-length:") {
+            length = Some(told.trim().parse()?);
+        }
+        if line.is_empty() {
+            break;
+        }
+    }
+    let mut body = vec![0; length.context("no length")?];
+    Ok(reader.read_exact(&mut body)?)
 }
 
 impl Session {
@@ -73,6 +98,8 @@ impl Session {
         let stream = BufReader::new(StreamOwned::new(tls, tcp));
         let mut session = Self { stream, last_words, fingerprint, kind };
         match dialogue {
+            // A browser speaks first.
+            [] if door == "console" => session.say(REQUEST)?,
             [] => answer(&mut session.stream)?,
             // Tickets come with the first answer.
             _ if door == "pop3" => session.say("CAPA")?,

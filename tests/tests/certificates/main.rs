@@ -3,6 +3,7 @@
 #![expect(clippy::disallowed_methods, reason = "tests stand outside the programs")]
 
 mod authority;
+mod console;
 mod doors;
 mod renewal;
 mod sources;

@@ -6,8 +6,10 @@ use anyhow::{Context, Result, ensure};
 use postern_shared::clock::{Clock, SystemClock};
 use postern_shared::disk::RealDisk;
 use postern_shared::tls::server::{Identity, self_signed_files};
+use postern_tests::console::Browser;
 use postern_tests::program::{Kind, Program};
 use postern_tests::prometheus::{Scrape, get};
+use postern_tests::upstream::Authority;
 use rustls::HandshakeKind;
 
 use super::doors::{DOORS, Session, client};
@@ -30,11 +32,18 @@ fn put(dir: &Path) -> Result<String> {
 
 /// A gateway with the files in `dir`.
 fn with_files(dir: &Path) -> Result<Program> {
+    let mut gateway = with_files_in(dir)?;
+    gateway.start()?;
+    Ok(gateway)
+}
+
+/// The same, not started yet.
+fn with_files_in(dir: &Path) -> Result<Program> {
     let (certificate, key) = (dir.join("crt"), dir.join("key"));
     let more = format!(
         "metrics = \"127.0.0.1:0\"\n[tls]\nmode = \"files\"\ncertificate = {certificate:?}\nkey = {key:?}\n"
     );
-    Program::started(Kind::Gateway, &more)
+    Program::new(Kind::Gateway, &more)
 }
 
 fn hang_up(gateway: &Program) -> Result<()> {
@@ -87,6 +96,43 @@ fn a_swap_is_seen_at_every_listener_and_cuts_no_session() -> Result<()> {
     Ok(())
 }
 
+/// Goal: browsers are told to come by HTTPS only while they accept the certificate, from the answer after a swap on; a page
+/// that is open goes on.
+/// Method: an authority that the gateway's machine trusts, by `SSL_CERT_FILE`.
+#[test]
+fn strict_transport_follows_the_certificate() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let own = put(dir.path())?;
+    let authority = Authority::new()?;
+    let mut gateway = with_files_in(dir.path())?;
+    gateway.set("SSL_CERT_FILE", &authority.certificate().to_string_lossy());
+    gateway.start()?;
+    let browser = Browser::new(gateway.address("console")?);
+    let is_told = || -> Result<bool> {
+        let page = browser.clone().request("GET", "/api/v1/sign-in", None)?;
+        Ok(page.headers.iter().any(|line| line == "strict-transport-security: max-age=31536000"))
+    };
+    assert!(!is_told()?, "told with a certificate that they refuse, it would keep them out");
+    let open = Session::open(&gateway, DOORS[5], &client()?)?;
+    assert_eq!(open.fingerprint, own);
+
+    let issued = authority.identity()?;
+    let trusted = format!("sha256:{}", issued.fingerprint()?);
+    std::fs::copy(&issued.certificate, dir.path().join("crt"))?;
+    std::fs::copy(&issued.key, dir.path().join("key"))?;
+    hang_up(&gateway)?;
+    eventually("the swap", || Ok(fingerprint(&shown(&gateway)?) == trusted))?;
+    assert_eq!(Session::open(&gateway, DOORS[5], &client()?)?.fingerprint, trusted);
+    assert!(is_told()?);
+    open.goes_on()?;
+
+    let own = put(dir.path())?;
+    hang_up(&gateway)?;
+    eventually("the swap back", || Ok(fingerprint(&shown(&gateway)?) == own))?;
+    assert!(!is_told()?);
+    Ok(())
+}
+
 /// Goal: files are watched without being told; a broken one is named, replaces nothing, and is forgotten when it is mended.
 #[test]
 fn a_broken_file_keeps_the_old_certificate_and_is_told() -> Result<()> {
@@ -101,6 +147,7 @@ fn a_broken_file_keeps_the_old_certificate_and_is_told() -> Result<()> {
     let text = String::from_utf8(gateway.run(&["doctor"])?.stdout)?;
     assert!(text.contains("warn  certificate: what the files hold now cannot be used"), "{text}");
     assert!(text.contains("ok    certificate at the ports: ") && text.contains("pop3, pop3s"), "{text}");
+    assert!(text.contains("console"), "{text}");
 
     let second = put(dir.path())?;
     eventually("the swap", || Ok(fingerprint(&shown(&gateway)?) == second))?;

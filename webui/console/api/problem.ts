@@ -40,6 +40,9 @@ const SPECIFIC = new Set([
   'second-factor',
   'environment',
   'unreadable',
+  'bad-certificate',
+  'no-such-way',
+  'oauth',
 ]);
 
 /** Turns whatever was thrown into a sentence for people. */
@@ -57,6 +60,7 @@ export function useProblemText() {
   };
 }
 
-function sentence(text: string): string {
+/** A sentence of the gateway's, as a page shows it. */
+export function sentence(text: string): string {
   return text.charAt(0).toUpperCase() + text.slice(1) + (/[.!?]$/.test(text) ? '' : '.');
 }

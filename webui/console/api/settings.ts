@@ -27,6 +27,13 @@ export const useLogLevel = () =>
     onSuccess: settingsChanged,
   });
 
+/** Reads the file again; the certificate's files as well. */
+export const useReload = () =>
+  useMutation({
+    mutationFn: () => answer(api.POST('/api/v1/settings/reload')),
+    onSuccess: () => Promise.all([settingsChanged(), queryClient.invalidateQueries({ queryKey: ['certificate'] })]),
+  });
+
 export const useRestart = () => useMutation({ mutationFn: () => answer(api.POST('/api/v1/restart')) });
 
 /** Waits until the gateway has gone and answers again. */

@@ -35,7 +35,7 @@ describe.each(names.filter((name) => name !== 'en.json'))('%s', (name) => {
 
 /** Groups that are asked for by a word that the server says. */
 const BY_WORD =
-  /^(problem|kind|listener|refusal|warning|action|role|scope|status|result|login|settings\.tables|settings\.names)\./;
+  /^(problem|kind|listener|refusal|warning|warningText|check|action|role|scope|status|result|login|settings\.tables|settings\.names)\./;
 
 it('has no text that no page shows', () => {
   const sources = ['common', 'console'].flatMap((dir) =>
@@ -56,4 +56,25 @@ it('has no text that no page shows', () => {
     );
   };
   expect([...english.keys()].filter((key) => !asked(key))).toEqual([]);
+});
+
+const gatewaySource = (path: string) => readFileSync(`../gateway/src/${path}`, 'utf8');
+
+it('has words for each case that the overview warns of', () => {
+  const rows = [
+    ...gatewaySource('console/warnings.rs').matchAll(/^\/\/! \| `([\w-]+)` \| ((?:`[\w-]+`(?:, )?)+) \|/gm),
+  ];
+  const cases = rows.flatMap(([, code, of = '']) => [...of.matchAll(/`([\w-]+)`/g)].map(([, one]) => `${code}-${one}`));
+  expect(cases.length).toBeGreaterThan(10);
+  for (const one of cases) {
+    expect(english.has(`warningText.${one}`) || english.has(`warningText.${one}_other`), one).toBe(true);
+  }
+});
+
+it('has words for each check of the doctor', () => {
+  const names = ['certificate', 'clock', 'dns', 'files', 'mod', 'ports', 'way'].flatMap((file) =>
+    [...gatewaySource(`doctor/${file}.rs`).matchAll(/const \w+: &str = "([^"]+)";/g)].map(([, name = '']) => name),
+  );
+  expect(names.length).toBeGreaterThan(10);
+  for (const name of names) expect(english.has(`check.${name}`), name).toBe(true);
 });

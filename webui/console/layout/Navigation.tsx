@@ -1,11 +1,13 @@
 import {
   IconActivity,
   IconApi,
+  IconArrowsLeftRight,
   IconCertificate,
   IconGauge,
   IconKey,
   IconMailbox,
   IconSettings,
+  IconStethoscope,
   IconUsers,
 } from '@tabler/icons-react';
 import { useTranslation } from 'react-i18next';
@@ -32,6 +34,8 @@ export function Navigation() {
         ? [
             { to: '/settings', icon: IconSettings, title: t('nav.settings') },
             { to: '/certificate', icon: IconCertificate, title: t('nav.certificate') },
+            { to: '/proxy', icon: IconArrowsLeftRight, title: t('nav.proxy') },
+            { to: '/doctor', icon: IconStethoscope, title: t('nav.doctor') },
             { to: '/administrators', icon: IconUsers, title: t('nav.administrators') },
           ]
         : [],

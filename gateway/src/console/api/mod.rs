@@ -12,13 +12,21 @@
 //! | `mailboxes`, `connect`, `test_message` | mailboxes, how to reach them, and whether mail arrives |
 //! | `overview`, `activity` | what goes on |
 //! | `settings` | the configuration, log level, restart |
+//! | `certificate` | what is served, what each port shows, and putting another one in its place |
+//! | `doctor` | looking for trouble; the way of a mail client, step by step |
+//! | `oauth` | accounts at providers that take no passwords |
+//! | `live` | actions that take their time, step by step |
 
 mod account;
 mod activity;
 mod administrators;
+mod certificate;
 mod connect;
+mod doctor;
 mod extract;
+mod live;
 mod mailboxes;
+mod oauth;
 mod overview;
 mod passkeys;
 mod session;
@@ -63,7 +71,10 @@ const BODY_BYTES_MAX: usize = 256 * 1024;
         (name = "mailboxes", description = "Journal mailboxes"),
         (name = "overview", description = "The gateway at a glance"),
         (name = "activity", description = "What happened, and who changed what"),
-        (name = "settings", description = "Configuration, log level, restart")
+        (name = "settings", description = "Configuration, log level, restart"),
+        (name = "certificate", description = "The certificate at all ports, and where it comes from"),
+        (name = "doctor", description = "Looking for trouble"),
+        (name = "oauth", description = "Accounts at providers that take no passwords")
     )
 )]
 struct Api;
@@ -120,6 +131,22 @@ fn gateway() -> OpenApiRouter<Arc<Console>> {
         .routes(routes!(settings::reload_now))
         .routes(routes!(settings::set_level))
         .routes(routes!(settings::restart))
+        .merge(care())
+}
+
+/// Certificate, bindings, and what may be wrong.
+fn care() -> OpenApiRouter<Arc<Console>> {
+    OpenApiRouter::new()
+        .routes(routes!(certificate::show))
+        .routes(routes!(certificate::ports))
+        .routes(routes!(certificate::self_signed))
+        .routes(routes!(certificate::import))
+        .routes(routes!(certificate::acme))
+        .routes(routes!(doctor::doctor))
+        .routes(routes!(doctor::proxy_test))
+        .routes(routes!(oauth::list, oauth::bind))
+        .routes(routes!(oauth::paste))
+        .routes(routes!(oauth::revoke))
 }
 
 /// The OpenAPI document.

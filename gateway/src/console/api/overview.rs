@@ -115,7 +115,7 @@ pub(super) fn place(console: &Console) -> Result<OwnedSemaphorePermit, Problem> 
 }
 
 /// Whether who opened a stream may still see it.
-fn is_still_good(console: &Console, caller: &Caller) -> bool {
+pub(super) fn is_still_good(console: &Console, caller: &Caller) -> bool {
     match &caller.who {
         Who::Nobody => false,
         Who::Session { key, .. } => signed_in(console, *key, false).is_some(),

@@ -1,11 +1,13 @@
 //! The console from its routes inwards, without a network: a clock moved by hand, and Argon2id at its smallest cost.
 
+mod care;
 mod hostile;
 mod passkeys;
 mod roles;
 mod settings;
 mod signing_in;
 mod speed;
+mod warnings;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
@@ -16,11 +18,12 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, SET_COOKIE};
 use axum::http::{HeaderMap, Request, StatusCode};
+use axum::response::Response;
 use http_body_util::BodyExt as _;
 use postern_shared::clock::{Clock, ManualClock, UnixMillis};
 use postern_shared::crypto::password::Argon2Cost;
 use postern_shared::data_dir::Holder;
-use postern_shared::disk::{RealDisk, write_atomic};
+use postern_shared::disk::{Disk, RealDisk, write_atomic};
 use postern_shared::shutdown::{Switch, switch};
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
@@ -29,6 +32,7 @@ use tower::Service as _;
 use super::accounts::{NewToken, Role, Scope};
 use super::gate::Peer;
 use super::{Administrators, Console, Process, api};
+use crate::acme::Renewer;
 use crate::app::Core;
 use crate::mailbox::Registry;
 use crate::settings::Settings;
@@ -89,15 +93,30 @@ impl Stage {
     }
 
     fn named(host_name: &str, more: &str) -> Self {
-        Self::of(host_name, more, |_| ())
+        Self::of(host_name, more, |_| (), Arc::new(RealDisk), None)
     }
 
     /// With what `prepare` has put into the data directory before.
     fn found(more: &str, prepare: impl FnOnce(&Path)) -> Self {
-        Self::of("localhost", more, prepare)
+        Self::of("localhost", more, prepare, Arc::new(RealDisk), None)
     }
 
-    fn of(host_name: &str, more: &str, prepare: impl FnOnce(&Path)) -> Self {
+    fn on(disk: Arc<dyn Disk>) -> Self {
+        Self::of("localhost", "", |_| (), disk, None)
+    }
+
+    /// After a configuration that did not start.
+    fn taken_back(reason: &str) -> Self {
+        Self::of("localhost", "", |_| (), Arc::new(RealDisk), Some(reason.into()))
+    }
+
+    fn of(
+        host_name: &str,
+        more: &str,
+        prepare: impl FnOnce(&Path),
+        disk: Arc<dyn Disk>,
+        taken_back: Option<String>,
+    ) -> Self {
         let dir = tempfile::tempdir().unwrap();
         prepare(&dir.path().join("data"));
         let file = dir.path().join("gateway.toml");
@@ -108,16 +127,18 @@ impl Stage {
         write_atomic(&RealDisk, &file, text.as_bytes()).unwrap();
         let settings = Settings::load(&RealDisk, Some(&file), []).unwrap();
         let clock = Arc::new(ManualClock::at(UnixMillis(1_800_000_000_000)));
-        let (disk, time) = (Arc::new(RealDisk), Arc::clone(&clock) as Arc<dyn Clock>);
-        let mut core = Core::open(disk.clone(), Arc::clone(&time), settings, Holder::Daemon).unwrap();
+        let time = Arc::clone(&clock) as Arc<dyn Clock>;
+        let mut core = Core::open(Arc::clone(&disk), Arc::clone(&time), settings, Holder::Daemon).unwrap();
         let cost = Argon2Cost::TESTS_ONLY;
         let domain = "gateway.example.com";
         let mailboxes = data.join("mailboxes");
         core.registry =
-            Arc::new(Registry::open(disk.clone(), Arc::clone(&time), &mailboxes, domain, cost).unwrap());
+            Arc::new(Registry::open(Arc::clone(&disk), Arc::clone(&time), &mailboxes, domain, cost).unwrap());
         core.administrators = Arc::new(Administrators::open(disk, time, &data.join("console"), cost));
-        let process = Process::started(Some(file), &text);
-        let console = Arc::new(Console::new(Arc::new(core), Arc::new(process)));
+        let process = Process { taken_back, ..Process::started(Some(file), &text) };
+        let core = Arc::new(core);
+        let renewer = Arc::new(Renewer::new(Arc::clone(&core)));
+        let console = Arc::new(Console::new(core, Arc::new(process), renewer));
         let (running, stop) = switch();
         let routes = api::routes(&console, stop);
         Self { console, clock, routes, dir, _running: running }
@@ -131,7 +152,17 @@ impl Stage {
         self.dir.path().join("data")
     }
 
-    async fn send(&self, by: By<'_>, method: &str, path: &str, body: Option<Value>) -> Answer {
+    /// What a stream says until it ends.
+    async fn steps(&self, by: By<'_>, path: &str, body: Value) -> Vec<Value> {
+        let response = self.respond(by, "POST", path, Some(body)).await;
+        assert_eq!(response.status(), StatusCode::OK);
+        let bytes = response.into_body().collect().await.unwrap().to_bytes();
+        let text = String::from_utf8(bytes.to_vec()).unwrap();
+        let data = text.lines().filter_map(|line| line.strip_prefix("data: "));
+        data.map(|data| serde_json::from_str(data).unwrap()).collect()
+    }
+
+    async fn respond(&self, by: By<'_>, method: &str, path: &str, body: Option<Value>) -> Response {
         let from = if by.from.is_empty() { "192.0.2.1" } else { by.from };
         let mut request = Request::builder().method(method).uri(path).header("host", "console.example.com");
         if !by.cookie.is_empty() {
@@ -154,6 +185,11 @@ impl Stage {
         let from: IpAddr = from.parse().unwrap();
         request.extensions_mut().insert(Peer(SocketAddr::new(from, 50_000)));
         let Ok(response) = self.routes.clone().call(request).await;
+        response
+    }
+
+    async fn send(&self, by: By<'_>, method: &str, path: &str, body: Option<Value>) -> Answer {
+        let response = self.respond(by, method, path, body).await;
         let (parts, body) = response.into_parts();
         let is_stream = parts.headers.get(CONTENT_TYPE).is_some_and(|kind| kind == "text/event-stream");
         let bytes = if is_stream { Vec::new() } else { body.collect().await.unwrap().to_bytes().to_vec() };
@@ -205,7 +241,6 @@ impl Stage {
 }
 
 fn read(path: &Path) -> String {
-    use postern_shared::disk::Disk as _;
     String::from_utf8(RealDisk.read(path, 10_000_000).unwrap()).unwrap()
 }
 

@@ -1,13 +1,10 @@
-import { Failure } from '@common/components/Ask';
-import { type Column, DataTable } from '@common/components/DataTable';
-import { Empty } from '@common/components/Empty';
-import { Panel } from '@common/components/Panel';
+import type { Column } from '@common/components/DataTable';
 import { Status } from '@common/components/Status';
 import { At } from '@common/format/Ago';
 import { useWord } from '@common/language/useWord';
-import { Group, TextInput, Tooltip } from '@mantine/core';
+import { Tooltip } from '@mantine/core';
 import { useDebouncedValue } from '@mantine/hooks';
-import { IconListCheck, IconSearch } from '@tabler/icons-react';
+import { IconListCheck } from '@tabler/icons-react';
 import { useInfiniteQuery } from '@tanstack/react-query';
 import { useState } from 'react';
 import { useTranslation } from 'react-i18next';
@@ -15,7 +12,7 @@ import { auditQuery } from '../../api/activity';
 import { useProblemText } from '../../api/problem';
 import type { AuditEntry, Chain } from '../../api/schema';
 import classes from './Activity.module.css';
-import { More } from './More';
+import { Log } from './Log';
 
 /** Every change, who made it, when, from where. */
 export function Audit() {
@@ -27,32 +24,17 @@ export function Audit() {
   const columns = useColumns();
   const chain = query.data?.pages[0]?.chain;
   return (
-    <Panel flush>
-      <Group className={classes.tools ?? ''} gap="sm">
-        <TextInput
-          className={classes.search ?? ''}
-          type="search"
-          maw={420}
-          aria-label={t('audit.search')}
-          placeholder={t('audit.search')}
-          leftSection={<IconSearch size={16} />}
-          value={text}
-          maxLength={200}
-          onChange={(event) => setText(event.currentTarget.value)}
-        />
-        <span className={classes.chain}>{chain && <Whole chain={chain} />}</span>
-      </Group>
-      <Failure text={query.data ? (chain?.broken ?? null) : problemText(query.error)} />
-      <DataTable
-        caption={t('audit.title')}
-        columns={columns}
-        rows={query.data?.pages.flatMap((page) => page.entries)}
-        rowKey={(entry) => String(entry.sequence)}
-        pageSize={Number.POSITIVE_INFINITY}
-        empty={<Empty icon={IconListCheck} title={t('audit.none')} />}
-      />
-      <More query={query} />
-    </Panel>
+    <Log
+      title={t('audit.title')}
+      columns={columns}
+      rows={query.data?.pages.flatMap((page) => page.entries)}
+      rowKey={(entry) => String(entry.sequence)}
+      search={{ label: t('audit.search'), text, onChange: setText }}
+      tools={<span className={classes.chain}>{chain && <Whole chain={chain} />}</span>}
+      problem={query.data ? (chain?.broken ?? null) : problemText(query.error)}
+      none={{ icon: IconListCheck, title: t('audit.none') }}
+      query={query}
+    />
   );
 }
 

@@ -1,13 +1,10 @@
-import { Failure } from '@common/components/Ask';
-import { type Column, DataTable } from '@common/components/DataTable';
-import { Empty } from '@common/components/Empty';
-import { Panel } from '@common/components/Panel';
+import type { Column } from '@common/components/DataTable';
 import { Status, type Tone } from '@common/components/Status';
 import { At } from '@common/format/Ago';
 import { useFormat } from '@common/format/useFormat';
-import { Group, Select, TextInput } from '@mantine/core';
+import { Select } from '@mantine/core';
 import { useDebouncedValue } from '@mantine/hooks';
-import { IconActivity, IconSearch } from '@tabler/icons-react';
+import { IconActivity } from '@tabler/icons-react';
 import { useInfiniteQuery, useQuery } from '@tanstack/react-query';
 import { useState } from 'react';
 import { useTranslation } from 'react-i18next';
@@ -16,8 +13,7 @@ import { activityQuery } from '../../api/activity';
 import { mailboxesQuery } from '../../api/mailboxes';
 import { useProblemText } from '../../api/problem';
 import type { Event, Kind } from '../../api/schema';
-import classes from './Activity.module.css';
-import { More } from './More';
+import { Log } from './Log';
 import { useResultText } from './resultText';
 
 const KINDS: Kind[] = ['session', 'capture', 'pull', 'delete', 'refusal', 'more'];
@@ -45,60 +41,51 @@ export function Events() {
   const [span, setSpan] = useState<keyof typeof SPANS | null>(null);
   const query = useInfiniteQuery(activityQuery({ text: wanted, kind, mailbox, within: span ? SPANS[span] : null }));
   const columns = useColumns(new Map(mailboxes?.map((one) => [one.id, one.name])));
-  return (
-    <Panel flush>
-      <Group className={classes.tools ?? ''} gap="sm">
-        <TextInput
-          className={classes.search ?? ''}
-          type="search"
-          aria-label={t('activity.search')}
-          placeholder={t('activity.search')}
-          leftSection={<IconSearch size={16} />}
-          value={text}
-          maxLength={200}
-          onChange={(event) => setText(event.currentTarget.value)}
-        />
-        <Select
-          w={160}
-          aria-label={t('activity.kind')}
-          placeholder={t('activity.allKinds')}
-          clearable
-          value={kind}
-          onChange={(value) => setKind(value as Kind | null)}
-          data={KINDS.map((value) => ({ value, label: t(`kind.${value}`) }))}
-        />
-        <Select
-          w={190}
-          aria-label={t('activity.mailbox')}
-          placeholder={t('activity.allMailboxes')}
-          clearable
-          searchable
-          limit={50}
-          value={mailbox}
-          onChange={(value) => setSearch(value ? { mailbox: value } : {}, { replace: true })}
-          data={(mailboxes ?? []).map((one) => ({ value: one.id, label: one.name }))}
-        />
-        <Select
-          w={150}
-          aria-label={t('activity.time')}
-          placeholder={t('activity.allTimes')}
-          clearable
-          value={span}
-          onChange={(value) => setSpan(value as keyof typeof SPANS | null)}
-          data={(['hour', 'day', 'week'] as const).map((value) => ({ value, label: t(`activity.${value}`) }))}
-        />
-      </Group>
-      <Failure text={query.data ? null : problemText(query.error)} />
-      <DataTable
-        caption={t('activity.title')}
-        columns={columns}
-        rows={query.data?.pages.flatMap((page) => page.events)}
-        rowKey={(event) => String(event.sequence)}
-        pageSize={Number.POSITIVE_INFINITY}
-        empty={<Empty icon={IconActivity} title={t('activity.none')} />}
+  const tools = (
+    <>
+      <Select
+        w={160}
+        aria-label={t('activity.kind')}
+        placeholder={t('activity.allKinds')}
+        clearable
+        value={kind}
+        onChange={(value) => setKind(value as Kind | null)}
+        data={KINDS.map((value) => ({ value, label: t(`kind.${value}`) }))}
       />
-      <More query={query} />
-    </Panel>
+      <Select
+        w={190}
+        aria-label={t('activity.mailbox')}
+        placeholder={t('activity.allMailboxes')}
+        clearable
+        searchable
+        limit={50}
+        value={mailbox}
+        onChange={(value) => setSearch(value ? { mailbox: value } : {}, { replace: true })}
+        data={(mailboxes ?? []).map((one) => ({ value: one.id, label: one.name }))}
+      />
+      <Select
+        w={150}
+        aria-label={t('activity.time')}
+        placeholder={t('activity.allTimes')}
+        clearable
+        value={span}
+        onChange={(value) => setSpan(value as keyof typeof SPANS | null)}
+        data={(['hour', 'day', 'week'] as const).map((value) => ({ value, label: t(`activity.${value}`) }))}
+      />
+    </>
+  );
+  return (
+    <Log
+      title={t('activity.title')}
+      columns={columns}
+      rows={query.data?.pages.flatMap((page) => page.events)}
+      rowKey={(event) => String(event.sequence)}
+      search={{ label: t('activity.search'), text, onChange: setText }}
+      tools={tools}
+      problem={query.data ? null : problemText(query.error)}
+      none={{ icon: IconActivity, title: t('activity.none') }}
+      query={query}
+    />
   );
 }
 

@@ -1,6 +1,6 @@
-import { closeLabel, Failure } from '@common/components/Ask';
-import { Button, Group, Modal, Select, Stack, TextInput } from '@mantine/core';
-import { type FormEvent, useState } from 'react';
+import { Dialog, Form } from '@common/components/Form';
+import { Select, TextInput } from '@mantine/core';
+import { useState } from 'react';
 import { useTranslation } from 'react-i18next';
 import { useCreateAdministrator } from '../../api/people';
 import { useProblemText } from '../../api/problem';
@@ -15,60 +15,49 @@ interface CreateProps {
 export function Create({ opened, onClose, onMade }: CreateProps) {
   const { t } = useTranslation();
   return (
-    <Modal
-      opened={opened}
-      onClose={onClose}
-      title={t('people.create')}
-      closeButtonProps={closeLabel(t('common.close'))}
-    >
-      <Form
+    <Dialog opened={opened} onClose={onClose} title={t('people.create')}>
+      <Fields
         onClose={onClose}
         onMade={(made) => {
           onClose();
           onMade(made);
         }}
       />
-    </Modal>
+    </Dialog>
   );
 }
 
-function Form({ onClose, onMade }: Omit<CreateProps, 'opened'>) {
+function Fields({ onClose, onMade }: Omit<CreateProps, 'opened'>) {
   const { t } = useTranslation();
   const problemText = useProblemText();
   const create = useCreateAdministrator();
   const [name, setName] = useState('');
   const [role, setRole] = useState<Role>('operator');
-  const submit = (event: FormEvent) => {
-    event.preventDefault();
+  const submit = () => {
     create.mutate({ name: name.trim(), role }, { onSuccess: onMade });
   };
   return (
-    <form onSubmit={submit}>
-      <Stack gap="md">
-        <TextInput
-          label={t('signIn.name')}
-          description={t('people.nameAbout')}
-          value={name}
-          onChange={(event) => setName(event.currentTarget.value)}
-          maxLength={64}
-          autoCapitalize="none"
-          autoComplete="off"
-          spellCheck={false}
-          required
-          data-autofocus
-        />
-        <RoleSelect role={role} onChange={setRole} />
-        <Failure text={problemText(create.error)} />
-        <Group justify="flex-end" gap="sm">
-          <Button variant="default" onClick={onClose}>
-            {t('common.cancel')}
-          </Button>
-          <Button type="submit" loading={create.isPending}>
-            {t('people.create')}
-          </Button>
-        </Group>
-      </Stack>
-    </form>
+    <Form
+      submit={t('people.create')}
+      onSubmit={submit}
+      onCancel={onClose}
+      busy={create.isPending}
+      problem={problemText(create.error)}
+    >
+      <TextInput
+        label={t('signIn.name')}
+        description={t('people.nameAbout')}
+        value={name}
+        onChange={(event) => setName(event.currentTarget.value)}
+        maxLength={64}
+        autoCapitalize="none"
+        autoComplete="off"
+        spellCheck={false}
+        required
+        data-autofocus
+      />
+      <RoleSelect role={role} onChange={setRole} />
+    </Form>
   );
 }
 

@@ -1,6 +1,5 @@
 // Another source is a change of the configuration: it is checked, applied, and takes effect as the check says.
 
-import { CopyBlock } from '@common/components/Copy';
 import { Panel } from '@common/components/Panel';
 import { Button, Checkbox, Fieldset, Group, Radio, Stack, TagsInput, Text, TextInput } from '@mantine/core';
 import { type FormEvent, useState } from 'react';
@@ -102,15 +101,7 @@ function Details({ draft, onChange }: { draft: SourceDraft; onChange: (draft: So
     );
   }
   if (draft.mode === 'imported') {
-    return (
-      <Stack gap="xs">
-        <Text size="sm">{t('certificate.importFirst')}</Text>
-        <CopyBlock
-          text="postern-gateway certificate import certificate.p12"
-          label={t('common.copy', { what: t('common.command') })}
-        />
-      </Stack>
-    );
+    return <Text size="sm">{t('certificate.importFirst')}</Text>;
   }
   if (draft.mode === 'acme') {
     return (

@@ -7,51 +7,62 @@ import { IconInfoCircle } from '@tabler/icons-react';
 import { useQuery } from '@tanstack/react-query';
 import { useState } from 'react';
 import { useTranslation } from 'react-i18next';
-import { useOverview } from '../../api/overview';
+import { certificateQuery } from '../../api/certificate';
 import { useProblemText } from '../../api/problem';
-import type { ConfigurationChange } from '../../api/schema';
+import type { ConfigurationChange, ServedCertificate } from '../../api/schema';
 import { settingsQuery } from '../../api/settings';
-import { Warnings } from '../overview/Warnings';
 import { Apply } from '../settings/Apply';
 import { Restart } from '../settings/Restart';
+import { Ports } from './Ports';
+import { Replace } from './Replace';
 import { Served } from './Served';
 import { Source } from './Source';
-import { modeOf } from './source';
+
+type Changes = Record<string, unknown>;
 
 export function Page() {
   const { t } = useTranslation();
   const problemText = useProblemText();
-  const overview = useOverview('hour');
+  const certificate = useQuery(certificateQuery);
   const settings = useQuery(settingsQuery);
-  const [change, setChange] = useState<ConfigurationChange | null>(null);
+  const [wanted, setChange] = useState<ConfigurationChange | null>(null);
   const configuration = settings.data;
-  const now = overview.data?.overview;
-  const warnings = now?.warnings.filter((warning) => warning.code === 'certificate') ?? [];
+  const change = (changes: Changes) =>
+    setChange({ changes: changes as Record<string, never>, revision: configuration?.revision ?? null });
   return (
     <Frame
       title={t('nav.certificate')}
       about={t('certificate.about')}
       actions={configuration && <Restart pending={configuration.restart_pending} />}
     >
-      <Failure text={now ? null : problemText(overview.error)} />
+      <Failure text={certificate.data ? null : problemText(certificate.error)} />
       <Failure text={configuration ? null : problemText(settings.error)} />
-      {warnings.length > 0 && <Warnings warnings={warnings} />}
       {configuration?.restart_pending && (
         <Alert color="orange" icon={<IconInfoCircle size={18} />}>
           {t('settings.restartPending')}
         </Alert>
       )}
-      {now ? (
-        <Served overview={now} mode={configuration ? modeOf(configuration) : null} />
+      {certificate.data ? (
+        <Loaded certificate={certificate.data} onChanges={change} />
       ) : (
-        !overview.error && <Skeleton height={180} />
+        !certificate.error && <Skeleton height={180} />
       )}
       {configuration ? (
         <Source key={configuration.revision} configuration={configuration} onChange={setChange} />
       ) : (
         !settings.error && <Skeleton height={300} />
       )}
-      <Apply change={change} onClose={() => setChange(null)} />
+      <Apply change={wanted} onClose={() => setChange(null)} />
     </Frame>
+  );
+}
+
+function Loaded({ certificate, onChanges }: { certificate: ServedCertificate; onChanges: (changes: Changes) => void }) {
+  return (
+    <>
+      <Served certificate={certificate} />
+      <Ports />
+      <Replace authority={certificate.authority} onChanges={onChanges} />
+    </>
   );
 }

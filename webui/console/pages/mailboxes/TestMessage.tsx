@@ -1,15 +1,13 @@
 // Sends a test message and shows each step as it happens.
 
 import { closeLabel, Failure } from '@common/components/Ask';
-import { readEvents } from '@common/eventStream';
 import { Button, Group, Loader, Modal, Stack, Text } from '@mantine/core';
 import { IconCircleCheck, IconCircleDashed, IconCircleX } from '@tabler/icons-react';
-import { useEffect, useState } from 'react';
 import { useTranslation } from 'react-i18next';
-import { OWN_PAGE } from '../../api/client';
-import { problemOf, useProblemText } from '../../api/problem';
+import { useProblemText } from '../../api/problem';
 import { queryClient } from '../../api/query';
 import type { MailboxRow, Step, TestStep } from '../../api/schema';
+import { useSteps } from '../../api/steps';
 import classes from './TestMessage.module.css';
 
 const STEPS: Step[] = ['connect', 'ehlo', 'tls', 'mail', 'rcpt', 'data', 'stored'];
@@ -38,31 +36,11 @@ export function TestMessage({ mailbox, opened, onClose }: TestMessageProps) {
 function Sending({ mailbox, onClose }: { mailbox: MailboxRow; onClose: () => void }) {
   const { t } = useTranslation();
   const problemText = useProblemText();
-  const [round, setRound] = useState(0);
-  const [told, setTold] = useState<TestStep[]>([]);
-  const [running, setRunning] = useState(false);
-  const [problem, setProblem] = useState<unknown>(null);
-  useEffect(() => {
-    if (round === 0) return;
-    const leaving = new AbortController();
-    setTold([]);
-    setProblem(null);
-    setRunning(true);
-    const url = `/api/v1/mailboxes/${encodeURIComponent(mailbox.id)}/test-message`;
-    const request = { method: 'POST', headers: OWN_PAGE, signal: leaving.signal };
-    readEvents(url, request, (sent) => {
-      if (sent.event === 'step') setTold((before) => [...before, JSON.parse(sent.data) as TestStep]);
-    })
-      .catch(async (error: unknown) => {
-        if (leaving.signal.aborted) return;
-        setProblem(error instanceof Response ? problemOf(await error.json().catch(() => null), error.status) : error);
-      })
-      .finally(() => {
-        if (!leaving.signal.aborted) setRunning(false);
-        void queryClient.invalidateQueries({ queryKey: ['mailboxes'] });
-      });
-    return () => leaving.abort();
-  }, [round, mailbox.id]);
+  const url = `/api/v1/mailboxes/${encodeURIComponent(mailbox.id)}/test-message`;
+  const sending = useSteps<TestStep>(url, {
+    onEnd: () => void queryClient.invalidateQueries({ queryKey: ['mailboxes'] }),
+  });
+  const { steps: told, running } = sending;
   const failed = told.find((step) => !step.ok);
   const done = told.at(-1)?.step === 'stored' && !failed;
   return (
@@ -90,13 +68,13 @@ function Sending({ mailbox, onClose }: { mailbox: MailboxRow; onClose: () => voi
           {t('test.failed')}
         </Text>
       )}
-      <Failure text={problemText(problem)} />
+      <Failure text={problemText(sending.problem)} />
       <Group justify="flex-end" gap="sm">
         <Button variant="default" onClick={onClose}>
           {t('common.close')}
         </Button>
-        <Button loading={running} onClick={() => setRound(round + 1)} data-autofocus>
-          {round === 0 ? t('test.send') : t('test.again')}
+        <Button loading={running} onClick={() => sending.begin()} data-autofocus>
+          {told.length === 0 ? t('test.send') : t('test.again')}
         </Button>
       </Group>
     </Stack>

@@ -4,11 +4,13 @@ import { useTranslation } from 'react-i18next';
 import { Link } from 'react-router';
 import type { Warning } from '../../api/schema';
 import classes from './Warnings.module.css';
+import { useWarningText } from './warningText';
 
 /** What needs somebody, the gravest first. */
 export function Warnings({ warnings }: { warnings: Warning[] }) {
   const { t } = useTranslation();
   const word = useWord();
+  const warningText = useWarningText();
   if (warnings.length === 0) {
     return (
       <div className={classes.fine} role="status">
@@ -30,7 +32,7 @@ export function Warnings({ warnings }: { warnings: Warning[] }) {
             <Icon size={18} stroke={1.8} aria-hidden />
             <div>
               <b>{word('warning', warning.code)}</b>
-              <span className={classes.text}>{warning.text}</span>
+              <span className={classes.text}>{warningText(warning)}</span>
             </div>
             {warning.mailbox && (
               <Link to={`/mailboxes/${warning.mailbox}`} className={classes.link}>

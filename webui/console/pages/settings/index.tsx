@@ -14,6 +14,7 @@ import { Apply } from './Apply';
 import { File } from './File';
 import { Keys } from './Keys';
 import { LogLevel } from './LogLevel';
+import { Reload } from './Reload';
 import { Restart } from './Restart';
 
 export function Page() {
@@ -24,7 +25,14 @@ export function Page() {
     <Frame
       title={t('nav.settings')}
       about={data?.file ? t('settings.about', { file: data.file }) : null}
-      actions={data && <Restart pending={data.restart_pending} />}
+      actions={
+        data && (
+          <>
+            {data.file && <Reload />}
+            <Restart pending={data.restart_pending} />
+          </>
+        )
+      }
     >
       <Failure text={data ? null : problemText(error)} />
       {data ? <Loaded configuration={data} /> : !error && <Skeleton height={400} />}

@@ -1,6 +1,6 @@
-import { closeLabel, Failure } from '@common/components/Ask';
-import { Button, Checkbox, Group, Modal, Select, Stack, TextInput } from '@mantine/core';
-import { type FormEvent, useState } from 'react';
+import { Dialog, Form } from '@common/components/Form';
+import { Checkbox, Select, Stack, TextInput } from '@mantine/core';
+import { useState } from 'react';
 import { useTranslation } from 'react-i18next';
 import { useCreateToken } from '../../api/people';
 import { useProblemText } from '../../api/problem';
@@ -18,24 +18,19 @@ interface CreateProps {
 export function Create({ opened, onClose, onMade }: CreateProps) {
   const { t } = useTranslation();
   return (
-    <Modal
-      opened={opened}
-      onClose={onClose}
-      title={t('tokens.create')}
-      closeButtonProps={closeLabel(t('common.close'))}
-    >
-      <Form
+    <Dialog opened={opened} onClose={onClose} title={t('tokens.create')}>
+      <Fields
         onClose={onClose}
         onMade={(made) => {
           onClose();
           onMade(made);
         }}
       />
-    </Modal>
+    </Dialog>
   );
 }
 
-function Form({ onClose, onMade }: Omit<CreateProps, 'opened'>) {
+function Fields({ onClose, onMade }: Omit<CreateProps, 'opened'>) {
   const { t } = useTranslation();
   const problemText = useProblemText();
   const create = useCreateToken();
@@ -49,8 +44,7 @@ function Form({ onClose, onMade }: Omit<CreateProps, 'opened'>) {
     ...(operates ? (['mailboxes'] as const) : []),
     ...(administrates ? (['settings', 'admin'] as const) : []),
   ];
-  const submit = (event: FormEvent) => {
-    event.preventDefault();
+  const submit = () => {
     create.mutate(
       {
         name: name.trim(),
@@ -61,44 +55,40 @@ function Form({ onClose, onMade }: Omit<CreateProps, 'opened'>) {
     );
   };
   return (
-    <form onSubmit={submit}>
-      <Stack gap="md">
-        <TextInput
-          label={t('tokens.name')}
-          description={t('tokens.nameAbout')}
-          value={name}
-          onChange={(event) => setName(event.currentTarget.value)}
-          maxLength={100}
-          required
-          data-autofocus
-        />
-        <Checkbox.Group label={t('tokens.scopes')} value={scopes} onChange={setScopes}>
-          <Stack gap={10} mt={6}>
-            {offered.map((scope) => (
-              <Checkbox key={scope} value={scope} label={t(`scope.${scope}`)} description={t(`scope.${scope}About`)} />
-            ))}
-          </Stack>
-        </Checkbox.Group>
-        <Select
-          label={t('tokens.expires')}
-          value={days}
-          allowDeselect={false}
-          onChange={(value) => value && setDays(value)}
-          data={DAYS.map((value) => ({
-            value,
-            label: value === 'never' ? t('common.never') : t('tokens.inDays', { count: Number(value) }),
-          }))}
-        />
-        <Failure text={problemText(create.error)} />
-        <Group justify="flex-end" gap="sm">
-          <Button variant="default" onClick={onClose}>
-            {t('common.cancel')}
-          </Button>
-          <Button type="submit" disabled={scopes.length === 0} loading={create.isPending}>
-            {t('tokens.create')}
-          </Button>
-        </Group>
-      </Stack>
-    </form>
+    <Form
+      submit={t('tokens.create')}
+      onSubmit={submit}
+      onCancel={onClose}
+      busy={create.isPending}
+      disabled={scopes.length === 0}
+      problem={problemText(create.error)}
+    >
+      <TextInput
+        label={t('tokens.name')}
+        description={t('tokens.nameAbout')}
+        value={name}
+        onChange={(event) => setName(event.currentTarget.value)}
+        maxLength={100}
+        required
+        data-autofocus
+      />
+      <Checkbox.Group label={t('tokens.scopes')} value={scopes} onChange={setScopes}>
+        <Stack gap={10} mt={6}>
+          {offered.map((scope) => (
+            <Checkbox key={scope} value={scope} label={t(`scope.${scope}`)} description={t(`scope.${scope}About`)} />
+          ))}
+        </Stack>
+      </Checkbox.Group>
+      <Select
+        label={t('tokens.expires')}
+        value={days}
+        allowDeselect={false}
+        onChange={(value) => value && setDays(value)}
+        data={DAYS.map((value) => ({
+          value,
+          label: value === 'never' ? t('common.never') : t('tokens.inDays', { count: Number(value) }),
+        }))}
+      />
+    </Form>
   );
 }

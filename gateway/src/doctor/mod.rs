@@ -1,8 +1,16 @@
 //! Looking for trouble before it finds the operator: one check after the other, each `ok`, `warn` or `fail`, with what
-//! to do about it.
+//! to do about it. The command line and the console show what is found here.
+//!
+//! | file | what |
+//! |---|---|
+//! | `files`, `ports`, `certificate`, `dns`, `clock` | what [`examine`] looks at |
+//! | `probe` | a listener as a client sees it: what it says, which certificate it really shows |
+//! | `way` | the way of a mail client through the proxy to its server, step by step |
 //!
 //! `fail`: mail is refused, lost to view or readable by others now, or the daemon cannot start. `warn`: it may become
 //! so, or only part of the world is affected. Nothing is repaired here.
+//!
+//! What is asked of the gateway goes through [`Ask`]: the command line asks the daemon, the daemon itself.
 //!
 //! Not here: checking the configuration's text (`check-config`).
 
@@ -12,61 +20,74 @@ mod dns;
 mod files;
 mod ports;
 mod probe;
+mod way;
 
-use anyhow::{Result, bail};
-use postern_shared::clock::{Clock, SystemClock};
-use postern_shared::disk::{Disk, RealDisk};
+use anyhow::Result;
+use postern_shared::clock::Clock;
+use postern_shared::disk::Disk;
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::Value;
+use utoipa::ToSchema;
+
+pub(crate) use probe::{Probe, all as probe_all};
+pub(crate) use way::{Tried, Way};
 
 use crate::command::Command;
 use crate::settings::{Settings, Tls};
 
+/// Has a command answered.
+pub(crate) type Ask<'a> = &'a (dyn Fn(&Command) -> Result<Value> + Send + Sync);
+
 /// How bad it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum Verdict {
+pub(crate) enum Verdict {
+    /// As it should be.
     Ok,
+    /// It may become trouble.
     Warn,
+    /// It is trouble.
     Fail,
 }
 
 /// What a check found.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(super) struct Finding {
-    pub(super) check: &'static str,
-    pub(super) verdict: Verdict,
-    found: String,
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub(crate) struct Finding {
+    /// What was looked at.
+    pub(crate) check: &'static str,
+    /// How bad it is.
+    pub(crate) verdict: Verdict,
+    /// What was found.
+    pub(crate) found: String,
     /// What to do.
-    advice: Option<String>,
+    pub(crate) advice: Option<String>,
 }
 
 impl Finding {
-    pub(super) fn ok(check: &'static str, found: impl Into<String>) -> Self {
+    pub(crate) fn ok(check: &'static str, found: impl Into<String>) -> Self {
         Self { check, verdict: Verdict::Ok, found: found.into(), advice: None }
     }
 
-    pub(super) fn warn(check: &'static str, found: impl Into<String>, advice: impl Into<String>) -> Self {
+    pub(crate) fn warn(check: &'static str, found: impl Into<String>, advice: impl Into<String>) -> Self {
         Self { check, verdict: Verdict::Warn, found: found.into(), advice: Some(advice.into()) }
     }
 
-    pub(super) fn fail(check: &'static str, found: impl Into<String>, advice: impl Into<String>) -> Self {
+    pub(crate) fn fail(check: &'static str, found: impl Into<String>, advice: impl Into<String>) -> Self {
         Self { verdict: Verdict::Fail, ..Self::warn(check, found, advice) }
     }
 }
 
-/// Checks one thing after the other and tells all; fails when any check does.
-pub(super) fn run(settings: &Settings, json: bool) -> Result<()> {
-    let clock = SystemClock::new();
+/// Checks one thing after the other. Blocks: for the disk, the network and the DNS, some seconds each.
+pub(crate) fn examine(settings: &Settings, disk: &dyn Disk, clock: &dyn Clock, ask: Ask<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
-    if RealDisk.exists(&settings.data_dir).unwrap_or(false) {
-        findings.extend(files::check(&settings.data_dir, &RealDisk, &clock));
-        let shown = super::answer(settings, &Command::CertificateShow);
+    if disk.exists(&settings.data_dir).unwrap_or(false) {
+        findings.extend(files::check(&settings.data_dir, disk, clock));
+        let shown = ask(&Command::CertificateShow);
         findings.push(certificate::check(settings, &shown));
-        let status = super::answer(settings, &Command::Status);
+        let status = ask(&Command::Status);
         findings.push(stored(&status));
         let status = status.unwrap_or_default();
-        let probes = probe::all(&status);
+        let probes = probe_all(&status);
         findings.push(ports::check(settings, probes.as_deref()));
         let shown = shown.unwrap_or_default();
         if let (Some(probes), Some(fingerprint)) = (&probes, shown["fingerprint"].as_str()) {
@@ -78,33 +99,15 @@ pub(super) fn run(settings: &Settings, json: bool) -> Result<()> {
         if settings.tls != Tls::SelfSigned {
             findings.push(dns::check_names(&shown));
         }
-        findings.push(clock::check(&clock, &status));
+        findings.push(clock::check(clock, &status));
     } else {
         let found = format!("{} does not exist", settings.data_dir.display());
         findings.push(Finding::fail("data directory", found, "run: postern-gateway init"));
         findings.push(ports::check(settings, None));
-        findings.push(clock::check(&clock, &Value::Null));
+        findings.push(clock::check(clock, &Value::Null));
     }
     findings.push(dns::check(settings));
-    if json {
-        println!("{}", json!(findings));
-    } else {
-        findings.iter().for_each(|finding| println!("{}", line(finding)));
-    }
-    match findings.iter().filter(|finding| finding.verdict == Verdict::Fail).count() {
-        0 => Ok(()),
-        n => bail!("{n} of {} checks found trouble", findings.len()),
-    }
-}
-
-pub(super) fn line(finding: &Finding) -> String {
-    let verdict = match finding.verdict {
-        Verdict::Ok => "ok  ",
-        Verdict::Warn => "warn",
-        Verdict::Fail => "FAIL",
-    };
-    let advice = finding.advice.iter().map(|advice| format!("\n      -> {advice}"));
-    format!("{verdict}  {}: {}{}", finding.check, finding.found, advice.collect::<String>())
+    findings
 }
 
 fn stored(status: &Result<Value>) -> Finding {
@@ -131,16 +134,9 @@ fn stored(status: &Result<Value>) -> Finding {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use serde_json::json;
 
-    #[test]
-    fn a_line_says_what_to_do() {
-        assert_eq!(line(&Finding::ok("clock", "right")), "ok    clock: right");
-        let shown = line(&Finding::fail("disk space", "3 MiB free", "make room"));
-        assert_eq!(shown, "FAIL  disk space: 3 MiB free\n      -> make room");
-        let json = json!(Finding::warn("clock", "odd", "see to it"));
-        assert_eq!(json["verdict"], "warn");
-    }
+    use super::*;
 
     #[test]
     fn damage_fails_with_its_place() {

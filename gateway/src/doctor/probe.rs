@@ -18,23 +18,23 @@ const LINES_MAX: usize = 100;
 
 /// What a listener did.
 #[derive(Debug)]
-pub(super) struct Probe {
+pub(crate) struct Probe {
     /// The key in `[listen]`.
-    pub(super) name: String,
-    pub(super) address: SocketAddr,
+    pub(crate) name: String,
+    pub(crate) address: SocketAddr,
     /// The certificate, where there is TLS; or what went wrong.
-    pub(super) shown: io::Result<Option<Shown>>,
+    pub(crate) shown: io::Result<Option<Shown>>,
 }
 
 /// A certificate as a client sees it.
 #[derive(Debug)]
-pub(super) struct Shown {
-    pub(super) fingerprint: Digest,
-    pub(super) leaf: Option<Leaf>,
+pub(crate) struct Shown {
+    pub(crate) fingerprint: Digest,
+    pub(crate) leaf: Option<Leaf>,
 }
 
 /// Tries every listener that the daemon's status names.
-pub(super) fn all(status: &Value) -> Option<Vec<Probe>> {
+pub(crate) fn all(status: &Value) -> Option<Vec<Probe>> {
     let listening = status["listening"].as_object()?;
     let open = listening.iter().flat_map(|(name, all)| {
         let addresses = all.as_array().into_iter().flatten().filter_map(Value::as_str);
@@ -74,7 +74,7 @@ fn one(name: &str, address: SocketAddr) -> io::Result<Option<Shown>> {
         }
         "smtps" => handshake(stream, address, Some("220")).map(Some),
         "pop3s" => handshake(stream, address, Some("+OK")).map(Some),
-        // Browsers speak first.
+        // A browser speaks first.
         "console" => handshake(stream, address, None).map(Some),
         "http01" => challenges(stream).map(|()| None),
         // Connecting is all that can be said of others.
