@@ -13,7 +13,8 @@ fn scope(method: &str, path: &str) -> Option<&'static str> {
     match part {
         "session" | "account" => None,
         "administrators" | "audit" | "tokens" => Some("admin"),
-        "settings" | "log-level" | "restart" => Some("settings"),
+        "settings" | "log-level" | "restart" | "doctor" | "proxy" | "oauth" => Some("settings"),
+        "certificate" if method != "GET" => Some("settings"),
         "mailboxes" if method != "GET" => Some("mailboxes"),
         _ => Some("read"),
     }
