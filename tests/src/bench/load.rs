@@ -5,6 +5,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Barrier;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -143,6 +144,25 @@ impl Load {
             Ok((acknowledged, taken))
         };
         sum(&in_threads(self.sessions, session)?)
+    }
+
+    /// Sends to `to` until told to stop, and counts what is acknowledged.
+    pub fn run_until(
+        self,
+        address: SocketAddr,
+        to: &str,
+        stop: &AtomicBool,
+        acknowledged: &AtomicUsize,
+    ) -> Result<()> {
+        let session = |number| {
+            let mut sender = Sender::connect(address, to, self, number)?;
+            while !stop.load(Ordering::Relaxed) {
+                sender.send()?;
+                acknowledged.fetch_add(1, Ordering::Relaxed);
+            }
+            sender.client.quit()
+        };
+        in_threads(self.sessions, session).map(drop)
     }
 
     /// Sends `count` messages, each different, over the sessions together.
