@@ -311,7 +311,7 @@ mod tests {
     fn a_comment_keeps_its_own_secret() {
         let text = "[[p]]\nname = 'm'\n# client_secret = 'old'\n# client_secret = 'older'\n[[p]]\nname = 'g'\n# client_secret = 'hers'\n";
         let shown = masked(text);
-        let second = shown.split_inclusive("[[p]]").next_back().unwrap();
+        let (_, second) = shown.rsplit_once("[[p]]").unwrap();
         assert!(unmasked(&format!("[[p]]{second}"), text).unwrap().ends_with("# client_secret = 'hers'\n"));
         is_refused(&shown.replacen(&format!("# client_secret = {MASK}\n"), "", 1), text);
     }
