@@ -89,7 +89,7 @@ pub fn checked(core: &Core, text: &str, file: &Path) -> Result<Settings> {
 
 /// The same for a gateway that runs: files that it serves already are looked at by their keeper. What became of them, by time or
 /// by hand, is no mistake of this text, and keeps nothing else in it from counting.
-fn taken(core: &Core, text: &str, file: &Path) -> Result<Settings> {
+pub(crate) fn taken(core: &Core, text: &str, file: &Path) -> Result<Settings> {
     let settings = Settings::parse(text, file, std::env::vars())?;
     if settings.tls != core.settings().tls {
         certificate(core, &settings).with_context(|| file.display().to_string())?;

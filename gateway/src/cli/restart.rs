@@ -1,7 +1,7 @@
 //! Running the daemon, and starting it anew with a changed configuration.
 //!
 //! A restart replaces the program in its process (`execve`), so whoever started it, systemd above all, sees the same
-//! process go on. When the console has changed the configuration, the old one stands beside it as `.bak`; should the
+//! process go on. When the console has changed the configuration, the one that last started stands beside it as `.bak`; should the
 //! gateway not start with the new one, the old one is put back, the new one is kept as `.failed`, and the gateway starts
 //! with the old one and says so.
 
@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use anyhow::{Context as _, Result};
-use postern_shared::disk::{Disk, RealDisk};
+use postern_shared::disk::{Disk, RealDisk, resolved};
 use postern_shared::telemetry::explain;
 
 use super::daemon;
@@ -49,6 +49,8 @@ pub(super) fn serve(settings: Settings, file: Option<PathBuf>) -> Result<()> {
 pub(super) fn take_back(file: Option<&Path>, error: anyhow::Error) -> Result<()> {
     let on_trial = std::env::var_os(ON_TRIAL).is_some();
     let Some(file) = file.filter(|_| on_trial) else { return Err(error) };
+    // As when it was changed: what a link leads to is replaced, and the link stays.
+    let file = &resolved(file).unwrap_or_else(|_| file.to_owned());
     let reason = explain(error.as_ref()).to_string();
     tracing::error!(reason, "the new configuration does not start; the old one is put back");
     let put_back = || -> std::io::Result<()> {

@@ -113,13 +113,23 @@ pub(super) async fn admit(State(console): State<Arc<Console>>, mut request: Requ
         Err(problem) => return problem.into_response(),
     };
     request.extensions_mut().insert(caller);
-    match tokio::time::timeout(REQUEST_DEADLINE, next.run(request)).await {
-        Ok(response) => response,
-        Err(_) => {
-            let detail = "the request took too long; try again";
-            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too-slow", "Too slow", detail).into_response()
-        }
+    let only_asks = is_safe(request.method());
+    within(REQUEST_DEADLINE, only_asks, next.run(request)).await
+}
+
+/// The answer, when it comes in time. What waits for the disk cannot be called back: a change that was begun may still be made.
+async fn within(deadline: Duration, only_asks: bool, answer: impl Future<Output = Response>) -> Response {
+    if let Ok(answer) = tokio::time::timeout(deadline, answer).await {
+        return answer;
     }
+    let detail = match only_asks {
+        true => "the request took too long; try again",
+        false => {
+            "the request took too long and may still be carried out; before you repeat it, look whether it was done \
+             (the audit log tells)"
+        }
+    };
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too-slow", "Too slow", detail).into_response()
 }
 
 fn judge(console: &Console, request: &Request) -> Result<Caller, Problem> {
@@ -158,7 +168,7 @@ fn who(console: &Console, headers: &HeaderMap) -> Result<Who, Problem> {
         let text =
             sent.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, text)| text.trim());
         let token = text.and_then(|text| console.tokens.find(text));
-        let owned = token.and_then(|token| Some((console.core.administrators.account(&token.owner)?, token)));
+        let owned = token.and_then(|token| Some((owner(console, &token)?, token)));
         let Some((owner, token)) = owned else {
             return Err(Problem::unauthorized("the token is wrong, has expired or was removed"));
         };
@@ -173,6 +183,12 @@ fn who(console: &Console, headers: &HeaderMap) -> Result<Who, Problem> {
         }
         None => Who::Nobody,
     })
+}
+
+/// Whose a token is. Somebody who was removed left it behind, though another one has the name by now.
+pub(super) fn owner(console: &Console, token: &ShownToken) -> Option<Account> {
+    let owner = console.core.administrators.account(&token.owner);
+    owner.filter(|owner| owner.created <= token.created)
 }
 
 /// The session and whose it is, when it is not over.
@@ -289,4 +305,23 @@ pub(super) async fn secure(State(console): State<Arc<Console>>, request: Request
         say("strict-transport-security", "max-age=31536000");
     }
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt as _;
+
+    use super::*;
+
+    /// Goal: who changes something and hears nothing for too long learns that it may still be done.
+    #[tokio::test]
+    async fn a_change_that_takes_too_long_is_not_said_to_be_undone() {
+        for (only_asks, told) in [(true, "try again"), (false, "may still be carried out")] {
+            let answer = within(Duration::ZERO, only_asks, std::future::pending()).await;
+            assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+            let body = answer.into_body().collect().await.unwrap().to_bytes();
+            let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+            assert!(body["detail"].as_str().unwrap().contains(told), "{body}");
+        }
+    }
 }

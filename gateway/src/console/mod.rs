@@ -13,6 +13,7 @@
 //! | `rates`, `overview`, `warnings` | what the overview shows, and what it warns of |
 //! | `certificate` | the certificate that is served at this moment, and whether browsers trust it |
 //! | `consents` | accounts that are being bound |
+//! | `streams` | how many live streams there may be, in all and of one account |
 //! | `problem` | errors (RFC 9457) |
 //! | `assets` | the web pages inside the binary |
 //!
@@ -44,6 +45,7 @@ mod problem;
 mod rates;
 mod server;
 mod sessions;
+mod streams;
 #[cfg(test)]
 mod tests;
 mod warnings;
@@ -64,6 +66,7 @@ pub use problem::Problem;
 pub(crate) use server::quota;
 pub use server::{Bound, serve};
 use sessions::{Lasting, Now, Sessions};
+use streams::Streams;
 
 use crate::acme::Renewer;
 use crate::app::Core;
@@ -73,8 +76,6 @@ use crate::settings::Settings;
 
 /// Passwords checked at once, and how many may wait; each takes 64 MiB. Archivers have places of their own.
 const LOGINS: (usize, usize) = (1, 20);
-/// Live streams at once.
-const STREAMS_MAX: usize = 64;
 
 /// Where the configuration came from, and how the gateway restarts.
 #[derive(Debug, Default)]
@@ -85,7 +86,7 @@ pub struct Process {
     pub taken_back: Option<String>,
     /// The file's text as it was at start, and as it was read last.
     pub texts: Mutex<Texts>,
-    /// The console has changed the configuration since this run began, and what it was before stands beside it.
+    /// The configuration is another than this run began with, and that one stands beside it.
     pub config_changed: AtomicBool,
     /// It came as far as serving.
     pub served: AtomicBool,
@@ -139,7 +140,7 @@ pub struct Console {
     logins: LoginPool,
     rates: Mutex<rates::Rates>,
     live: watch::Sender<Arc<overview::Overview>>,
-    streams: Arc<Semaphore>,
+    streams: Arc<Streams>,
     /// One change of the configuration at a time.
     applying: Mutex<()>,
     judged: certificate::Judged,
@@ -147,6 +148,8 @@ pub struct Console {
     consents: Arc<Consents>,
     /// Whoever looks for trouble connects to ports, ours or others', so it is one at a time.
     looking: Arc<Semaphore>,
+    /// The same for our own ports' certificates, which everybody may look at: nobody keeps others from looking for trouble so.
+    looking_at_ports: Arc<Semaphore>,
 }
 
 impl Console {
@@ -162,12 +165,13 @@ impl Console {
             logins: LoginPool::new(LOGINS.0, LOGINS.1),
             rates: Mutex::default(),
             live: watch::Sender::new(Arc::default()),
-            streams: Arc::new(Semaphore::new(STREAMS_MAX)),
+            streams: Arc::default(),
             applying: Mutex::default(),
             judged: certificate::Judged::default(),
             renewer,
             consents: Arc::default(),
             looking: Arc::new(Semaphore::new(1)),
+            looking_at_ports: Arc::new(Semaphore::new(1)),
             core,
             process,
         }
@@ -197,7 +201,11 @@ impl Console {
 
     /// The turn to look for trouble.
     fn turn(&self) -> Result<OwnedSemaphorePermit, Problem> {
-        let turn = Arc::clone(&self.looking).try_acquire_owned();
+        Self::turn_of(&self.looking)
+    }
+
+    fn turn_of(looking: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Problem> {
+        let turn = Arc::clone(looking).try_acquire_owned();
         turn.map_err(|_| Problem::too_many("somebody is looking already; try again", Duration::from_secs(5)))
     }
 

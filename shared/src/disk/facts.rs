@@ -10,6 +10,11 @@ pub fn modified_ns(path: &Path) -> io::Result<i64> {
     Ok(stat.st_mtime.saturating_mul(1_000_000_000).saturating_add(nanos))
 }
 
+/// The file itself, when `path` is a link to it: what is renamed over a link takes the link's place, not the file's.
+pub fn resolved(path: &Path) -> io::Result<PathBuf> {
+    path.canonicalize()
+}
+
 /// What lies directly inside `dir` and is neither file nor directory (links, sockets, devices), sorted by name.
 #[expect(clippy::disallowed_methods, reason = "this is the door")]
 pub fn others(dir: &Path) -> io::Result<Vec<PathBuf>> {
@@ -37,6 +42,8 @@ mod tests {
         RealDisk.create(&path).unwrap().write_all_at(&[b"x"], 0).unwrap();
         std::os::unix::fs::symlink(&path, dir.path().join("link")).unwrap();
         assert_eq!(others(dir.path()).unwrap(), [dir.path().join("link")]);
+        assert_eq!(resolved(&dir.path().join("link")).unwrap(), resolved(&path).unwrap());
+        assert!(resolved(&path).unwrap().ends_with("file") && resolved(&dir.path().join("none")).is_err());
         assert!(modified_ns(&path).unwrap() > 1_600_000_000_000_000_000);
     }
 

@@ -27,7 +27,7 @@ use std::sync::Arc;
 pub use access::{Access, access, give_to_owner_of, program_written};
 pub use atomic::write_atomic;
 pub use damage::Damage;
-pub use facts::{modified_ns, others};
+pub use facts::{modified_ns, others, resolved};
 pub use faulty::{Fault, FaultyDisk, Step};
 pub use ownership::{Owner, give, is_root, owner};
 pub use probe::write_probe;

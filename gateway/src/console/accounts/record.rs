@@ -24,6 +24,9 @@ pub(super) struct Record {
     /// The TOTP secret, sealed under `key` with the name as associated data.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) totp: Option<String>,
+    /// The step of the last one-time password that served.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) totp_step: Option<u64>,
     /// What else may serve as second factor.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) passkeys: Vec<Passkey>,
@@ -41,6 +44,7 @@ impl Record {
             generation: generation(),
             password,
             totp: None,
+            totp_step: None,
             passkeys: Vec::new(),
             recovery_codes: Vec::new(),
         }

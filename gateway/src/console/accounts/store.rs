@@ -37,7 +37,7 @@ pub struct Administrators {
     kept: RwLock<Kept>,
     /// One change at a time.
     changes: Mutex<()>,
-    /// The step of each one's last one-time password.
+    /// The step of each one's last one-time password, also where the disk did not take it.
     steps: Mutex<HashMap<String, u64>>,
     setup_code: SetupCode,
 }
@@ -120,11 +120,17 @@ impl Administrators {
         let mut records = self.records()?;
         let record = find_mut(&mut records, name)?;
         let key = self.key()?;
-        let last = self.steps().get(&record.name).copied().unwrap_or(0);
+        let last = self.steps().get(&record.name).copied().max(record.totp_step).unwrap_or(0);
         match factors::check(record, &key, proof, last, self.clock.wall())? {
             Used::Step(step) => {
                 self.steps().insert(record.name.clone(), step);
-                Ok(record.account())
+                record.totp_step = Some(step);
+                let account = record.account();
+                // For after a restart. Without room on the disk somebody must still be able to come and look.
+                if let Err(error) = self.store(records) {
+                    tracing::warn!(%error, "that a one-time password was used is forgotten at the next restart");
+                }
+                Ok(account)
             }
             Used::RecoveryCode(at) => {
                 record.recovery_codes.remove(at);
@@ -187,9 +193,12 @@ impl Administrators {
     /// Gives a new random password, for who lost it; takes away the second factors on request. For `admin` this also
     /// does what the first sign-in does.
     pub fn reset_password(&self, name: &str, clear_factors: bool) -> Result<Signed, AccountError> {
-        if self.is_first() && name == FIRST_NAME {
+        if name == FIRST_NAME {
             let _one = self.change();
-            return self.add(Vec::new(), FIRST_NAME, Role::Administrator, true);
+            // Asked with the change in hand: who signed in first a moment ago, and whoever came since, stays.
+            if self.is_first() {
+                return self.add(Vec::new(), FIRST_NAME, Role::Administrator, true);
+            }
         }
         let password = generate();
         let stored = self.stored(&password, true)?;
@@ -241,6 +250,7 @@ impl Administrators {
             record.totp = Some(factors::seal(&key, &record.name, secret));
             record.recovery_codes = hashes;
             self.steps().insert(record.name.clone(), step);
+            record.totp_step = Some(step);
             record.renew();
             Ok((record.account(), codes))
         })

@@ -160,6 +160,7 @@ fn one_time_passwords_and_recovery_codes_serve_once_also_after_a_restart() {
     assert_eq!(codes.len(), 10);
     assert!(recover(&administrators, &codes[0].expose_secret().to_lowercase().replace('-', " ")));
     let again = stage.open();
+    assert!(!totp(&again), "the code of this step has served");
     assert!(!recover(&again, codes[0].expose_secret()) && recover(&again, codes[1].expose_secret()));
     assert_eq!(again.account("admin").unwrap().recovery_codes, 8);
     let (account, _) = again.reset_password("admin", false).unwrap();

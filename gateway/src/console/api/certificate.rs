@@ -232,7 +232,7 @@ pub(super) async fn show(State(console): State<Arc<Console>>) -> Result<Json<Ser
 #[utoipa::path(get, path = "/api/v1/certificate/ports", tag = "certificate", operation_id = "certificatePorts",
     responses((status = 200, body = Vec<PortShows>), (status = 429, body = Problem)))]
 pub(super) async fn ports(State(console): State<Arc<Console>>) -> Result<Json<Vec<PortShows>>, Problem> {
-    let turn = console.turn()?;
+    let turn = Console::turn_of(&console.looking_at_ports)?;
     let shown = console.blocking(move |console| {
         let _turn = turn;
         let status = json!({ "listening": console.core.listening.get() });
@@ -301,7 +301,7 @@ pub(super) async fn acme(
             "the authority is being asked already; wait for what comes of it",
         ));
     }
-    let place = place(&console)?;
+    let place = place(&console, &caller)?;
     let detail = if staging_only { "rehearsal" } else { "" };
     let action = caller.action("certificate.acme", acme.names.join(", "), detail);
     console.changing(move |_| Ok(((), action))).await?;

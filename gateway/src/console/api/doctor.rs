@@ -80,7 +80,7 @@ pub(super) async fn proxy_test(
     if way.user.chars().count() > USER_CHARS_MAX || way.port == Some(0) {
         return Err(Problem::invalid("that is no user name of a mail client, or no port"));
     }
-    let (place, turn) = (place(&console)?, console.turn()?);
+    let (place, turn) = (place(&console, &caller)?, console.turn()?);
     // Whoever tries passwords at somebody's server should be found again.
     let action = caller.action("proxy.test", way.user.clone(), "");
     console.changing(move |_| Ok(((), action))).await?;

@@ -228,7 +228,7 @@ pub(super) async fn bind(
         Problem::not_found(format!("the configuration has no [[proxy.provider]] called {provider:?}"))
     })?;
     let flow = flow(&link.provider, by)?;
-    let place = place(&console)?;
+    let place = place(&console, &caller)?;
     let mut consenting = console.consents.begin().ok_or_else(|| {
         let wait = std::time::Duration::from_secs(60);
         Problem::too_many("several accounts are being bound; wait until one is", wait)

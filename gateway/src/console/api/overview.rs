@@ -12,14 +12,15 @@ use axum::extract::State;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::mpsc;
 use utoipa::{IntoParams, ToSchema};
 
 use super::Stop;
 use super::extract::Asked;
-use crate::console::gate::{Caller, Who, signed_in};
+use crate::console::gate::{self, Caller, Who, signed_in};
 use crate::console::overview::Overview;
 use crate::console::rates::Course;
+use crate::console::streams::Place;
 use crate::console::{Console, Problem};
 
 /// Points of the course that each live event brings: what a client has missed while it connected again.
@@ -79,7 +80,7 @@ pub(super) async fn events(
     Extension(Stop(mut stop)): Extension<Stop>,
     caller: Caller,
 ) -> Result<Response, Problem> {
-    let place = place(&console)?;
+    let place = place(&console, &caller)?;
     let (sender, receiver) = mpsc::channel(2);
     let mut live = console.live.subscribe();
     tokio::spawn(async move {
@@ -108,10 +109,10 @@ pub(super) async fn events(
 }
 
 /// One of the few places for streams.
-pub(super) fn place(console: &Console) -> Result<OwnedSemaphorePermit, Problem> {
-    Arc::clone(&console.streams)
-        .try_acquire_owned()
-        .map_err(|_| Problem::too_many("too many live pages are open; close some", Duration::from_secs(10)))
+pub(super) fn place(console: &Console, caller: &Caller) -> Result<Place, Problem> {
+    let place = console.streams.take(&caller.account()?.name);
+    place
+        .ok_or_else(|| Problem::too_many("too many live pages are open; close some", Duration::from_secs(10)))
 }
 
 /// Whether who opened a stream may still see it.
@@ -123,20 +124,22 @@ pub(super) fn is_still_good(console: &Console, caller: &Caller) -> bool {
             let expired = token.expires.is_some_and(|expires| expires <= console.now().1);
             let is_there =
                 console.tokens.list().is_ok_and(|all| all.iter().any(|other| other.id == token.id));
-            !expired && is_there && console.core.administrators.account(&owner.name).is_some()
+            // A token that may no longer what it might when it began has ended for that.
+            let same = gate::owner(console, token).is_some_and(|now| now.role == owner.role);
+            !expired && is_there && same
         }
     }
 }
 
 /// An answer made of events, holding its place until it ends.
-pub(super) fn stream(receiver: mpsc::Receiver<Event>, place: OwnedSemaphorePermit) -> Response {
+pub(super) fn stream(receiver: mpsc::Receiver<Event>, place: Place) -> Response {
     let keep_alive = KeepAlive::new().interval(Duration::from_secs(15));
     Sse::new(Received { receiver, _place: place }).keep_alive(keep_alive).into_response()
 }
 
 struct Received {
     receiver: mpsc::Receiver<Event>,
-    _place: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 impl futures_core::Stream for Received {

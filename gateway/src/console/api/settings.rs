@@ -1,7 +1,8 @@
 //! The configuration, the log level, and starting anew.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
@@ -9,7 +10,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use postern_shared::crypto::digest::sha256;
-use postern_shared::disk::write_atomic;
+use postern_shared::disk::{resolved, write_atomic};
 use postern_shared::telemetry::{Level, explain, log_level, set_log_level};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -20,7 +21,7 @@ use crate::console::configuration::{EditError, Key, edited, keys, masked, unmask
 use crate::console::gate::Caller;
 use crate::console::{Console, Problem};
 use crate::reload;
-use crate::settings::changes;
+use crate::settings::{Settings, changes};
 
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
 
@@ -124,8 +125,8 @@ pub(super) async fn validate(
     Ok(Json(validated.await?))
 }
 
-/// Writes a changed configuration, once it is known that the gateway can load it; the one before stays beside it as
-/// `.bak`. What can change while the gateway runs counts at once, as after a reload; the rest after a restart.
+/// Writes a changed configuration, once it is known that the gateway can load it; the one that it started with stays beside
+/// it as `.bak`. What can change while the gateway runs counts at once, as after a reload; the rest after a restart.
 #[utoipa::path(put, path = "/api/v1/settings", tag = "settings", operation_id = "applySettings",
     request_body = ConfigurationChange,
     responses((status = 200, body = ConfigurationChanged), (status = 409, body = Problem), (status = 422, body = Problem)))]
@@ -139,13 +140,14 @@ pub(super) async fn apply(
         let prepared = prepared(console, change)?;
         let Prepared { file, before, text, .. } = &prepared;
         let (disk, process) = (&*console.core.disk, &console.process);
-        // What this run began with has proved itself; a change after it that was not tried yet has not.
-        let kept = process.config_changed.load(Ordering::Relaxed);
-        let kept = if kept { Ok(()) } else { write_atomic(disk, &backup(file), before.as_bytes()) };
-        kept.and_then(|()| write_atomic(disk, file, text.as_bytes())).map_err(|error| {
+        let unwritable = |error| {
             let advice = "let the gateway's user write there, or change the file by hand";
             Problem::disk(format!("cannot write {}: {error} ({advice})", file.display()))
-        })?;
+        };
+        // A link stays one: what it leads to is replaced.
+        let file = &resolved(file).map_err(unwritable)?;
+        let on_trial = keep_proved(console, file, text).map_err(unwritable)?;
+        write_atomic(disk, file, text.as_bytes()).map_err(unwritable)?;
         if let Err(error) = reload::reload(&console.core, process) {
             write_atomic(disk, file, before.as_bytes()).map_err(|error| {
                 Problem::disk(format!("cannot put {} back as it was: {error}", file.display()))
@@ -153,7 +155,7 @@ pub(super) async fn apply(
             return Err(unusable(&error));
         }
         let changed = prepared.changed();
-        process.config_changed.fetch_or(changed.needs_restart, Ordering::Relaxed);
+        process.config_changed.store(on_trial, Ordering::Relaxed);
         let keys: Vec<&str> = changed.changed.iter().map(|changed| changed.key.as_str()).collect();
         let action = caller.action("settings.apply", file.display().to_string(), keys.join(", "));
         Ok((changed, action))
@@ -218,15 +220,26 @@ pub(super) async fn restart(
 ) -> Result<StatusCode, Problem> {
     console
         .changing(move |console| {
+            let _one = console.applying.lock().unwrap_or_else(PoisonError::into_inner);
             if console.process.config_file.is_some() {
                 let (file, text) = read(console)?;
-                check(&file, &text, console)?;
+                startable(&file, &text, console)?;
+                // Where nobody may write, nothing could be put back either.
+                let kept = resolved(&file).and_then(|file| keep_proved(console, &file, &text));
+                console.process.config_changed.store(kept.unwrap_or(false), Ordering::Relaxed);
             }
             Ok(((), caller.action("restart", "", "")))
         })
         .await?;
     console.process.restart.notify_one();
     Ok(StatusCode::ACCEPTED)
+}
+
+/// Keeps what this run began with beside the file, for it has proved itself; whether `text` is another, and has not.
+fn keep_proved(console: &Console, file: &Path, text: &str) -> io::Result<bool> {
+    let proved = console.process.texts().started.clone();
+    write_atomic(&*console.core.disk, &backup(file), proved.as_bytes())?;
+    Ok(*proved != text)
 }
 
 /// A change that the gateway could load.
@@ -258,7 +271,8 @@ fn prepared(console: &Console, change: ConfigurationChange) -> Result<Prepared, 
         let detail = "the configuration was changed by somebody else meanwhile; look at it again, then repeat the change";
         return Err(Problem::conflict("changed-meanwhile", detail));
     }
-    let text = change.text.map_or_else(|| before.clone(), |text| unmasked(&text, &before));
+    let text = change.text.map_or_else(|| Ok(before.clone()), |text| unmasked(&text, &before));
+    let text = text.map_err(|unclear| Problem::invalid(unclear.to_string()))?;
     if text.len() as u64 > FILE_BYTES_MAX {
         return Err(Problem::invalid("a configuration has at most 1 MiB"));
     }
@@ -266,13 +280,21 @@ fn prepared(console: &Console, change: ConfigurationChange) -> Result<Prepared, 
         EditError::Environment(_) => Problem::conflict("environment", error.to_string()),
         other => Problem::invalid(other.to_string()),
     })?;
-    check(&file, &text, console)?;
+    loadable(&file, &text, console)?;
     Ok(Prepared { file, before, text })
 }
 
-/// Whether the gateway could load `text`, and what it names is there.
-fn check(file: &std::path::Path, text: &str, console: &Console) -> Result<(), Problem> {
-    let settings = reload::checked(&console.core, text, file).map_err(|error| unusable(&error))?;
+/// Whether this gateway could load `text` while it runs, and what it names is there.
+fn loadable(file: &Path, text: &str, console: &Console) -> Result<(), Problem> {
+    kept_together(&reload::taken(&console.core, text, file).map_err(|error| unusable(&error))?, console)
+}
+
+/// Whether it could start with it.
+fn startable(file: &Path, text: &str, console: &Console) -> Result<(), Problem> {
+    kept_together(&reload::checked(&console.core, text, file).map_err(|error| unusable(&error))?, console)
+}
+
+fn kept_together(settings: &Settings, console: &Console) -> Result<(), Problem> {
     if settings.data_dir != console.core.settings().data_dir {
         let advice = "data_dir cannot be changed here: mailboxes and mail would stay behind; move the directory and edit the file by hand";
         return Err(unusable(&anyhow::anyhow!(advice)));

@@ -71,7 +71,7 @@ pub(super) async fn send(
     Of(id): Of<MailboxId>,
 ) -> Result<Response, Problem> {
     let mailbox = console.core.registry.show(id)?;
-    let place = place(&console)?;
+    let place = place(&console, &caller)?;
     let action = caller.action("mailbox.test-message", id.to_string(), "");
     console.changing(move |_| Ok(((), action))).await?;
     let (sender, receiver) = mpsc::channel(16);

@@ -4,10 +4,12 @@
 //! ([`edit`]), and the result is parsed and compared, so an edit can change nothing but what it was asked to.
 //!
 //! Promises
-//! - Nothing is written that the gateway could not load. The file before stays beside it as `.bak`.
+//! - Nothing is written that the gateway could not load. The one that it started with stays beside it as `.bak`.
 //! - A key that the environment overrides is told; changing it in the file would change nothing.
-//! - Secrets (keys that end in `secret` or `password`) are shown as a mask, and stay what they are when it comes back.
+//! - Secrets (keys that end in `secret` or `password`, and what looks like one in a comment) are shown as a mask. When it comes
+//!   back, each stays with its table and `name`; a mask that could stand for another one is refused.
 
+mod comments;
 mod edit;
 mod reference;
 mod secrets;

@@ -3,9 +3,8 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::secrets::{MASK, is_secret};
 use crate::settings::reference::{self, Effect, tables};
-
-const MASK: &str = "(not shown)";
 
 /// Where a value comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
@@ -50,12 +49,11 @@ pub(in crate::console) fn keys(file: &str, environment: &[(String, String)]) -> 
             (None, Some(value)) => (Some(value), Source::File),
             (None, None) => (known.default.clone(), Source::Default),
         };
-        let is_secret = ["password", "secret"].iter().any(|word| known.name.ends_with(word));
         let json = |value: Option<toml::Value>| value.and_then(|value| serde_json::to_value(value).ok());
         Key {
             key: known.name.clone(),
             description: known.meaning.clone(),
-            value: if is_secret { value.map(|_| MASK.into()) } else { json(value) },
+            value: if is_secret(&known.name) { value.map(|_| MASK.into()) } else { json(value) },
             default: json(known.default.clone()),
             source,
             needs_restart: known.effect == Effect::Restart,

@@ -275,3 +275,41 @@ async fn tokens_do_not_grow() {
         "a day has passed"
     );
 }
+
+/// Goal: a token is worth nothing to a namesake of its owner, even when it was left behind.
+#[tokio::test]
+async fn a_token_is_not_inherited_by_name() {
+    let stage = Stage::new();
+    let _first = stage.first().await;
+    stage.somebody("anna", Role::Viewer).await;
+    let token = stage.token("anna", &[Scope::Read]);
+    let by = By { token: &token, ..By::default() };
+    assert_eq!(stage.send(by, "GET", "/api/v1/mailboxes", None).await.status, StatusCode::OK);
+    // The disk failed between both.
+    stage.console.core.administrators.remove("anna").unwrap();
+    stage.clock.advance(MINUTE);
+    stage.somebody("anna", Role::Administrator).await;
+    assert_eq!(stage.send(by, "GET", "/api/v1/mailboxes", None).await.status, StatusCode::UNAUTHORIZED);
+}
+
+/// Goal: one viewer leaves room for the pages of others.
+#[tokio::test]
+async fn nobody_takes_all_live_streams() {
+    const EVENTS: &str = "/api/v1/overview/events";
+    let stage = Stage::new();
+    let admin = stage.first().await;
+    let (_, viewer) = stage.somebody("anna", Role::Viewer).await;
+    let mut open = Vec::new();
+    let refused = loop {
+        let answer = stage.respond(By::cookie(&viewer), "GET", EVENTS, None).await;
+        match answer.status() {
+            StatusCode::OK => open.push(answer),
+            other => break other,
+        }
+    };
+    assert_eq!((refused, open.len()), (StatusCode::TOO_MANY_REQUESTS, 12));
+    let own = stage.token("anna", &[Scope::Read]);
+    let by = By { token: &own, ..By::default() };
+    assert_eq!(stage.respond(by, "GET", EVENTS, None).await.status(), StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(stage.respond(By::cookie(&admin), "GET", EVENTS, None).await.status(), StatusCode::OK);
+}

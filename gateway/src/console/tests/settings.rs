@@ -125,6 +125,85 @@ async fn secrets_are_not_shown_and_stay() {
     assert!(stored.contains("very-secret") && stored.contains("client_id = \"y\""), "{stored}");
 }
 
+/// Goal: however the text comes back, no provider gets another one's secret.
+#[tokio::test]
+async fn a_secret_never_goes_to_another_provider() {
+    let of = |name: &str, secret: &str| {
+        format!(
+            "[[proxy.provider]]\nname = \"{name}\"\npreset = \"microsoft365\"\nclient_id = \"x\"\nclient_secret = \"{secret}\"\n"
+        )
+    };
+    let stage = Stage::with(&(of("m", "hush-one") + &of("g", "hush-two")));
+    let admin = stage.first().await;
+    let by = By::cookie(&admin);
+    let before = read(&stage.config());
+    let shown = stage.send(by, "GET", SETTINGS, None).await;
+    let text = shown.body["text"].as_str().unwrap();
+    let (head, _) = text.split_once("[[proxy.provider]]").unwrap();
+    let renamed = text.replace("name = \"g\"", "name = \"h\"");
+    let refused = stage.send(by, "PUT", SETTINGS, Some(json!({ "text": renamed }))).await;
+    assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY, "{refused:?}");
+    assert!(refused.body["detail"].as_str().unwrap().contains("write the secret itself"), "{refused:?}");
+    assert_eq!(read(&stage.config()), before);
+    let second = format!("{head}{}", of("g", "(not shown)"));
+    let applied = stage.send(by, "PUT", SETTINGS, Some(json!({ "text": second }))).await;
+    assert_eq!(applied.status, StatusCode::OK, "{applied:?}");
+    let stored = read(&stage.config());
+    assert!(stored.contains("hush-two") && !stored.contains("hush-one"), "{stored}");
+}
+
+/// Goal: a certificate that became worthless while it was served stops no other change; a restart it does.
+#[tokio::test]
+async fn with_a_certificate_that_cannot_be_read_all_else_can_be_changed() {
+    let stage = Stage::with("[tls]\nmode = 'files'\ncertificate = '/none.pem'\nkey = '/none.key'\n");
+    let admin = stage.first().await;
+    let by = By::cookie(&admin);
+    let change = json!({ "changes": { "limits.sessions": 7 } });
+    let tried = stage.send(by, "POST", "/api/v1/settings/validate", Some(change.clone())).await;
+    assert_eq!(tried.status, StatusCode::OK, "{tried:?}");
+    let applied = stage.send(by, "PUT", SETTINGS, Some(change)).await;
+    assert_eq!(applied.status, StatusCode::OK, "{applied:?}");
+    assert_eq!(stage.console.core.settings().limits.smtp.sessions, 7);
+    let other = json!({ "changes": { "tls.key": "/neither.key" } });
+    let refused = stage.send(by, "PUT", SETTINGS, Some(other)).await;
+    assert_eq!(refused.problem(), "bad-configuration", "another source must be there");
+    assert_eq!(stage.send(by, "POST", "/api/v1/restart", None).await.problem(), "bad-configuration");
+}
+
+/// Goal: what is put back when a start fails is what has started before, not what somebody wrote into the file since.
+#[tokio::test]
+async fn what_is_kept_is_what_has_started() {
+    let stage = Stage::new();
+    let admin = stage.first().await;
+    let by = By::cookie(&admin);
+    let started = read(&stage.config());
+    let kept = || read(&stage.dir.path().join("gateway.toml.bak"));
+    let by_hand = format!("{started}[listen]\nsmtp = ['192.0.2.99:25']\n");
+    write_atomic(&RealDisk, &stage.config(), by_hand.as_bytes()).unwrap();
+    let change = json!({ "changes": { "limits.sessions": 7 } });
+    assert_eq!(stage.send(by, "PUT", SETTINGS, Some(change)).await.status, StatusCode::OK);
+    assert_eq!(kept(), started);
+    assert!(stage.console.process.config_changed.load(Ordering::Relaxed), "it is on trial at the next start");
+    write_atomic(&RealDisk, &stage.dir.path().join("gateway.toml.bak"), b"x").unwrap();
+    assert_eq!(stage.send(by, "POST", "/api/v1/restart", None).await.status, StatusCode::ACCEPTED);
+    assert_eq!(kept(), started);
+}
+
+#[tokio::test]
+async fn a_link_to_the_file_stays_one() {
+    let stage = Stage::new();
+    let admin = stage.first().await;
+    let (link, file) = (stage.config(), stage.dir.path().join("elsewhere/real.toml"));
+    RealDisk.create_dir_all(file.parent().unwrap()).unwrap();
+    RealDisk.rename(&link, &file).unwrap();
+    std::os::unix::fs::symlink(&file, &link).unwrap();
+    let change = json!({ "changes": { "limits.sessions": 7 } });
+    let applied = stage.send(By::cookie(&admin), "PUT", SETTINGS, Some(change)).await;
+    assert_eq!(applied.status, StatusCode::OK, "{applied:?}");
+    assert!(link.is_symlink() && read(&file).contains("sessions = 7"));
+    assert!(file.with_file_name("real.toml.bak").is_file(), "beside the file itself");
+}
+
 /// Goal: a restart is asked for only when the gateway could start again.
 #[tokio::test]
 async fn a_restart_wants_a_configuration_that_loads() {
