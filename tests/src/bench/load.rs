@@ -14,6 +14,9 @@ use super::rate;
 use crate::smtp::{SmtpClient, stuffed};
 use crate::{Security, messages};
 
+/// Messages of a session that is to go on for long.
+const SESSION_MESSAGES: usize = 1000;
+
 /// What is sent, and how.
 #[derive(Debug, Clone, Copy)]
 pub struct Load {
@@ -155,12 +158,19 @@ impl Load {
         acknowledged: &AtomicUsize,
     ) -> Result<()> {
         let session = |number| {
-            let mut sender = Sender::connect(address, to, self, number)?;
             while !stop.load(Ordering::Relaxed) {
-                sender.send()?;
-                acknowledged.fetch_add(1, Ordering::Relaxed);
+                let mut sender = Sender::connect(address, to, self, number)?;
+                // No server takes messages in one session for ever.
+                for _ in 0..SESSION_MESSAGES {
+                    if stop.load(Ordering::Relaxed) {
+                        break;
+                    }
+                    sender.send()?;
+                    acknowledged.fetch_add(1, Ordering::Relaxed);
+                }
+                sender.client.quit()?;
             }
-            sender.client.quit()
+            Ok(())
         };
         in_threads(self.sessions, session).map(drop)
     }
