@@ -25,7 +25,7 @@ mod ring;
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
-use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
 use postern_shared::clock::UnixMillis;
 use postern_shared::id::{MailboxId, MessageId};
@@ -174,14 +174,20 @@ impl Activity {
     }
 
     /// Events that `which` is true of, the newest first, older than `before`, at most `limit`.
-    pub fn search(&self, before: Option<u64>, limit: usize, which: impl Fn(&Event) -> bool) -> Vec<Event> {
+    pub fn search(
+        &self,
+        before: Option<u64>,
+        limit: usize,
+        mut which: impl FnMut(&Event) -> bool,
+    ) -> Vec<Event> {
         let (mut before, mut found) = (before, Vec::new());
         // Piece by piece: whoever has something to tell must not wait until all of it is searched.
         loop {
             let piece = lock(&self.ring).older(before, SEARCHED_AT_ONCE);
             let Some(oldest) = piece.last() else { return found };
             before = Some(oldest.sequence);
-            found.extend(piece.into_iter().filter(|event| which(event)).take(limit - found.len()));
+            let wanted = piece.into_iter().filter(|event| which(event)).take(limit - found.len());
+            found.extend(wanted.map(Arc::unwrap_or_clone));
             if found.len() >= limit {
                 return found;
             }

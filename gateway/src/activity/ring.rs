@@ -1,6 +1,7 @@
 //! The last events, in memory.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use postern_shared::clock::UnixMillis;
 
@@ -14,7 +15,7 @@ pub const EVENTS_A_SECOND: u32 = 500;
 /// The last events.
 #[derive(Debug, Default)]
 pub(super) struct Ring {
-    events: VecDeque<Event>,
+    events: VecDeque<Arc<Event>>,
     last: u64,
     /// How many of the newest are not written yet.
     unwritten: usize,
@@ -69,7 +70,7 @@ impl Ring {
         }
         self.last += 1;
         event.sequence = self.last;
-        self.events.push_back(event);
+        self.events.push_back(Arc::new(event));
         self.unwritten = (self.unwritten + 1).min(self.events.len());
     }
 
@@ -77,19 +78,19 @@ impl Ring {
     pub(super) fn remember(&mut self, events: Vec<Event>) {
         let base = events.iter().map(|event| event.sequence).max().unwrap_or(0);
         for event in &mut self.events {
-            event.sequence += base;
+            Arc::make_mut(event).sequence += base;
         }
         self.last += base;
         for event in events.into_iter().rev() {
             if self.events.len() >= EVENTS_MAX {
                 break;
             }
-            self.events.push_front(event);
+            self.events.push_front(Arc::new(event));
         }
     }
 
     /// The newest events older than `before`, the newest first.
-    pub(super) fn older(&self, before: Option<u64>, count: usize) -> Vec<Event> {
+    pub(super) fn older(&self, before: Option<u64>, count: usize) -> Vec<Arc<Event>> {
         let before = before.unwrap_or(u64::MAX);
         let end = self.events.partition_point(|event| event.sequence < before);
         self.events.range(end.saturating_sub(count)..end).rev().cloned().collect()
@@ -98,7 +99,7 @@ impl Ring {
     pub(super) fn take_unwritten(&mut self, now: UnixMillis) -> Vec<Event> {
         self.turn(now);
         let from = self.events.len() - std::mem::take(&mut self.unwritten);
-        self.events.range(from..).cloned().collect()
+        self.events.range(from..).map(|event| Event::clone(event)).collect()
     }
 }
 
@@ -110,8 +111,8 @@ mod tests {
         UnixMillis(1_800_000_000_000 + ms)
     }
 
-    fn results(events: &[Event]) -> Vec<&str> {
-        events.iter().map(|event| event.result.as_str()).collect()
+    fn results<E: std::borrow::Borrow<Event>>(events: &[E]) -> Vec<&str> {
+        events.iter().map(|event| event.borrow().result.as_str()).collect()
     }
 
     #[test]
