@@ -147,6 +147,21 @@ it('binds an account by a code, revokes it, and forgets it', async () => {
   for (const action of ['Account bound', 'Binding revoked']) await page.getByText(action).first().waitFor();
 });
 
+it('shows an account that would like to be a script as text', async () => {
+  const { page } = admin;
+  const account = '<img/src=x/onerror="globalThis.struck=1">@example.com%mail.example.net';
+  await begin(account, 'A code, on any device');
+  await page.getByText('WDJB-MJHT').first().waitFor();
+  provider.consented = true;
+  await shown('bound');
+  provider.consented = false;
+  await page.getByText(account).first().waitFor();
+  await page.goto('/activity?tab=audit');
+  await page.getByText('Account bound').first().waitFor();
+  expect(await page.evaluate(() => (globalThis as { struck?: number }).struck)).toBeUndefined();
+  expect(admin.complaints).toEqual([]);
+});
+
 it('binds an account by a link, whose end is pasted', async () => {
   const { page } = admin;
   await begin('otto@example.com%mail.example.net', 'A link, in a browser');

@@ -98,6 +98,16 @@ it('is shown as text wherever it is put', async () => {
     await page.getByText('It ends here.').waitFor();
     await nothingStruck();
   }
+  await page.goto('/certificate');
+  await page.getByRole('tab', { name: 'Self-signed' }).click();
+  for (const probe of PROBES) {
+    // A space would begin the next name.
+    const name = probe.replaceAll(' ', '/');
+    await page.getByLabel('Names in the certificate').and(page.locator('input')).fill(name);
+    await page.keyboard.press('Enter');
+    await page.getByText(name, { exact: true }).waitFor();
+    await nothingStruck();
+  }
   await page.goto('/settings');
   await page.getByRole('textbox', { name: 'host_name' }).fill(PROBES[1] ?? '');
   await page.getByRole('button', { name: 'Check and apply …' }).click();

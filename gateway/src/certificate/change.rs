@@ -1,6 +1,7 @@
 //! Certificates that operators bring or ask for.
 
 use std::io;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use postern_shared::clock::UnixMillis;
@@ -11,12 +12,21 @@ use serde_json::Value;
 use super::shown::described;
 use super::{Keeper, Look, imported_file, own_names};
 use crate::app::Core;
-use crate::settings::Tls;
+use crate::settings::{Tls, checked_domain};
+
+/// The same as under `[acme]`.
+const NAMES_MAX: usize = 100;
 
 /// Why a certificate was not taken.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ChangeError {
+    /// It is for something that is no name.
+    #[error("a certificate is for host names and addresses: {0}")]
+    Name(String),
+    /// It is for too many.
+    #[error("a certificate is for {NAMES_MAX} names at most")]
+    Names,
     /// It cannot be used.
     #[error(transparent)]
     Identity(#[from] IdentityError),
@@ -64,7 +74,7 @@ pub fn import(core: &Core, bundle: &Bundle) -> Result<Value, ChangeError> {
 /// `self-signed`.
 pub fn self_signed(core: &Core, names: &[String], force: bool) -> Result<Value, ChangeError> {
     let (dir, now) = (super::dir(&core.settings()), core.clock.wall());
-    let names = if names.is_empty() { own_names(&core.settings()) } else { names.to_vec() };
+    let names = if names.is_empty() { own_names(&core.settings()) } else { checked(names)? };
     // The keeper must not look while the files are replaced.
     let keeper = core.keeper.get();
     let mut seen = keeper.map(|keeper| keeper.seen());
@@ -79,6 +89,22 @@ pub fn self_signed(core: &Core, names: &[String], force: bool) -> Result<Value, 
     let look = keeper.zip(seen.as_mut()).map(|(keeper, seen)| keeper.look_locked(seen, true));
     drop(seen);
     changed(core, &identity, &Tls::SelfSigned, look)
+}
+
+/// Names of hosts, with `*.` perhaps, and addresses.
+fn checked(names: &[String]) -> Result<Vec<String>, ChangeError> {
+    if names.len() > NAMES_MAX {
+        return Err(ChangeError::Names);
+    }
+    let one = |name: &String| {
+        if name.parse::<IpAddr>().is_ok() {
+            return Ok(name.clone());
+        }
+        let host = name.strip_prefix("*.").unwrap_or(name);
+        let checked = checked_domain("name", host).map_err(|(_, reason)| ChangeError::Name(reason))?;
+        Ok(if host.len() < name.len() { format!("*.{checked}") } else { checked })
+    };
+    names.iter().map(one).collect()
 }
 
 /// What came of it, and what is left to do.

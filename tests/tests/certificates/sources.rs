@@ -245,6 +245,12 @@ fn a_self_signed_one_is_replaced_by_force_only() -> Result<()> {
     let refused = gateway.run(&["certificate", "self-signed"])?;
     assert_eq!(refused.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&refused.stderr).contains("--force"));
+    for name in ["<script>", "two words", "-x.example.com", ""] {
+        let refused = gateway.run(&["certificate", "self-signed", "--force", &format!("--name={name}")])?;
+        let said = String::from_utf8_lossy(&refused.stderr);
+        assert!(!refused.status.success() && said.contains("host names and addresses"), "{name}: {said}");
+    }
+    assert_eq!(fingerprint(&shown(&gateway)?), first);
     let names = ["--name", "mail.example.com", "--name", "192.0.2.1"];
     let answer = gateway.json(&[&["certificate", "self-signed", "--force"], &names[..]].concat())?;
     assert_eq!(answer["served"], true);

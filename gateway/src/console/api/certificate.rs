@@ -440,6 +440,7 @@ impl From<ChangeError> for Problem {
     fn from(error: ChangeError) -> Self {
         match error {
             ChangeError::Identity(_) | ChangeError::Expired(_) => bad(error),
+            ChangeError::Name(_) | ChangeError::Names => Self::invalid(error.to_string()),
             ChangeError::Unwritable { .. } => Self::disk(error),
             ChangeError::Exists(until) => {
                 let detail = format!(
