@@ -22,12 +22,14 @@ fn server(listener: TcpListener, provider: &Provider, sasl: bool) -> Result<(Scr
         peer.say("+OK scripted\r\n")?;
         loop {
             let line = peer.line()?;
-            peer.say(match line.as_str() {
+            let answer = match line.as_str() {
                 "CAPA" if sasl => "+OK\r\nSASL PLAIN\r\n.\r\n",
                 "CAPA" => "+OK\r\nUSER\r\n.\r\n",
                 _ => "+OK\r\n",
-            })?;
+            };
+            // Before the answer: whoever has that looks here.
             told.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+            peer.say(answer)?;
         }
     })?;
     Ok((server, heard))
