@@ -64,6 +64,15 @@ fn mixed(corpus: &[Vec<u8>]) -> Vec<Vec<u8>> {
     mail
 }
 
+fn new_instance(path: &Path) -> Result<Instance> {
+    let (disk, clock): (Arc<dyn Disk>, Arc<dyn Clock>) = (Arc::new(RealDisk), Arc::new(SystemClock::new()));
+    Instance::create(&disk, &clock, path, "main", &KeepKey::File(None))?;
+    let opened = Instance::open(&disk, &clock, path, "main", &Opener::KeyFile(None), |content, _| {
+        index_fields(content, None)
+    });
+    Ok(opened?)
+}
+
 /// Goal: an archive of mixed mail takes at most 0.6 of what its messages take when each is compressed by itself at zstd's level 19; and twenty
 /// recipients cost one copy.
 #[test]
@@ -74,11 +83,7 @@ fn an_archive_takes_little() -> Result<()> {
     let alone: usize =
         mail.iter().map(|message| Ok(zstd::bulk::compress(message, 19)?.len())).sum::<Result<_>>()?;
     let path = dir.path().join("main");
-    let (disk, clock): (Arc<dyn Disk>, Arc<dyn Clock>) = (Arc::new(RealDisk), Arc::new(SystemClock::new()));
-    Instance::create(&disk, &clock, &path, "main", &KeepKey::File(None))?;
-    let instance = Instance::open(&disk, &clock, &path, "main", &Opener::KeyFile(None), |content, _| {
-        index_fields(content, None)
-    })?;
+    let instance = new_instance(&path)?;
     let batch: Vec<NewMessage> = mail.iter().map(|content| message(content, "anna")).collect();
     for part in batch.chunks(128) {
         instance.commit(part.to_vec())?;
@@ -112,11 +117,7 @@ fn a_message_of_150_mb_takes_little_memory() -> Result<()> {
     let file = dir.path().join("long.eml");
     write_long(&file, BYTES)?;
     let path = dir.path().join("main");
-    let (disk, clock): (Arc<dyn Disk>, Arc<dyn Clock>) = (Arc::new(RealDisk), Arc::new(SystemClock::new()));
-    Instance::create(&disk, &clock, &path, "main", &KeepKey::File(None))?;
-    let instance = Instance::open(&disk, &clock, &path, "main", &Opener::KeyFile(None), |content, _| {
-        index_fields(content, None)
-    })?;
+    let instance = new_instance(&path)?;
     let octets = FileOctets::new(RealDisk.open_read(&file)?, 0..file.metadata()?.len());
     let outcome = instance.commit_long(message(b"", "anna"), Arc::new(octets.clone()))?;
     let Outcome::Archived(id) = outcome else { anyhow::bail!("{outcome:?}") };

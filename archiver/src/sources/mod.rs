@@ -3,6 +3,7 @@
 //! | file | what |
 //! |---|---|
 //! | [`dial`] | from a host name to a TLS connection, each step with its deadline and its own error |
+//! | `wire` | octets to a server and from it, each wait with its deadline |
 //! | [`account`] | what profiles drive: accounts that keep their mail |
 //! | [`gateway`] | a Postern gateway, over POP3 |
 //! | [`imap`] | IMAP servers |
@@ -37,6 +38,7 @@ pub mod imap;
 pub mod pop3;
 #[cfg(test)]
 mod scripted;
+mod wire;
 
 use std::fmt;
 use std::future::Future;

@@ -11,7 +11,7 @@ use postern_tests::foreign::has;
 use postern_tests::upstream::cyrus::installed;
 use postern_tests::upstream::{Authority, Cyrus};
 
-use crate::{Kept, PASSWORD, USER, awkward, limits, password, pull, settings, sorted};
+use crate::{Kept, PASSWORD, Since, USER, awkward, limits, password, pull, settings, since, sorted};
 
 fn start() -> Result<Option<(Authority, Cyrus)>> {
     if installed().is_none() || !["saslpasswd2", "python3"].into_iter().all(has) {
@@ -75,23 +75,13 @@ async fn cyrus_gives_what_it_has() -> Result<()> {
 async fn changed(
     authority: &Authority,
     cyrus: &Cyrus,
-    mut after: postern_archiver::sources::Cursor,
+    after: postern_archiver::sources::Cursor,
     ids: &[ItemId],
 ) -> Result<()> {
     let settings = settings(cyrus.imaps, Implicit, &authority.certificate(), password(USER, PASSWORD));
     let mut source = ImapSource::connect(&settings, limits()).await?;
     let inbox = FolderId("INBOX".into());
-    let (mut items, mut flags, mut vanished) = (Vec::new(), Vec::new(), Vec::new());
-    loop {
-        let changes = source.changes(&inbox, Some(&after)).await?;
-        items.extend(changes.items);
-        flags.extend(changes.flags);
-        vanished.push(changes.vanished);
-        after = changes.cursor;
-        if !changes.more {
-            break;
-        }
-    }
+    let Since { items, flags, vanished } = since(&mut source, &inbox, after).await?;
     assert_eq!((items.len(), flags.len()), (1, 1), "{flags:?}");
     assert!(flags[0].0 == ids[1] && flags[0].1.contains(&"\\Flagged".to_owned()));
     assert!(vanished.iter().any(|set| set.contains(&ids[4])));

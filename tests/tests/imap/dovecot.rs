@@ -15,7 +15,7 @@ use postern_tests::foreign::has;
 use postern_tests::jwt;
 use postern_tests::upstream::{Authority, Dovecot, OAuth2};
 
-use crate::{Kept, PASSWORD, USER, awkward, limits, password, pull, settings, sorted};
+use crate::{Kept, PASSWORD, Since, USER, awkward, limits, password, pull, settings, since, sorted};
 
 const SECRET: &str = "a secret of the tests";
 
@@ -171,18 +171,7 @@ async fn the_next_run_tells_what_changed() -> Result<()> {
     server.meanwhile(change, &[awkward(99)])?;
     let mut source = server.connect().await?;
     let inbox = FolderId("INBOX".into());
-    let (mut items, mut flags, mut vanished) = (Vec::new(), Vec::new(), Vec::new());
-    let mut after = cursor.clone();
-    loop {
-        let changes = source.changes(&inbox, Some(&after)).await?;
-        items.extend(changes.items);
-        flags.extend(changes.flags);
-        vanished.push(changes.vanished);
-        after = changes.cursor;
-        if !changes.more {
-            break;
-        }
-    }
+    let Since { items, flags, vanished } = since(&mut source, &inbox, cursor.clone()).await?;
     assert_eq!(items.len(), 1);
     assert_eq!(flags.len(), 1, "{flags:?}");
     assert!(flags[0].0 == id(2) && flags[0].1.contains(&"\\Flagged".to_owned()), "{flags:?}");

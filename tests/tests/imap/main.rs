@@ -13,7 +13,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use anyhow::Result;
-use postern_archiver::sources::account::{FolderId, Item, Sink};
+use postern_archiver::sources::account::{FolderId, Item, ItemSet, Sink};
 use postern_archiver::sources::imap::{ImapSource, Limits, Login, Settings};
 use postern_archiver::sources::{Account as _, Cursor, ItemId, NotFetched};
 use postern_shared::proto::pop3::client::TlsStart;
@@ -84,6 +84,28 @@ async fn pull(source: &mut ImapSource, folder: &str, after: Option<Cursor>) -> R
         cursor = Some(changes.cursor.clone());
         if !changes.more {
             return Ok((kept, changes.cursor));
+        }
+    }
+}
+
+/// What happened in a folder behind a cursor.
+struct Since {
+    items: Vec<Item>,
+    flags: Vec<(ItemId, Vec<String>)>,
+    vanished: Vec<ItemSet>,
+}
+
+/// All of it, page by page.
+async fn since(source: &mut ImapSource, folder: &FolderId, mut after: Cursor) -> Result<Since> {
+    let mut since = Since { items: Vec::new(), flags: Vec::new(), vanished: Vec::new() };
+    loop {
+        let changes = source.changes(folder, Some(&after)).await?;
+        since.items.extend(changes.items);
+        since.flags.extend(changes.flags);
+        since.vanished.push(changes.vanished);
+        after = changes.cursor;
+        if !changes.more {
+            return Ok(since);
         }
     }
 }

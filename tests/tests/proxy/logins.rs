@@ -1,12 +1,11 @@
 //! What is wrong with a login, in the protocol's own words.
 
-use std::process::Command;
-
 use anyhow::{Context as _, Result, ensure};
 use postern_tests::Security::{Clear, StartTls};
 use postern_tests::clients::thunderbird::{self, Flights};
 use postern_tests::clients::{After, Mail, poplib, smtplib, swaks};
-use postern_tests::foreign::{free_port, run};
+use postern_tests::foreign::free_port;
+use postern_tests::jwt;
 use postern_tests::pop3::Pop3Client;
 use postern_tests::program::Program;
 use postern_tests::provider::{Gateway, PASSWORD, Provider, USER, plain, security};
@@ -226,17 +225,4 @@ fn tokens_go_through() -> Result<()> {
     assert_eq!(postfix.received(2)?.len(), 2);
     assert_eq!(gateway.take()?.len(), 3, "one fetched, two sent");
     Ok(())
-}
-
-/// A token for `user`, signed with `secret` (HS256, RFC 7519).
-fn jwt(user: &str, secret: &str) -> Result<String> {
-    let script = "import base64, hashlib, hmac, json, sys, time\n\
-        enc = lambda b: base64.urlsafe_b64encode(b).rstrip(b'=')\n\
-        now = int(time.time())\n\
-        head = enc(json.dumps({'alg': 'HS256', 'typ': 'JWT'}).encode())\n\
-        body = enc(json.dumps({'sub': sys.argv[1], 'iat': now - 60, 'nbf': now - 60, 'exp': now + 3600}).encode())\n\
-        mac = hmac.new(sys.argv[2].encode(), head + b'.' + body, hashlib.sha256).digest()\n\
-        print((head + b'.' + body + b'.' + enc(mac)).decode())\n";
-    let output = run(Command::new("python3").args(["-c", script, user, secret]))?;
-    Ok(String::from_utf8(output.stdout)?.trim().to_owned())
 }

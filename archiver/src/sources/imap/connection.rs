@@ -5,12 +5,11 @@ use std::time::Duration;
 
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
 use postern_shared::proto::imap::{Condition, Response, Text, Uid};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::time::timeout;
 
 use super::session::{Event, ImapError, Session, Ticket};
 use crate::sources::SourceError;
 use crate::sources::dial::Stream;
+use crate::sources::wire::Wire;
 
 /// Read at once. A window of this size is all that is held of what the server runs ahead.
 const READ_OCTETS: usize = 128 * 1024;
@@ -38,9 +37,7 @@ struct Deflate {
 }
 
 pub(super) struct Connection {
-    /// `None` only while TLS is being put on it, and for good when that failed.
-    stream: Option<Stream>,
-    host: String,
+    wire: Wire,
     pub(super) session: Session,
     deflate: Option<Box<Deflate>>,
     input: Vec<u8>,
@@ -50,11 +47,11 @@ pub(super) struct Connection {
 impl Connection {
     pub(super) fn new(host: &str, stream: Stream, session: Session) -> Self {
         let input = vec![0; READ_OCTETS];
-        Self { stream: Some(stream), host: host.into(), session, deflate: None, input, unread: 0..0 }
+        Self { wire: Wire::new(host, stream), session, deflate: None, input, unread: 0..0 }
     }
 
     pub(super) fn host(&self) -> &str {
-        &self.host
+        self.wire.host()
     }
 
     /// The octets of [`Happened::Content`], until the next event.
@@ -78,32 +75,30 @@ impl Connection {
     /// The plain stream below, for TLS to be put on; everything read so far is dropped.
     pub(super) fn take_stream(&mut self) -> Option<Stream> {
         self.unread = 0..0;
-        self.stream.take()
+        self.wire.take_stream()
     }
 
     /// The stream with TLS on it.
     pub(super) fn tls_established(&mut self, stream: Stream) {
-        self.stream = Some(stream);
+        self.wire.tls_established(stream);
         self.session.tls_established();
     }
 
     /// Ends the connection, as far as the peer plays along.
-    pub(super) async fn close(mut self, limit: Duration) {
-        if let Some(stream) = &mut self.stream {
-            // The session is over; whether the peer hears the farewell makes no difference.
-            let _ = timeout(limit, stream.shutdown()).await;
-        }
+    pub(super) async fn close(self, limit: Duration) {
+        self.wire.close(limit).await;
     }
 
     pub(super) fn fault(&self, error: ImapError) -> SourceError {
-        SourceError::Imap { host: self.host.clone(), error: Box::new(error) }
+        SourceError::Imap { host: self.host().to_owned(), error: Box::new(error) }
     }
 
     fn received(&mut self) -> Result<Option<Happened>, SourceError> {
         loop {
             let start = self.unread.start;
             let received = self.session.receive(&self.input[self.unread.clone()]);
-            let fault = |error| SourceError::Imap { host: self.host.clone(), error: Box::new(error) };
+            let host = self.wire.host();
+            let fault = |error| SourceError::Imap { host: host.to_owned(), error: Box::new(error) };
             let (used, event) = received.map_err(fault)?;
             self.unread.start += used;
             let end = start + used;
@@ -166,39 +161,17 @@ impl Connection {
         }
         let during = self.session.waiting_for();
         let compressed = self.deflate.as_mut().map(|deflate| deflate.compressed(&output));
-        let octets = compressed.as_deref().unwrap_or(&output);
-        let Some(stream) = &mut self.stream else { return Err(closed(&self.host, during)) };
-        let sent = timeout(limit, async {
-            stream.write_all(octets).await?;
-            stream.flush().await
-        });
-        match sent.await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(source)) => Err(SourceError::Broken { host: self.host.clone(), during, source }),
-            Err(_) => Err(SourceError::TimedOut { host: self.host.clone(), during, limit }),
-        }
+        self.wire.send(compressed.as_deref().unwrap_or(&output), during, limit).await
     }
 
     async fn read(&mut self, limit: Duration) -> Result<(), SourceError> {
         let during = self.session.waiting_for();
-        let Some(stream) = &mut self.stream else { return Err(closed(&self.host, during)) };
         let (buffer, unread) = match &mut self.deflate {
             Some(deflate) => (&mut deflate.raw, &mut deflate.unread),
             None => (&mut self.input, &mut self.unread),
         };
-        match timeout(limit, stream.read(buffer)).await {
-            Ok(Ok(0)) => Err(closed(&self.host, during)),
-            Ok(Ok(len)) => {
-                *unread = 0..len;
-                Ok(())
-            }
-            // A peer that closes TLS without a farewell has closed the connection.
-            Ok(Err(error)) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
-                Err(closed(&self.host, during))
-            }
-            Ok(Err(source)) => Err(SourceError::Broken { host: self.host.clone(), during, source }),
-            Err(_) => Err(SourceError::TimedOut { host: self.host.clone(), during, limit }),
-        }
+        *unread = 0..self.wire.read(buffer, during, limit).await?;
+        Ok(())
     }
 }
 
@@ -220,8 +193,4 @@ impl Deflate {
             }
         }
     }
-}
-
-fn closed(host: &str, during: &'static str) -> SourceError {
-    SourceError::Closed { host: host.to_owned(), during }
 }

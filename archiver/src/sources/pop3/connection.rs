@@ -7,12 +7,12 @@ use std::time::Duration;
 use postern_shared::proto::pop3::client::{Client, ClientError, Event, Listed, Options, TlsStart};
 use postern_shared::proto::pop3::{MessageNumber, Reply, ResponseCode};
 use postern_shared::tls::client::{Trust, client_config};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
 use crate::sources::SourceError;
 use crate::sources::dial::{self, Stream};
 use crate::sources::gateway::Limits;
+use crate::sources::wire::Wire;
 
 const READ_OCTETS: usize = 64 * 1024;
 /// Reserved for a message at once, whatever size the server claims for it.
@@ -80,9 +80,7 @@ impl Content {
 }
 
 pub(crate) struct Connection {
-    /// `None` only while TLS is being put on it, and for good when that failed.
-    stream: Option<Stream>,
-    host: String,
+    wire: Wire,
     pub(crate) client: Client,
     /// What is read, and behind it a CR: one that waited for what follows it is content, but stands in no piece.
     input: Vec<u8>,
@@ -93,7 +91,7 @@ impl Connection {
     pub(crate) fn new(host: &str, stream: Stream, client: Client) -> Self {
         let mut input = vec![0; READ_OCTETS];
         input.push(b'\r');
-        Self { stream: Some(stream), host: host.into(), client, input, unread: 0..0 }
+        Self { wire: Wire::new(host, stream), client, input, unread: 0..0 }
     }
 
     /// From the name to the open maildrop; waits a bounded time for one that another client holds.
@@ -153,7 +151,7 @@ impl Connection {
                 Happened::StartTls => {
                     if let Some(Stream::Plain(stream)) = self.take_stream() {
                         let stream =
-                            dial::tls(stream, &self.host, Arc::clone(&config), limits.connect).await?;
+                            dial::tls(stream, self.wire.host(), Arc::clone(&config), limits.connect).await?;
                         self.tls_established(stream);
                     }
                 }
@@ -197,28 +195,25 @@ impl Connection {
     /// The plain stream below, for TLS to be put on; everything read so far is dropped.
     pub(crate) fn take_stream(&mut self) -> Option<Stream> {
         self.unread = 0..0;
-        self.stream.take()
+        self.wire.take_stream()
     }
 
     /// The stream with TLS on it.
     pub(crate) fn tls_established(&mut self, stream: Stream) {
-        self.stream = Some(stream);
+        self.wire.tls_established(stream);
         self.client.tls_established();
     }
 
     /// Ends the connection in good order, as far as the peer plays along.
-    pub(crate) async fn close(mut self, limit: Duration) {
-        if let Some(stream) = &mut self.stream {
-            // The session is over; whether the peer hears the farewell makes no difference.
-            let _ = timeout(limit, stream.shutdown()).await;
-        }
+    pub(crate) async fn close(self, limit: Duration) {
+        self.wire.close(limit).await;
     }
 
     fn received(&mut self) -> Result<Option<Happened>, SourceError> {
         let start = self.unread.start;
         let received = self.client.receive(&self.input[self.unread.clone()]);
         let (used, event) =
-            received.map_err(|error| SourceError::Protocol { host: self.host.clone(), error })?;
+            received.map_err(|error| SourceError::Protocol { host: self.wire.host().to_owned(), error })?;
         let end = start + used;
         let happened = event.map(|event| match event {
             Event::Content(b"\r") => Happened::Content(READ_OCTETS..READ_OCTETS + 1),
@@ -242,40 +237,14 @@ impl Connection {
         if output.is_empty() {
             return Ok(());
         }
-        let during = self.client.waiting_for();
-        let Some(stream) = &mut self.stream else { return Err(closed(&self.host, during)) };
-        let sent = timeout(limit, async {
-            stream.write_all(&output).await?;
-            stream.flush().await
-        });
-        match sent.await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(source)) => Err(SourceError::Broken { host: self.host.clone(), during, source }),
-            Err(_) => Err(SourceError::TimedOut { host: self.host.clone(), during, limit }),
-        }
+        self.wire.send(&output, self.client.waiting_for(), limit).await
     }
 
     async fn read(&mut self, limit: Duration) -> Result<(), SourceError> {
         let during = self.client.waiting_for();
-        let Some(stream) = &mut self.stream else { return Err(closed(&self.host, during)) };
-        match timeout(limit, stream.read(&mut self.input[..READ_OCTETS])).await {
-            Ok(Ok(0)) => Err(closed(&self.host, during)),
-            Ok(Ok(len)) => {
-                self.unread = 0..len;
-                Ok(())
-            }
-            // A peer that closes TLS without a farewell has closed the connection.
-            Ok(Err(error)) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
-                Err(closed(&self.host, during))
-            }
-            Ok(Err(source)) => Err(SourceError::Broken { host: self.host.clone(), during, source }),
-            Err(_) => Err(SourceError::TimedOut { host: self.host.clone(), during, limit }),
-        }
+        self.unread = 0..self.wire.read(&mut self.input[..READ_OCTETS], during, limit).await?;
+        Ok(())
     }
-}
-
-fn closed(host: &str, during: &'static str) -> SourceError {
-    SourceError::Closed { host: host.to_owned(), during }
 }
 
 /// Tells a refused login apart by its reason.
