@@ -7,6 +7,7 @@
 //! | [`gateway`] | a Postern gateway, over POP3 |
 //! | [`imap`] | IMAP servers |
 //! | [`pop3`] | any POP3 server, which keeps its mail |
+//! | [`oauth`] | access tokens for those that take them |
 //! | [`error`] | what can go wrong, in words an operator can act on |
 //!
 //! A run, whatever the source:
@@ -34,6 +35,7 @@ pub mod dial;
 pub mod error;
 pub mod gateway;
 pub mod imap;
+pub mod oauth;
 pub mod pop3;
 #[cfg(test)]
 mod scripted;
