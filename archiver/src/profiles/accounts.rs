@@ -47,12 +47,17 @@ enum Proof {
     Token(Option<SecretString>),
 }
 
+/// Who has that address or id.
+pub(super) fn user_of(instance: &Instance, address: &str) -> Option<String> {
+    instance.owner(address).or_else(|| instance.user(address).ok().map(|user| user.id))
+}
+
 /// The accounts of a source, as they are now.
 pub(super) fn plan(source: &SourceProfile, instance: &Instance) -> Vec<Planned> {
     let (protocol, accounts) = match source {
         SourceProfile::Imap(accounts) => (Protocol::Imap, accounts),
         SourceProfile::Pop3(accounts) => (Protocol::Pop3, accounts),
-        SourceProfile::Gateway(_) => return Vec::new(),
+        SourceProfile::Gateway(_) | SourceProfile::Files(..) => return Vec::new(),
     };
     let planned = |name: &str, login: String, act_as: Option<String>, address: &str, proof: Proof| {
         let acting = act_as.as_ref().map(|name| format!("/{name}")).unwrap_or_default();
@@ -60,7 +65,7 @@ pub(super) fn plan(source: &SourceProfile, instance: &Instance) -> Vec<Planned> 
         Planned {
             name: name.to_owned(),
             key: format!("{kind} {login}{acting} at {}:{}", accounts.host, accounts.port),
-            user: instance.owner(address).or_else(|| instance.user(address).ok().map(|user| user.id)),
+            user: user_of(instance, address),
             login,
             act_as,
             proof,

@@ -25,7 +25,7 @@ pub(super) type Place = Vec<String>;
 
 /// What is wrong with a value, and where it stands.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{}: {message}", self.key())]
+#[error("{}{message}", self.prefix())]
 pub struct Fault {
     pub(super) place: Place,
     pub(super) message: String,
@@ -34,6 +34,11 @@ pub struct Fault {
 impl Fault {
     pub(super) fn new(place: &[&str], message: impl Into<String>) -> Self {
         Self { place: place.iter().map(|&step| step.to_owned()).collect(), message: message.into() }
+    }
+
+    fn prefix(&self) -> String {
+        let key = self.key();
+        if key.is_empty() { key } else { format!("{key}: ") }
     }
 
     /// `source.account.username`

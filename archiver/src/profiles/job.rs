@@ -4,16 +4,18 @@ use std::sync::Arc;
 
 use postern_shared::clock::{Clock, SystemClock};
 use postern_shared::control::Context;
+use postern_shared::disk::Disk;
 use postern_shared::telemetry::Progress;
 use serde::{Deserialize, Serialize};
 
-use super::accounts::{Opener, Planned, Tokens, plan};
+use super::accounts::{Opener, Planned, Tokens, plan, user_of};
 use super::profile::Profile;
 use super::run::{Opens, Shared, Tally, places, pull, pull_gateway};
 use super::source::SourceProfile;
 use super::state::{State, StateError};
 use crate::archive::{ArchiveError, Instance};
 use crate::sources::SourceError;
+use crate::sources::files::{self, FilesSource};
 use crate::sources::imap::ImapSource;
 use crate::sources::pop3::Pop3Source;
 
@@ -45,6 +47,10 @@ pub struct RunResult {
     pub retries: u64,
     /// Messages that wait for their deletion at the source.
     pub pending_deletions: u64,
+    /// How long it took until all of it was durable, in milliseconds.
+    pub pull_ms: u64,
+    /// How long the index took to catch up behind that.
+    pub index_ms: u64,
     /// Account by account, as far as there is room.
     pub accounts: Vec<AccountResult>,
     /// Why messages failed, or were not deleted, as far as there is room.
@@ -130,6 +136,10 @@ pub async fn run_by(
     (result.clone(), done.map(|()| result))
 }
 
+fn milliseconds(time: std::time::Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
 struct Job<'j> {
     instance: &'j Arc<Instance>,
     profile: &'j Profile,
@@ -145,19 +155,25 @@ impl Job<'_> {
             self.tally.add(|result| result.cancelled = true);
             return Ok(());
         };
+        let start = self.clock.moment();
         let state = open_state(self.instance, self.profile).await?;
         let pulled = match &self.profile.source {
             SourceProfile::Gateway(gateways) => self.gateways(gateways, &state).await,
             SourceProfile::Imap(_) | SourceProfile::Pop3(_) => self.accounts(&state).await,
+            SourceProfile::Files(settings, address) => self.files(settings, address.as_deref(), &state).await,
         };
         let (retries, pending) = (state.retries(0)?.1, state.pending_count()?);
+        let durable = self.clock.moment();
         self.tally.add(|result| {
+            result.pull_ms = milliseconds(durable.since(start));
             result.cancelled = self.context.is_cancelled();
             result.retries = retries;
             result.pending_deletions = pending;
         });
         pulled?;
         self.index().await;
+        let index_ms = milliseconds(self.clock.moment().since(durable));
+        self.tally.add(|result| result.index_ms = index_ms);
         Ok(())
     }
 
@@ -180,7 +196,7 @@ impl Job<'_> {
         gateways: &[crate::sources::gateway::Settings],
         state: &Arc<State>,
     ) -> Result<(), RunError> {
-        let mut ended = Ended::default();
+        let mut ended = Ended::of(gateways.len());
         for settings in gateways {
             let user = &settings.credentials.user;
             let name = format!("{user} at {}", settings.host);
@@ -206,7 +222,7 @@ impl Job<'_> {
         let (_, key) = self.instance.profiles();
         let tokens = Tokens::new(Arc::clone(state), key, Arc::clone(&self.clock));
         let opener = Opener { accounts, message_octets_max: self.message_octets_max, tokens };
-        let mut ended = Ended::default();
+        let mut ended = Ended::of(planned.len());
         for planned in &planned {
             let shared = self.shared(state, planned.key.clone(), &planned.name);
             let user = planned.user.as_deref();
@@ -221,6 +237,23 @@ impl Job<'_> {
                 break;
             }
         }
+        ended.result()
+    }
+
+    async fn files(
+        &self,
+        settings: &files::Settings,
+        address: Option<&str>,
+        state: &Arc<State>,
+    ) -> Result<(), RunError> {
+        let name = settings.path.display().to_string();
+        let user = address.and_then(|address| user_of(self.instance, address));
+        let shared = self.shared(state, format!("files {name}"), address.unwrap_or(&name));
+        let opens =
+            OpensFiles { disk: self.instance.disk(), settings, message_octets_max: self.message_octets_max };
+        let mut ended = Ended::of(1);
+        self.tally.begin();
+        ended.add(self.tally, &name, pull(&shared, user.as_deref(), &opens).await)?;
         ended.result()
     }
 
@@ -244,13 +277,17 @@ impl Job<'_> {
 }
 
 /// Accounts that came to their end.
-#[derive(Default)]
 struct Ended {
+    of: usize,
     good: usize,
     first_error: Option<RunError>,
 }
 
 impl Ended {
+    fn of(accounts: usize) -> Self {
+        Self { of: accounts, good: 0, first_error: None }
+    }
+
     /// # Errors
     /// When the next account has no better chance.
     fn add(&mut self, tally: &Tally, account: &str, pulled: Result<(), RunError>) -> Result<(), RunError> {
@@ -263,7 +300,11 @@ impl Ended {
             Err(error) => error,
         };
         tally.end(account, Some(error.to_string()));
-        tally.error(format!("{account}: {error}"));
+        // The only one's error is that of the run.
+        match self.of {
+            1 => tally.log(&format!("{account}: {error}")),
+            _ => tally.error(format!("{account}: {error}")),
+        }
         if error.is_ours() {
             return Err(error);
         }
@@ -317,5 +358,19 @@ impl Opens for OpensPop3<'_> {
 
     async fn open(&self) -> Result<Pop3Source, SourceError> {
         self.opener.pop3(self.planned).await
+    }
+}
+
+struct OpensFiles<'o> {
+    disk: &'o Arc<dyn Disk>,
+    settings: &'o files::Settings,
+    message_octets_max: u64,
+}
+
+impl Opens for OpensFiles<'_> {
+    type Account = FilesSource;
+
+    async fn open(&self) -> Result<FilesSource, SourceError> {
+        FilesSource::open(Arc::clone(self.disk), self.settings.clone(), self.message_octets_max)
     }
 }

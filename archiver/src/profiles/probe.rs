@@ -16,6 +16,7 @@ use super::run::places;
 use super::source::SourceProfile;
 use crate::archive::Instance;
 use crate::sources::account::{Account, Folder};
+use crate::sources::files::FilesSource;
 use crate::sources::gateway::{GatewaySource, Limits};
 use crate::sources::{Source as _, SourceError};
 
@@ -68,6 +69,22 @@ pub async fn probe(
                 let name = format!("{} at {}", settings.credentials.user, settings.host);
                 all.push(probed(name, &settings.host, settings.port, found.await));
             }
+        }
+        SourceProfile::Files(settings, _) => {
+            let disk = Arc::clone(instance.disk());
+            let found = match FilesSource::open(disk, settings.clone(), u64::MAX) {
+                Ok(account) => look(account, profile).await,
+                Err(error) => Err(error),
+            };
+            let (words, advice) = match &found {
+                Ok(words) => (words.clone(), None),
+                Err(error) => {
+                    let advice = "check path in the profile, and that the archiver's user may read there";
+                    (error.to_string(), Some(advice.to_owned()))
+                }
+            };
+            let step = StepResult { step: STEPS[FOLDERS].to_owned(), ok: found.is_ok(), words };
+            all.push(Probed { account: settings.path.display().to_string(), steps: vec![step], advice });
         }
         SourceProfile::Imap(accounts) | SourceProfile::Pop3(accounts) => {
             let clock = Arc::new(SystemClock::new());

@@ -3,7 +3,7 @@
 //! ```toml
 //! name = "journal"
 //! [source]
-//! type = "gateway"        # gateway, imap, pop3
+//! type = "gateway"        # gateway, imap, pop3, files
 //! host = "gateway.example.com"
 //! port = 995              # default: 995, with starttls 110
 //! tls = "implicit"        # default; or starttls
@@ -44,6 +44,12 @@
 //! scopes = ["…"]
 //! refresh_token = "…"     # of the one account; without any, the client's own credentials are used
 //!
+//! [source]
+//! type = "files"
+//! path = "/home/anna/Maildir"     # a Maildir, an mbox file, or a directory with some
+//! address = "anna@example.com"    # whose mail it is, with mode = "account"
+//! verbatim = false        # true: octets as they lie there; else lines end with CRLF, as servers give them
+//!
 //! [scope]
 //! folders = ["**"]        # names, wildcards, roles: see `scope`
 //! exclude = ["role:junk"]
@@ -78,9 +84,11 @@ use serde_json::{Map, Value};
 
 use super::document::{Document, Fault, Whole, Written};
 pub use super::name::{BadName, ProfileName};
-use super::raw::{Line, Mode, Raw, RawAfter, RawAssign, RawGateways, RawScope, RawServer, SourceType, Typed};
+use super::raw::{
+    Line, Mode, Raw, RawAfter, RawAssign, RawFiles, RawGateways, RawScope, RawServer, SourceType, Typed,
+};
 use super::scope::{Filter, Pattern, Scope};
-use super::source::{SourceProfile, gateways, imap, pop3};
+use super::source::{SourceProfile, files, gateways, imap, pop3};
 
 const DAYS_MAX: u32 = 36_500;
 
@@ -215,6 +223,10 @@ fn check(form: &Form<'_>, document: Document) -> Result<Profile, Wrong> {
             let raw = form.read::<Raw<RawServer>>()?;
             Ok(whole(raw, kind, document, pop3)?)
         }
+        SourceType::Files => {
+            let raw = form.read::<Raw<RawFiles>>()?;
+            Ok(whole(raw, kind, document, files)?)
+        }
     }
 }
 
@@ -239,11 +251,16 @@ fn whole<S>(
     if is_gateway && prefix.is_some() {
         return Err(Fault::new(&["assign", "prefix"], "a gateway has no folders that could go below one"));
     }
+    let (source, assign) = (source(raw.source)?, assign(raw.assign, is_gateway)?);
+    if matches!((&source, &assign), (SourceProfile::Files(_, None), Assign::Account {})) {
+        let why = "whose mail is it? An address = \"…\" is needed beside it, or [assign] with mode = \"user\" or \"envelope\"";
+        return Err(Fault::new(&["source", "path"], why));
+    }
     Ok(Profile {
         name: raw.name,
-        source: source(raw.source)?,
+        source,
         scope,
-        assign: assign(raw.assign, is_gateway)?,
+        assign,
         prefix: prefix.map(|prefix| prefix.0.trim_matches('/').to_owned()).filter(|text| !text.is_empty()),
         after: after(&raw.after, is_gateway)?,
         schedule: raw.schedule,

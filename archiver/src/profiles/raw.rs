@@ -44,6 +44,7 @@ pub(super) enum SourceType {
     Gateway,
     Imap,
     Pop3,
+    Files,
 }
 
 impl TryFrom<String> for SourceType {
@@ -54,10 +55,14 @@ impl TryFrom<String> for SourceType {
             "gateway" => Ok(Self::Gateway),
             "imap" => Ok(Self::Imap),
             "pop3" => Ok(Self::Pop3),
-            "ews" | "graph" | "files" => Err(format!(
-                "sources of type {text:?} are not supported by this version; \"gateway\", \"imap\" and \"pop3\" are"
+            "files" => Ok(Self::Files),
+            "ews" | "graph" => Err(format!(
+                "sources of type {text:?} are not supported by this version; \"gateway\", \"imap\", \"pop3\" and \
+                 \"files\" are"
             )),
-            _ => Err(format!("{text:?} is no type of source; \"gateway\", \"imap\" and \"pop3\" are")),
+            _ => Err(format!(
+                "{text:?} is no type of source; \"gateway\", \"imap\", \"pop3\" and \"files\" are"
+            )),
         }
     }
 }
@@ -87,6 +92,18 @@ pub(super) struct RawGateway {
     pub(super) trust: Option<Trust>,
     pub(super) username: Line,
     pub(super) password: Option<SecretString>,
+}
+
+/// A Maildir, mbox files, or a directory with some.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawFiles {
+    #[serde(rename = "type")]
+    _kind: SourceType,
+    pub(super) path: std::path::PathBuf,
+    pub(super) address: Option<Line>,
+    #[serde(default)]
+    pub(super) verbatim: bool,
 }
 
 /// An IMAP or POP3 server and whose mail is pulled from it.

@@ -11,10 +11,11 @@ use url::Url;
 use super::document::Fault;
 pub use super::raw::AccountName;
 use super::raw::{
-    ClientAuthentication, Line, RawAccounts, RawGateway, RawGateways, RawMechanism, RawOAuth, RawServer, Tls,
+    ClientAuthentication, Line, RawAccounts, RawFiles, RawGateway, RawGateways, RawMechanism, RawOAuth,
+    RawServer, Tls,
 };
 use crate::sources::oauth::{self, Endpoint};
-use crate::sources::{gateway, imap as imap_source};
+use crate::sources::{files as files_source, gateway, imap as imap_source};
 
 const ACCOUNTS_MAX: usize = 100_000;
 
@@ -27,6 +28,8 @@ pub enum SourceProfile {
     Imap(Accounts),
     /// Accounts on a POP3 server.
     Pop3(Accounts),
+    /// Files of this machine, and whose mail is in them.
+    Files(files_source::Settings, Option<String>),
 }
 
 /// A server and who is let in there.
@@ -158,6 +161,17 @@ pub(super) fn pop3(raw: RawServer) -> Result<SourceProfile, Fault> {
     Ok(SourceProfile::Pop3(accounts(raw, [995, 110])?))
 }
 
+pub(super) fn files(raw: RawFiles) -> Result<SourceProfile, Fault> {
+    if !raw.path.is_absolute() {
+        return Err(Fault::new(
+            &["source", "path"],
+            "the path must begin with /: the daemon has a directory of its own",
+        ));
+    }
+    let settings = files_source::Settings { path: raw.path, verbatim: raw.verbatim };
+    Ok(SourceProfile::Files(settings, raw.address.map(|address| address.0)))
+}
+
 fn accounts(raw: RawServer, ports: [u16; 2]) -> Result<Accounts, Fault> {
     let oauth = raw.oauth.as_ref().map(oauth_settings).transpose()?;
     let mechanism = mechanism(raw.mechanism, oauth.is_some())?;
@@ -236,7 +250,10 @@ fn whose(raw: RawServer) -> Result<Whose, Fault> {
             }
             None if by_token => None,
             None => {
-                return refuse("accounts", "who lets in to them? [source.master] or [source.oauth] is needed");
+                return refuse(
+                    "accounts",
+                    "who lets in to them? [source.master] or [source.oauth] is needed",
+                );
             }
         };
         return match accounts {

@@ -123,6 +123,14 @@ pub enum SourceError {
     /// What was fetched could not be taken in.
     #[error("what was fetched could not be taken in: {0}")]
     Sink(io::Error),
+    /// A file or directory cannot be read.
+    #[error("{path}: {text}", path = .path.display())]
+    Files {
+        /// Which.
+        path: std::path::PathBuf,
+        /// What the system said.
+        text: String,
+    },
     /// There is no access token to log in with.
     #[error("no access token from {host}: {text}")]
     OAuth {
@@ -186,6 +194,7 @@ impl SourceError {
             Self::OAuth { temporary, .. } => *temporary,
             Self::Imap { error, .. } => error.code().is_some_and(Code::is_temporary),
             Self::Folder { .. }
+            | Self::Files { .. }
             | Self::TooMany { .. }
             | Self::Sink(_)
             | Self::CannotWait

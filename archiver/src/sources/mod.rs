@@ -7,6 +7,7 @@
 //! | [`gateway`] | a Postern gateway, over POP3 |
 //! | [`imap`] | IMAP servers |
 //! | [`pop3`] | any POP3 server, which keeps its mail |
+//! | [`files`] | Maildir and mbox |
 //! | [`oauth`] | access tokens for those that take them |
 //! | [`error`] | what can go wrong, in words an operator can act on |
 //!
@@ -33,6 +34,7 @@
 pub mod account;
 pub mod dial;
 pub mod error;
+pub mod files;
 pub mod gateway;
 pub mod imap;
 pub mod oauth;
