@@ -19,7 +19,6 @@ use anyhow::{Context as _, Result};
 use postern_archiver::archive::{Instance, KeepKey, Opener, Placement};
 use postern_archiver::intake::index_fields;
 use postern_archiver::profiles::job::{self, RunError, RunResult};
-use postern_archiver::profiles::state::State;
 use postern_archiver::profiles::{Profile, SourceProfile};
 use postern_shared::clock::{Clock, ManualClock, UnixMillis};
 use postern_shared::control::Context;
@@ -81,10 +80,6 @@ impl Archive {
 
     fn messages(&self) -> Result<u64> {
         Ok(self.instance.stats()?.messages)
-    }
-
-    fn state(&self, profile: &Profile) -> Result<State> {
-        Ok(State::open(&RealDisk, &job::state_dir(&self.instance), &profile.name)?)
     }
 
     /// Spoils what lies in the packs.
