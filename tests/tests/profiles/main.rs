@@ -44,8 +44,12 @@ struct Archive {
 
 impl Archive {
     fn new(users: &[(&str, &str)]) -> Result<Self> {
+        Self::at(START, users)
+    }
+
+    fn at(now: UnixMillis, users: &[(&str, &str)]) -> Result<Self> {
         let dir = tempfile::tempdir()?;
-        let clock = Arc::new(ManualClock::at(START));
+        let clock = Arc::new(ManualClock::at(now));
         let (disk, time): (Arc<dyn Disk>, Arc<dyn Clock>) = (Arc::new(RealDisk), clock.clone());
         let at = dir.path().join("main");
         Instance::create(&disk, &time, &at, "main", &KeepKey::File(None))?;
