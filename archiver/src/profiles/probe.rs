@@ -9,15 +9,15 @@ use postern_shared::control::Context;
 use postern_shared::telemetry::Progress;
 use serde::{Deserialize, Serialize};
 
-use super::accounts::{Opener, Tokens, plan};
+use super::accounts::{Opener, Planned, Tokens, plan};
 use super::job::{RunError, open_state};
 use super::profile::Profile;
 use super::run::places;
-use super::source::SourceProfile;
+use super::source::{Accounts, SourceProfile};
 use crate::archive::Instance;
 use crate::sources::account::{Account, Folder};
-use crate::sources::files::FilesSource;
-use crate::sources::gateway::{GatewaySource, Limits};
+use crate::sources::files::{self, FilesSource};
+use crate::sources::gateway::{self, GatewaySource};
 use crate::sources::{Source as _, SourceError};
 
 /// Accounts that are tested; the others of a batch go the same way.
@@ -55,77 +55,86 @@ pub async fn probe(
     profile: &Profile,
     context: &Context,
 ) -> Result<Vec<Probed>, RunError> {
-    let mut all = Vec::new();
     match &profile.source {
-        SourceProfile::Gateway(gateways) => {
-            for settings in gateways {
-                let Some(_place) = places().session(&settings.host, context).await else { break };
-                let found = async {
-                    let mut source = GatewaySource::connect(settings, Limits::default()).await?;
-                    let waiting = source.list(None).await?.len();
-                    source.finish().await?;
-                    Ok(format!("{waiting} messages wait"))
-                };
-                let name = format!("{} at {}", settings.credentials.user, settings.host);
-                all.push(probed(name, &settings.host, settings.port, found.await));
-            }
-        }
-        SourceProfile::Files(settings, _) => {
-            let disk = Arc::clone(instance.disk());
-            let found = match FilesSource::open(disk, settings.clone(), u64::MAX) {
-                Ok(account) => look(account, profile).await,
-                Err(error) => Err(error),
-            };
-            let (words, advice) = match &found {
-                Ok(words) => (words.clone(), None),
-                Err(error) => {
-                    let advice = "check path in the profile, and that the archiver's user may read there";
-                    (error.to_string(), Some(advice.to_owned()))
-                }
-            };
-            let step = StepResult { step: STEPS[FOLDERS].to_owned(), ok: found.is_ok(), words };
-            all.push(Probed { account: settings.path.display().to_string(), steps: vec![step], advice });
-        }
+        SourceProfile::Gateway(gateways) => Ok(probe_gateways(gateways, context).await),
+        SourceProfile::Files(settings, _) => Ok(vec![probe_files(instance, settings, profile).await]),
         SourceProfile::Imap(accounts) | SourceProfile::Pop3(accounts) => {
-            let clock = Arc::new(SystemClock::new());
-            let (_, key) = instance.profiles();
-            let tokens = Tokens::new(open_state(instance, profile).await?, key, clock);
-            let opener = Opener { accounts, message_octets_max: u64::MAX, tokens };
-            let planned = plan(&profile.source, instance);
-            if planned.is_empty() {
-                return Err(RunError::NoAccounts);
-            }
-            let total = planned.len().min(ACCOUNTS_MAX);
-            for (done, planned) in planned.iter().take(ACCOUNTS_MAX).enumerate() {
-                let Some(_place) = places().session(&accounts.host, context).await else { break };
-                let what = format!("testing {}", planned.name);
-                context.progress(Progress { what, done: done as u64, total: Some(total as u64) });
-                let found = match &profile.source {
-                    SourceProfile::Pop3(_) => match opener.pop3(planned).await {
-                        Ok(account) => look(account, profile).await,
-                        Err(error) => Err(error),
-                    },
-                    _ => match opener.imap(planned).await {
-                        Ok(account) => look(account, profile).await,
-                        Err(error) => Err(error),
-                    },
-                };
-                let mut found = probed(planned.name.clone(), &accounts.host, accounts.port, found);
-                if found.advice.is_none() && planned.user.is_none() && profile.assigns_by_account() {
-                    found.advice = Some(format!(
-                        "no user of the instance has the address {}: its mail goes to \"unassigned\"; give the address to a \
-                         user, or write address = \"…\" into the profile",
-                        planned.name
-                    ));
-                }
-                all.push(found);
-                if context.is_cancelled() {
-                    break;
-                }
-            }
+            probe_accounts(instance, accounts, profile, context).await
+        }
+    }
+}
+
+async fn probe_gateways(gateways: &[gateway::Settings], context: &Context) -> Vec<Probed> {
+    let mut all = Vec::new();
+    for settings in gateways {
+        let Some(_place) = places().session(&settings.host, context).await else { break };
+        let found = async {
+            let mut source = GatewaySource::connect(settings, gateway::Limits::default()).await?;
+            let waiting = source.list(None).await?.len();
+            source.finish().await?;
+            Ok(format!("{waiting} messages wait"))
+        };
+        let name = format!("{} at {}", settings.credentials.user, settings.host);
+        all.push(probed(name, &settings.host, settings.port, found.await));
+    }
+    all
+}
+
+async fn probe_files(instance: &Arc<Instance>, settings: &files::Settings, profile: &Profile) -> Probed {
+    let opened = FilesSource::open(Arc::clone(instance.disk()), settings.clone(), u64::MAX);
+    let found = match opened {
+        Ok(account) => look(account, profile).await,
+        Err(error) => Err(error),
+    };
+    let advice = "check path in the profile, and that the archiver's user may read there";
+    let advice = found.is_err().then(|| advice.to_owned());
+    let ok = found.is_ok();
+    let words = found.unwrap_or_else(|error| error.to_string());
+    let step = StepResult { step: STEPS[FOLDERS].to_owned(), ok, words };
+    Probed { account: settings.path.display().to_string(), steps: vec![step], advice }
+}
+
+async fn probe_accounts(
+    instance: &Arc<Instance>,
+    accounts: &Accounts,
+    profile: &Profile,
+    context: &Context,
+) -> Result<Vec<Probed>, RunError> {
+    let (_, key) = instance.profiles();
+    let tokens = Tokens::new(open_state(instance, profile).await?, key, Arc::new(SystemClock::new()));
+    let opener = Opener { accounts, message_octets_max: u64::MAX, tokens };
+    let planned = plan(&profile.source, instance);
+    if planned.is_empty() {
+        return Err(RunError::NoAccounts);
+    }
+    let total = planned.len().min(ACCOUNTS_MAX) as u64;
+    let mut all = Vec::new();
+    for planned in planned.iter().take(ACCOUNTS_MAX) {
+        let Some(_place) = places().session(&accounts.host, context).await else { break };
+        let what = format!("testing {}", planned.name);
+        context.progress(Progress { what, done: all.len() as u64, total: Some(total) });
+        let found = enter(&opener, planned, profile).await;
+        let mut found = probed(planned.name.clone(), &accounts.host, accounts.port, found);
+        if found.advice.is_none() && planned.user.is_none() && profile.assigns_by_account() {
+            found.advice = Some(format!(
+                "no user of the instance has the address {}: its mail goes to \"unassigned\"; give the address to a user, or \
+                 write address = \"…\" into the profile",
+                planned.name
+            ));
+        }
+        all.push(found);
+        if context.is_cancelled() {
+            break;
         }
     }
     Ok(all)
+}
+
+async fn enter(opener: &Opener<'_>, planned: &Planned, profile: &Profile) -> Result<String, SourceError> {
+    match &profile.source {
+        SourceProfile::Pop3(_) => look(opener.pop3(planned).await?, profile).await,
+        _ => look(opener.imap(planned).await?, profile).await,
+    }
 }
 
 impl Profile {

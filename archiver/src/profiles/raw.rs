@@ -204,6 +204,7 @@ pub(super) enum ClientAuthentication {
 pub(super) enum RawMechanism {
     Plain,
     Login,
+    #[serde(rename = "scram-sha-256")]
     ScramSha256,
     Xoauth2,
     Oauthbearer,

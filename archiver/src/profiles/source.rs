@@ -213,107 +213,107 @@ pub(super) fn pop3_mechanism(mechanism: imap_source::Mechanism) -> Option<sasl::
     sasl::Mechanism::ALL.into_iter().find(|one| one.name() == mechanism.name())
 }
 
+fn refuse<T>(key: &str, why: &str) -> Result<T, Fault> {
+    Err(Fault::new(&["source", key], why))
+}
+
 /// Each of the three ways to say whose mail it is excludes the others.
 fn whose(raw: RawServer) -> Result<Whose, Fault> {
-    let by_token = raw.oauth.is_some();
-    let common_token = raw.oauth.and_then(|oauth| oauth.refresh_token);
     let single = [
         ("username", raw.username.is_some()),
         ("password", raw.password.is_some()),
         ("act_as", raw.act_as.is_some()),
         ("address", raw.address.is_some()),
     ];
-    let single_key = single.into_iter().find(|(_, is)| *is).map(|(key, _)| key);
-    let refuse = |key: &str, why: &str| Err(Fault::new(&["source", key], why));
-    if let Some(accounts) = raw.accounts {
-        if let Some(key) = single_key {
-            return refuse(
-                key,
-                "it says who logs in alone; accounts go with [source.master] or [source.oauth]",
-            );
+    let single = single.into_iter().find(|(_, is)| *is).map(|(key, _)| key);
+    match (&raw.accounts, raw.account.is_empty(), single) {
+        (Some(_), _, Some(key)) => {
+            refuse(key, "it says who logs in alone; accounts go with [source.master] or [source.oauth]")
         }
-        if !raw.account.is_empty() {
-            return refuse("account", "either accounts = …, or tables [[source.account]]");
+        (Some(_), false, None) => refuse("account", "either accounts = …, or tables [[source.account]]"),
+        (Some(_), true, None) => let_in(raw),
+        (None, ..) if raw.account_name.is_some() => {
+            refuse("account_name", "it goes with accounts = \"users\" only")
         }
-        if common_token.is_some() {
-            return refuse(
-                "accounts",
-                "a refresh_token is one account's; tables [[source.account]] take one each",
-            );
+        (None, ..) if raw.master.is_some() => {
+            refuse("master", "for whom? accounts = [\"…\"] or accounts = \"users\" is needed in [source]")
         }
-        let master = match raw.master {
-            Some(_) if by_token => return refuse("master", "either [source.master] or [source.oauth]"),
-            Some(raw) => {
-                let password = password(raw.password, &["source", "master", "username"])?;
-                let credentials = PlainCredentials { user: raw.username.0, password };
-                Some(Master { credentials, separator: raw.separator.filter(|text| !text.is_empty()) })
-            }
-            None if by_token => None,
-            None => {
-                return refuse(
-                    "accounts",
-                    "who lets in to them? [source.master] or [source.oauth] is needed",
-                );
-            }
-        };
-        return match accounts {
-            RawAccounts::All(_) => Ok(Whose::Users(raw.account_name.unwrap_or_default(), master)),
-            RawAccounts::Named(names) if names.is_empty() || names.len() > ACCOUNTS_MAX => {
-                refuse("accounts", "1 to 100,000 accounts are expected here")
-            }
-            RawAccounts::Named(_) if raw.account_name.is_some() => {
-                refuse("account_name", "it goes with accounts = \"users\" only")
-            }
-            RawAccounts::Named(names) => {
-                Ok(Whose::Named(names.into_iter().map(|name| name.0).collect(), master))
-            }
-        };
+        (None, false, Some(key)) => refuse(key, "it belongs into one of the tables [[source.account]]"),
+        (None, false, None) => each(raw),
+        (None, true, _) => alone(raw),
     }
-    if raw.account_name.is_some() {
-        return refuse("account_name", "it goes with accounts = \"users\" only");
-    }
-    if raw.master.is_some() {
+}
+
+/// Accounts that a master user, or the client's own token, lets in to.
+fn let_in(raw: RawServer) -> Result<Whose, Fault> {
+    if raw.oauth.as_ref().is_some_and(|oauth| oauth.refresh_token.is_some()) {
         return refuse(
-            "master",
-            "for whom? accounts = [\"…\"] or accounts = \"users\" is needed in [source]",
+            "accounts",
+            "a refresh_token is one account's; tables [[source.account]] take one each",
         );
     }
-    if raw.account.is_empty() {
-        let Some(username) = raw.username else {
-            return refuse(
-                "host",
-                "who logs in there? username, tables [[source.account]] or accounts are needed",
-            );
-        };
-        let password = if by_token { None } else { Some(password(raw.password, &["source", "username"])?) };
-        let act_as = raw.act_as.map(|name| name.0);
-        let usual = act_as.clone().unwrap_or_else(|| username.0.clone());
-        let address = raw.address.map_or(usual, |address| address.0);
-        return Ok(Whose::Each(vec![Login {
-            username: username.0,
-            password,
-            refresh_token: common_token,
-            act_as,
-            address,
-        }]));
+    let master = match (raw.master, raw.oauth) {
+        (Some(_), Some(_)) => return refuse("master", "either [source.master] or [source.oauth]"),
+        (Some(raw), None) => {
+            let password = password(raw.password, &["source", "master", "username"])?;
+            let credentials = PlainCredentials { user: raw.username.0, password };
+            Some(Master { credentials, separator: raw.separator.filter(|text| !text.is_empty()) })
+        }
+        (None, Some(_)) => None,
+        (None, None) => {
+            return refuse("accounts", "who lets in to them? [source.master] or [source.oauth] is needed");
+        }
+    };
+    match raw.accounts {
+        None | Some(RawAccounts::All(_)) => Ok(Whose::Users(raw.account_name.unwrap_or_default(), master)),
+        Some(RawAccounts::Named(names)) if names.is_empty() || names.len() > ACCOUNTS_MAX => {
+            refuse("accounts", "1 to 100,000 accounts are expected here")
+        }
+        Some(RawAccounts::Named(_)) if raw.account_name.is_some() => {
+            refuse("account_name", "it goes with accounts = \"users\" only")
+        }
+        Some(RawAccounts::Named(names)) => {
+            Ok(Whose::Named(names.into_iter().map(|name| name.0).collect(), master))
+        }
     }
-    if let Some(key) = single_key {
-        return refuse(key, "it belongs into one of the tables [[source.account]]");
-    }
-    if common_token.is_some() {
+}
+
+/// One account.
+fn alone(raw: RawServer) -> Result<Whose, Fault> {
+    let Some(username) = raw.username else {
+        return refuse(
+            "host",
+            "who logs in there? username, tables [[source.account]] or accounts are needed",
+        );
+    };
+    let password = match raw.oauth {
+        Some(_) => None,
+        None => Some(password(raw.password, &["source", "username"])?),
+    };
+    let act_as = raw.act_as.map(|name| name.0);
+    let usual = act_as.clone().unwrap_or_else(|| username.0.clone());
+    let address = raw.address.map_or(usual, |address| address.0);
+    let refresh_token = raw.oauth.and_then(|oauth| oauth.refresh_token);
+    Ok(Whose::Each(vec![Login { username: username.0, password, refresh_token, act_as, address }]))
+}
+
+/// Several accounts, each of which logs in.
+fn each(raw: RawServer) -> Result<Whose, Fault> {
+    let by_token = raw.oauth.is_some();
+    if raw.oauth.is_some_and(|oauth| oauth.refresh_token.is_some()) {
         return refuse("oauth", "the refresh_token belongs into the tables [[source.account]], one each");
     }
-    let mut all = Vec::new();
+    let mut all: Vec<Login> = Vec::new();
     for (index, account) in raw.account.into_iter().enumerate() {
         let index = index.to_string();
         let place = ["source", "account", &index, "username"];
-        let password = if by_token { None } else { Some(password(account.password, &place)?) };
         if !by_token && account.refresh_token.is_some() {
             return Err(Fault::new(&place, "its refresh_token needs a table [source.oauth]"));
         }
+        let password = if by_token { None } else { Some(password(account.password, &place)?) };
         let address = account.address.map_or_else(|| account.username.0.clone(), |address: Line| address.0);
         let (username, refresh_token) = (account.username.0, account.refresh_token);
-        if all.iter().any(|login: &Login| login.username == username) {
+        if all.iter().any(|login| login.username == username) {
             return Err(Fault::new(&place, "it stands there twice"));
         }
         all.push(Login { username, password, refresh_token, act_as: None, address });

@@ -5,12 +5,14 @@
 mod batch;
 mod corpus;
 mod deletion;
+mod files;
 mod gateways;
 mod imap;
 mod killed;
 mod long;
 mod oauth;
 mod pop3;
+mod retries;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -19,6 +21,7 @@ use anyhow::{Context as _, Result};
 use postern_archiver::archive::{Instance, KeepKey, Opener, Placement};
 use postern_archiver::intake::index_fields;
 use postern_archiver::profiles::job::{self, RunError, RunResult};
+use postern_archiver::profiles::state::State;
 use postern_archiver::profiles::{Profile, SourceProfile};
 use postern_shared::clock::{Clock, ManualClock, UnixMillis};
 use postern_shared::control::Context;
@@ -68,6 +71,15 @@ impl Archive {
     async fn run_in(&self, profile: &Profile, context: &Context) -> Result<RunResult, RunError> {
         let clock = self.clock.clone();
         job::run_by(clock, &self.instance, profile, 256 * 1024 * 1024, context).await.1
+    }
+
+    async fn run_up_to(&self, profile: &Profile, octets_max: u64) -> Result<RunResult, RunError> {
+        let (context, _told, _cancel) = Context::new();
+        job::run_by(self.clock.clone(), &self.instance, profile, octets_max, &context).await.1
+    }
+
+    fn state(&self, profile: &Profile) -> Result<State> {
+        Ok(State::open(&RealDisk, &job::state_dir(&self.instance), &profile.name)?)
     }
 
     /// What a folder of an archive holds, in the order of arrival.
