@@ -269,7 +269,7 @@ impl Job<'_> {
         match caught_up.await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
-                tally.error(format!("everything is archived, but the index is behind: {error}"))
+                tally.error(format!("everything is archived, but the index is behind: {error}"));
             }
             Err(error) => tally.error(format!("everything is archived, but indexing failed inside: {error}")),
         }

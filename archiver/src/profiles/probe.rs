@@ -75,7 +75,7 @@ async fn probe_gateways(gateways: &[gateway::Settings], context: &Context) -> Ve
             Ok(format!("{waiting} messages wait"))
         };
         let name = format!("{} at {}", settings.credentials.user, settings.host);
-        all.push(probed(name, &settings.host, settings.port, found.await));
+        all.push(probed(name, &settings.host, settings.port, &found.await));
     }
     all
 }
@@ -114,7 +114,7 @@ async fn probe_accounts(
         let what = format!("testing {}", planned.name);
         context.progress(Progress { what, done: all.len() as u64, total: Some(total) });
         let found = enter(&opener, planned, profile).await;
-        let mut found = probed(planned.name.clone(), &accounts.host, accounts.port, found);
+        let mut found = probed(planned.name.clone(), &accounts.host, accounts.port, &found);
         if found.advice.is_none() && planned.user.is_none() && profile.assigns_by_account() {
             found.advice = Some(format!(
                 "no user of the instance has the address {}: its mail goes to \"unassigned\"; give the address to a user, or \
@@ -154,15 +154,15 @@ async fn look(mut account: impl Account, profile: &Profile) -> Result<String, So
     Ok(format!("{wanted} of {all} are wanted, with {messages} messages: {}{more}", names.join(", ")))
 }
 
-fn probed(account: String, host: &str, port: u16, found: Result<String, SourceError>) -> Probed {
-    let (last, words, advice) = match &found {
+fn probed(account: String, host: &str, port: u16, found: &Result<String, SourceError>) -> Probed {
+    let (last, words, advice) = match found {
         Ok(words) => (FOLDERS, words.clone(), None),
         Err(error) => {
             let (step, advice) = failed(error, host, port);
             (step, error.to_string(), Some(advice))
         }
     };
-    if let Err(SourceError::OAuth { .. }) = &found {
+    if let Err(SourceError::OAuth { .. }) = found {
         let step = StepResult { step: "token".into(), ok: false, words };
         return Probed { account, steps: vec![step], advice };
     }

@@ -14,7 +14,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use postern_shared::crypto::aead::{AeadKey, NotAuthentic};
@@ -187,7 +187,7 @@ impl Profiles {
     /// The one called `name`.
     pub fn show(&self, name: &ProfileName) -> Result<StoredProfile, StoreError> {
         let path = self.path(name);
-        match self.read(path.clone()) {
+        match self.read(&path) {
             Err(StoreError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
                 Err(StoreError::Unknown(name.clone()))
             }
@@ -205,7 +205,7 @@ impl Profiles {
         let files = files.map_err(|source| StoreError::Io { path: self.dir.clone(), source })?;
         // A temporary file that a crash left behind ends in `.tmp`.
         let names = files.into_iter().filter(|path| path.extension().is_some_and(|end| end == "json"));
-        Ok(names.map(|path| self.read(path)).collect())
+        Ok(names.map(|path| self.read(&path)).collect())
     }
 
     /// Deletes the one called `name`, durably.
@@ -217,13 +217,13 @@ impl Profiles {
         }
     }
 
-    fn read(&self, path: PathBuf) -> Result<StoredProfile, StoreError> {
+    fn read(&self, path: &Path) -> Result<StoredProfile, StoreError> {
         let bytes = self
             .disk
-            .read(&path, FILE_BYTES_MAX)
-            .map_err(|source| StoreError::Io { path: path.clone(), source })?;
+            .read(path, FILE_BYTES_MAX)
+            .map_err(|source| StoreError::Io { path: path.into(), source })?;
         let found: StoredProfile = serde_json::from_slice(&bytes)
-            .map_err(|error| StoreError::Damaged { path: path.clone(), reason: error.to_string() })?;
+            .map_err(|error| StoreError::Damaged { path: path.into(), reason: error.to_string() })?;
         Ok(found)
     }
 

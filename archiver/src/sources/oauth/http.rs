@@ -39,7 +39,7 @@ pub(super) async fn post(
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     let stream = dial::tcp(&host, port, CONNECT).await?;
     let stream = dial::tls(stream, &host, Arc::new(config), CONNECT).await?;
-    let request = request(settings, &form, authorization);
+    let request = request(settings, &form, authorization.as_ref());
     let late = || SourceError::TimedOut { host: host.clone(), during: "an access token", limit: EXCHANGE };
     timeout(EXCHANGE, exchange(&host, stream, request)).await.unwrap_or_else(|_| Err(late()))
 }
@@ -82,7 +82,7 @@ async fn exchange(
 fn request(
     settings: &Settings,
     form: &str,
-    authorization: Option<Zeroizing<String>>,
+    authorization: Option<&Zeroizing<String>>,
 ) -> Request<Full<Bytes>> {
     let url = &settings.endpoint.0;
     let mut request = Request::new(Full::new(Bytes::from(form.as_bytes().to_vec())));
@@ -100,7 +100,7 @@ fn request(
     field(USER_AGENT, "Postern", false);
     field(ACCEPT, "application/json", false);
     field(CONTENT_TYPE, "application/x-www-form-urlencoded", false);
-    if let Some(authorization) = &authorization {
+    if let Some(authorization) = authorization {
         field(AUTHORIZATION, authorization, true);
     }
     request
