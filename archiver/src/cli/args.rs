@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand};
 
+use super::profile::ProfileAction;
 use crate::archive::State;
 
 /// Pulls mail from gateways into archive instances, and finds it there.
@@ -227,45 +228,6 @@ pub enum UserAction {
         instance: InInstance,
         /// The user's id.
         id: String,
-    },
-}
-
-/// What to do with profiles.
-#[derive(Debug, Subcommand)]
-pub enum ProfileAction {
-    /// Add or replace a profile. The password in it is stored sealed under the instance's key.
-    Put {
-        #[command(flatten)]
-        instance: InInstance,
-        /// A TOML file; config/profile-gateway.toml shows every key.
-        #[arg(long, value_name = "FILE")]
-        file: PathBuf,
-    },
-    /// List all profiles.
-    List {
-        #[command(flatten)]
-        instance: InInstance,
-    },
-    /// Show a profile, without its password.
-    Show {
-        #[command(flatten)]
-        instance: InInstance,
-        /// Its name.
-        name: String,
-    },
-    /// Delete a profile. What it archived stays.
-    Delete {
-        #[command(flatten)]
-        instance: InInstance,
-        /// Its name.
-        name: String,
-    },
-    /// Pull now. Ctrl-C ends it after the messages just archived; nothing is lost, the next run goes on.
-    Run {
-        #[command(flatten)]
-        instance: InInstance,
-        /// Its name.
-        name: String,
     },
 }
 

@@ -5,6 +5,7 @@
 mod args;
 mod ask;
 mod output;
+mod profile;
 mod setup;
 
 use std::io::{BufRead as _, Read as _, Write as _};
@@ -17,19 +18,16 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use clap::Parser;
 use postern_shared::clock::SystemClock;
-use postern_shared::crypto::aead::AeadKey;
-use postern_shared::crypto::random_secret;
 use postern_shared::disk::{Disk as _, RealDisk};
 use postern_shared::telemetry::{Level, start_log};
 use serde_json::Value;
 use zeroize::Zeroizing;
 
 pub use args::Args;
-use args::{InstanceAction, MessageAction, ProfileAction, StoreAction, Task, UserAction};
+use args::{InstanceAction, MessageAction, StoreAction, Task, UserAction};
 
 use crate::app::Core;
-use crate::command::{Command, Secret, TransportKey};
-use crate::profiles::Profile;
+use crate::command::{Command, Secret};
 use crate::settings::Settings;
 
 /// Reads the arguments (wrong ones end the process with 2) and does what they say.
@@ -54,7 +52,8 @@ pub fn run() -> Result<ExitCode> {
         return setup::doctor(&settings, &answer, json);
     }
     print(&answer, json, show)?;
-    let failed = answer["failed"].as_u64().unwrap_or(0);
+    let count = |key: &str| answer[key].as_u64().unwrap_or(0);
+    let failed = count("failed") + count("accounts_failed") + count("folders_failed");
     for error in answer["errors"].as_array().into_iter().flatten().filter_map(Value::as_str) {
         eprintln!("postern-archiver: {error}");
     }
@@ -94,7 +93,7 @@ fn command(task: Task) -> Result<(Command, Show)> {
                 (Command::UserShow { instance: instance.instance, id }, output::user)
             }
         },
-        Task::Profile { action } => profile_command(action)?,
+        Task::Profile { action } => profile::command(action)?,
         Task::Search { instance, user, limit, offset, query } => {
             let query = query.join(" ");
             (Command::Search { instance: instance.instance, user, query, limit, offset }, output::hits)
@@ -170,30 +169,6 @@ fn secret_line(file: &Path) -> Result<Secret> {
     let line = text.lines().next().unwrap_or_default();
     anyhow::ensure!(!line.trim().is_empty(), "{} has no passphrase or key in its first line", file.display());
     Ok(Secret::new(line.to_owned()))
-}
-
-fn profile_command(action: ProfileAction) -> Result<(Command, Show)> {
-    Ok(match action {
-        ProfileAction::Put { instance, file } => {
-            let profile = Profile::read(&RealDisk, &file, |name| std::env::var(name).ok())?;
-            let key = random_secret();
-            let profile = Box::new(profile.seal(&AeadKey::new(&key)));
-            let key = TransportKey::new(&key);
-            (Command::ProfilePut { instance: instance.instance, profile, key }, output::profile_put)
-        }
-        ProfileAction::List { instance } => {
-            (Command::ProfileList { instance: instance.instance }, output::profiles)
-        }
-        ProfileAction::Show { instance, name } => {
-            (Command::ProfileShow { instance: instance.instance, name }, output::profile)
-        }
-        ProfileAction::Delete { instance, name } => {
-            (Command::ProfileDelete { instance: instance.instance, name }, output::profile_deleted)
-        }
-        ProfileAction::Run { instance, name } => {
-            (Command::ProfileRun { instance: instance.instance, name }, output::run)
-        }
-    })
 }
 
 fn serve(settings: Settings) -> Result<ExitCode> {

@@ -4,6 +4,7 @@
 //! does; [`Commands`] is the same code either way. Every reading of mail and every change leaves a line in the
 //! instance's audit log, written before it is done.
 
+mod profile;
 mod store;
 
 use std::path::PathBuf;
@@ -21,8 +22,9 @@ use zeroize::Zeroizing;
 
 use crate::app::Core;
 use crate::archive::{ArchiveError, Instance, Query, State};
-use crate::profiles::job::{self, RunError};
-use crate::profiles::{ProfileName, Profiles, StoreError, StoredProfile};
+use crate::profiles::job::RunError;
+use crate::profiles::state::StateError;
+use crate::profiles::{OpenError, StoreError, StoredProfile};
 
 /// A command.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -43,6 +45,9 @@ pub enum Command {
     ProfileShow { instance: String, name: String },
     ProfileDelete { instance: String, name: String },
     ProfileRun { instance: String, name: String },
+    ProfileEnable { instance: String, name: String, enabled: bool },
+    ProfileTest { instance: String, profile: Box<Tested> },
+    ProfileRetries { instance: String, name: String, then: Then },
     Search { instance: String, user: Option<String>, query: String, limit: usize, offset: usize },
     MessageGet { instance: String, id: String, report: bool },
     FolderList { instance: String, user: Option<String> },
@@ -57,6 +62,27 @@ pub enum Command {
     Compact { instance: String, unused_percent: u64 },
     Backup { instance: String, to: PathBuf },
     Restore { id: String, from: PathBuf, key_file: Option<PathBuf>, recovery_key: Option<Secret> },
+}
+
+/// Which profile is tested: one that is stored, or one from a file.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Tested {
+    Stored { name: String },
+    File { profile: Box<StoredProfile>, key: TransportKey },
+}
+
+/// What becomes of messages that are to be tried again.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Then {
+    /// They are shown.
+    Nothing,
+    /// All are tried in the next run.
+    Now,
+    /// This one is not tried any more; or none of them.
+    Discard(Option<String>),
 }
 
 /// The key that a profile's password is sealed under between command line and daemon; used once.
@@ -126,8 +152,10 @@ enum CommandError {
     Running(String),
     #[error("{0:?} is no profile name")]
     BadName(String),
-    #[error("the password of profile {0:?} cannot be opened with this instance's key; put the profile again")]
-    Sealed(String),
+    #[error("profile {name:?}: {source}")]
+    Open { name: String, source: OpenError },
+    #[error(transparent)]
+    State(#[from] StateError),
     #[error("{0}")]
     Inside(String),
 }
@@ -142,6 +170,7 @@ impl Handler for Commands {
     async fn handle(&self, command: Command, context: Context) -> Result<Value, String> {
         let done = match command {
             Command::ProfileRun { instance, name } => self.run(instance, name, context).await,
+            Command::ProfileTest { instance, profile } => self.test(instance, *profile, context).await,
             other => {
                 let core = Arc::clone(&self.0);
                 let done = tokio::task::spawn_blocking(move || execute(&core, other, &context)).await;
@@ -152,39 +181,6 @@ impl Handler for Commands {
         };
         done.map_err(|error| error.to_string())
     }
-}
-
-impl Commands {
-    async fn run(&self, instance: String, name: String, context: Context) -> Result<Value, CommandError> {
-        let core = Arc::clone(&self.0);
-        let _running = core.begin_run(&instance, &name).ok_or_else(|| CommandError::Running(name.clone()))?;
-        let (opener, wanted) = (Arc::clone(&core), name.clone());
-        let opened = tokio::task::spawn_blocking(move || {
-            let instance = opener.instance(&instance)?;
-            let (profiles, key) = profiles(&instance);
-            let stored = profiles.show(&parse_name(&wanted)?)?;
-            let profile = stored.open(&key).map_err(|_| CommandError::Sealed(wanted.clone()))?;
-            instance.audit().record("profile run", &json!({ "profile": wanted }))?;
-            Ok::<_, CommandError>((instance, profile))
-        });
-        let (instance, profile) = opened.await.map_err(|error| CommandError::Inside(error.to_string()))??;
-        let ran = job::run(&instance, &profile, core.settings.message_bytes_max, &context).await;
-        let result = ran.map_err(|source| CommandError::Run { name: name.clone(), source })?;
-        let mut value =
-            serde_json::to_value(&result).map_err(|error| CommandError::Inside(error.to_string()))?;
-        instance.audit().record("profile ran", &json!({ "profile": name, "result": value }))?;
-        value["profile"] = name.into();
-        Ok(value)
-    }
-}
-
-fn parse_name(name: &str) -> Result<ProfileName, CommandError> {
-    name.parse().map_err(|_| CommandError::BadName(name.chars().take(64).collect()))
-}
-
-fn profiles(instance: &Instance) -> (Profiles, AeadKey) {
-    let (dir, key) = instance.profiles();
-    (Profiles::new(Arc::clone(instance.disk()), dir), key)
 }
 
 /// Everything that does not wait for a network. Blocks for the disk.
@@ -221,7 +217,10 @@ fn execute(core: &Core, command: Command, context: &Context) -> Result<Value, Co
         | Command::ProfileList { .. }
         | Command::ProfileShow { .. }
         | Command::ProfileDelete { .. }
-        | Command::ProfileRun { .. } => profile_command(core, command),
+        | Command::ProfileEnable { .. }
+        | Command::ProfileRetries { .. }
+        | Command::ProfileTest { .. }
+        | Command::ProfileRun { .. } => profile::execute(core, command),
         Command::Search { instance, user, query, limit, offset } => {
             let instance = core.instance(&instance)?;
             instance.audit().record("search", &json!({ "user": user, "query": query }))?;
@@ -237,49 +236,6 @@ fn execute(core: &Core, command: Command, context: &Context) -> Result<Value, Co
         }
         other => store::execute(core, other, context),
     }
-}
-
-fn profile_command(core: &Core, command: Command) -> Result<Value, CommandError> {
-    match command {
-        Command::ProfilePut { instance, profile, key } => {
-            let instance = core.instance(&instance)?;
-            let name = profile.name().as_str().to_owned();
-            let open = profile.open(&key.cipher()).map_err(|_| CommandError::Sealed(name.clone()))?;
-            let (profiles, instance_key) = profiles(&instance);
-            instance.audit().record("profile put", &json!({ "name": name }))?;
-            profiles.put(&open.seal(&instance_key))?;
-            Ok(json!({ "name": name }))
-        }
-        Command::ProfileList { instance } => {
-            let (profiles, _) = profiles(&*core.instance(&instance)?);
-            let all = profiles.list()?;
-            Ok(all
-                .into_iter()
-                .map(|profile| {
-                    profile.map_or_else(|error| json!({ "error": error.to_string() }), |p| profile_shown(&p))
-                })
-                .collect())
-        }
-        Command::ProfileShow { instance, name } => {
-            let (profiles, _) = profiles(&*core.instance(&instance)?);
-            Ok(profile_shown(&profiles.show(&parse_name(&name)?)?))
-        }
-        Command::ProfileDelete { instance, name } => {
-            let instance = core.instance(&instance)?;
-            instance.audit().record("profile delete", &json!({ "name": name }))?;
-            profiles(&instance).0.delete(&parse_name(&name)?)?;
-            Ok(json!({ "name": name, "deleted": true }))
-        }
-        other => Err(CommandError::Inside(format!("{other:?} is no command for a profile"))),
-    }
-}
-
-/// What is stored, without the sealed password.
-fn profile_shown(profile: &StoredProfile) -> Value {
-    let mut value = serde_json::to_value(profile).unwrap_or_default();
-    let mut shown = value["profile"].take();
-    shown["enabled"] = profile.enabled.into();
-    shown
 }
 
 fn shown(instance: &Instance) -> Result<Value, ArchiveError> {

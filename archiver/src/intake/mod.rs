@@ -6,6 +6,7 @@
 //! Promises
 //! - The content that is archived is octet for octet what was sent to the gateway, or the original inside the report.
 //! - Nothing is dropped: what belongs to nobody goes to `unassigned`, what cannot be read goes raw to `quarantine`.
+//! - Trace fields are believed of a gateway and of nobody else.
 //! - A message that changed between gateway and here is refused ([`Altered`]), so that it stays at the source.
 //! - Whatever a message holds, preparing it ends, in bounded memory.
 //!
@@ -17,4 +18,4 @@ mod prepare;
 mod tests;
 
 pub use extract::index_fields;
-pub use prepare::{Altered, Arrival, prepare};
+pub use prepare::{Altered, Arrival, Via, may_be_report, prepare, prepare_long};

@@ -42,11 +42,11 @@ fn journal(name: &str) -> Vec<u8> {
 }
 
 fn arrival(assign: &Assign) -> Arrival<'_> {
-    Arrival { profile: "p", uidl: "1", assign }
+    Arrival { profile: "p", uidl: "1", via: Via::Gateway(assign), flags: &[], internal_date: None }
 }
 
 fn prepared(raw: &[u8]) -> NewMessage {
-    prepare(raw, &arrival(&Assign::Envelope {}), |_| None).unwrap()
+    prepare(raw.to_vec(), &arrival(&Assign::Envelope {}), |_| None).unwrap()
 }
 
 fn trace_of(message: &[u8], recipients: &[&str]) -> Trace {
@@ -167,7 +167,7 @@ fn filed(raw: &[u8], assign: &Assign) -> Vec<String> {
         let users = [("anna@example.com", "anna"), ("bob@example.com", "bob"), ("dave@example.com", "dave")];
         users.iter().find(|(known, _)| *known == address).map(|(_, user)| (*user).to_owned())
     };
-    let found = prepare(raw, &arrival(assign), owner).unwrap();
+    let found = prepare(raw.to_vec(), &arrival(assign), owner).unwrap();
     found
         .filed_in
         .into_iter()
@@ -286,7 +286,7 @@ fn a_message_altered_between_gateway_and_here_is_refused() {
     let mut bent = whole.clone();
     *bent.last_mut().unwrap() ^= 1;
     for altered in [&whole[..whole.len() - 1], &bent[..], &[&whole[..], b"more"].concat()] {
-        assert!(prepare(altered, &arrival(&Assign::Envelope {}), |_| None).is_err());
+        assert!(prepare(altered.to_vec(), &arrival(&Assign::Envelope {}), |_| None).is_err());
     }
 }
 

@@ -1,43 +1,80 @@
-//! One run of a profile: pull, archive, and only then delete at the source.
-//!
-//! Messages are archived in batches, each durable before any of it is acknowledged. A session with the source is
-//! finished now and then, so that a run that breaks repeats little; what is repeated folds into what is there.
+//! A run of a profile, and what comes of it.
 
 use std::sync::Arc;
 
+use postern_shared::clock::{Clock, SystemClock};
 use postern_shared::control::Context;
+use postern_shared::disk::Disk;
 use postern_shared::telemetry::Progress;
 use serde::{Deserialize, Serialize};
 
-use crate::archive::{ArchiveError, Instance, NewMessage, Outcome};
-use crate::intake::{Arrival, prepare};
-use crate::profiles::{Profile, SourceProfile};
-use crate::sources::gateway::{GatewaySource, Limits};
-use crate::sources::{Fetched, ItemId, Source, SourceError};
-
-/// What a batch holds before it is committed.
-const BATCH_MESSAGES: usize = 128;
-const BATCH_BYTES: usize = 16 * 1024 * 1024;
-/// After so many messages the session is finished and another one begun.
-const SESSION_MESSAGES: usize = 5000;
-/// Errors that are told one by one; the rest is counted.
-const ERRORS_MAX: usize = 100;
+use super::accounts::{Opener, Planned, Tokens, plan, user_of};
+use super::profile::Profile;
+use super::run::{Opens, Shared, Tally, places, pull, pull_gateway};
+use super::source::SourceProfile;
+use super::state::{State, StateError};
+use crate::archive::{ArchiveError, Instance};
+use crate::sources::SourceError;
+use crate::sources::files::{self, FilesSource};
+use crate::sources::imap::ImapSource;
+use crate::sources::pop3::Pop3Source;
 
 /// What a run did.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct RunResult {
     /// Messages archived.
     pub archived: u64,
     /// Messages that were there already; what was new about them was added.
     pub duplicates: u64,
-    /// Messages that could not be archived and stay at the source.
+    /// Messages that could not be fetched or archived; they stay at the source and are tried again.
     pub failed: u64,
     /// Messages that the source confirmed as deleted.
     pub deleted_at_source: u64,
-    /// Why messages failed, or were not deleted.
+    /// Messages that the profile's scope leaves out.
+    pub unwanted: u64,
+    /// Messages that were gone before they could be fetched.
+    pub gone: u64,
+    /// Messages of earlier runs that have other flags now; the archive keeps those it has.
+    pub flags_changed: u64,
+    /// Messages of earlier runs that are gone at the source; the archive keeps them.
+    pub vanished: u64,
+    /// Folders that could not be opened.
+    pub folders_failed: u64,
+    /// Accounts that could not be pulled to the end.
+    pub accounts_failed: u64,
+    /// Messages that are to be tried again, those of earlier runs too.
+    pub retries: u64,
+    /// Messages that wait for their deletion at the source.
+    pub pending_deletions: u64,
+    /// How long it took until all of it was durable, in milliseconds.
+    pub pull_ms: u64,
+    /// How long the index took to catch up behind that.
+    pub index_ms: u64,
+    /// Account by account, as far as there is room.
+    pub accounts: Vec<AccountResult>,
+    /// Why messages failed, or were not deleted, as far as there is room.
     pub errors: Vec<String>,
+    /// How many errors had no room.
+    pub errors_left_out: u64,
+    /// What went on, a line each, with its time, as far as there is room.
+    pub log: Vec<String>,
     /// Whether the run was cancelled before everything was pulled.
     pub cancelled: bool,
+}
+
+/// What a run did in one account.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "as in RunResult")]
+pub struct AccountResult {
+    pub account: String,
+    pub archived: u64,
+    pub duplicates: u64,
+    pub failed: u64,
+    pub deleted_at_source: u64,
+    /// Why it was not pulled to the end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
 }
 
 /// Why a run ended before its time. What was archived until then is safe, and counted.
@@ -49,151 +86,291 @@ pub enum RunError {
     /// The archive.
     #[error(transparent)]
     Archive(#[from] ArchiveError),
+    /// What is known of the source.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// A long message on its way.
+    #[error("a long message cannot be read from the instance's work directory: {0}")]
+    Spool(std::io::Error),
+    /// Nobody to pull for.
+    #[error("the instance has no user whose account could be pulled; add users with their addresses")]
+    NoAccounts,
     /// A thread panicked.
     #[error("archiving failed inside: {0}")]
     Inside(String),
 }
 
-/// Runs `profile` into `instance` until the source is empty or `context` is cancelled.
+impl RunError {
+    /// Whether the next account has no better chance: the trouble is here.
+    fn is_ours(&self) -> bool {
+        !matches!(self, Self::Source(_))
+    }
+}
+
+/// Runs `profile` into `instance` until all sources are read or `context` is cancelled. Waits for a place while many runs go on.
+///
+/// # Errors
+/// When nothing could be pulled from any account, or the archive takes nothing. When some accounts could be pulled the others are
+/// in the result.
 pub async fn run(
     instance: &Arc<Instance>,
     profile: &Profile,
     message_octets_max: u64,
     context: &Context,
 ) -> Result<RunResult, RunError> {
-    let SourceProfile::Gateway(settings) = &profile.source;
-    let mut job = Job { instance, profile, context, result: RunResult::default(), total: 0, done: 0 };
-    loop {
-        let limits = Limits { message_octets_max, ..Limits::default() };
-        let source = GatewaySource::connect(settings, limits).await?;
-        let more = job.session(source).await?;
-        if context.is_cancelled() {
-            job.result.cancelled = more;
-            break;
-        }
-        if !more {
-            break;
-        }
-    }
-    job.index().await;
-    Ok(job.result)
+    run_by(Arc::new(SystemClock::new()), instance, profile, message_octets_max, context).await.1
+}
+
+/// The same by another clock; what was done until an error is told too.
+pub async fn run_by(
+    clock: Arc<dyn Clock>,
+    instance: &Arc<Instance>,
+    profile: &Profile,
+    message_octets_max: u64,
+    context: &Context,
+) -> (RunResult, Result<RunResult, RunError>) {
+    let tally = Arc::new(Tally::new(profile.name.as_str(), Arc::clone(&clock)));
+    let job = Job { instance, profile, message_octets_max, context, tally: &tally, clock };
+    let done = job.run().await;
+    let result = tally.result();
+    (result.clone(), done.map(|()| result))
+}
+
+fn milliseconds(time: std::time::Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 struct Job<'j> {
     instance: &'j Arc<Instance>,
     profile: &'j Profile,
+    message_octets_max: u64,
     context: &'j Context,
-    result: RunResult,
-    total: u64,
-    done: u64,
+    tally: &'j Arc<Tally>,
+    clock: Arc<dyn Clock>,
 }
 
 impl Job<'_> {
-    /// One session with the source; whether messages are left that another session should pull.
-    async fn session(&mut self, mut source: impl Source) -> Result<bool, RunError> {
-        let waiting = source.list(None).await?;
-        self.total = self.total.max(self.done + waiting.len() as u64);
-        self.progress();
-        let wanted: Vec<ItemId> =
-            waiting.iter().take(SESSION_MESSAGES).map(|waiting| waiting.id.clone()).collect();
-        source.request(&wanted)?;
-        let mut batch = Batch::default();
-        let mut archived = 0;
-        while !self.context.is_cancelled()
-            && let Some(fetched) = source.next().await?
-        {
-            self.take(fetched, &mut batch);
-            if batch.messages.len() >= BATCH_MESSAGES || batch.bytes >= BATCH_BYTES {
-                archived += self.commit(&mut batch, &mut source).await?;
-            }
-        }
-        archived += self.commit(&mut batch, &mut source).await?;
-        let finished = source.finish().await?;
-        self.result.deleted_at_source += finished.deleted.len() as u64;
-        for (id, why) in finished.kept {
-            self.error(format!("{id} is archived but was not deleted at the source: {why}"));
-        }
-        // A session that achieved nothing would be repeated without end.
-        Ok(waiting.len() > wanted.len() && archived > 0)
-    }
-
-    fn take(&mut self, fetched: Fetched, batch: &mut Batch) {
-        let Fetched { id, content } = fetched;
-        let arrival =
-            Arrival { profile: self.profile.name.as_str(), uidl: &id.0, assign: &self.profile.assign };
-        let prepared = match content {
-            Ok(raw) => {
-                prepare(&raw, &arrival, |address| self.instance.owner(address)).map_err(|e| e.to_string())
-            }
-            Err(error) => Err(error.to_string()),
+    async fn run(&self) -> Result<(), RunError> {
+        let Some(_place) = places().run(&self.instance.info().id, self.context).await else {
+            self.tally.add(|result| result.cancelled = true);
+            return Ok(());
         };
-        match prepared {
-            Ok(message) => {
-                batch.bytes += message.content.len();
-                batch.messages.push(message);
-                batch.ids.push(id);
-            }
-            Err(error) => {
-                self.result.failed += 1;
-                self.done += 1;
-                self.error(format!("message {id}: {error}"));
-            }
-        }
+        let start = self.clock.moment();
+        let state = open_state(self.instance, self.profile).await?;
+        let pulled = match &self.profile.source {
+            SourceProfile::Gateway(gateways) => self.gateways(gateways, &state).await,
+            SourceProfile::Imap(_) | SourceProfile::Pop3(_) => self.accounts(&state).await,
+            SourceProfile::Files(settings, address) => self.files(settings, address.as_deref(), &state).await,
+        };
+        let (retries, pending) = (state.retries(0)?.1, state.pending_count()?);
+        let durable = self.clock.moment();
+        self.tally.add(|result| {
+            result.pull_ms = milliseconds(durable.since(start));
+            result.cancelled = self.context.is_cancelled();
+            result.retries = retries;
+            result.pending_deletions = pending;
+        });
+        pulled?;
+        self.index().await;
+        let index_ms = milliseconds(self.clock.moment().since(durable));
+        self.tally.add(|result| result.index_ms = index_ms);
+        Ok(())
     }
 
-    /// Commits the batch, then acknowledges it; how many messages it had.
-    async fn commit(&mut self, batch: &mut Batch, source: &mut impl Source) -> Result<u64, RunError> {
-        let Batch { messages, ids, .. } = std::mem::take(batch);
-        if messages.is_empty() {
-            return Ok(0);
-        }
-        let count = messages.len() as u64;
-        let instance = Arc::clone(self.instance);
-        let committed = tokio::task::spawn_blocking(move || instance.commit(messages)).await;
-        let outcomes = committed.map_err(|error| RunError::Inside(error.to_string()))??;
-        for outcome in outcomes {
-            match outcome {
-                Outcome::Archived(_) => self.result.archived += 1,
-                Outcome::Duplicate(_) => self.result.duplicates += 1,
+    fn shared(&self, state: &Arc<State>, account: String, name: &str) -> Arc<Shared> {
+        Arc::new(Shared {
+            instance: Arc::clone(self.instance),
+            profile: Arc::new(self.profile.clone()),
+            state: Arc::clone(state),
+            clock: Arc::clone(&self.clock),
+            context: self.context.clone(),
+            tally: Arc::clone(self.tally),
+            account,
+            name: name.to_owned(),
+            message_octets_max: self.message_octets_max,
+        })
+    }
+
+    async fn gateways(
+        &self,
+        gateways: &[crate::sources::gateway::Settings],
+        state: &Arc<State>,
+    ) -> Result<(), RunError> {
+        let mut ended = Ended::of(gateways.len());
+        for settings in gateways {
+            let user = &settings.credentials.user;
+            let name = format!("{user} at {}", settings.host);
+            let shared = self.shared(state, format!("gateway {name}:{}", settings.port), &name);
+            let Some(_place) = places().session(&settings.host, self.context).await else { break };
+            self.tally.begin();
+            ended.add(self.tally, &name, pull_gateway(&shared, settings).await)?;
+            if self.context.is_cancelled() {
+                break;
             }
         }
-        source.acknowledge(&ids)?;
-        self.done += count;
-        self.progress();
-        Ok(count)
+        ended.result()
     }
 
-    fn progress(&self) {
-        let what = format!("pulling {}", self.profile.name.as_str());
-        self.context.progress(Progress { what, done: self.done, total: Some(self.total) });
-    }
-
-    fn error(&mut self, error: String) {
-        tracing::warn!(profile = self.profile.name.as_str(), error, "in a run");
-        if self.result.errors.len() < ERRORS_MAX {
-            self.result.errors.push(error);
+    async fn accounts(&self, state: &Arc<State>) -> Result<(), RunError> {
+        let (SourceProfile::Imap(accounts) | SourceProfile::Pop3(accounts)) = &self.profile.source else {
+            return Ok(());
+        };
+        let planned = plan(&self.profile.source, self.instance);
+        if planned.is_empty() {
+            return Err(RunError::NoAccounts);
         }
+        let (_, key) = self.instance.profiles();
+        let tokens = Tokens::new(Arc::clone(state), key, Arc::clone(&self.clock));
+        let opener = Opener { accounts, message_octets_max: self.message_octets_max, tokens };
+        let mut ended = Ended::of(planned.len());
+        for planned in &planned {
+            let shared = self.shared(state, planned.key.clone(), &planned.name);
+            let user = planned.user.as_deref();
+            let Some(_place) = places().session(&accounts.host, self.context).await else { break };
+            self.tally.begin();
+            let pulled = match &self.profile.source {
+                SourceProfile::Pop3(_) => pull(&shared, user, &OpensPop3 { opener: &opener, planned }).await,
+                _ => pull(&shared, user, &OpensImap { opener: &opener, planned }).await,
+            };
+            ended.add(self.tally, &planned.name, pulled)?;
+            if self.context.is_cancelled() {
+                break;
+            }
+        }
+        ended.result()
+    }
+
+    async fn files(
+        &self,
+        settings: &files::Settings,
+        address: Option<&str>,
+        state: &Arc<State>,
+    ) -> Result<(), RunError> {
+        let name = settings.path.display().to_string();
+        let user = address.and_then(|address| user_of(self.instance, address));
+        let shared = self.shared(state, format!("files {name}"), address.unwrap_or(&name));
+        let opens =
+            OpensFiles { disk: self.instance.disk(), settings, message_octets_max: self.message_octets_max };
+        let mut ended = Ended::of(1);
+        self.tally.begin();
+        ended.add(self.tally, &name, pull(&shared, user.as_deref(), &opens).await)?;
+        ended.result()
     }
 
     /// The index may lag and may fail; the archive has everything.
-    async fn index(&mut self) {
+    async fn index(&self) {
         let instance = Arc::clone(self.instance);
         let context = self.context.clone();
         let caught_up = tokio::task::spawn_blocking(move || {
             instance
                 .catch_up(|done| context.progress(Progress { what: "indexing".into(), done, total: None }))
         });
+        let tally = self.tally;
         match caught_up.await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => self.error(format!("everything is archived, but the index is behind: {error}")),
-            Err(error) => self.error(format!("everything is archived, but indexing failed inside: {error}")),
+            Ok(Err(error)) => {
+                tally.error(format!("everything is archived, but the index is behind: {error}"));
+            }
+            Err(error) => tally.error(format!("everything is archived, but indexing failed inside: {error}")),
         }
     }
 }
 
-#[derive(Default)]
-struct Batch {
-    messages: Vec<NewMessage>,
-    ids: Vec<ItemId>,
-    bytes: usize,
+/// Accounts that came to their end.
+struct Ended {
+    of: usize,
+    good: usize,
+    first_error: Option<RunError>,
+}
+
+impl Ended {
+    fn of(accounts: usize) -> Self {
+        Self { of: accounts, good: 0, first_error: None }
+    }
+
+    /// # Errors
+    /// When the next account has no better chance.
+    fn add(&mut self, tally: &Tally, account: &str, pulled: Result<(), RunError>) -> Result<(), RunError> {
+        let error = match pulled {
+            Ok(()) => {
+                self.good += 1;
+                tally.end(account, None);
+                return Ok(());
+            }
+            Err(error) => error,
+        };
+        tally.end(account, Some(error.to_string()));
+        // The only one's error is that of the run.
+        match self.of {
+            1 => tally.log(&format!("{account}: {error}")),
+            _ => tally.error(format!("{account}: {error}")),
+        }
+        if error.is_ours() {
+            return Err(error);
+        }
+        self.first_error.get_or_insert(error);
+        Ok(())
+    }
+
+    fn result(self) -> Result<(), RunError> {
+        match self.first_error {
+            Some(error) if self.good == 0 => Err(error),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The state of a profile of that instance.
+pub(super) async fn open_state(instance: &Arc<Instance>, profile: &Profile) -> Result<Arc<State>, RunError> {
+    let (instance, name) = (Arc::clone(instance), profile.name.clone());
+    let opened = tokio::task::spawn_blocking(move || {
+        let dir = state_dir(&instance);
+        State::open(&**instance.disk(), &dir, &name)
+    });
+    Ok(Arc::new(opened.await.map_err(|error| RunError::Inside(error.to_string()))??))
+}
+
+/// Where the states of an instance's profiles are.
+pub fn state_dir(instance: &Instance) -> std::path::PathBuf {
+    instance.profiles().0.with_file_name("pull")
+}
+
+pub(super) struct OpensImap<'o> {
+    pub(super) opener: &'o Opener<'o>,
+    pub(super) planned: &'o Planned,
+}
+
+impl Opens for OpensImap<'_> {
+    type Account = ImapSource;
+
+    async fn open(&self) -> Result<ImapSource, SourceError> {
+        self.opener.imap(self.planned).await
+    }
+}
+
+pub(super) struct OpensPop3<'o> {
+    pub(super) opener: &'o Opener<'o>,
+    pub(super) planned: &'o Planned,
+}
+
+impl Opens for OpensPop3<'_> {
+    type Account = Pop3Source;
+
+    async fn open(&self) -> Result<Pop3Source, SourceError> {
+        self.opener.pop3(self.planned).await
+    }
+}
+
+struct OpensFiles<'o> {
+    disk: &'o Arc<dyn Disk>,
+    settings: &'o files::Settings,
+    message_octets_max: u64,
+}
+
+impl Opens for OpensFiles<'_> {
+    type Account = FilesSource;
+
+    async fn open(&self) -> Result<FilesSource, SourceError> {
+        FilesSource::open(Arc::clone(self.disk), self.settings.clone(), self.message_octets_max)
+    }
 }

@@ -1,38 +1,96 @@
-//! A profile as an operator writes it, and checked.
+//! A profile as an operator writes it, and checked. docs/profiles.md tells administrators how to set up each source.
 //!
 //! ```toml
 //! name = "journal"
 //! [source]
-//! type = "gateway"
+//! type = "gateway"        # gateway, imap, pop3, files
 //! host = "gateway.example.com"
 //! port = 995              # default: 995, with starttls 110
 //! tls = "implicit"        # default; or starttls
-//! trust = "system"        # default; or any, or "sha256:<hex>" (pinned certificate)
+//! trust = "system"        # default; or any, "sha256:<hex>" (pinned certificate), "file:<PEM with authorities>"
 //! username = "mbx-dead1234beef5678"
-//! password = "…"          # or password_file (relative to this file), or password_env
+//! password = "…"          # or password_file (relative to this file), or password_env; so with every secret
+//! [[source.gateway]]      # instead of the six: one table for each gateway and mailbox
+//! host = "mx1.example.com"
+//! …
+//!
+//! [source]
+//! type = "imap"           # pop3: the same without compress, act_as and [source.master]
+//! host = "imap.example.com"
+//! port = 993              # default: 993, with starttls 143; POP3 995 and 110
+//! compress = false
+//! mechanism = "plain"     # plain, login, scram-sha-256, xoauth2, oauthbearer; default: the best that is offered
+//! username = "anna"       # one account
+//! password = "…"
+//! act_as = "bob"          # whose mail is wanted, if the user may act for others
+//! address = "anna@example.com"    # whose mail it is; default: the user name
+//! [[source.account]]      # instead of username: several accounts
+//! username = "anna"
+//! password = "…"          # or refresh_token, with [source.oauth]
+//! address = "anna@example.com"
+//!
+//! accounts = ["anna", "bob"]      # instead of both, in [source]: these accounts; or "users": all users of the instance
+//! account_name = "address"        # of users: by their first address (default), its local-part, or their id
+//! [source.master]         # logs in for all of accounts
+//! username = "master"
+//! password = "…"
+//! separator = "*"         # logs in as anna*master; without it, as master who acts for anna
+//! [source.oauth]          # access tokens instead of passwords
+//! token_endpoint = "https://login.example.com/token"
+//! trust = "system"
+//! client_id = "…"
+//! client_secret = "…"
+//! client_authentication = "basic" # or body
+//! scopes = ["…"]
+//! refresh_token = "…"     # of the one account; without any, the client's own credentials are used
+//!
+//! [source]
+//! type = "files"
+//! path = "/home/anna/Maildir"     # a Maildir, an mbox file, or a directory with some
+//! address = "anna@example.com"    # whose mail it is, with mode = "account"
+//! verbatim = false        # true: octets as they lie there; else lines end with CRLF, as servers give them
+//!
+//! [scope]
+//! folders = ["**"]        # names, wildcards, roles: see `scope`
+//! exclude = ["role:junk"]
+//! shared = false          # also other users' and public folders
+//! older_than_days = 30
+//! younger_than_days = 365
+//! state = "any"           # read, unread
+//! size_min = "1 KiB"
+//! size_max = "50 MiB"
+//!
 //! [assign]
-//! mode = "envelope"       # default; or user
+//! mode = "envelope"       # gateway's default: every internal participant's archive
+//! mode = "account"        # others' default: that of the user whose address, or id, the account has
+//! mode = "user"
 //! user = "anna"           # with mode = "user"
+//! prefix = "Gmail"        # folders go below this one
+//!
+//! [after]
+//! delete = false          # gateway's default: true. Deletes at the source what is archived and was read back
+//! days = 0                # so many days later
+//!
+//! [schedule]              # kept as it is, see `jobs`
+//! every = "15m"
 //! ```
 
-use std::fmt;
-use std::num::NonZeroU16;
-use std::path::{Path, PathBuf};
-use std::str::FromStr;
+use std::path::Path;
 
-use postern_shared::config::{ConfigError, load};
+use postern_shared::config::{ConfigError, parse};
 use postern_shared::disk::Disk;
-use postern_shared::proto::pop3::client::TlsStart;
-use postern_shared::proto::sasl::PlainCredentials;
-use postern_shared::tls::client::Trust;
-use secrecy::{ExposeSecret, SecretString};
-use serde::{Deserialize, Serialize};
-use zeroize::Zeroizing;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
 
-use crate::sources::gateway;
+use super::document::{Document, Fault, Whole, Written};
+pub use super::name::{BadName, ProfileName};
+use super::raw::{
+    Line, Mode, Raw, RawAfter, RawAssign, RawFiles, RawGateways, RawScope, RawServer, SourceType, Typed,
+};
+use super::scope::{Filter, Pattern, Scope};
+use super::source::{SourceProfile, files, gateways, imap, pop3};
 
-const PASSWORD_BYTES_MAX: u64 = 4096;
-const FILE_BYTES_MAX: u64 = 1024 * 1024;
+const DAYS_MAX: u32 = 36_500;
 
 /// A profile that can be run.
 #[derive(Debug, Clone)]
@@ -41,23 +99,26 @@ pub struct Profile {
     pub name: ProfileName,
     /// Where mail comes from.
     pub source: SourceProfile,
+    /// Which of it is wanted.
+    pub scope: Scope,
     /// Whose it becomes.
     pub assign: Assign,
-}
-
-/// Where mail comes from.
-#[derive(Debug, Clone)]
-pub enum SourceProfile {
-    /// A Postern gateway.
-    Gateway(gateway::Settings),
+    /// Below which folder of the archive an account's folders go.
+    pub prefix: Option<String>,
+    /// What becomes of it at the source.
+    pub after: AfterCare,
+    /// When it runs, as it was written; checked by `jobs`.
+    pub schedule: Option<Map<String, Value>>,
+    pub(super) document: Document,
 }
 
 /// Whose archive a message goes to.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "mode", rename_all = "lowercase", deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Assign {
     /// Every internal participant's, by the envelope; nobody's goes to the archive "unassigned".
     Envelope {},
+    /// That of the user whose address or id the account has; else "unassigned".
+    Account {},
     /// One user's.
     User {
         /// The user's name within the instance.
@@ -65,165 +126,44 @@ pub enum Assign {
     },
 }
 
-/// A profile's name, which is also its file's: a letter or digit, then up to 63 letters, digits, `.`, `_`, `-`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct ProfileName(String);
+/// What becomes of a message at its source once it is archived.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AfterCare {
+    /// It stays.
+    Keep,
+    /// It is deleted so many days later, when it was read back from the archive.
+    Delete {
+        /// 0: at once.
+        days: u32,
+    },
+}
 
-impl ProfileName {
-    /// The characters.
-    pub fn as_str(&self) -> &str {
-        &self.0
+/// Why there is no profile in a text.
+enum Wrong {
+    Config(ConfigError),
+    Fault(Fault),
+}
+
+impl From<Fault> for Wrong {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
     }
 }
 
-impl fmt::Display for ProfileName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
+/// What a profile is read from.
+enum Form<'f> {
+    Toml(&'f Written<'f>),
+    Json(&'f Value),
 }
 
-/// The text cannot be a profile's name.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no profile name: a letter or digit, then at most 63 letters, digits, '.', '_' or '-'")]
-pub struct BadName(String);
-
-impl FromStr for ProfileName {
-    type Err = BadName;
-
-    fn from_str(text: &str) -> Result<Self, BadName> {
-        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
-        let begins = text.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric());
-        if begins && text.len() <= 64 && text.bytes().all(allowed) {
-            Ok(Self(text.into()))
-        } else {
-            Err(BadName(text.chars().take(80).collect()))
-        }
-    }
-}
-
-impl TryFrom<String> for ProfileName {
-    type Error = BadName;
-
-    fn try_from(text: String) -> Result<Self, BadName> {
-        text.parse()
-    }
-}
-
-impl From<ProfileName> for String {
-    fn from(name: ProfileName) -> Self {
-        name.0
-    }
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Raw {
-    name: ProfileName,
-    source: RawSource,
-    #[serde(default)]
-    assign: RawAssign,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawSource {
-    #[serde(rename = "type")]
-    kind: SourceType,
-    host: Line,
-    port: Option<NonZeroU16>,
-    #[serde(default)]
-    tls: Tls,
-    #[serde(default = "system")]
-    trust: Trust,
-    username: Line,
-    password: Option<SecretString>,
-    password_file: Option<PathBuf>,
-    password_env: Option<String>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawAssign {
-    #[serde(default)]
-    mode: Mode,
-    user: Option<Line>,
-}
-
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Mode {
-    #[default]
-    Envelope,
-    User,
-}
-
-/// How TLS begins, as it is written.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum Tls {
-    #[default]
-    Implicit,
-    Starttls,
-}
-
-impl From<Tls> for TlsStart {
-    fn from(tls: Tls) -> Self {
-        match tls {
-            Tls::Implicit => Self::Implicit,
-            Tls::Starttls => Self::Stls,
-        }
-    }
-}
-
-impl From<TlsStart> for Tls {
-    fn from(tls: TlsStart) -> Self {
-        match tls {
-            TlsStart::Implicit => Self::Implicit,
-            TlsStart::Stls => Self::Starttls,
-        }
-    }
-}
-
-fn system() -> Trust {
-    Trust::System
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
-enum SourceType {
-    Gateway,
-}
-
-impl TryFrom<String> for SourceType {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        match text.as_str() {
-            "gateway" => Ok(Self::Gateway),
-            "imap" | "pop3" | "ews" | "graph" | "files" => {
-                Err(format!("sources of type {text:?} are not supported by this version; \"gateway\" is"))
+impl Form<'_> {
+    fn read<T: DeserializeOwned>(&self) -> Result<T, Wrong> {
+        match self {
+            Self::Toml(written) => parse(&written.text, written.path(), "", []).map_err(Wrong::Config),
+            Self::Json(value) => {
+                T::deserialize(*value).map_err(|error| Fault::new(&[], error.to_string()).into())
             }
-            _ => Err(format!("{text:?} is no type of source; \"gateway\" is")),
         }
-    }
-}
-
-/// 1 to 255 characters, none of them a control character, no blanks around them.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(try_from = "String")]
-struct Line(String);
-
-impl TryFrom<String> for Line {
-    type Error = &'static str;
-
-    fn try_from(text: String) -> Result<Self, &'static str> {
-        if text.is_empty() || text.len() > 255 || text.trim() != text || text.chars().any(char::is_control) {
-            return Err(
-                "1 to 255 characters are expected here, without control characters, and without blanks around",
-            );
-        }
-        Ok(Self(text))
     }
 }
 
@@ -237,99 +177,173 @@ impl Profile {
         path: &Path,
         environment: impl Fn(&str) -> Option<String>,
     ) -> Result<Self, ConfigError> {
-        let raw: Raw = load(disk, Some(path), "", [])?;
-        let fault = |table: &str, key: &str, message: String| {
-            let text = disk.read(path, FILE_BYTES_MAX).unwrap_or_default();
-            let line = line_of(&String::from_utf8_lossy(&text), table, key);
-            ConfigError::Invalid { path: path.into(), line, key: Some(format!("{table}.{key}")), message }
-        };
-        let source = match raw.source.kind {
-            SourceType::Gateway => {
-                let password = password(disk, path, &raw.source, environment)
-                    .map_err(|(key, message)| fault("source", key, message))?;
-                SourceProfile::Gateway(gateway_settings(raw.source, password))
-            }
-        };
-        let assign = match (raw.assign.mode, raw.assign.user) {
-            (Mode::Envelope, None) => Assign::Envelope {},
-            (Mode::User, Some(user)) => Assign::User { user: user.0 },
-            (Mode::User, None) => {
-                return Err(fault("assign", "mode", "mode = \"user\" needs a user = \"…\" beside it".into()));
-            }
-            (Mode::Envelope, Some(_)) => {
-                return Err(fault("assign", "user", "user goes with mode = \"user\" only".into()));
-            }
-        };
-        Ok(Self { name: raw.name, source, assign })
+        let written = Written::read(disk, path, environment)?;
+        let form = Form::Toml(&written);
+        let read = form.read::<Value>().and_then(|value| check(&form, Document::of(value)));
+        read.map_err(|wrong| match wrong {
+            Wrong::Config(error) => error,
+            Wrong::Fault(fault) => written.error(&fault),
+        })
+    }
+
+    /// The same from JSON, secrets in it. There are no files or variables to point to.
+    ///
+    /// # Errors
+    /// Naming the key.
+    pub fn from_json(value: Value) -> Result<Self, Fault> {
+        Self::of(Document::of(value))
+    }
+
+    pub(super) fn of(document: Document) -> Result<Self, Fault> {
+        let whole: Whole = document.whole();
+        check(&Form::Json(&whole.0), document).map_err(|wrong| match wrong {
+            Wrong::Fault(fault) => fault,
+            Wrong::Config(error) => Fault::new(&[], error.to_string()),
+        })
+    }
+
+    /// Everything but its secrets, with the keys that it is written with.
+    pub fn shown(&self) -> &Value {
+        &self.document.open
     }
 }
 
-fn gateway_settings(raw: RawSource, password: SecretString) -> gateway::Settings {
-    let usual = match raw.tls {
-        Tls::Implicit => 995,
-        Tls::Starttls => 110,
+fn check(form: &Form<'_>, document: Document) -> Result<Profile, Wrong> {
+    let kind = form.read::<Typed>()?.source.kind;
+    match kind {
+        SourceType::Gateway => {
+            let raw = form.read::<Raw<RawGateways>>()?;
+            Ok(whole(raw, kind, document, gateways)?)
+        }
+        SourceType::Imap => {
+            let raw = form.read::<Raw<RawServer>>()?;
+            Ok(whole(raw, kind, document, imap)?)
+        }
+        SourceType::Pop3 => {
+            let raw = form.read::<Raw<RawServer>>()?;
+            Ok(whole(raw, kind, document, pop3)?)
+        }
+        SourceType::Files => {
+            let raw = form.read::<Raw<RawFiles>>()?;
+            Ok(whole(raw, kind, document, files)?)
+        }
+    }
+}
+
+fn whole<S>(
+    raw: Raw<S>,
+    kind: SourceType,
+    document: Document,
+    source: impl FnOnce(S) -> Result<SourceProfile, Fault>,
+) -> Result<Profile, Fault> {
+    let scope = scope(raw.scope)?;
+    match (kind, scope == Scope::default(), scope.filter.needs_dates_or_flags()) {
+        (SourceType::Gateway, false, _) => {
+            return Err(Fault::new(&["scope"], "a gateway's mailbox is pulled whole: it has no scope"));
+        }
+        (SourceType::Pop3, _, Some(key)) => {
+            return Err(Fault::new(&["scope", key], "a POP3 server tells neither dates nor what was read"));
+        }
+        _ => {}
+    }
+    let is_gateway = kind == SourceType::Gateway;
+    let prefix = raw.assign.prefix.clone();
+    if is_gateway && prefix.is_some() {
+        return Err(Fault::new(&["assign", "prefix"], "a gateway has no folders that could go below one"));
+    }
+    let (source, assign) = (source(raw.source)?, assign(raw.assign, is_gateway)?);
+    if matches!((&source, &assign), (SourceProfile::Files(_, None), Assign::Account {})) {
+        let why = "whose mail is it? An address = \"…\" is needed beside it, or [assign] with mode = \"user\" or \"envelope\"";
+        return Err(Fault::new(&["source", "path"], why));
+    }
+    Ok(Profile {
+        name: raw.name,
+        source,
+        scope,
+        assign,
+        prefix: prefix.map(|prefix| prefix.0.trim_matches('/').to_owned()).filter(|text| !text.is_empty()),
+        after: after(&raw.after, is_gateway)?,
+        schedule: raw.schedule,
+        document,
+    })
+}
+
+fn scope(raw: RawScope) -> Result<Scope, Fault> {
+    let patterns = |key: &'static str, texts: Vec<Line>| -> Result<Vec<Pattern>, Fault> {
+        let parse = |text: &Line| text.0.parse();
+        texts
+            .iter()
+            .map(parse)
+            .collect::<Result<_, _>>()
+            .map_err(|error: super::scope::BadRole| Fault::new(&["scope", key], error.to_string()))
     };
-    gateway::Settings {
-        host: raw.host.0,
-        port: raw.port.map_or(usual, NonZeroU16::get),
-        tls: raw.tls.into(),
-        trust: raw.trust,
-        credentials: PlainCredentials { user: raw.username.0, password },
+    let (octets_min, octets_max) = (raw.size_min.map(|size| size.0), raw.size_max.map(|size| size.0));
+    for (key, days) in
+        [("older_than_days", raw.older_than_days), ("younger_than_days", raw.younger_than_days)]
+    {
+        if days.is_some_and(|days| days == 0 || days > DAYS_MAX) {
+            return Err(Fault::new(&["scope", key], format!("1 to {DAYS_MAX} days are expected here")));
+        }
     }
-}
-
-/// The password from wherever it is; else the key that is wrong, and what is wrong with it.
-fn password(
-    disk: &dyn Disk,
-    path: &Path,
-    source: &RawSource,
-    environment: impl Fn(&str) -> Option<String>,
-) -> Result<SecretString, (&'static str, String)> {
-    let (key, password) = match (&source.password, &source.password_file, &source.password_env) {
-        (Some(password), None, None) => ("password", password.clone()),
-        (None, Some(file), None) => {
-            let file = path.parent().unwrap_or(Path::new("")).join(file);
-            let fail =
-                |reason: String| ("password_file", format!("cannot read {}: {reason}", file.display()));
-            let bytes = disk.read(&file, PASSWORD_BYTES_MAX).map_err(|error| fail(error.to_string()))?;
-            let bytes = Zeroizing::new(bytes);
-            let text = std::str::from_utf8(&bytes).map_err(|_| fail("it is not UTF-8 text".into()))?;
-            ("password_file", SecretString::from(text.trim_end_matches(['\r', '\n'])))
+    let none_between = |min: Option<u64>, max: Option<u64>| min.zip(max).is_some_and(|(min, max)| min > max);
+    if none_between(octets_min, octets_max) {
+        return Err(Fault::new(
+            &["scope", "size_max"],
+            "no message is longer than size_min and shorter than this",
+        ));
+    }
+    if none_between(raw.older_than_days.map(u64::from), raw.younger_than_days.map(u64::from)) {
+        return Err(Fault::new(
+            &["scope", "younger_than_days"],
+            "no message is older than older_than_days and younger than this",
+        ));
+    }
+    let folders = match raw.folders {
+        None => Scope::default().folders,
+        Some(folders) if folders.is_empty() => {
+            return Err(Fault::new(
+                &["scope", "folders"],
+                "this is no folder at all; leave it out for all of them",
+            ));
         }
-        (None, None, Some(variable)) => {
-            let value = environment(variable)
-                .ok_or_else(|| ("password_env", format!("there is no environment variable {variable}")))?;
-            ("password_env", SecretString::from(value))
-        }
-        (None, None, None) => {
-            return Err(("username", "a password, password_file or password_env is needed beside it".into()));
-        }
-        (Some(_), ..) => {
-            return Err(("password", "only one of password, password_file and password_env".into()));
-        }
-        _ => return Err(("password_file", "only one of password_file and password_env".into())),
+        Some(folders) => patterns("folders", folders)?,
     };
-    let text = password.expose_secret();
-    if text.is_empty() || text.chars().any(char::is_control) {
-        return Err((key, "the password is empty or holds a control character".into()));
-    }
-    Ok(password)
+    Ok(Scope {
+        folders,
+        exclude: patterns("exclude", raw.exclude)?,
+        shared: raw.shared,
+        filter: Filter {
+            older_than_days: raw.older_than_days,
+            younger_than_days: raw.younger_than_days,
+            state: raw.state,
+            octets_min,
+            octets_max,
+        },
+    })
 }
 
-/// The line, from 1, on which `key` of `[table]` stands; that of the table when the key is not there; else 1.
-fn line_of(text: &str, table: &str, key: &str) -> usize {
-    let mut here = String::new();
-    let mut table_line = 1;
-    for (index, line) in text.lines().enumerate() {
-        let line = line.trim();
-        if let Some(header) = line.strip_prefix('[') {
-            header.trim_end_matches(']').trim().clone_into(&mut here);
-            if here == table {
-                table_line = index + 1;
-            }
-        } else if here == table && line.split_once('=').is_some_and(|(found, _)| found.trim() == key) {
-            return index + 1;
+fn assign(raw: RawAssign, is_gateway: bool) -> Result<Assign, Fault> {
+    let usual = if is_gateway { Mode::Envelope } else { Mode::Account };
+    match (raw.mode.unwrap_or(usual), raw.user) {
+        (Mode::Envelope, None) => Ok(Assign::Envelope {}),
+        (Mode::Account, None) if !is_gateway => Ok(Assign::Account {}),
+        (Mode::Account, None) => Err(Fault::new(
+            &["assign", "mode"],
+            "a gateway's mailbox is nobody's account; use envelope or user",
+        )),
+        (Mode::User, Some(user)) => Ok(Assign::User { user: user.0 }),
+        (Mode::User, None) => {
+            Err(Fault::new(&["assign", "mode"], "mode = \"user\" needs a user = \"…\" beside it"))
         }
+        (_, Some(_)) => Err(Fault::new(&["assign", "user"], "user goes with mode = \"user\" only")),
     }
-    table_line
+}
+
+fn after(raw: &RawAfter, is_gateway: bool) -> Result<AfterCare, Fault> {
+    match (raw.delete.unwrap_or(is_gateway), raw.days) {
+        (true, days) if days.unwrap_or(0) <= DAYS_MAX => Ok(AfterCare::Delete { days: days.unwrap_or(0) }),
+        (true, _) => Err(Fault::new(&["after", "days"], format!("0 to {DAYS_MAX} days are expected here"))),
+        (false, None) => Ok(AfterCare::Keep),
+        (false, Some(_)) => Err(Fault::new(&["after", "days"], "days go with delete = true only")),
+    }
 }

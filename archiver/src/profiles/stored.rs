@@ -1,114 +1,139 @@
 //! Profiles on disk: `<directory>/<name>.json`, one file each, replaced atomically.
 //!
 //! ```json
-//! {"version":1,"enabled":true,
+//! {"version":2,"enabled":true,
 //!  "profile":{"name":"journal",
-//!    "source":{"type":"gateway","host":"gateway.example.com","port":995,"tls":"implicit","trust":"system",
-//!              "username":"mbx-dead1234beef5678"},
-//!    "assign":{"mode":"envelope"}},
-//!  "sealed_password":"<hex>"}
+//!    "source":{"type":"gateway","host":"gateway.example.com","username":"mbx-dead1234beef5678"}},
+//!  "sealed_secrets":"<hex>"}
 //! ```
 //!
-//! `sealed_password` is AES-256-GCM under the instance key (`AeadKey::wrap`: nonce, ciphertext, tag); the associated data
-//! is `postern profile v1` followed by `profile` as compact JSON. So the password opens only for the very server, trust
-//! and user it was sealed for.
+//! `profile` has the keys of the file that an operator wrote, without the secrets. `sealed_secrets` is AES-256-GCM under the
+//! instance key (`AeadKey::wrap`: nonce, ciphertext, tag) of a JSON object that gives each secret by where it stood (a JSON
+//! pointer, `/source/password`); the associated data is `postern profile v2` followed by `profile` as compact JSON. So secrets open
+//! only for the very servers, trust and users they were sealed for.
 
+use std::collections::BTreeMap;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use postern_shared::crypto::aead::{AeadKey, NotAuthentic};
 use postern_shared::disk::{Disk, write_atomic};
-use postern_shared::proto::sasl::PlainCredentials;
-use postern_shared::tls::client::Trust;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use zeroize::{Zeroize, Zeroizing};
 
-use super::profile::{Assign, Profile, ProfileName, SourceProfile, Tls};
-use crate::sources::gateway;
+use super::document::{Document, Fault};
+use super::profile::{Profile, ProfileName};
 
-const VERSION: u32 = 1;
-const FILE_BYTES_MAX: u64 = 1024 * 1024;
+const VERSION: u32 = 2;
+const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 /// A profile as it lies on disk.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(try_from = "Written", into = "Written")]
 pub struct StoredProfile {
-    version: u32,
     /// Whether the scheduler may run it.
     pub enabled: bool,
-    profile: Open,
-    #[serde(with = "hex::serde")]
-    sealed_password: Vec<u8>,
+    name: ProfileName,
+    profile: Value,
+    sealed_secrets: Vec<u8>,
 }
 
-/// Everything but the password.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Open {
-    name: ProfileName,
-    source: OpenSource,
-    assign: Assign,
+struct Written {
+    version: u32,
+    enabled: bool,
+    profile: Value,
+    #[serde(with = "hex::serde", alias = "sealed_password")]
+    sealed_secrets: Vec<u8>,
 }
 
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "lowercase", deny_unknown_fields)]
-enum OpenSource {
-    Gateway { host: String, port: u16, tls: Tls, trust: Trust, username: String },
+impl TryFrom<Written> for StoredProfile {
+    type Error = String;
+
+    fn try_from(written: Written) -> Result<Self, String> {
+        if written.version != VERSION {
+            return Err(format!(
+                "it has version {}, this program knows {VERSION}; put the profile again",
+                written.version
+            ));
+        }
+        let name = written.profile["name"].as_str().ok_or("it has no name")?;
+        let name = name.parse().map_err(|error: super::profile::BadName| error.to_string())?;
+        let Written { enabled, profile, sealed_secrets, .. } = written;
+        Ok(Self { enabled, name, profile, sealed_secrets })
+    }
+}
+
+impl From<StoredProfile> for Written {
+    fn from(stored: StoredProfile) -> Self {
+        let StoredProfile { enabled, profile, sealed_secrets, .. } = stored;
+        Self { version: VERSION, enabled, profile, sealed_secrets }
+    }
+}
+
+/// Why a stored profile cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum OpenError {
+    /// The key is another instance's, or the file was edited.
+    #[error("its secrets cannot be opened with this instance's key; put the profile again")]
+    Sealed,
+    /// This version wants something else in it.
+    #[error("{0}; put the profile again")]
+    Fault(#[from] Fault),
+}
+
+impl From<NotAuthentic> for OpenError {
+    fn from(_: NotAuthentic) -> Self {
+        Self::Sealed
+    }
 }
 
 impl Profile {
     /// The form in which it may be stored; enabled.
     pub fn seal(&self, key: &AeadKey) -> StoredProfile {
-        let SourceProfile::Gateway(settings) = &self.source;
-        let open = Open {
-            name: self.name.clone(),
-            source: OpenSource::Gateway {
-                host: settings.host.clone(),
-                port: settings.port,
-                tls: settings.tls.into(),
-                trust: settings.trust.clone(),
-                username: settings.credentials.user.clone(),
-            },
-            assign: self.assign.clone(),
-        };
-        let password = settings.credentials.password.expose_secret().as_bytes();
-        let sealed_password = key.wrap(&open.associated_data(), password);
-        StoredProfile { version: VERSION, enabled: true, profile: open, sealed_password }
+        let Document { open, secrets } = &self.document;
+        let secrets: BTreeMap<&str, &str> =
+            secrets.iter().map(|(at, secret)| (at.as_str(), secret.expose_secret())).collect();
+        // Texts: nothing of it can fail to become JSON.
+        let secrets = Zeroizing::new(serde_json::to_vec(&secrets).unwrap_or_default());
+        let sealed_secrets = key.wrap(&associated_data(open), &secrets);
+        StoredProfile { enabled: true, name: self.name.clone(), profile: open.clone(), sealed_secrets }
     }
 }
 
 impl StoredProfile {
     /// Its name.
     pub fn name(&self) -> &ProfileName {
-        &self.profile.name
+        &self.name
     }
 
-    /// The profile, its password opened.
-    ///
-    /// # Errors
-    /// When `key` is another instance's, or the file was edited.
-    pub fn open(&self, key: &AeadKey) -> Result<Profile, NotAuthentic> {
-        let password = key.unwrap(&self.profile.associated_data(), &self.sealed_password)?;
-        let password = std::str::from_utf8(&password).map_err(|_| NotAuthentic)?;
-        let OpenSource::Gateway { host, port, tls, trust, username } = self.profile.source.clone();
-        let credentials = PlainCredentials { user: username, password: SecretString::from(password) };
-        let settings = gateway::Settings { host, port, tls: tls.into(), trust, credentials };
-        Ok(Profile {
-            name: self.profile.name.clone(),
-            source: SourceProfile::Gateway(settings),
-            assign: self.profile.assign.clone(),
-        })
+    /// Everything but its secrets, with the keys that an operator wrote.
+    pub fn shown(&self) -> &Value {
+        &self.profile
+    }
+
+    /// The profile, its secrets opened.
+    pub fn open(&self, key: &AeadKey) -> Result<Profile, OpenError> {
+        let opened = key.unwrap(&associated_data(&self.profile), &self.sealed_secrets)?;
+        let texts: BTreeMap<String, String> =
+            serde_json::from_slice(&opened).map_err(|_| OpenError::Sealed)?;
+        let mut secrets = BTreeMap::new();
+        for (at, mut text) in texts {
+            secrets.insert(at, SecretString::from(text.as_str()));
+            text.zeroize();
+        }
+        Ok(Profile::of(Document { open: self.profile.clone(), secrets })?)
     }
 }
 
-impl Open {
-    fn associated_data(&self) -> Vec<u8> {
-        let mut data = b"postern profile v1".to_vec();
-        // Strings, numbers and enums: nothing of it can fail to become JSON.
-        data.extend(serde_json::to_vec(self).unwrap_or_default());
-        data
-    }
+fn associated_data(open: &Value) -> Vec<u8> {
+    let mut data = b"postern profile v2".to_vec();
+    data.extend(serde_json::to_vec(open).unwrap_or_default());
+    data
 }
 
 /// Why profiles cannot be stored or read.
@@ -162,7 +187,7 @@ impl Profiles {
     /// The one called `name`.
     pub fn show(&self, name: &ProfileName) -> Result<StoredProfile, StoreError> {
         let path = self.path(name);
-        match self.read(path.clone()) {
+        match self.read(&path) {
             Err(StoreError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
                 Err(StoreError::Unknown(name.clone()))
             }
@@ -180,7 +205,7 @@ impl Profiles {
         let files = files.map_err(|source| StoreError::Io { path: self.dir.clone(), source })?;
         // A temporary file that a crash left behind ends in `.tmp`.
         let names = files.into_iter().filter(|path| path.extension().is_some_and(|end| end == "json"));
-        Ok(names.map(|path| self.read(path)).collect())
+        Ok(names.map(|path| self.read(&path)).collect())
     }
 
     /// Deletes the one called `name`, durably.
@@ -192,17 +217,13 @@ impl Profiles {
         }
     }
 
-    fn read(&self, path: PathBuf) -> Result<StoredProfile, StoreError> {
+    fn read(&self, path: &Path) -> Result<StoredProfile, StoreError> {
         let bytes = self
             .disk
-            .read(&path, FILE_BYTES_MAX)
-            .map_err(|source| StoreError::Io { path: path.clone(), source })?;
+            .read(path, FILE_BYTES_MAX)
+            .map_err(|source| StoreError::Io { path: path.into(), source })?;
         let found: StoredProfile = serde_json::from_slice(&bytes)
-            .map_err(|error| StoreError::Damaged { path: path.clone(), reason: error.to_string() })?;
-        if found.version != VERSION {
-            let reason = format!("it has version {}, this program knows {VERSION}", found.version);
-            return Err(StoreError::Damaged { path, reason });
-        }
+            .map_err(|error| StoreError::Damaged { path: path.into(), reason: error.to_string() })?;
         Ok(found)
     }
 
@@ -214,25 +235,22 @@ impl Profiles {
 #[cfg(test)]
 mod tests {
     use postern_shared::disk::{Fault, FaultyDisk, RealDisk, Step};
-    use postern_shared::proto::pop3::client::TlsStart;
+    use serde_json::json;
 
     use super::*;
+    use crate::profiles::{Assign, SourceProfile};
 
     fn profile(name: &str) -> Profile {
-        Profile {
-            name: name.parse().unwrap(),
-            source: SourceProfile::Gateway(gateway::Settings {
-                host: "gateway.example.com".into(),
-                port: 995,
-                tls: TlsStart::Implicit,
-                trust: Trust::System,
-                credentials: PlainCredentials {
-                    user: "mbx-dead1234beef5678".into(),
-                    password: SecretString::from("geheim"),
-                },
-            }),
-            assign: Assign::User { user: "anna".into() },
-        }
+        Profile::from_json(json!({
+            "name": name,
+            "source": {
+                "type": "gateway", "host": "gateway.example.com", "port": 995, "tls": "implicit", "trust": "system",
+                "username": "mbx-dead1234beef5678", "password": "geheim",
+            },
+            "assign": { "mode": "user", "user": "anna" },
+            "schedule": { "every": "15m" },
+        }))
+        .unwrap()
     }
 
     fn key() -> AeadKey {
@@ -251,9 +269,11 @@ mod tests {
         let bytes = RealDisk.read(&dir.path().join("profiles/journal.json"), 10_000).unwrap();
         assert!(!String::from_utf8(bytes).unwrap().contains("geheim"));
         let found = profiles.show(&"journal".parse().unwrap()).unwrap().open(&key()).unwrap();
-        let SourceProfile::Gateway(settings) = &found.source;
-        assert_eq!(settings.credentials.password.expose_secret(), "geheim");
-        assert_eq!((settings.host.as_str(), found.assign), ("gateway.example.com", profile("x").assign));
+        let SourceProfile::Gateway(settings) = &found.source else { panic!("{found:?}") };
+        assert_eq!(settings[0].credentials.password.expose_secret(), "geheim");
+        let anna = Assign::User { user: "anna".into() };
+        assert_eq!((settings[0].host.as_str(), found.assign), ("gateway.example.com", anna));
+        assert_eq!(found.schedule.unwrap()["every"], "15m");
 
         let listed = profiles.list().unwrap();
         let listed: Vec<_> = listed.iter().flatten().map(|one| (one.name().as_str(), one.enabled)).collect();
@@ -281,10 +301,14 @@ mod tests {
         ] {
             assert!(json.contains(from), "{from}");
             let edited: StoredProfile = serde_json::from_str(&json.replace(from, to)).unwrap();
-            assert_eq!(edited.open(&key()).unwrap_err(), NotAuthentic, "{from} -> {to}");
+            assert_eq!(edited.open(&key()).unwrap_err(), OpenError::Sealed, "{from} -> {to}");
         }
         let stored: StoredProfile = serde_json::from_str(&json).unwrap();
-        assert_eq!(stored.open(&AeadKey::new(&[6; 32])).unwrap_err(), NotAuthentic, "another instance's key");
+        assert_eq!(
+            stored.open(&AeadKey::new(&[6; 32])).unwrap_err(),
+            OpenError::Sealed,
+            "another instance's key"
+        );
         assert!(stored.open(&key()).is_ok());
     }
 
@@ -296,7 +320,7 @@ mod tests {
         let json = serde_json::to_string(&profile("good").seal(&key())).unwrap();
         for (name, text) in [
             ("cut.json", json[..40].to_owned()),
-            ("future.json", json.replace("\"version\":1", "\"version\":2")),
+            ("future.json", json.replace("\"version\":2", "\"version\":3")),
             ("unknown.json", json.replace("\"enabled\"", "\"x\":1,\"enabled\"")),
             ("left.json.1234.tmp", String::new()),
         ] {

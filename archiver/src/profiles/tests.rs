@@ -6,8 +6,8 @@ use postern_shared::proto::pop3::client::TlsStart;
 use postern_shared::tls::client::Trust;
 use secrecy::ExposeSecret;
 
-use super::{Assign, Profile, SourceProfile};
-use crate::sources::gateway;
+use super::{AfterCare, Assign, Profile, SourceProfile, Whose};
+use crate::sources::{gateway, imap};
 
 const GOOD: &str = "name = \"journal\"
 [source]
@@ -30,14 +30,15 @@ fn read(text: &str) -> Result<Profile, String> {
 }
 
 fn settings(text: &str) -> gateway::Settings {
-    let SourceProfile::Gateway(settings) = read(text).unwrap().source;
-    settings
+    let SourceProfile::Gateway(mut settings) = read(text).unwrap().source else { panic!("{text}") };
+    settings.remove(0)
 }
 
 #[test]
 fn defaults_and_everything_spelt_out() {
     let profile = read(GOOD).unwrap();
     assert_eq!((profile.name.as_str(), profile.assign), ("journal", Assign::Envelope {}));
+    assert_eq!(profile.after, AfterCare::Delete { days: 0 });
     let found = settings(GOOD);
     assert_eq!((found.port, found.tls, found.trust), (995, TlsStart::Implicit, Trust::System));
 
@@ -79,8 +80,8 @@ fn each_fault_is_named_with_line_and_key() {
         (without("password ="), ", line 5, key \"source.username\": a password, password_file"),
         (without("host"), "missing field `host`"),
         (
-            GOOD.replace("gateway\"\n", "imap\"\n"),
-            ", line 3, key \"source.type\": sources of type \"imap\" are not supported by this version",
+            GOOD.replace("gateway\"\n", "graph\"\n"),
+            ", line 3, key \"source.type\": sources of type \"graph\" are not supported by this version",
         ),
         (GOOD.replace("gateway\"\n", "fax\"\n"), "\"fax\" is no type of source"),
         (GOOD.replace("journal", "../journal"), ", line 1, key \"name\": \"../journal\" is no profile name"),
@@ -101,6 +102,123 @@ fn each_fault_is_named_with_line_and_key() {
         (with("[assign]\nuser = \"anna\""), ", line 8, key \"assign.user\": user goes with"),
         (with("[assign]\nmode = \"all\""), ", line 8, key \"assign.mode\": unknown variant"),
         ("name = ".to_owned(), ", line 1, key \"name\": "),
+    ] {
+        let error = read(&text).expect_err(&text);
+        assert!(error.contains(expected), "{error}\nexpected: {expected}");
+    }
+}
+
+const IMAP: &str = "name = \"mail\"
+[source]
+type = \"imap\"
+host = \"imap.example.com\"
+";
+
+fn accounts(text: &str) -> super::Accounts {
+    match read(text).unwrap().source {
+        SourceProfile::Imap(accounts) | SourceProfile::Pop3(accounts) => accounts,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn several_gateways_stand_in_one_profile() {
+    let text = "name = \"journal\"\n[source]\ntype = \"gateway\"\n\
+                [[source.gateway]]\nhost = \"mx1.example.com\"\nusername = \"mbx-1\"\npassword = \"one\"\n\
+                [[source.gateway]]\nhost = \"mx2.example.com\"\nusername = \"mbx-2\"\npassword_file = \"secret\"\n";
+    let profile = read(text).unwrap();
+    let SourceProfile::Gateway(settings) = &profile.source else { panic!("{profile:?}") };
+    let found: Vec<_> =
+        settings.iter().map(|one| (one.host.as_str(), one.credentials.password.expose_secret())).collect();
+    assert_eq!(found, [("mx1.example.com", "one"), ("mx2.example.com", "from file")]);
+    assert!(!format!("{profile:?}{}", profile.shown()).contains("from file"));
+    let error = read(&text.replace("password = \"one\"\n", "")).unwrap_err();
+    assert!(error.contains("line 6, key \"source.gateway.username\": a password"), "{error}");
+    let error =
+        read(&text.replace("[[source.gateway]]\nhost = \"mx1", "port = 1\n[[source.gateway]]\nhost = \"mx1"));
+    assert!(error.unwrap_err().contains("line 4, key \"source.port\": it belongs into"));
+}
+
+#[test]
+fn accounts_log_in_by_themselves_by_a_master_or_by_tokens() {
+    let single =
+        accounts(&format!("{IMAP}username = \"anna\"\npassword = \"x\"\nmechanism = \"scram-sha-256\"\n"));
+    assert_eq!((single.port, single.mechanism), (993, Some(imap::Mechanism::ScramSha256)));
+    let Whose::Each(logins) = &single.whose else { panic!("{single:?}") };
+    assert_eq!((logins[0].username.as_str(), logins[0].address.as_str()), ("anna", "anna"));
+
+    let batch = "[[source.account]]\nusername = \"anna\"\npassword = \"x\"\naddress = \"anna@example.com\"\n\
+                 [[source.account]]\nusername = \"bob\"\npassword_env = \"SECRET\"\n";
+    let batch = accounts(&format!("{IMAP}{batch}"));
+    let Whose::Each(logins) = &batch.whose else { panic!("{batch:?}") };
+    let addresses: Vec<_> = logins.iter().map(|login| login.address.as_str()).collect();
+    assert_eq!(addresses, ["anna@example.com", "bob"]);
+
+    let master = "accounts = \"users\"\naccount_name = \"local-part\"\n\
+                  [source.master]\nusername = \"m\"\npassword = \"x\"\nseparator = \"*\"\n";
+    let all = accounts(&format!("{IMAP}{master}"));
+    let Whose::Users(super::AccountName::LocalPart, Some(master)) = &all.whose else { panic!("{all:?}") };
+    assert_eq!(master.separator.as_deref(), Some("*"));
+
+    let oauth = "accounts = [\"anna@example.com\"]\n[source.oauth]\ntoken_endpoint = \"https://sso.example.com/token\"\n\
+                 client_id = \"id\"\nclient_secret = \"geheim\"\nscopes = [\"mail\"]\n";
+    let tokens = accounts(&format!("{IMAP}{oauth}"));
+    assert!(matches!(&tokens.whose, Whose::Named(names, None) if names == &["anna@example.com"]));
+    assert_eq!(tokens.oauth.unwrap().endpoint.host(), "sso.example.com");
+    let pop3 = IMAP.replace("imap\"", "pop3\"");
+    assert_eq!(
+        accounts(&format!("{pop3}username = \"anna\"\npassword = \"x\"\ntls = \"starttls\"\n")).port,
+        110
+    );
+}
+
+#[test]
+fn what_makes_no_sense_together_is_refused() {
+    let single = format!("{IMAP}username = \"anna\"\npassword = \"x\"\n");
+    let oauth = "[source.oauth]\ntoken_endpoint = \"https://sso.example.com/\"\nclient_id = \"id\"\n";
+    let account = "[[source.account]]\nusername = \"bob\"\npassword = \"x\"\n";
+    for (text, expected) in [
+        (IMAP.to_owned(), "line 4, key \"source.host\": who logs in"),
+        (format!("{single}{account}"), "line 5, key \"source.username\": it belongs into"),
+        (
+            format!("{IMAP}{account}{account}"),
+            "line 9, key \"source.account.username\": it stands there twice",
+        ),
+        (format!("{IMAP}accounts = [\"a\"]\n"), "key \"source.accounts\": who lets in"),
+        (format!("{IMAP}accounts = \"all\"\n"), "expected \"users\" or a list"),
+        (format!("{single}accounts = \"users\"\n"), "key \"source.username\": it says who logs in alone"),
+        (format!("{single}account_name = \"id\"\n"), "key \"source.account_name\": it goes with"),
+        (
+            format!("{single}[source.master]\nusername = \"m\"\npassword = \"x\"\n"),
+            "key \"source.master\": for whom?",
+        ),
+        (format!("{single}mechanism = \"xoauth2\"\n"), "key \"source.mechanism\": access tokens need"),
+        (format!("{IMAP}username = \"a\"\nmechanism = \"plain\"\n{oauth}"), "with [source.oauth] it is"),
+        (format!("{IMAP}username = \"a\"\n{oauth}").replace("https", "http"), "must begin with https"),
+        (
+            format!("{single}[scope]\nfolders = [\"role:spam\"]\n"),
+            "line 8, key \"scope.folders\": there is no role",
+        ),
+        (format!("{single}[scope]\nolder_than_days = 0\n"), "1 to 36500 days"),
+        (format!("{single}[scope]\nstate = \"new\"\n"), "line 8, key \"scope.state\": unknown variant"),
+        (format!("{single}[after]\ndays = 3\n"), "line 8, key \"after.days\": days go with"),
+        (format!("{single}[after]\ndelete = true\nday = 3\n"), "line 9, key \"after.day\": unknown field"),
+        (
+            format!("{GOOD}[scope]\nfolders = [\"INBOX\"]\n"),
+            "line 7, key \"scope\": a gateway's mailbox is pulled whole",
+        ),
+        (
+            format!("{GOOD}[assign]\nmode = \"account\"\n"),
+            "key \"assign.mode\": a gateway's mailbox is nobody's",
+        ),
+        (
+            single.replace("imap\"", "pop3\"") + "act_as = \"b\"\n",
+            "key \"source.act_as\": POP3 has no such thing",
+        ),
+        (
+            single.replace("imap\"", "pop3\"") + "[scope]\nstate = \"read\"\n",
+            "key \"scope.state\": a POP3 server",
+        ),
     ] {
         let error = read(&text).expect_err(&text);
         assert!(error.contains(expected), "{error}\nexpected: {expected}");

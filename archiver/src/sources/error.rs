@@ -123,6 +123,24 @@ pub enum SourceError {
     /// What was fetched could not be taken in.
     #[error("what was fetched could not be taken in: {0}")]
     Sink(io::Error),
+    /// A file or directory cannot be read.
+    #[error("{path}: {text}", path = .path.display())]
+    Files {
+        /// Which.
+        path: std::path::PathBuf,
+        /// What the system said.
+        text: String,
+    },
+    /// There is no access token to log in with.
+    #[error("no access token from {host}: {text}")]
+    OAuth {
+        /// The provider's host.
+        host: String,
+        /// What it said.
+        text: String,
+        /// Whether it may say something else later.
+        temporary: bool,
+    },
     /// The server closed the connection.
     #[error("{host} closed the connection while {during} was awaited")]
     Closed {
@@ -173,8 +191,10 @@ impl SourceError {
             Self::Protocol { error, .. } => {
                 matches!(error.code(), Some(ResponseCode::SysTemp | ResponseCode::LoginDelay))
             }
+            Self::OAuth { temporary, .. } => *temporary,
             Self::Imap { error, .. } => error.code().is_some_and(Code::is_temporary),
             Self::Folder { .. }
+            | Self::Files { .. }
             | Self::TooMany { .. }
             | Self::Sink(_)
             | Self::CannotWait

@@ -8,6 +8,8 @@
 //! | [`gateway`] | a Postern gateway, over POP3 |
 //! | [`imap`] | IMAP servers |
 //! | [`pop3`] | any POP3 server, which keeps its mail |
+//! | [`files`] | Maildir and mbox |
+//! | [`oauth`] | access tokens for those that take them |
 //! | [`error`] | what can go wrong, in words an operator can act on |
 //!
 //! A run, whatever the source:
@@ -33,8 +35,10 @@
 pub mod account;
 pub mod dial;
 pub mod error;
+pub mod files;
 pub mod gateway;
 pub mod imap;
+pub mod oauth;
 pub mod pop3;
 #[cfg(test)]
 mod scripted;

@@ -21,10 +21,10 @@ use crate::foreign::{self, has};
 use crate::messages;
 use crate::upstream::{Authority, Dovecot};
 
-const MESSAGE_BYTES: usize = 50_000;
+pub(super) const MESSAGE_BYTES: usize = 50_000;
 const FOLDERS: usize = 500;
-const USER: &str = "pop";
-const PASSWORD: &str = "secret";
+pub(super) const USER: &str = "pop";
+pub(super) const PASSWORD: &str = "secret";
 
 /// Fills a folder, pulls it by turns and prints two lines: everything, and nothing new.
 pub fn run(plan: &Plan) -> Result<()> {
@@ -104,7 +104,7 @@ fn folders(settings: &Settings) -> Result<f64> {
 }
 
 /// Lines of letters that do not repeat.
-fn message(number: usize) -> Vec<u8> {
+pub(super) fn message(number: usize) -> Vec<u8> {
     let mut state = number as u64 + 1;
     let mut body = String::with_capacity(MESSAGE_BYTES);
     while body.len() < MESSAGE_BYTES - 300 {
@@ -171,15 +171,15 @@ fn ours(settings: &Settings, after: Option<Cursor>, expected: usize) -> Result<(
     })
 }
 
-struct Mbsync<'b> {
-    port: u16,
-    authority: &'b Path,
-    dir: &'b Path,
+pub(super) struct Mbsync<'b> {
+    pub(super) port: u16,
+    pub(super) authority: &'b Path,
+    pub(super) dir: &'b Path,
 }
 
 impl Mbsync<'_> {
     /// An empty Maildir.
-    fn prepare(&self) -> Result<()> {
+    pub(super) fn prepare(&self) -> Result<()> {
         if self.dir.exists() {
             std::fs::remove_dir_all(self.dir)?;
         }
@@ -196,7 +196,7 @@ impl Mbsync<'_> {
     }
 
     /// Messages, or runs, per second.
-    fn pull(&self, count: usize) -> Result<f64> {
+    pub(super) fn pull(&self, count: usize) -> Result<f64> {
         let start = Instant::now();
         foreign::run(Command::new("mbsync").arg("-c").arg(self.dir.join("mbsyncrc")).args(["-q", "c"]))?;
         let taken = start.elapsed();

@@ -5,6 +5,7 @@
 //! | [`intake`] | SMTP intake: ours, Postfix's hold queue, a raw group commit |
 //! | [`download`] | POP3S download: ours and Dovecot |
 //! | [`imap`] | IMAP pull: the archiver's source and mbsync |
+//! | [`pull`] | pulls into an archive: ours, mbsync, mpop, getmail6, a raw POP3S reader |
 //! | [`proxy`] | mail clients through the recording proxy and straight to the same servers |
 //! | [`console`] | the console's answers, and what it costs intake |
 //! | [`memory`] | what the gateway's process takes |
@@ -24,6 +25,7 @@ pub mod intake;
 pub mod load;
 pub mod memory;
 pub mod proxy;
+pub mod pull;
 pub mod raw_disk;
 pub mod reader;
 pub mod scale;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use postern_shared::crypto::digest::{Digest, sha256};
+use postern_shared::crypto::digest::{Digest, Sha256, sha256};
 use postern_shared::id::MessageId;
 
 use super::commit::{Item, What};
@@ -416,11 +416,16 @@ fn draft_evidence(
     content: &[u8],
 ) -> Result<record::Evidence, ArchiveError> {
     Ok(match evidence {
-        Evidence::Report { prefix, suffix } => record::Evidence::Around {
-            sha256: sha256(&evidence.report(content)),
-            prefix: draft.verbatim(&to.store, prefix)?,
-            suffix: draft.verbatim(&to.store, suffix)?,
-        },
+        Evidence::Report { prefix, suffix } => {
+            // Not put together: it may be long.
+            let mut hash = Sha256::new();
+            [&**prefix, content, &**suffix].into_iter().for_each(|piece| hash.update(piece));
+            record::Evidence::Around {
+                sha256: hash.finish(),
+                prefix: draft.verbatim(&to.store, prefix)?,
+                suffix: draft.verbatim(&to.store, suffix)?,
+            }
+        }
         Evidence::Raw { report } => {
             record::Evidence::Report(draft.message(&to.store, report, sha256(report))?)
         }

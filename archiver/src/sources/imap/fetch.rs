@@ -50,8 +50,9 @@ impl Work {
     }
 
     fn first(&self) -> Option<Uid> {
+        let is_under_way = |uid: &Uid| self.under_way.iter().any(|(_, batch)| batch.contains_key(uid));
         let (_, batch) = self.under_way.front()?;
-        self.within.filter(|uid| batch.contains_key(uid)).or_else(|| batch.keys().next().copied())
+        self.within.filter(is_under_way).or_else(|| batch.keys().next().copied())
     }
 
     fn remove(&mut self, uid: Uid) -> Option<Item> {
@@ -240,8 +241,9 @@ impl ImapSource {
         sink: &mut (impl Sink + ?Sized),
     ) -> Result<(), SourceError> {
         let content = work.content.take();
-        let batch = work.under_way.front_mut().map(|(_, batch)| batch);
-        let Some(item) = fetch.uid.and_then(|uid| batch?.remove(&uid)) else {
+        // A server that waits for us to read on may answer the next command meanwhile, as Dovecot does.
+        let find = |uid| work.under_way.iter_mut().find_map(|(_, batch)| batch.remove(&uid));
+        let Some(item) = fetch.uid.and_then(find) else {
             return Err(self.connection.fault(ImapError::Unsolicited("a message")));
         };
         let octets_max = self.limits.message_octets_max;
@@ -277,8 +279,8 @@ impl ImapSource {
         text: Text,
         sink: &mut (impl Sink + ?Sized),
     ) -> Result<(), SourceError> {
-        let front = work.under_way.pop_front();
-        let Some(rest) = front.filter(|(front, _)| *front == ticket).map(|(_, rest)| rest) else {
+        let at = work.under_way.iter().position(|(under_way, _)| *under_way == ticket);
+        let Some((_, rest)) = at.and_then(|at| work.under_way.remove(at)) else {
             return Err(self.connection.fault(ImapError::Unsolicited("the end of another command")));
         };
         if rest.is_empty() {

@@ -430,3 +430,26 @@ async fn a_sink_that_fails_ends_the_fetch() {
     let error = source.fetch(&inbox(), &page.items, &mut Full).await.unwrap_err();
     assert!(matches!(error, SourceError::Sink(_)), "{error}");
 }
+
+/// Goal: a server may answer the second command first, and end it first (RFC 3501 §5.5), as Dovecot does while it waits for us to
+/// read on.
+/// Method: two messages whose claimed sizes make them two commands.
+#[tokio::test]
+async fn commands_may_be_answered_in_any_order() {
+    let page =
+        PAGE.replace("RFC822.SIZE 6", "RFC822.SIZE 4000000").replace("RFC822.SIZE 7", "RFC822.SIZE 4000000");
+    let page = page.replace("    S: * 3 FETCH (UID 7 RFC822.SIZE 10000)\n", "");
+    let answers = "C: p5 UID FETCH 2 (UID FLAGS INTERNALDATE BODY.PEEK[])
+        C: p6 UID FETCH 5 (UID FLAGS INTERNALDATE BODY.PEEK[])
+        RAW * 2 FETCH (UID 5 BODY[] {6}\\r\\nb: 2\\r\\n)\\r\\n
+        S: p6 OK
+        RAW * 1 FETCH (UID 2 BODY[] {6}\\r\\na: 1\\r\\n)\\r\\n
+        S: p5 OK
+        HANG";
+    let script = [LOGIN, EXAMINE, &page, answers].concat();
+    let limits = Limits { message_octets_max: 10_000_000, ..limits() };
+    let (kept, done, served) = fetch(&[&script], limits).await;
+    served.unwrap();
+    done.unwrap();
+    assert_eq!(kept.contents(), ["b: 2\r\n", "a: 1\r\n"]);
+}

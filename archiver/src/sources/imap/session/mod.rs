@@ -362,8 +362,10 @@ impl Session {
         condition: Condition,
         text: Text,
     ) -> Result<Option<Event<'static>>, ImapError> {
-        let is_next = self.under_way.front().is_some_and(|next| tag_text(next.tag) == tag);
-        let Some(next) = is_next.then(|| self.under_way.pop_front()).flatten() else {
+        // Servers may do several at once and end them in any order (RFC 3501 §5.5); before the login we wait for each.
+        let at = self.under_way.iter().position(|next| tag_text(next.tag) == tag);
+        let at = at.filter(|at| *at == 0 || self.phase == Phase::Ready);
+        let Some(next) = at.and_then(|at| self.under_way.remove(at)) else {
             return Err(ImapError::Unsolicited("the end of another command"));
         };
         if next.tag == self.tag {

@@ -1,0 +1,80 @@
+//! One run of a profile, account by account.
+//!
+//! | file | what |
+//! |---|---|
+//! | `account` | an account that keeps its mail: folders, pages, what is to be tried again |
+//! | `gateway` | a gateway's mailbox, which empties itself |
+//! | `collect` | what comes, to batches; long messages to a file |
+//! | `spool` | that file: sealed under a key that is nowhere else, and without a name |
+//! | `archivist` | batches to the archive, in order, on a thread of its own |
+//! | `delete` | what is due is read back from the archive, then deleted at the source |
+//! | `tally` | what the run did |
+//! | `places` | how many runs and sessions go on at once |
+//!
+//! While the archivist commits a batch, the next one is fetched; a page's cursor goes through the same channel behind its
+//! messages, so it is kept when all of them are durable.
+//!
+//! Promises
+//! - A folder is read past a message only when that is archived, on the list of what is to be tried again, gone, or unwanted.
+//! - What a run has archived is known to the next one, however the run ended; what a crash or a power cut takes of that is
+//!   archived again and folds.
+//! - Nothing is deleted at a source that was not read back from the archive and found whole.
+//! - An archive keeps what it has: flags that change and messages that vanish at the source change nothing in it. They are
+//!   counted.
+//! - Memory: three batches of 16 MiB and a message that is no journal report and of any length. Journal reports are held
+//!   whole, long ones one at a time.
+
+mod account;
+mod archivist;
+mod collect;
+mod delete;
+mod gateway;
+mod places;
+mod spool;
+mod tally;
+
+use std::sync::Arc;
+
+use postern_shared::clock::{Clock, UnixMillis};
+use postern_shared::control::Context;
+
+pub(super) use account::{Opens, pull};
+pub(super) use gateway::pull_gateway;
+pub(super) use places::places;
+pub(super) use tally::Tally;
+
+use super::profile::{AfterCare, Profile};
+use super::state::State;
+use crate::archive::Instance;
+
+const DAY_MS: u64 = 24 * 3600 * 1000;
+
+/// What all parts of an account's run share.
+pub(super) struct Shared {
+    pub(super) instance: Arc<Instance>,
+    pub(super) profile: Arc<Profile>,
+    pub(super) state: Arc<State>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) context: Context,
+    pub(super) tally: Arc<Tally>,
+    /// What names the account across runs.
+    pub(super) account: String,
+    /// What operators know it by.
+    pub(super) name: String,
+    pub(super) message_octets_max: u64,
+}
+
+impl Shared {
+    /// From when on a message archived now is to be deleted.
+    fn due(&self, now: UnixMillis) -> Option<u64> {
+        match self.profile.after {
+            AfterCare::Keep => None,
+            AfterCare::Delete { days } => Some(now.0.saturating_add(u64::from(days) * DAY_MS)),
+        }
+    }
+
+    fn progress(&self) {
+        let what = format!("pulling {}: {}", self.profile.name, self.name);
+        self.context.progress(self.tally.progress(what));
+    }
+}

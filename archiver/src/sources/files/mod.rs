@@ -1,0 +1,325 @@
+//! Mail in files: Maildir and mbox, in a directory of this machine.
+//!
+//! | what lies there | folders |
+//! |---|---|
+//! | a Maildir (`cur` and `new`) | INBOX; `.A.B` beside them is A/B (Maildir++), as are Maildirs within directories |
+//! | mbox files | one each, named as the file and the directories it lies in |
+//!
+//! Lines end with CRLF in a message, whatever they end with in a file: so a message that is pulled from a server too is the same.
+//! Whoever wants the octets as they lie there asks for it.
+//!
+//! Promises
+//! - Files are read, and changed in no way but by [`Account::delete`], which removes files of a Maildir alone.
+//! - A message of a Maildir is known by its unique name, whatever its flags; one of an mbox file by where it begins. A file that
+//!   was not only written behind its end is read again from the beginning.
+//! - Memory: names and marks of a folder's files, and a piece of a message.
+//!
+//! Not here: mail servers' own formats beside these.
+
+mod maildir;
+mod mbox;
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use postern_shared::disk::Disk;
+
+use super::account::{Account, Changes, Deleted, Folder, FolderId, Item, ItemSet, Owner, Role, Sink, Woken};
+use super::{Cursor, ItemId, NotFetched, SourceError};
+
+/// Folders within folders.
+const DEPTH_MAX: usize = 32;
+const FOLDERS_MAX: usize = 100_000;
+const PIECE: usize = 256 * 1024;
+
+/// What is read.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// A Maildir, an mbox file, or a directory that holds some.
+    pub path: PathBuf,
+    /// Whether octets are taken as they lie there.
+    pub verbatim: bool,
+}
+
+/// Mail in files, opened for a run.
+pub struct FilesSource {
+    disk: Arc<dyn Disk>,
+    settings: Settings,
+    message_octets_max: u64,
+}
+
+/// What a folder is made of.
+enum Form {
+    Maildir(PathBuf),
+    Mbox(PathBuf),
+}
+
+impl FilesSource {
+    /// Opens what `settings` names.
+    ///
+    /// # Errors
+    /// When there is nothing, or it cannot be read.
+    pub fn open(
+        disk: Arc<dyn Disk>,
+        settings: Settings,
+        message_octets_max: u64,
+    ) -> Result<Self, SourceError> {
+        let source = Self { disk, settings, message_octets_max };
+        match source.disk.exists(&source.settings.path) {
+            Ok(true) => Ok(source),
+            Ok(false) => Err(source.failed(&source.settings.path, &io::ErrorKind::NotFound.into())),
+            Err(error) => Err(source.failed(&source.settings.path, &error)),
+        }
+    }
+
+    fn failed(&self, path: &Path, error: &io::Error) -> SourceError {
+        SourceError::Files { path: path.to_owned(), text: error.to_string() }
+    }
+
+    fn list(&self) -> Result<Vec<(Folder, Form)>, SourceError> {
+        let root = &self.settings.path;
+        let mut found = Vec::new();
+        if self.disk.files(root).is_ok() {
+            self.look(root, &mut Vec::new(), &mut found)?;
+        } else {
+            let name = root.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            self.enter(vec![name], Form::Mbox(root.clone()), &mut found)?;
+        }
+        found.sort_by(|(a, _), (b, _)| a.path.cmp(&b.path));
+        Ok(found)
+    }
+
+    fn is_maildir(&self, dir: &Path) -> bool {
+        ["cur", "new"].iter().all(|sub| self.disk.exists(&dir.join(sub)).unwrap_or(false))
+    }
+
+    fn look(
+        &self,
+        dir: &Path,
+        path: &mut Vec<String>,
+        found: &mut Vec<(Folder, Form)>,
+    ) -> Result<(), SourceError> {
+        let maildir = self.is_maildir(dir);
+        if maildir {
+            let names = if path.is_empty() { vec!["INBOX".to_owned()] } else { path.clone() };
+            self.enter(names, Form::Maildir(dir.into()), found)?;
+        }
+        if path.len() >= DEPTH_MAX {
+            return Ok(());
+        }
+        for sub in self.disk.dirs(dir).map_err(|error| self.failed(dir, &error))? {
+            let name = sub.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            if maildir && ["cur", "new", "tmp"].contains(&name.as_str()) {
+                continue;
+            }
+            let before = path.len();
+            // Maildir++: `.Projects.Alpha`, in IMAP's own encoding of names.
+            match name.strip_prefix('.').filter(|_| maildir) {
+                Some(names) => path.extend(names.split('.').map(decoded)),
+                None => path.push(name),
+            }
+            self.look(&sub, path, found)?;
+            path.truncate(before);
+        }
+        if !maildir {
+            for file in self.disk.files(dir).map_err(|error| self.failed(dir, &error))? {
+                if mbox::is_mbox(&*self.disk, &file) {
+                    let name = file.file_name().map(|name| name.to_string_lossy().into_owned());
+                    path.push(name.unwrap_or_default());
+                    self.enter(path.clone(), Form::Mbox(file), found)?;
+                    path.pop();
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn enter(
+        &self,
+        path: Vec<String>,
+        form: Form,
+        found: &mut Vec<(Folder, Form)>,
+    ) -> Result<(), SourceError> {
+        if found.len() == FOLDERS_MAX {
+            let host = self.settings.path.display().to_string();
+            return Err(SourceError::TooMany { host, what: "folders", max: FOLDERS_MAX });
+        }
+        let role = match path.last().map(|name| name.trim_end_matches(".mbox").to_lowercase()).as_deref() {
+            Some("inbox") if path.len() == 1 => Some(Role::Inbox),
+            Some("drafts") => Some(Role::Drafts),
+            Some("junk" | "spam") => Some(Role::Junk),
+            Some("sent") => Some(Role::Sent),
+            Some("trash") => Some(Role::Trash),
+            _ => None,
+        };
+        let (Form::Maildir(at) | Form::Mbox(at)) = &form;
+        let id = FolderId(at.strip_prefix(&self.settings.path).unwrap_or(at).to_string_lossy().into_owned());
+        let (owner, messages) = (Owner::Own, None);
+        found.push((Folder { id, path, role, owner, holds_messages: true, messages }, form));
+        Ok(())
+    }
+
+    fn form(&self, folder: &FolderId) -> Form {
+        let at =
+            if folder.0.is_empty() { self.settings.path.clone() } else { self.settings.path.join(&folder.0) };
+        if self.is_maildir(&at) { Form::Maildir(at) } else { Form::Mbox(at) }
+    }
+}
+
+fn decoded(name: &str) -> String {
+    postern_shared::proto::imap::utf7::decode(name).unwrap_or_else(|| name.to_owned())
+}
+
+/// LF to CRLF, piece by piece.
+#[derive(Default)]
+struct LineEnds {
+    after_cr: bool,
+    out: Vec<u8>,
+}
+
+impl LineEnds {
+    fn push(&mut self, piece: &[u8]) -> &[u8] {
+        self.out.clear();
+        let mut from = 0;
+        for at in memchr::memchr_iter(b'\n', piece) {
+            let has_cr = if at == 0 { self.after_cr } else { piece[at - 1] == b'\r' };
+            self.out.extend_from_slice(&piece[from..at]);
+            self.out.extend_from_slice(if has_cr { b"\n" } else { b"\r\n" });
+            from = at + 1;
+        }
+        self.out.extend_from_slice(&piece[from..]);
+        self.after_cr = piece.last().map_or(self.after_cr, |last| *last == b'\r');
+        &self.out
+    }
+}
+
+impl Account for FilesSource {
+    async fn folders(&mut self) -> Result<Vec<Folder>, SourceError> {
+        Ok(self.list()?.into_iter().map(|(folder, _)| folder).collect())
+    }
+
+    async fn changes(&mut self, folder: &FolderId, after: Option<&Cursor>) -> Result<Changes, SourceError> {
+        match self.form(folder) {
+            Form::Maildir(dir) => {
+                maildir::changes(&*self.disk, &dir, after).map_err(|error| self.failed(&dir, &error))
+            }
+            Form::Mbox(file) => {
+                mbox::changes(&*self.disk, &file, after).map_err(|error| self.failed(&file, &error))
+            }
+        }
+    }
+
+    async fn fetch(
+        &mut self,
+        folder: &FolderId,
+        items: &[Item],
+        sink: &mut (impl Sink + ?Sized),
+    ) -> Result<(), SourceError> {
+        let octets_max = self.message_octets_max;
+        let verbatim = self.settings.verbatim;
+        let form = self.form(folder);
+        let places = match &form {
+            Form::Maildir(dir) => {
+                let found = maildir::places(&*self.disk, dir, items);
+                found.map_err(|error| self.failed(dir, &error))?
+            }
+            Form::Mbox(file) => mbox::places(file, items),
+        };
+        for (item, place) in items.iter().zip(places) {
+            let why = match place {
+                None => NotFetched::Gone,
+                Some(place) if place.octets > octets_max => {
+                    NotFetched::TooLong { octets: place.octets, octets_max }
+                }
+                Some(place) => match self.disk.open_read(&place.path) {
+                    Ok(file) => {
+                        let whole = hand_on(&*file, &place, verbatim, item, sink).await;
+                        match whole.map_err(SourceError::Sink)? {
+                            Ok(()) => continue,
+                            Err(error) => NotFetched::Refused(error.to_string()),
+                        }
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => NotFetched::Gone,
+                    Err(error) => NotFetched::Refused(error.to_string()),
+                },
+            };
+            sink.missing(item.id.clone(), why).await.map_err(SourceError::Sink)?;
+        }
+        Ok(())
+    }
+
+    async fn delete(&mut self, folder: &FolderId, items: &[ItemId]) -> Result<Deleted, SourceError> {
+        match self.form(folder) {
+            Form::Maildir(dir) => {
+                maildir::delete(&*self.disk, &dir, items).map_err(|error| self.failed(&dir, &error))
+            }
+            Form::Mbox(_) => {
+                let why = "messages are not taken out of mbox files";
+                let kept = items.iter().map(|item| (item.clone(), why.to_owned())).collect();
+                Ok(Deleted { deleted: Vec::new(), kept })
+            }
+        }
+    }
+
+    async fn wait(&mut self, _folder: &FolderId, _limit: Duration) -> Result<Woken, SourceError> {
+        Err(SourceError::CannotWait)
+    }
+
+    async fn finish(self) -> Result<Deleted, SourceError> {
+        Ok(Deleted::default())
+    }
+}
+
+/// Where a message lies.
+struct Place {
+    path: PathBuf,
+    start: u64,
+    octets: u64,
+    /// `>From ` at the beginning of a line was `From ` (mboxrd).
+    quoted: bool,
+    item: Option<Item>,
+}
+
+/// The outer error is the sink's, the inner one the file's.
+async fn hand_on(
+    file: &dyn postern_shared::disk::DiskFile,
+    place: &Place,
+    verbatim: bool,
+    item: &Item,
+    sink: &mut (impl Sink + ?Sized),
+) -> io::Result<io::Result<()>> {
+    sink.begins(place.octets).await?;
+    let (mut at, end, mut octets) = (place.start, place.start + place.octets, 0);
+    let left = usize::try_from(place.octets).unwrap_or(PIECE);
+    let mut piece = vec![0; left.clamp(1, PIECE)];
+    let (mut ends, mut quotes) = (LineEnds::default(), mbox::Quotes::default());
+    while at < end {
+        let len = usize::try_from(end - at).unwrap_or(PIECE).min(piece.len());
+        if let Err(error) = file.read_exact_at(&mut piece[..len], at) {
+            return Ok(Err(error));
+        }
+        at += len as u64;
+        let piece = &piece[..len];
+        let plain = if place.quoted { quotes.push(piece, at == end) } else { piece };
+        let plain = if verbatim { plain } else { ends.push(plain) };
+        octets += plain.len() as u64;
+        sink.piece(plain).await?;
+    }
+    let item = place.item.clone().unwrap_or_else(|| item.clone());
+    sink.ends(Item { octets, ..item }).await.map(Ok)
+}
+
+fn nothing(cursor: Cursor) -> Changes {
+    Changes {
+        items: Vec::new(),
+        flags: Vec::new(),
+        vanished: ItemSet::default(),
+        restarted: None,
+        cursor,
+        more: false,
+    }
+}

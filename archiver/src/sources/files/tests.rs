@@ -1,0 +1,142 @@
+//! Maildir and mbox as other programs leave them.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use postern_shared::disk::{Disk, RealDisk, write_atomic};
+
+use super::{FilesSource, LineEnds, Settings};
+use crate::sources::account::{Account as _, FolderId, Item, Sink};
+use crate::sources::{Cursor, ItemId, NotFetched};
+
+#[derive(Default)]
+struct Kept {
+    whole: Vec<(Item, Vec<u8>)>,
+    now: Vec<u8>,
+    missing: Vec<(ItemId, NotFetched)>,
+}
+
+impl Sink for Kept {
+    async fn begins(&mut self, _octets: u64) -> std::io::Result<()> {
+        self.now.clear();
+        Ok(())
+    }
+
+    async fn piece(&mut self, octets: &[u8]) -> std::io::Result<()> {
+        self.now.extend_from_slice(octets);
+        Ok(())
+    }
+
+    async fn ends(&mut self, item: Item) -> std::io::Result<()> {
+        assert_eq!(item.octets, self.now.len() as u64);
+        self.whole.push((item, std::mem::take(&mut self.now)));
+        Ok(())
+    }
+
+    async fn missing(&mut self, id: ItemId, why: NotFetched) -> std::io::Result<()> {
+        self.missing.push((id, why));
+        Ok(())
+    }
+}
+
+fn write(dir: &Path, name: &str, octets: &[u8]) {
+    let path = dir.join(name);
+    RealDisk.create_dir_all(path.parent().unwrap()).unwrap();
+    write_atomic(&RealDisk, &path, octets).unwrap();
+}
+
+fn open(path: &Path, verbatim: bool) -> FilesSource {
+    let settings = Settings { path: path.into(), verbatim };
+    FilesSource::open(Arc::new(RealDisk), settings, 1 << 30).unwrap()
+}
+
+async fn pull(
+    source: &mut FilesSource,
+    folder: &str,
+    after: Option<&Cursor>,
+) -> (Kept, Cursor, Option<String>) {
+    let folder = FolderId(folder.into());
+    let changes = source.changes(&folder, after).await.unwrap();
+    let mut kept = Kept::default();
+    source.fetch(&folder, &changes.items, &mut kept).await.unwrap();
+    (kept, changes.cursor, changes.restarted)
+}
+
+fn texts(kept: &Kept) -> Vec<&str> {
+    kept.whole.iter().map(|(_, octets)| std::str::from_utf8(octets).unwrap()).collect()
+}
+
+/// Goal: folders with their names, messages with flags, CRLF at line ends; what is new comes alone, also when flags changed
+/// meanwhile; what is ordered is removed and nothing else.
+#[tokio::test]
+async fn a_maildir_is_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = dir.path();
+    for folder in ["", ".Projects.Entw&APw-rfe"] {
+        for sub in ["cur", "new", "tmp"] {
+            RealDisk.create_dir_all(&at.join(folder).join(sub)).unwrap();
+        }
+    }
+    write(at, "new/1.a", b"a: 1\n\nx\n");
+    write(at, "cur/2.b:2,FS", b"b: 2\r\n\r\ny\n");
+    write(at, ".Projects.Entw&APw-rfe/cur/3.c:2,", b"c: 3\n\nz\n");
+    let mut source = open(at, false);
+    let folders = source.folders().await.unwrap();
+    let paths: Vec<String> = folders.iter().map(|folder| folder.path.join("/")).collect();
+    assert_eq!(paths, ["INBOX", "Projects/Entwürfe"]);
+    let (kept, cursor, _) = pull(&mut source, &folders[0].id.0, None).await;
+    assert_eq!(texts(&kept), ["a: 1\r\n\r\nx\r\n", "b: 2\r\n\r\ny\r\n"]);
+    assert_eq!(kept.whole[1].0.flags, ["\\Flagged", "\\Seen"]);
+    assert!(kept.whole[0].0.internal_date.is_some());
+    assert_eq!(texts(&pull(&mut source, &folders[1].id.0, None).await.0), ["c: 3\r\n\r\nz\r\n"]);
+
+    RealDisk.rename(&at.join("new/1.a"), &at.join("cur/1.a:2,S")).unwrap();
+    write(at, "new/4.d", b"d: 4\n\n");
+    let (kept, cursor, _) = pull(&mut source, "", Some(&cursor)).await;
+    assert_eq!(texts(&kept), ["d: 4\r\n\r\n"]);
+    assert!(pull(&mut source, "", Some(&cursor)).await.0.whole.is_empty());
+    let order = [ItemId("1.a".into()), ItemId("gone".into())];
+    let deleted = source.delete(&FolderId(String::new()), &order).await.unwrap();
+    assert_eq!((deleted.deleted.len(), deleted.kept.len()), (2, 0));
+    assert_eq!(texts(&pull(&mut open(at, true), "", None).await.0), ["b: 2\r\n\r\ny\n", "d: 4\n\n"]);
+}
+
+/// Goal: messages of an mbox file without what mbox puts around them; what was written behind comes alone; another file of
+/// that name is read from its beginning.
+#[tokio::test]
+async fn an_mbox_file_is_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = b"From a@x Mon Jan  5 10:00:00 2026\nSubject: 1\n\nx\n>From y\n>>From z\nFromage\n\nFrom b@x\nSubject: 2\n\n\nend\n\n";
+    write(dir.path(), "mail/sent.mbox", first);
+    write(dir.path(), "mail/notes.txt", b"no mail\n");
+    let mut source = open(dir.path(), false);
+    let folders = source.folders().await.unwrap();
+    assert_eq!((folders.len(), &folders[0].path), (1, &vec!["mail".to_owned(), "sent.mbox".into()]));
+    let id = folders[0].id.0.clone();
+    let (kept, cursor, _) = pull(&mut source, &id, None).await;
+    assert_eq!(
+        texts(&kept),
+        ["Subject: 1\r\n\r\nx\r\nFrom y\r\n>From z\r\nFromage\r\n", "Subject: 2\r\n\r\n\r\nend\r\n"]
+    );
+    let more = [&first[..], b"From c@x\nSubject: 3\n\nlast"].concat();
+    write(dir.path(), "mail/sent.mbox", &more);
+    let (kept, cursor, restarted) = pull(&mut source, &id, Some(&cursor)).await;
+    assert_eq!((texts(&kept), restarted), (vec!["Subject: 3\r\n\r\nlast"], None));
+    write(dir.path(), "mail/sent.mbox", b"From c@x\nSubject: 4\n\n\n");
+    let (kept, _, restarted) = pull(&mut source, &id, Some(&cursor)).await;
+    assert_eq!((texts(&kept), restarted.is_some()), (vec!["Subject: 4\r\n\r\n"], true));
+    let mut alone = open(&dir.path().join("mail/sent.mbox"), false);
+    assert_eq!(alone.folders().await.unwrap()[0].path, ["sent.mbox"]);
+    assert_eq!(pull(&mut alone, "", None).await.0.whole.len(), 1);
+}
+
+#[test]
+fn line_ends_are_the_same_wherever_pieces_end() {
+    let text = b"a\r\nb\nc\r\rd\n\n\r\n\n";
+    for cut in 0..=text.len() {
+        let mut ends = LineEnds::default();
+        let mut out = ends.push(&text[..cut]).to_vec();
+        out.extend_from_slice(ends.push(&text[cut..]));
+        assert_eq!(out, b"a\r\nb\r\nc\r\rd\r\n\r\n\r\n\r\n", "{cut}");
+    }
+}
