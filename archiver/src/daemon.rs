@@ -1,4 +1,4 @@
-//! The running archiver: the control socket, and orderly shutdown.
+//! The running archiver: the control socket, jobs, and orderly shutdown.
 
 use std::sync::Arc;
 
@@ -6,15 +6,18 @@ use anyhow::{Context as _, Result};
 use postern_shared::control;
 use postern_shared::shutdown::switch;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinHandle;
 
 use crate::app::Core;
 use crate::command::Commands;
+use crate::jobs;
 
 /// Answers commands until SIGTERM or SIGINT, then lets runs in progress come to a safe point; a second signal ends the
 /// process at once.
 pub async fn run(core: Arc<Core>) -> Result<()> {
     let data_dir = core.settings.data_dir.clone();
     let (stop, stopped) = switch();
+    let working = tokio::spawn(jobs::serve(Arc::clone(&core), stopped.clone()));
     let serving =
         tokio::spawn(async move { control::serve(&data_dir, Arc::new(Commands(core)), stopped).await });
     tracing::info!("serving");
@@ -26,11 +29,19 @@ pub async fn run(core: Arc<Core>) -> Result<()> {
     }
     tracing::info!("shutting down; runs in progress end after the messages just archived");
     stop.turn();
+    let ended = async {
+        served(serving).await?;
+        working.await.context("jobs")
+    };
     tokio::select! {
-        served = serving => served?.context("the control socket")?,
+        ended = ended => ended?,
         _ = terminate.recv() => std::process::exit(1),
         _ = interrupt.recv() => std::process::exit(1),
     }
     tracing::info!("stopped");
     Ok(())
+}
+
+async fn served(serving: JoinHandle<std::io::Result<()>>) -> Result<()> {
+    serving.await?.context("the control socket")
 }

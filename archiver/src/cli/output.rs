@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-fn text(value: &Value) -> String {
+pub(super) fn text(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         Value::Null => "-".into(),
@@ -12,13 +12,13 @@ fn text(value: &Value) -> String {
 }
 
 /// The named members of an object, one a line, aligned.
-fn members(value: &Value, keys: &[&str]) -> String {
+pub(super) fn members(value: &Value, keys: &[&str]) -> String {
     let width = keys.iter().map(|key| key.len()).max().unwrap_or(0);
     let lines = keys.iter().map(|key| format!("{key:width$}  {}", text(&value[*key])));
     lines.collect::<Vec<_>>().join("\n")
 }
 
-fn lines(value: &Value, none: &str, line: impl Fn(&Value) -> String) -> String {
+pub(super) fn lines(value: &Value, none: &str, line: impl Fn(&Value) -> String) -> String {
     let lines: Vec<String> = value.as_array().into_iter().flatten().map(line).collect();
     if lines.is_empty() { none.into() } else { lines.join("\n") }
 }
