@@ -87,13 +87,14 @@ pub(super) fn execute(core: &Core, command: Command) -> Result<Value, CommandErr
             let at = At::open(core, instance)?;
             at.instance.audit().record("job put", &json!(job))?;
             let stored = at.jobs.put(*job, core.clock.wall()).map_err(JobError::from)?;
-            Ok(shown(core, &at, &stored))
+            one_shown(core, &at, &stored)
         }
         Command::JobList { instance } => {
             let at = At::open(core, instance)?;
             let all = at.jobs.list().map_err(JobError::from)?;
+            let lasts = at.results.lasts(|_| true).map_err(JobError::from)?;
             let all = all.into_iter().map(|stored| match stored {
-                Ok(stored) => shown(core, &at, &stored),
+                Ok(stored) => shown(core, &at, &stored, lasts.get(&stored.job.name)),
                 Err(error) => json!({ "error": error.to_string() }),
             });
             Ok(all.collect())
@@ -101,7 +102,7 @@ pub(super) fn execute(core: &Core, command: Command) -> Result<Value, CommandErr
         Command::JobShow { instance, name: wanted } => {
             let at = At::open(core, instance)?;
             let stored = at.jobs.show(&name(&wanted)?).map_err(JobError::from)?;
-            Ok(shown(core, &at, &stored))
+            one_shown(core, &at, &stored)
         }
         Command::JobCancel { instance, name: wanted } => {
             let (at, name) = (At::open(core, instance)?, name(&wanted)?);
@@ -117,7 +118,7 @@ pub(super) fn execute(core: &Core, command: Command) -> Result<Value, CommandErr
             at.instance.audit().record(what, &json!({ "name": name }))?;
             let job = Job { enabled, ..at.jobs.show(&name).map_err(JobError::from)?.job };
             let stored = at.jobs.put(job, core.clock.wall()).map_err(JobError::from)?;
-            Ok(shown(core, &at, &stored))
+            one_shown(core, &at, &stored)
         }
         Command::JobDelete { instance, name: wanted } => {
             let (at, name) = (At::open(core, instance)?, own_name(&wanted)?);
@@ -187,8 +188,13 @@ fn time(time: Option<UnixMillis>) -> Value {
     time.map_or(Value::Null, |time| time.rfc3339().into())
 }
 
+fn one_shown(core: &Core, at: &At, stored: &StoredJob) -> Result<Value, CommandError> {
+    let lasts = at.results.lasts(|job| *job == stored.job.name).map_err(JobError::from)?;
+    Ok(shown(core, at, stored, lasts.get(&stored.job.name)))
+}
+
 /// A job, when it is due, and how its last run ended.
-fn shown(core: &Core, at: &At, stored: &StoredJob) -> Value {
+fn shown(core: &Core, at: &At, stored: &StoredJob, last: Option<&JobResult>) -> Value {
     let job = &stored.job;
     let now = core.jobs.shown(&at.key(&job.name));
     let mut value = json!(job);
@@ -199,10 +205,7 @@ fn shown(core: &Core, at: &At, stored: &StoredJob) -> Value {
     value["next"] = time(now.due.or(due));
     value["running"] = now.running.into();
     value["progress"] = json!(now.progress);
-    value["last"] = match at.results.last(&job.name) {
-        Ok(last) => last.as_ref().map_or(Value::Null, result_shown),
-        Err(error) => json!({ "error": error.to_string() }),
-    };
+    value["last"] = last.map_or(Value::Null, result_shown);
     for left_out in ["log", "errors"] {
         if let Some(last) = value["last"].as_object_mut() {
             last.remove(left_out);

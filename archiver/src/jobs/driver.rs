@@ -10,9 +10,11 @@ use postern_shared::disk::Disk;
 use postern_shared::id::{MessageId, MessageIds};
 use postern_shared::shutdown::Shutdown;
 use postern_shared::telemetry::Progress;
+use tokio::sync::oneshot::error::TryRecvError;
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinSet;
 
+use super::job::JobName;
 use super::notify::Notifier;
 use super::results::{JobResult, Keep, Outcome, Results};
 use super::run::{self, EndedBy, Live, NotRun};
@@ -59,6 +61,14 @@ struct State {
     /// Files may have changed.
     changed: bool,
     closing: bool,
+}
+
+impl State {
+    fn live(&self, key: &Key, tell: impl FnOnce(&Live)) {
+        if let Some(live) = self.runs.get(key) {
+            tell(live);
+        }
+    }
 }
 
 /// Tells the scheduler that a run is over, also when it fell over.
@@ -162,8 +172,7 @@ impl Jobs {
             self.nudge();
         } else {
             // Nobody else runs jobs here.
-            let actions = self.state().scheduler.poll(self.clock.wall());
-            self.dispatch(actions, |_, _| {});
+            self.step(self.clock.wall());
         }
         let come = tokio::select! {
             come = &mut turn => come.is_ok(),
@@ -208,45 +217,38 @@ impl Jobs {
     /// Takes back what was asked for, unless its turn has just come.
     fn has_come(&self, key: &Key, turn: &mut oneshot::Receiver<()>) -> bool {
         let mut state = self.state();
-        if turn.try_recv().is_ok() {
-            return true;
-        }
-        // Gone already when `cancel` took it back.
-        if state.turns.remove(key).is_some() {
-            state.scheduler.withdraw(key);
-        }
-        false
-    }
-
-    /// Does what the scheduler says; `start` begins what nobody waits for.
-    fn dispatch(&self, actions: Vec<Action>, mut start: impl FnMut(Key, Why)) {
-        for action in actions {
-            match action {
-                Action::Start { key, why } => {
-                    let mut state = self.state();
-                    match state.turns.remove(&key) {
-                        None => {
-                            drop(state);
-                            start(key, why);
-                        }
-                        Some(turn) => {
-                            // An error: nobody waits any more.
-                            if turn.send(()).is_err() {
-                                state.scheduler.ended(&key, End::Well, self.clock.wall());
-                            }
-                        }
-                    }
-                }
-                Action::TimeOut(key) => self.live(&key, |live| live.end(EndedBy::Timeout)),
-                Action::GiveUp(key) => self.live(&key, Live::give_up),
+        match turn.try_recv() {
+            Ok(()) => true,
+            // `cancel` took it back.
+            Err(TryRecvError::Closed) => false,
+            Err(TryRecvError::Empty) => {
+                state.turns.remove(key);
+                state.scheduler.withdraw(key);
+                false
             }
         }
     }
 
-    fn live(&self, key: &Key, tell: impl FnOnce(&Live)) {
-        if let Some(live) = self.state().runs.get(key) {
-            tell(live);
+    /// Does what the scheduler says. Returns the runs that nobody waits for, to be begun, and when to do this again.
+    fn step(&self, now: UnixMillis) -> (Vec<(Key, Why)>, Option<UnixMillis>) {
+        let mut state = self.state();
+        let mut starts = Vec::new();
+        for action in state.scheduler.poll(now) {
+            match action {
+                Action::Start { key, why } => match state.turns.remove(&key) {
+                    None => starts.push((key, why)),
+                    Some(turn) => {
+                        // An error: nobody waits any more.
+                        if turn.send(()).is_err() {
+                            state.scheduler.ended(&key, End::Well, now);
+                        }
+                    }
+                },
+                Action::TimeOut(key) => state.live(&key, |live| live.end(EndedBy::Timeout)),
+                Action::GiveUp(key) => state.live(&key, Live::give_up),
+            }
         }
+        (starts, state.scheduler.wake())
     }
 
     pub(super) fn began(&self, key: &Key, live: &Arc<Live>) {
@@ -333,17 +335,14 @@ impl Jobs {
                     continue;
                 }
             };
-            let results = Results::new(Arc::clone(&core.disk), &dir);
+            let mut known = Vec::new();
             for stored in listed {
                 match stored {
-                    Ok(stored) => {
-                        let key = Key { instance: instance.clone(), job: stored.job.name.clone() };
-                        self.put(&key, &stored, &results, now);
-                        found.insert(key);
-                    }
+                    Ok(stored) => known.push(stored),
                     Err(error) => self.tell_once(&error.to_string()),
                 }
             }
+            found.extend(self.put(core, &instance, &known, now));
         }
         let keep = |key: &Key| found.contains(key) || unreadable.contains(&key.instance);
         self.state().scheduler.retain(keep);
@@ -354,10 +353,27 @@ impl Jobs {
         self.store_unsaved(core);
     }
 
-    fn put(&self, key: &Key, stored: &StoredJob, results: &Results, now: UnixMillis) {
-        // Read without the lock.
-        let last = if self.state().scheduler.knows(key) { None } else { last(results, stored) };
-        self.state().scheduler.put(key, plan(stored), || last, now);
+    /// Tells the scheduler of an instance's jobs, and of new ones how their last runs ended.
+    fn put(&self, core: &Core, instance: &str, jobs: &[StoredJob], now: UnixMillis) -> Vec<Key> {
+        let key = |stored: &StoredJob| Key { instance: instance.to_owned(), job: stored.job.name.clone() };
+        let is_new = |stored: &&StoredJob| !self.state().scheduler.knows(&key(stored));
+        let new: HashSet<&JobName> = jobs.iter().filter(is_new).map(|stored| &stored.job.name).collect();
+        let mut lasts = HashMap::new();
+        if !new.is_empty() {
+            let results = Results::new(Arc::clone(&core.disk), &core.instances_dir().join(instance));
+            match results.lasts(|job| new.contains(job)) {
+                Ok(found) => lasts = found,
+                Err(error) => self.tell_once(&error.to_string()),
+            }
+        }
+        let mut state = self.state();
+        let keys = jobs.iter().map(|stored| {
+            let last = lasts.get(&stored.job.name);
+            let last = last.map(|last| Last { started: last.started, resume: last.resume });
+            state.scheduler.put(&key(stored), plan(stored), || last, now);
+            key(stored)
+        });
+        keys.collect()
     }
 
     /// An error that stays would fill the log.
@@ -396,11 +412,6 @@ fn plan(stored: &StoredJob) -> Plan {
     }
 }
 
-fn last(results: &Results, stored: &StoredJob) -> Option<Last> {
-    let last = results.last(&stored.job.name).ok().flatten()?;
-    Some(Last { started: last.started, resume: last.resume })
-}
-
 /// Runs jobs when they are due, until `shutdown` says so; then lets those in progress come to a safe point.
 pub async fn serve(core: Arc<Core>, mut shutdown: Shutdown) {
     blocking(&core, |core| core.jobs.load(core)).await;
@@ -421,15 +432,12 @@ pub async fn serve(core: Arc<Core>, mut shutdown: Shutdown) {
             pruned = Some(moment);
         }
         let now = core.clock.wall();
-        let (actions, wake) = {
-            let mut state = jobs.state();
-            (state.scheduler.poll(now), state.scheduler.wake())
-        };
-        jobs.dispatch(actions, |key, why| {
+        let (starts, wake) = jobs.step(now);
+        for (key, why) in starts {
             let core = Arc::clone(&core);
             // What went wrong is in the log.
             runs.spawn(async move { drop(core.jobs.run(&core, &key, why, None).await) });
-        });
+        }
         #[cfg(test)]
         jobs.rounds.send_modify(|rounds| *rounds += 1);
         let pause = wake.map_or(LOOK, |wake| wake.since(now).min(LOOK));

@@ -6,8 +6,6 @@ use std::time::Duration;
 use postern_shared::clock::UnixMillis;
 use serde::{Deserialize, Serialize};
 
-/// What happens within it goes into one mail.
-pub const GATHER: Duration = Duration::from_secs(30);
 /// After a mail that could not be sent, doubled with each, up to the other.
 const RETRY_MIN: Duration = Duration::from_secs(60);
 const RETRY_MAX: Duration = Duration::from_secs(3600);
@@ -44,6 +42,7 @@ pub type Troubles = BTreeMap<String, Trouble>;
 #[derive(Debug)]
 pub struct Notices {
     repeat: Duration,
+    gather: Duration,
     troubles: Troubles,
     /// Not before that, after a mail that could not be sent.
     retry: Option<UnixMillis>,
@@ -62,9 +61,9 @@ pub struct Mail {
 }
 
 impl Notices {
-    /// What was known when it was stored.
-    pub fn new(repeat: Duration, troubles: Troubles) -> Self {
-        Self { repeat, troubles, retry: None, tries: 0 }
+    /// What was known when it was stored. What happens within `gather` goes into one mail; what lasts is told each `repeat`.
+    pub fn new(gather: Duration, repeat: Duration, troubles: Troubles) -> Self {
+        Self { repeat, gather, troubles, retry: None, tries: 0 }
     }
 
     /// What is to be stored.
@@ -112,8 +111,8 @@ impl Notices {
     /// When the trouble should be told.
     fn ripe(&self, trouble: &Trouble) -> Option<UnixMillis> {
         match (trouble.recovered, trouble.told) {
-            (Some(recovered), _) => Some(recovered.plus(GATHER)),
-            (None, None) => Some(trouble.since.plus(GATHER)),
+            (Some(recovered), _) => Some(recovered.plus(self.gather)),
+            (None, None) => Some(trouble.since.plus(self.gather)),
             // Nothing new happened.
             (None, Some(_)) if trouble.runs == 0 => None,
             (None, Some(told)) => Some(told.plus(self.repeat)),

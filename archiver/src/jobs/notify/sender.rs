@@ -43,13 +43,11 @@ impl Notifier {
         data_dir: &std::path::Path,
         settings: Option<NotificationSettings>,
     ) -> Self {
-        let repeat = settings.as_ref().map_or(Duration::MAX, |settings| settings.repeat);
-        let (path, ids, notices) = (
-            data_dir.join("notifications.json"),
-            MessageIds::default(),
-            Mutex::new(Notices::new(repeat, Troubles::new())),
-        );
-        Self { disk, clock, path, settings, ids, notices, wake: Notify::new() }
+        let never = (Duration::MAX, Duration::MAX);
+        let (gather, repeat) = settings.as_ref().map_or(never, |settings| (settings.gather, settings.repeat));
+        let notices = Mutex::new(Notices::new(gather, repeat, Troubles::new()));
+        let path = data_dir.join("notifications.json");
+        Self { disk, clock, path, settings, ids: MessageIds::default(), notices, wake: Notify::new() }
     }
 
     fn notices(&self) -> std::sync::MutexGuard<'_, Notices> {
@@ -66,7 +64,7 @@ impl Notifier {
         };
         let read = read.map_err(|error| error.to_string());
         match read.and_then(|bytes| serde_json::from_slice(&bytes).map_err(|error| error.to_string())) {
-            Ok(troubles) => *self.notices() = Notices::new(settings.repeat, troubles),
+            Ok(troubles) => *self.notices() = Notices::new(settings.gather, settings.repeat, troubles),
             Err(error) => {
                 tracing::warn!(path = %self.path.display(), error, "what was told of failing jobs is begun anew");
             }

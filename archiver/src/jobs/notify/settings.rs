@@ -14,6 +14,8 @@ use zeroize::Zeroizing;
 
 const PASSWORD_BYTES_MAX: u64 = 4096;
 const TO_MAX: usize = 20;
+const REPEAT: Duration = Duration::from_secs(24 * 3600);
+const GATHER: Duration = Duration::from_secs(30);
 
 /// Where mail about jobs goes, and how.
 #[derive(Debug, Clone)]
@@ -34,6 +36,8 @@ pub struct NotificationSettings {
     pub credentials: Option<PlainCredentials>,
     /// How often it is told that jobs still fail.
     pub repeat: Duration,
+    /// What happens within it goes into one mail.
+    pub gather: Duration,
 }
 
 /// How TLS begins.
@@ -74,6 +78,7 @@ pub struct RawNotifications {
     password_file: Option<PathBuf>,
     password_env: Option<String>,
     repeat: Option<Period>,
+    gather: Option<Period>,
 }
 
 /// A host name or an address.
@@ -181,7 +186,8 @@ impl RawNotifications {
             from,
             to,
             credentials,
-            repeat: self.repeat.map_or(Duration::from_secs(24 * 3600), |period| period.0),
+            repeat: self.repeat.map_or(REPEAT, |period| period.0),
+            gather: self.gather.map_or(GATHER, |period| period.0),
         }))
     }
 }

@@ -8,14 +8,15 @@ use proptest::prelude::*;
 use secrecy::ExposeSecret;
 
 use super::message::Text;
-use super::notices::{GATHER, Mail, Notices, Troubles};
+use super::notices::{Mail, Notices, Troubles};
 use super::settings::{MailTls, NotificationSettings, RawNotifications};
 
+const GATHER: Duration = Duration::from_secs(30);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 const FAILED: Option<(&str, &str)> = Some(("failed", "the source said no"));
 
 fn notices() -> Notices {
-    Notices::new(DAY, Troubles::new())
+    Notices::new(GATHER, DAY, Troubles::new())
 }
 
 fn jobs(troubles: &Troubles) -> Vec<&str> {

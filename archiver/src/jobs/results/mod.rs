@@ -17,7 +17,7 @@ mod result;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -185,9 +185,16 @@ impl Results {
         Ok(Page { results: names.iter().filter_map(|name| self.read_if_there(name)).collect(), next })
     }
 
-    /// The last one of a job, when it can be read.
-    pub fn last(&self, job: &JobName) -> Result<Option<JobResult>, ResultsError> {
-        Ok(self.list(Some(job), None, 1)?.results.pop().and_then(Result::ok))
+    /// The last one of each job that is wanted, when it can be read.
+    pub fn lasts(
+        &self,
+        wanted: impl Fn(&JobName) -> bool,
+    ) -> Result<HashMap<JobName, JobResult>, ResultsError> {
+        let names = self.names()?.into_iter().filter(|name| wanted(&name.job));
+        // Later names take the places of earlier ones.
+        let last: HashMap<JobName, Name> = names.map(|name| (name.job.clone(), name)).collect();
+        let read = last.into_iter().filter_map(|(job, name)| Some((job, self.read_if_there(&name)?.ok()?)));
+        Ok(read.collect())
     }
 
     /// Ends the runs that a crash interrupted. To be called while nothing runs.

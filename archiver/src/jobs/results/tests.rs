@@ -53,7 +53,9 @@ fn pages_have_everything_once_the_newest_first() {
     assert_eq!(found, stored);
     let rare = results.list(Some(&"rare".parse().unwrap()), None, 6).unwrap();
     assert_eq!((rare.results.len(), rare.next), (6, None));
-    assert_eq!(results.last(&"rare".parse().unwrap()).unwrap(), Some(running.clone()));
+    let lasts = results.lasts(|job| job.as_str() != "other").unwrap();
+    assert_eq!((lasts.len(), &lasts[&"rare".parse().unwrap()]), (2, &running));
+    assert_eq!(results.newest().unwrap(), Some(running.id));
     assert_eq!(results.show(&running.id.to_string()).unwrap(), running);
     for unknown in ["", "x", "../../etc/passwd", "01ARZ3NDEKTSV4RRFFQ69G5FAV"] {
         assert!(matches!(results.show(unknown), Err(ResultsError::Unknown(_))), "{unknown}");

@@ -172,7 +172,7 @@ fn mistakes_are_named() {
         ("*/0 * * * *", "\"0\" is no step for the minute"),
         ("*/60 * * * *", "no step"),
         ("1,,2 * * * *", "\"\" is no minute"),
-        ("+1 * * * *", "\"+1\" is no"),
+        ("0 +1 * * *", "\"+1\" is no hour"),
         ("0 0 30 2 *", "never comes"),
         ("0 0 31 4,6,9,11 *", "never comes"),
         ("every 5s", "no interval like"),

@@ -94,7 +94,7 @@ impl Entry {
         self.plan.schedule.as_ref()?.next(after, zone)
     }
 
-    fn is_continuous(&self) -> bool {
+    pub(super) fn is_continuous(&self) -> bool {
         self.plan.schedule.as_ref().is_some_and(super::Schedule::is_continuous)
     }
 
@@ -160,7 +160,7 @@ impl Entry {
         match &self.run {
             Some(run) => run.deadline().map(|(at, _)| at),
             // Whoever waits for a place is asked when a run ends.
-            None if self.waiting => None,
+            None if self.waiting || self.asked => None,
             None => self.due,
         }
     }

@@ -17,7 +17,7 @@ mod entry;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::time::Duration;
 
@@ -139,6 +139,33 @@ pub enum Refused {
     Running,
 }
 
+/// Places that are taken.
+#[derive(Debug, Default)]
+struct Taken {
+    continuous: usize,
+    in_all: usize,
+    per_instance: HashMap<String, usize>,
+}
+
+impl Taken {
+    fn take(&mut self, key: &Key, continuous: bool) {
+        if continuous {
+            self.continuous += 1;
+        } else {
+            self.in_all += 1;
+            *self.per_instance.entry(key.instance.clone()).or_default() += 1;
+        }
+    }
+
+    fn has_place(&self, key: &Key, continuous: bool, limits: Limits) -> bool {
+        if continuous {
+            return self.continuous < limits.continuous;
+        }
+        let of_instance = self.per_instance.get(&key.instance).copied().unwrap_or(0);
+        self.in_all < limits.in_all && of_instance < limits.per_instance
+    }
+}
+
 /// All jobs and their runs.
 #[derive(Debug)]
 pub struct Scheduler {
@@ -214,8 +241,7 @@ impl Scheduler {
     pub fn poll(&mut self, now: UnixMillis) -> Vec<Action> {
         let set_back = self.seen.since(now) > SET_BACK;
         self.seen = if set_back { now } else { self.seen.max(now) };
-        let mut actions = Vec::new();
-        let mut waiting = Vec::new();
+        let (mut actions, mut waiting, mut taken) = (Vec::new(), Vec::new(), Taken::default());
         for (key, entry) in &mut self.jobs {
             if set_back {
                 entry.reckon_anew(now, &self.zone);
@@ -223,36 +249,23 @@ impl Scheduler {
             if let Some(action) = entry.run.as_mut().and_then(|run| run.overdue(now)) {
                 actions.push(action(key.clone()));
             }
-            if let Some((order, why)) = entry.wants(now, &self.zone) {
+            if let Some(run) = &entry.run {
+                taken.take(key, run.continuous);
+            } else if let Some((order, why)) = entry.wants(now, &self.zone) {
                 waiting.push((order, key.clone(), why));
             }
         }
         waiting.sort_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
         for (_, key, why) in waiting {
-            if self.has_place(&key)
-                && let Some(entry) = self.jobs.get_mut(&key)
-            {
+            let Some(entry) = self.jobs.get_mut(&key) else { continue };
+            let continuous = entry.is_continuous();
+            if taken.has_place(&key, continuous, self.limits) {
+                taken.take(&key, continuous);
                 entry.start(now);
                 actions.push(Action::Start { key, why });
             }
         }
         actions
-    }
-
-    fn has_place(&self, key: &Key) -> bool {
-        let continuous = |entry: &Entry| entry.plan.schedule.as_ref().is_some_and(Schedule::is_continuous);
-        let wanted = self.jobs.get(key).is_some_and(continuous);
-        let running = || {
-            self.jobs
-                .iter()
-                .filter(|(_, entry)| entry.run.as_ref().is_some_and(|run| run.continuous == wanted))
-        };
-        if wanted {
-            return running().count() < self.limits.continuous;
-        }
-        running().count() < self.limits.in_all
-            && running().filter(|(other, _)| other.instance == key.instance).count()
-                < self.limits.per_instance
     }
 
     /// When [`Scheduler::poll`] should be asked next, when nothing happens until then.

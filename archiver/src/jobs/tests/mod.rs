@@ -10,7 +10,7 @@ use std::time::Duration;
 use postern_shared::clock::{Clock, ManualClock, UnixMillis};
 use postern_shared::control::Context;
 use postern_shared::control::Handler as _;
-use postern_shared::disk::{Disk, RealDisk, write_atomic};
+use postern_shared::disk::{RealDisk, write_atomic};
 use postern_shared::id::MessageIds;
 use postern_shared::shutdown::{Switch, switch};
 use serde_json::Value;
