@@ -6,7 +6,6 @@ use anyhow::{Context as _, Result};
 use postern_shared::control;
 use postern_shared::shutdown::switch;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::task::JoinHandle;
 
 use crate::app::Core;
 use crate::command::Commands;
@@ -17,6 +16,7 @@ use crate::jobs;
 pub async fn run(core: Arc<Core>) -> Result<()> {
     let data_dir = core.settings.data_dir.clone();
     let (stop, stopped) = switch();
+    jobs::prepare(&core).await;
     let working = tokio::spawn(jobs::serve(Arc::clone(&core), stopped.clone()));
     let serving =
         tokio::spawn(async move { control::serve(&data_dir, Arc::new(Commands(core)), stopped).await });
@@ -30,7 +30,7 @@ pub async fn run(core: Arc<Core>) -> Result<()> {
     tracing::info!("shutting down; runs in progress end after the messages just archived");
     stop.turn();
     let ended = async {
-        served(serving).await?;
+        serving.await?.context("the control socket")?;
         working.await.context("jobs")
     };
     tokio::select! {
@@ -40,8 +40,4 @@ pub async fn run(core: Arc<Core>) -> Result<()> {
     }
     tracing::info!("stopped");
     Ok(())
-}
-
-async fn served(serving: JoinHandle<std::io::Result<()>>) -> Result<()> {
-    serving.await?.context("the control socket")
 }

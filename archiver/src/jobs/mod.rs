@@ -35,6 +35,6 @@ mod task;
 #[cfg(test)]
 mod tests;
 
-pub use driver::{Jobs, Shown, serve};
+pub use driver::{Jobs, Shown, prepare, serve};
 pub use job::{Job, JobName, Missed, Template};
 pub(crate) use run::NotRun;

@@ -24,7 +24,8 @@ use super::schedule::Schedule;
 use crate::profiles::ProfileName;
 
 const VERSION: u32 = 1;
-const FILE_BYTES_MAX: u64 = 1024 * 1024;
+/// A profile may list many accounts.
+const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// The most jobs of an instance that have files.
 const JOBS_MAX: usize = 1000;
 

@@ -81,7 +81,13 @@ pub(super) fn tell(result: &mut JobResult, answer: &Value) -> (bool, bool) {
             result.error(&text(error));
         }
     }
-    (answer["failed"].as_u64().unwrap_or(0) > 0, answer["cancelled"] == true)
+    result.errors_left_out += answer["errors_left_out"].as_u64().unwrap_or(0);
+    for line in answer["log"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+        result.log_line(line);
+    }
+    let failed = ["failed", "accounts_failed", "folders_failed"];
+    let failed = failed.iter().any(|name| answer[name].as_u64().unwrap_or(0) > 0);
+    (failed, answer["cancelled"] == true)
 }
 
 /// An error, or what a verification found.

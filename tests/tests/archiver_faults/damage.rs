@@ -1,8 +1,9 @@
 //! Bits turned over in what can be made again: catalogs, indexes, results.
 
 use anyhow::{Context, Result, ensure};
+use serde_json::Value;
 
-use crate::stage::{Stage, files};
+use crate::stage::{Stage, files, wait_until};
 
 fn flip(path: &std::path::Path, at: usize) -> Result<()> {
     let mut octets = std::fs::read(path)?;
@@ -72,10 +73,11 @@ fn damaged_results_and_jobs_hide_no_others() -> Result<()> {
     std::fs::write(dir.join("results/01ARZ3NDEKTSV4RRFFQ69G5FAV.two.run"), b"")?;
     std::fs::write(dir.join("jobs/one.json"), b"{\"version\":1}")?;
     stage.archive.program.start()?;
+    let is_interrupted = |one: &Value| one["job"] == "two" && one["outcome"] == "interrupted";
+    wait_until("the daemon finds what was interrupted", || Ok(stage.results()?.iter().any(is_interrupted)))?;
     let results = stage.results()?;
     let unreadable = results.iter().filter(|one| one["error"].is_string()).count();
     ensure!(results.len() == 4 && unreadable == 1, "{results:?}");
-    ensure!(results.iter().any(|one| one["job"] == "two" && one["outcome"] == "interrupted"), "{results:?}");
     let jobs = stage.ask(&["job", "list"])?;
     ensure!(jobs[0]["error"].as_str().is_some_and(|error| error.contains("one.json")), "{jobs}");
     ensure!(jobs[1]["name"] == "two", "{jobs}");

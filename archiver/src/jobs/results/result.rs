@@ -134,13 +134,18 @@ impl JobResult {
         }
     }
 
-    /// Adds a line to the log. Of a long one the beginning and the latest lines are kept.
+    /// Adds a line to the log, with its time.
     pub fn log(&mut self, now: UnixMillis, text: &str) {
+        self.log_line(&format!("{now} {text}"));
+    }
+
+    /// Adds a line that has its time already. Of a long log the beginning and the latest lines are kept.
+    pub fn log_line(&mut self, text: &str) {
         if self.log.len() >= LINES_MAX {
             self.log.remove(LINES_MAX / 2);
             self.log[LINES_MAX / 2 - 1] = "…".into();
         }
-        self.log.push(format!("{now} {}", line(text)));
+        self.log.push(line(text));
     }
 
     pub(super) fn check_version(&self) -> Result<(), String> {
@@ -160,8 +165,13 @@ impl JobResult {
     pub fn is_idle(&self) -> bool {
         self.outcome == Some(Outcome::Succeeded)
             && self.errors.is_empty()
-            && self.counts.values().all(|count| *count == 0)
+            && self.counts.iter().all(|(name, count)| *count == 0 || is_no_work(name))
     }
+}
+
+/// What a count tells that is the same when nothing happens, or how long that took.
+fn is_no_work(count: &str) -> bool {
+    ["unwanted", "retries", "pending_deletions"].contains(&count) || count.ends_with("_ms")
 }
 
 fn line(text: &str) -> String {

@@ -151,6 +151,7 @@ fn idle_runs_of_a_continuous_job_are_one_result() {
     let idle = |ms| {
         let mut result = ended(&ids, "live", ms);
         result.counts.insert("archived".into(), 0);
+        result.counts.insert("pull_ms".into(), ms);
         result
     };
     results.end_folded(&mut ended(&ids, "live", 1)).unwrap();

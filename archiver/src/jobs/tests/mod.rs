@@ -70,7 +70,11 @@ impl World {
     fn start(&self) -> Daemon {
         let core = Arc::new(self.core(true));
         let (stop, stopped) = switch();
-        let task = tokio::spawn(super::serve(Arc::clone(&core), stopped));
+        let served = Arc::clone(&core);
+        let task = tokio::spawn(async move {
+            super::prepare(&served).await;
+            super::serve(served, stopped).await;
+        });
         Daemon { core, stop, task }
     }
 
