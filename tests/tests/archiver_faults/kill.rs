@@ -12,7 +12,7 @@ use crate::stage::{Stage, wait_until};
 #[test]
 fn a_run_that_is_killed_is_told_and_taken_up_again() -> Result<()> {
     let mut stage = Stage::new()?;
-    stage.deliver(3000, 4000)?;
+    stage.deliver(1500, 3000)?;
     stage.put_job(
         "name = 'pull'\n[schedule]\nevery = '366d'\n[template]\ntype = 'profile'\nprofile = 'journal'",
     )?;
@@ -28,7 +28,11 @@ fn a_run_that_is_killed_is_told_and_taken_up_again() -> Result<()> {
     ensure!(!run.wait()?.success(), "the command says that the run did not succeed");
     stage.archive.program.start()?;
     wait_until("the run is taken up again", || {
-        Ok(stage.results()?.iter().any(|one| one["trigger"] == "resumed" && one["outcome"] == "succeeded"))
+        let results = stage.results()?;
+        let resumed = results.iter().find(|one| one["trigger"] == "resumed");
+        let ended = resumed.is_some_and(|one| one["outcome"] != "running");
+        ensure!(!ended || resumed.is_some_and(|one| one["outcome"] == "succeeded"), "{results:?}");
+        Ok(ended)
     })?;
     let results = stage.results()?;
     ensure!(results.len() == 2 && results[1]["outcome"] == "interrupted", "{results:?}");

@@ -11,7 +11,7 @@ use postern_tests::{Archive, Security, messages};
 use serde_json::Value;
 
 /// Long enough for a busy machine.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(300);
 
 pub(crate) struct Stage {
     /// Kept running for the archiver.

@@ -274,3 +274,114 @@ impl Session {
         Ok(Submitted { said: answer.to_string(), refused })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncBufReadExt as _, BufReader};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// What a server says to each line, by how the line begins; the greeting goes first.
+    type Script = &'static [(&'static str, &'static str)];
+
+    const WELL: Script = &[
+        ("", "220 mail.example.com ESMTP"),
+        ("EHLO", "250-mail.example.com\r\n250-STARTTLS\r\n250 SIZE 1000"),
+        ("MAIL", "250 2.1.0 ok"),
+        ("RCPT", "250 2.1.5 ok"),
+        ("DATA", "354 go on"),
+        (".", "250 2.0.0 queued as 4711"),
+        ("QUIT", "221 bye"),
+    ];
+
+    /// Answers one client by `script`, what it does not name by [`WELL`]; everything that the client said.
+    async fn serve(listener: TcpListener, script: Script) -> String {
+        let (stream, _) = listener.accept().await.unwrap();
+        let (reader, mut writer) = stream.into_split();
+        let (mut lines, mut said, mut content) = (BufReader::new(reader).lines(), String::new(), false);
+        let answer = |line: &str| {
+            let fits = |(begins, _): &&(&str, &str)| {
+                if line.is_empty() {
+                    begins.is_empty()
+                } else {
+                    !begins.is_empty() && line.starts_with(begins)
+                }
+            };
+            let found = script.iter().find(fits).or_else(|| WELL.iter().find(fits));
+            found.map_or("500 what?", |(_, answer)| *answer)
+        };
+        let mut line = String::new();
+        loop {
+            if !content || line == "." {
+                let answer = answer(&line);
+                if answer.is_empty() || writer.write_all(format!("{answer}\r\n").as_bytes()).await.is_err() {
+                    return said;
+                }
+                content = answer.starts_with("354");
+            }
+            match lines.next_line().await {
+                Ok(Some(next)) => line = next,
+                _ => return said,
+            }
+            said += &format!("{line}\n");
+        }
+    }
+
+    async fn told(script: Script, tls: MailTls) -> (Result<Submitted, SubmitError>, String) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let settings = NotificationSettings {
+            host: "127.0.0.1".into(),
+            port: listener.local_addr().unwrap().port(),
+            tls,
+            trust: Trust::Any,
+            from: "a@example.com".into(),
+            to: vec!["b@example.com".into(), "c@example.com".into()],
+            credentials: None,
+            repeat: Duration::MAX,
+            gather: Duration::ZERO,
+        };
+        let serving = tokio::spawn(serve(listener, script));
+        let submitted = submit(&settings, b"Subject: x\r\n\r\ntext\r\n").await;
+        (submitted, serving.await.unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_message_is_handed_over() {
+        let (submitted, said) = told(&[], MailTls::None).await;
+        let submitted = submitted.unwrap();
+        assert_eq!((submitted.said.as_str(), submitted.refused.len()), ("250 2.0.0 queued as 4711", 0));
+        assert_eq!(
+            said,
+            "EHLO [127.0.0.1]\nMAIL FROM:<a@example.com>\nRCPT TO:<b@example.com>\nRCPT TO:<c@example.com>\nDATA\n\
+             Subject: x\n\ntext\n.\nQUIT\n"
+        );
+        let (submitted, _) = told(&[("RCPT TO:<b@", "550 5.1.1 who?")], MailTls::None).await;
+        assert_eq!(submitted.unwrap().refused, ["b@example.com: 550 5.1.1 who?"]);
+    }
+
+    const REFUSALS: &[(Script, MailTls, &str)] = &[
+        (&[("", "554 go away")], MailTls::None, "refuses its greeting: 554 go away"),
+        (&[("EHLO", "502 no")], MailTls::None, "refuses EHLO: 502 no"),
+        (&[("MAIL", "550 5.7.1 not you")], MailTls::None, "refuses the sender: 550 5.7.1 not you"),
+        (&[("RCPT", "550 5.1.1 who?")], MailTls::None, "refuses every recipient: 550 5.1.1 who?"),
+        (&[("DATA", "451 later")], MailTls::None, "refuses DATA: 451 later"),
+        (&[(".", "552 5.3.4 too big")], MailTls::None, "refuses the message: 552 5.3.4 too big"),
+        (&[("", "HTTP/1.1 400 Bad Request")], MailTls::None, "does not speak SMTP"),
+        (&[("MAIL", "")], MailTls::None, "the connection broke at the sender"),
+        (&[("EHLO", "250 mail")], MailTls::Starttls, "does not offer STARTTLS"),
+        (&[("STARTTLS", "454 later")], MailTls::Starttls, "refuses STARTTLS: 454 later"),
+        (&[("STARTTLS", "220 go\r\n250 injected")], MailTls::Starttls, "between STARTTLS and TLS"),
+    ];
+
+    /// Goal: each way in which a server fails is an error that names server, step and its words; nothing hangs.
+    #[tokio::test]
+    async fn what_servers_refuse_is_told_in_their_words() {
+        for (script, tls, says) in REFUSALS {
+            let (submitted, said) = told(script, *tls).await;
+            let error = submitted.unwrap_err().to_string();
+            assert!(error.contains(says) && error.contains("127.0.0.1"), "{says}: {error}");
+            assert!(!said.contains("AUTH"), "{said}");
+        }
+    }
+}
