@@ -127,7 +127,7 @@ impl StoredJobs {
                 let path = self.profiles.join(format!("{profile}.json"));
                 (
                     path.clone(),
-                    self.read_profile(path).map(|job| StoredJob {
+                    self.read_profile(&path).map(|job| StoredJob {
                         version: VERSION,
                         since: UnixMillis(0),
                         job,
@@ -151,7 +151,7 @@ impl StoredJobs {
     pub fn list(&self) -> Result<Vec<Result<StoredJob, JobStoreError>>, JobStoreError> {
         let mut all: Vec<_> = self.files(&self.dir)?.into_iter().map(|path| self.read(path)).collect();
         for path in self.files(&self.profiles)? {
-            match self.read_profile(path) {
+            match self.read_profile(&path) {
                 Ok(job) if job.schedule.is_none() => {}
                 // Since ever: a first run is wanted at once.
                 Ok(job) => all.push(Ok(StoredJob { version: VERSION, since: UnixMillis(0), job })),
@@ -189,8 +189,8 @@ impl StoredJobs {
         Ok(found)
     }
 
-    fn read_profile(&self, path: PathBuf) -> Result<Job, JobStoreError> {
-        let ProfileFile { enabled, profile } = self.read_json(&path)?;
+    fn read_profile(&self, path: &Path) -> Result<Job, JobStoreError> {
+        let ProfileFile { enabled, profile } = self.read_json(path)?;
         Ok(Job::of_profile(&profile.name, profile.schedule, enabled))
     }
 

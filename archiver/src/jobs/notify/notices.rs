@@ -121,7 +121,7 @@ impl Notices {
 
     /// A mail to be sent now. When there is one at all it has everything that is to be told.
     pub fn poll(&self, now: UnixMillis) -> Option<Mail> {
-        if !self.wake().is_some_and(|wake| wake <= now) {
+        if self.wake().is_none_or(|wake| wake > now) {
             return None;
         }
         let mut mail = Mail::default();
