@@ -13,6 +13,7 @@ use zeroize::Zeroizing;
 
 use crate::archive::{ArchiveError, Instance, InstanceInfo, KeepKey, Opener};
 use crate::intake::index_fields;
+use crate::jobs::Jobs;
 use crate::settings::Settings;
 
 const PASSPHRASE_BYTES_MAX: u64 = 4096;
@@ -28,6 +29,8 @@ pub struct Core {
     pub disk: Arc<dyn Disk>,
     /// Whether this is the daemon.
     pub running: bool,
+    /// What it does by itself.
+    pub jobs: Jobs,
     open: Mutex<HashMap<String, Arc<Instance>>>,
     pulling: Mutex<HashSet<(String, String)>>,
     _lock: DiskLock,
@@ -44,6 +47,7 @@ impl Core {
         let holder = if running { Holder::Daemon } else { Holder::Command };
         let lock = data_dir::lock(&*disk, &settings.data_dir, "postern-archiver", holder)?;
         Ok(Self {
+            jobs: Jobs::new(&settings, &disk, &clock),
             settings,
             clock,
             disk,
@@ -54,7 +58,8 @@ impl Core {
         })
     }
 
-    fn instances_dir(&self) -> PathBuf {
+    /// Where instances are.
+    pub fn instances_dir(&self) -> PathBuf {
         self.settings.data_dir.join("instances")
     }
 

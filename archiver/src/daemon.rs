@@ -1,4 +1,4 @@
-//! The running archiver: the control socket, and orderly shutdown.
+//! The running archiver: the control socket, jobs, and orderly shutdown.
 
 use std::sync::Arc;
 
@@ -9,12 +9,15 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::app::Core;
 use crate::command::Commands;
+use crate::jobs;
 
 /// Answers commands until SIGTERM or SIGINT, then lets runs in progress come to a safe point; a second signal ends the
 /// process at once.
 pub async fn run(core: Arc<Core>) -> Result<()> {
     let data_dir = core.settings.data_dir.clone();
     let (stop, stopped) = switch();
+    jobs::prepare(&core).await;
+    let working = tokio::spawn(jobs::serve(Arc::clone(&core), stopped.clone()));
     let serving =
         tokio::spawn(async move { control::serve(&data_dir, Arc::new(Commands(core)), stopped).await });
     tracing::info!("serving");
@@ -26,8 +29,12 @@ pub async fn run(core: Arc<Core>) -> Result<()> {
     }
     tracing::info!("shutting down; runs in progress end after the messages just archived");
     stop.turn();
+    let ended = async {
+        serving.await?.context("the control socket")?;
+        working.await.context("jobs")
+    };
     tokio::select! {
-        served = serving => served?.context("the control socket")?,
+        ended = ended => ended?,
         _ = terminate.recv() => std::process::exit(1),
         _ = interrupt.recv() => std::process::exit(1),
     }

@@ -8,6 +8,7 @@ pub mod cli;
 pub mod command;
 pub mod daemon;
 pub mod intake;
+pub mod jobs;
 pub mod profiles;
 pub mod settings;
 pub mod sources;

@@ -9,10 +9,16 @@ use postern_shared::disk::Disk;
 use postern_shared::telemetry::Level;
 use serde::Deserialize;
 
+use crate::jobs::notify::NotificationSettings;
+use crate::jobs::notify::settings::RawNotifications;
+use crate::jobs::settings::{JobSettings, RawJobs};
+
 /// Prefix of the environment variables that override the file.
 pub const ENVIRONMENT_PREFIX: &str = "POSTERN_ARCHIVER__";
 /// The file that is read when none is named and it exists.
 pub const DEFAULT_FILE: &str = "/etc/postern/archiver.toml";
+
+const FILE_BYTES_MAX: u64 = 1024 * 1024;
 
 /// Checked settings.
 #[derive(Debug, Clone)]
@@ -25,6 +31,10 @@ pub struct Settings {
     pub log_level: Level,
     /// The longest message pulled, in octets.
     pub message_bytes_max: u64,
+    /// When jobs run, and what is kept of it.
+    pub jobs: JobSettings,
+    /// Where mail about jobs goes.
+    pub notifications: Option<NotificationSettings>,
     /// Keys in the file that this version knows of and does not act on yet.
     pub without_effect: Vec<&'static str>,
 }
@@ -37,6 +47,8 @@ struct Raw {
     log_level: Option<Level>,
     limits: RawLimits,
     listen: RawListen,
+    jobs: RawJobs,
+    notifications: RawNotifications,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -64,7 +76,14 @@ impl Settings {
     ) -> Result<Self, ConfigError> {
         let default = Path::new(DEFAULT_FILE);
         let file = file.or_else(|| disk.exists(default).unwrap_or(false).then_some(default));
-        let raw: Raw = load(disk, file, ENVIRONMENT_PREFIX, environment)?;
+        let environment: Vec<(String, String)> = environment.into_iter().collect();
+        let variable = |name: &str| environment.iter().find(|(key, _)| key == name).map(|(_, v)| v.clone());
+        let raw: Raw = load(disk, file, ENVIRONMENT_PREFIX, environment.clone())?;
+        let dir = file.and_then(Path::parent).unwrap_or(Path::new(""));
+        let notifications = raw
+            .notifications
+            .check(disk, dir, variable)
+            .map_err(|(key, message)| fault(disk, file, "notifications", key, message))?;
         let listen = &raw.listen;
         let listeners = [
             ("listen.api", &listen.api),
@@ -81,6 +100,8 @@ impl Settings {
             keys_dir: raw.keys_dir,
             log_level: raw.log_level.unwrap_or_default(),
             message_bytes_max: raw.limits.max_message_size.map_or(256 * 1024 * 1024, |size| size.0),
+            jobs: raw.jobs.check(),
+            notifications,
             without_effect: listeners
                 .into_iter()
                 .filter(|(_, listen)| set(listen))
@@ -88,6 +109,19 @@ impl Settings {
                 .collect(),
         })
     }
+}
+
+/// A fault of keys that are good each for itself; the line is the key's or else the table's.
+fn fault(disk: &dyn Disk, file: Option<&Path>, table: &str, key: &str, message: String) -> ConfigError {
+    let text = file.and_then(|file| disk.read(file, FILE_BYTES_MAX).ok()).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let lines = || (1..).zip(text.lines().map(str::trim));
+    let begin = lines().find(|(_, line)| *line == format!("[{table}]")).map_or(1, |(at, _)| at);
+    let is_key = |line: &str| line.strip_prefix(key).is_some_and(|rest| rest.trim_start().starts_with('='));
+    let of_table = lines().skip(begin).take_while(|(_, line)| !line.starts_with('['));
+    let line = of_table.into_iter().find(|(_, line)| is_key(line)).map_or(begin, |(at, _)| at);
+    let path = file.unwrap_or(Path::new("the environment")).into();
+    ConfigError::Invalid { path, line, key: Some(format!("{table}.{key}")), message }
 }
 
 #[cfg(test)]

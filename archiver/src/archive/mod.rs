@@ -10,6 +10,8 @@
 //!   stores.json               which stores are attached, where, in which state
 //!   users.json                users and their e-mail addresses
 //!   profiles/<name>.json      see `profiles`
+//!   jobs/<name>.json          what runs by itself: see `jobs::stored`
+//!   results/                  what runs did: see `jobs::results`
 //!   audit.log                 who did what and when, a JSON object a line, append-only
 //!   lock                      held by the process that has it open
 //!   work/                     where verify, compact and backup go on when they were ended before their time

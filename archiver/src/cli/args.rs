@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand};
 
+use super::jobs::{JobAction, NotificationAction, ResultAction};
 use super::profile::ProfileAction;
 use crate::archive::State;
 
@@ -58,6 +59,24 @@ pub enum Task {
         /// What to do.
         #[command(subcommand)]
         action: ProfileAction,
+    },
+    /// Jobs: what runs by itself, and when.
+    Job {
+        /// What to do.
+        #[command(subcommand)]
+        action: JobAction,
+    },
+    /// Results: what jobs did.
+    Result {
+        /// What to do.
+        #[command(subcommand)]
+        action: ResultAction,
+    },
+    /// Mail about jobs that fail, set in [notifications] of the configuration.
+    Notifications {
+        /// What to do.
+        #[command(subcommand)]
+        action: NotificationAction,
     },
     /// Find messages.
     ///

@@ -4,6 +4,7 @@
 
 mod args;
 mod ask;
+mod jobs;
 mod output;
 mod profile;
 mod setup;
@@ -94,6 +95,9 @@ fn command(task: Task) -> Result<(Command, Show)> {
             }
         },
         Task::Profile { action } => profile::command(action)?,
+        Task::Job { action } => jobs::job_command(action)?,
+        Task::Result { action } => jobs::result_command(action),
+        Task::Notifications { action } => jobs::notification_command(&action),
         Task::Search { instance, user, limit, offset, query } => {
             let query = query.join(" ");
             (Command::Search { instance: instance.instance, user, query, limit, offset }, output::hits)

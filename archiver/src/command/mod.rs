@@ -4,6 +4,7 @@
 //! does; [`Commands`] is the same code either way. Every reading of mail and every change leaves a line in the
 //! instance's audit log, written before it is done.
 
+mod jobs;
 mod profile;
 mod store;
 
@@ -20,8 +21,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
+use self::jobs::JobError;
 use crate::app::Core;
 use crate::archive::{ArchiveError, Instance, Query, State};
+use crate::jobs::Job;
 use crate::profiles::job::RunError;
 use crate::profiles::state::StateError;
 use crate::profiles::{OpenError, StoreError, StoredProfile};
@@ -61,6 +64,16 @@ pub enum Command {
     Rebuild { instance: String, store: Option<String> },
     Compact { instance: String, unused_percent: u64 },
     Backup { instance: String, to: PathBuf },
+    JobPut { instance: String, job: Box<Job> },
+    JobList { instance: String },
+    JobShow { instance: String, name: String },
+    JobRun { instance: String, name: String },
+    JobCancel { instance: String, name: String },
+    JobEnable { instance: String, name: String, enabled: bool },
+    JobDelete { instance: String, name: String },
+    ResultList { instance: String, job: Option<String>, limit: usize, before: Option<String> },
+    ResultShow { instance: String, id: String },
+    NotificationsTest,
     Restore { id: String, from: PathBuf, key_file: Option<PathBuf>, recovery_key: Option<Secret> },
 }
 
@@ -141,7 +154,7 @@ impl std::fmt::Debug for Secret {
 }
 
 #[derive(Debug, thiserror::Error)]
-enum CommandError {
+pub(crate) enum CommandError {
     #[error(transparent)]
     Archive(#[from] ArchiveError),
     #[error(transparent)]
@@ -156,6 +169,8 @@ enum CommandError {
     Open { name: String, source: OpenError },
     #[error(transparent)]
     State(#[from] StateError),
+    #[error(transparent)]
+    Job(#[from] JobError),
     #[error("{0}")]
     Inside(String),
 }
@@ -168,7 +183,23 @@ impl Handler for Commands {
     type Command = Command;
 
     async fn handle(&self, command: Command, context: Context) -> Result<Value, String> {
+        let reschedules = jobs::reschedules(&command);
         let done = match command {
+            Command::JobRun { instance, name } => jobs::run(&self.0, instance, &name, context).await,
+            Command::NotificationsTest => jobs::test_notifications(&self.0).await,
+            other => self.perform(other, context).await,
+        };
+        if reschedules {
+            self.0.jobs.nudge();
+        }
+        done.map_err(|error| error.to_string())
+    }
+}
+
+impl Commands {
+    /// What the command line and jobs can ask for.
+    pub(crate) async fn perform(&self, command: Command, context: Context) -> Result<Value, CommandError> {
+        match command {
             Command::ProfileRun { instance, name } => self.run(instance, name, context).await,
             Command::ProfileTest { instance, profile } => self.test(instance, *profile, context).await,
             other => {
@@ -178,8 +209,7 @@ impl Handler for Commands {
                     Err(CommandError::Inside(format!("the command failed inside: {error}")))
                 })
             }
-        };
-        done.map_err(|error| error.to_string())
+        }
     }
 }
 
@@ -234,6 +264,14 @@ fn execute(core: &Core, command: Command, context: &Context) -> Result<Value, Co
             let bytes = Zeroizing::new(if report { instance.report(&id)? } else { instance.message(&id)? });
             Ok(json!({ "id": id, "base64": STANDARD.encode(&*bytes) }))
         }
+        Command::JobPut { .. }
+        | Command::JobList { .. }
+        | Command::JobShow { .. }
+        | Command::JobCancel { .. }
+        | Command::JobEnable { .. }
+        | Command::JobDelete { .. }
+        | Command::ResultList { .. }
+        | Command::ResultShow { .. } => jobs::execute(core, command),
         other => store::execute(core, other, context),
     }
 }

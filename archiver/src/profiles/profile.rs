@@ -71,7 +71,7 @@
 //! delete = false          # gateway's default: true. Deletes at the source what is archived and was read back
 //! days = 0                # so many days later
 //!
-//! [schedule]              # kept as it is, see `jobs`
+//! [schedule]              # see `jobs::schedule`; none: it runs by hand only
 //! every = "15m"
 //! ```
 
@@ -80,7 +80,7 @@ use std::path::Path;
 use postern_shared::config::{ConfigError, parse};
 use postern_shared::disk::Disk;
 use serde::de::DeserializeOwned;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::document::{Document, Fault, Whole, Written};
 pub use super::name::{BadName, ProfileName};
@@ -89,6 +89,7 @@ use super::raw::{
 };
 use super::scope::{Filter, Pattern, Scope};
 use super::source::{SourceProfile, files, gateways, imap, pop3};
+use crate::jobs::schedule::Schedule;
 
 const DAYS_MAX: u32 = 36_500;
 
@@ -107,8 +108,8 @@ pub struct Profile {
     pub prefix: Option<String>,
     /// What becomes of it at the source.
     pub after: AfterCare,
-    /// When it runs, as it was written; checked by `jobs`.
-    pub schedule: Option<Map<String, Value>>,
+    /// When it runs.
+    pub schedule: Option<Schedule>,
     pub(super) document: Document,
 }
 

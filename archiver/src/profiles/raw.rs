@@ -9,6 +9,7 @@ use secrecy::SecretString;
 use serde::Deserialize;
 
 use super::name::ProfileName;
+use crate::jobs::schedule::Schedule;
 
 /// A profile whose source is of one type.
 #[derive(Debug, Deserialize)]
@@ -23,7 +24,7 @@ pub(super) struct Raw<S> {
     #[serde(default)]
     pub(super) after: RawAfter,
     /// Checked by whoever runs it.
-    pub(super) schedule: Option<serde_json::Map<String, serde_json::Value>>,
+    pub(super) schedule: Option<Schedule>,
 }
 
 /// Tells the type of a source and nothing else.

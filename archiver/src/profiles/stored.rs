@@ -273,7 +273,7 @@ mod tests {
         assert_eq!(settings[0].credentials.password.expose_secret(), "geheim");
         let anna = Assign::User { user: "anna".into() };
         assert_eq!((settings[0].host.as_str(), found.assign), ("gateway.example.com", anna));
-        assert_eq!(found.schedule.unwrap()["every"], "15m");
+        assert_eq!(found.schedule.unwrap().to_string(), "every 15m");
 
         let listed = profiles.list().unwrap();
         let listed: Vec<_> = listed.iter().flatten().map(|one| (one.name().as_str(), one.enabled)).collect();

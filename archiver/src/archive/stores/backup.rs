@@ -123,6 +123,7 @@ impl Stores {
             self.add_file(&mut sources, &self.dir, "", name, false)?;
         }
         self.add_dir(&mut sources, &self.dir.join("profiles"), "profiles", false)?;
+        self.add_dir(&mut sources, &self.dir.join("jobs"), "jobs", false)?;
         drop(held);
         Ok(sources)
     }

@@ -1,0 +1,241 @@
+//! One run: what is done, what ends it, what is kept of it.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use postern_shared::control::Context;
+use postern_shared::telemetry::Progress;
+use serde_json::Value;
+use tokio::sync::{Notify, watch};
+
+use super::job::Job;
+use super::results::{JobResult, Outcome, Results};
+use super::scheduler::{End, Key, Why};
+use super::stored::{JobStoreError, StoredJobs};
+use super::task;
+use crate::app::Core;
+use crate::command::CommandError;
+
+/// Who ended a run before its time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum EndedBy {
+    Somebody,
+    Timeout,
+    Shutdown,
+}
+
+/// A run in progress, for whoever looks at it or ends it.
+#[derive(Debug)]
+pub(super) struct Live {
+    cancel: watch::Sender<bool>,
+    ended_by: Mutex<Option<EndedBy>>,
+    progress: Mutex<Option<Progress>>,
+    give_up: Notify,
+}
+
+impl Live {
+    fn new(cancel: watch::Sender<bool>) -> Self {
+        Self { cancel, ended_by: Mutex::default(), progress: Mutex::default(), give_up: Notify::new() }
+    }
+
+    /// Ends the run at its next safe point. Who comes first is told.
+    pub(super) fn end(&self, by: EndedBy) {
+        self.ended_by.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(by);
+        self.cancel.send_replace(true);
+    }
+
+    /// Does not wait for the safe point any longer.
+    pub(super) fn give_up(&self) {
+        self.give_up.notify_one();
+    }
+
+    /// How far it is.
+    pub(super) fn progress(&self) -> Option<Progress> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn ended_by(&self) -> Option<EndedBy> {
+        *self.ended_by.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Why a run was not one.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NotRun {
+    /// Its job cannot be read.
+    #[error(transparent)]
+    Job(#[from] JobStoreError),
+    /// Something else works on the same.
+    #[error("{0}")]
+    Busy(String),
+    /// The caller wanted it no more before it began.
+    #[error("cancelled before it began")]
+    Withdrawn,
+    /// It is running.
+    #[error("job {0} is running already, or waits for its turn; wait for it, or end it with job cancel")]
+    Running(Key),
+    /// It failed inside.
+    #[error("the run failed inside: {0}")]
+    Inside(String),
+}
+
+/// Runs a job from its file to its result. The scheduler is told by [`super::Jobs`].
+pub(super) async fn run(
+    core: &Arc<Core>,
+    key: &Key,
+    why: Why,
+    mut caller: Option<Context>,
+) -> Result<JobResult, NotRun> {
+    let (context, mut told, cancel) = Context::new();
+    let live = Arc::new(Live::new(cancel));
+    core.jobs.began(key, &live);
+    let _over = Over { core, key };
+    let (job, mut result) = begin(core, key, why).await?;
+    let work = task::perform(core, &key.instance, &job.template, context);
+    let mut work = Box::pin(work);
+    let done = loop {
+        tokio::select! {
+            done = &mut work => break Some(done),
+            Some(progress) = told.recv() => note(core, &live, &mut result, caller.as_ref(), progress),
+            () = cancelled(caller.as_mut()), if live.ended_by().is_none() => live.end(core.jobs.why_cancelled()),
+            () = live.give_up.notified() => break None,
+        }
+    };
+    // What was told last.
+    while let Ok(progress) = told.try_recv() {
+        note(core, &live, &mut result, caller.as_ref(), progress);
+    }
+    drop(work);
+    let busy = matches!(&done, Some(Err(error)) if task::is_busy(error));
+    conclude(core, &mut result, done, live.ended_by());
+    finish(core, key, job, result, busy).await
+}
+
+/// Told when a run is over, however it ends.
+struct Over<'r> {
+    core: &'r Core,
+    key: &'r Key,
+}
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.core.jobs.over(self.key);
+    }
+}
+
+async fn cancelled(caller: Option<&mut Context>) {
+    match caller {
+        Some(caller) => caller.cancelled().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Reads the job, and stores that it begins.
+async fn begin(core: &Arc<Core>, key: &Key, why: Why) -> Result<(Job, JobResult), NotRun> {
+    let (core, key) = (Arc::clone(core), key.clone());
+    let begun = tokio::task::spawn_blocking(move || {
+        let dir = core.instances_dir().join(&key.instance);
+        let job = StoredJobs::new(Arc::clone(&core.disk), &dir).show(&key.job)?.job;
+        let now = core.clock.wall();
+        let mut result = JobResult::begun(core.jobs.next_id(), &key.job, now);
+        result.template = job.template.kind().into();
+        result.trigger = why.into();
+        result.log(now, "begins");
+        if let Err(error) = Results::new(Arc::clone(&core.disk), &dir).begin(&result) {
+            // The work counts for more than the note of it.
+            tracing::error!(job = %key, %error, "cannot note that a job begins; it runs nevertheless");
+        }
+        Ok((job, result))
+    });
+    begun.await.map_err(|error| NotRun::Inside(error.to_string()))?
+}
+
+fn note(core: &Core, live: &Live, result: &mut JobResult, caller: Option<&Context>, progress: Progress) {
+    let mut shown = live.progress.lock().unwrap_or_else(PoisonError::into_inner);
+    if shown.as_ref().is_none_or(|shown| shown.what != progress.what) {
+        result.log(core.clock.wall(), &progress.what);
+    }
+    if let Some(caller) = caller {
+        caller.progress(progress.clone());
+    }
+    *shown = Some(progress);
+}
+
+/// From what a command answered, and who ended it, to how the run ended.
+fn conclude(
+    core: &Core,
+    result: &mut JobResult,
+    done: Option<Result<Value, CommandError>>,
+    ended_by: Option<EndedBy>,
+) {
+    let ended = match ended_by {
+        Some(EndedBy::Timeout) => Outcome::TimedOut,
+        _ => Outcome::Cancelled,
+    };
+    let outcome = match done {
+        Some(Ok(answer)) => match task::tell(result, &answer) {
+            (_, true) => ended,
+            (true, false) => Outcome::Failed,
+            (false, false) => Outcome::Succeeded,
+        },
+        Some(Err(error)) => {
+            result.error(&error.to_string());
+            if ended_by.is_some() { ended } else { Outcome::Failed }
+        }
+        None => {
+            result.error("it came to no safe point in time and was given up; see the log for what holds it");
+            ended
+        }
+    };
+    if outcome == Outcome::TimedOut {
+        result.error("its timeout ended it; what it did stays done");
+    }
+    let now = core.clock.wall();
+    result.resume = outcome == Outcome::Cancelled && ended_by == Some(EndedBy::Shutdown);
+    (result.ended, result.outcome) = (Some(now), Some(outcome));
+    result.log(now, outcome.as_str());
+}
+
+async fn finish(
+    core: &Arc<Core>,
+    key: &Key,
+    job: Job,
+    mut result: JobResult,
+    busy: bool,
+) -> Result<JobResult, NotRun> {
+    let (core, key) = (Arc::clone(core), key.clone());
+    let finished = tokio::task::spawn_blocking(move || {
+        let results = Results::new(Arc::clone(&core.disk), &core.instances_dir().join(&key.instance));
+        if busy {
+            if let Err(error) = results.forget(&result) {
+                tracing::warn!(job = %key, %error, "a job that did not begin is noted as begun");
+            }
+            return Err(NotRun::Busy(result.errors.pop().unwrap_or_default()));
+        }
+        let continuous = job.schedule.as_ref().is_some_and(super::schedule::Schedule::is_continuous);
+        let stored = if continuous { results.end_folded(&mut result) } else { results.end(&result) };
+        if let Err(error) = stored {
+            tracing::error!(job = %key, %error, "the result of a job cannot be stored; it is tried again");
+            core.jobs.keep_unsaved(&key, &result);
+        }
+        let outcome = result.outcome.map_or("", Outcome::as_str);
+        tracing::info!(job = %key, outcome, counts = ?result.counts, "a job ended");
+        if job.notify {
+            core.jobs.tell(&key, &result);
+        }
+        Ok(result)
+    });
+    finished.await.map_err(|error| NotRun::Inside(error.to_string()))?
+}
+
+/// As the scheduler wants to know it.
+pub(super) fn end_of(ran: &Result<JobResult, NotRun>) -> End {
+    match ran {
+        Ok(result) => match result.outcome {
+            Some(Outcome::Succeeded | Outcome::Cancelled) | None => End::Well,
+            Some(_) => End::Badly,
+        },
+        Err(NotRun::Busy(_)) => End::Busy,
+        Err(NotRun::Withdrawn) => End::Well,
+        Err(_) => End::Badly,
+    }
+}
