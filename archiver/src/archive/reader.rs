@@ -19,7 +19,7 @@ const INDEX_BATCH: usize = 500;
 
 impl Instance {
     /// A message, byte for byte.
-    pub fn message(&self, id: &str) -> Result<Vec<u8>, ArchiveError> {
+    pub(crate) fn message(&self, id: &str) -> Result<Vec<u8>, ArchiveError> {
         let mut content = Vec::new();
         self.copy_message(id, &mut |piece| {
             content.extend_from_slice(piece);
@@ -30,7 +30,7 @@ impl Instance {
 
     /// Hands a message on, byte for byte, stretch by stretch. What was handed on counts only when this returns `Ok`: damage in
     /// a later stretch is found when it is reached.
-    pub fn copy_message(
+    pub(crate) fn copy_message(
         &self,
         id: &str,
         take: &mut dyn FnMut(&[u8]) -> io::Result<()>,
@@ -40,7 +40,7 @@ impl Instance {
     }
 
     /// The journal report it came in first, byte for byte.
-    pub fn report(&self, id: &str) -> Result<Vec<u8>, ArchiveError> {
+    pub(crate) fn report(&self, id: &str) -> Result<Vec<u8>, ArchiveError> {
         let (attached, id) = self.holder(id)?;
         report_of(&attached.store, id)?.ok_or_else(|| ArchiveError::NoReport(id.to_string()))
     }
@@ -62,7 +62,7 @@ impl Instance {
     }
 
     /// Finds messages, newest first. Lets the indexes catch up before.
-    pub fn search(&self, query: &Query) -> Result<Vec<Hit>, ArchiveError> {
+    pub(crate) fn search(&self, query: &Query) -> Result<Vec<Hit>, ArchiveError> {
         self.catch_up(|_| ())?;
         let stores = self.stores.open_stores();
         let mut found: Vec<Row> = Vec::new();
@@ -85,6 +85,10 @@ impl Instance {
 
     /// Indexes what was archived since; tells how many messages are done.
     pub fn catch_up(&self, mut progress: impl FnMut(u64)) -> Result<(), ArchiveError> {
+        if self.is_safe() {
+            // What was indexed before is found.
+            return Ok(());
+        }
         let mut before = 0;
         for attached in self.stores.open_stores() {
             let mut in_store = 0;

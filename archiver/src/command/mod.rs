@@ -1,26 +1,36 @@
 //! What an operator can ask of an archiver, with or without a running daemon.
 //!
 //! A [`Command`] travels as JSON over the control socket when a daemon runs, and is executed on the spot when none
-//! does; [`Commands`] is the same code either way. Every reading of mail and every change leaves a line in the
-//! instance's audit log, written before it is done.
+//! does; [`Commands`] is the same code either way, and behind the API too. `access` judges each before it is done, and writes
+//! a line to the audit log of every reading of mail and every change.
 
+mod audit;
+mod instance;
+#[cfg(test)]
+mod names;
+mod read;
 mod store;
+mod token;
+mod until;
+mod user;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+#[cfg(test)]
+pub(crate) use names::{fields, names};
 use postern_shared::control::{Context, Handler};
 use postern_shared::crypto::SecretBytes;
 use postern_shared::crypto::aead::AeadKey;
-use secrecy::{ExposeSecret, SecretString};
+use postern_shared::shutdown::Shutdown;
+use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use zeroize::Zeroizing;
 
+use crate::access::{Asked, Caller, Denied, Scope, TokenError, admit};
 use crate::app::Core;
-use crate::archive::{ArchiveError, Instance, Query, State};
+use crate::archive::{ArchiveError, Instance, Privilege, State};
 use crate::profiles::job::{self, RunError};
 use crate::profiles::{ProfileName, Profiles, StoreError, StoredProfile};
 
@@ -31,13 +41,32 @@ use crate::profiles::{ProfileName, Profiles, StoreError, StoredProfile};
 pub enum Command {
     Status,
     InstanceCreate { id: String, passphrase: Option<Secret> },
+    InstanceStart { id: String, safe: bool },
+    InstanceStop { id: String },
+    InstanceDelete { id: String },
     InstanceUnlock { id: String, passphrase: Secret },
     InstanceRecover { id: String, recovery_key: Secret },
     InstanceList,
     InstanceShow { id: String },
-    UserAdd { instance: String, id: String, emails: Vec<String> },
+    UserAdd {
+        instance: String,
+        id: String,
+        emails: Vec<String>,
+        privileges: Option<BTreeSet<Privilege>>,
+        reads: Option<BTreeSet<String>>,
+    },
     UserList { instance: String },
     UserShow { instance: String, id: String },
+    UserEdit {
+        instance: String,
+        id: String,
+        emails: Option<Vec<String>>,
+        add_emails: Vec<String>,
+        remove_emails: Vec<String>,
+        privileges: Option<BTreeSet<Privilege>>,
+        reads: Option<BTreeSet<String>>,
+    },
+    UserDelete { instance: String, id: String },
     ProfilePut { instance: String, profile: Box<StoredProfile>, key: TransportKey },
     ProfileList { instance: String },
     ProfileShow { instance: String, name: String },
@@ -57,20 +86,35 @@ pub enum Command {
     Compact { instance: String, unused_percent: u64 },
     Backup { instance: String, to: PathBuf },
     Restore { id: String, from: PathBuf, key_file: Option<PathBuf>, recovery_key: Option<Secret> },
+    AuditList { instance: Option<String>, before: Option<u64>, limit: usize },
+    AuditVerify { instance: Option<String> },
+    TokenCreate {
+        name: String,
+        scopes: Vec<Scope>,
+        bound_to: Option<String>,
+        user: Option<String>,
+        expires_in_days: Option<u32>,
+    },
+    TokenList,
+    TokenRevoke { id: String },
 }
 
-/// The key that a profile's password is sealed under between command line and daemon; used once.
+/// The key that a profile's password is sealed under between command line and daemon; used once. An object when it travels, as
+/// [`Secret`] is.
 #[derive(Clone, Serialize, Deserialize)]
-pub struct TransportKey(#[serde(with = "hex::serde")] [u8; 32]);
+pub struct TransportKey {
+    #[serde(with = "hex::serde")]
+    secret: [u8; 32],
+}
 
 impl TransportKey {
     /// A new key.
     pub fn new(key: &SecretBytes) -> Self {
-        Self(**key)
+        Self { secret: **key }
     }
 
     fn cipher(&self) -> AeadKey {
-        AeadKey::new(&self.0)
+        AeadKey::new(&self.secret)
     }
 }
 
@@ -82,29 +126,30 @@ impl std::fmt::Debug for TransportKey {
 
 impl Drop for TransportKey {
     fn drop(&mut self) {
-        zeroize::Zeroize::zeroize(&mut self.0);
+        zeroize::Zeroize::zeroize(&mut self.secret);
     }
 }
 
-/// A passphrase or a recovery key on its way to the daemon; not shown.
+/// A passphrase or a recovery key on its way to the daemon; not shown. It travels as an object, which no audit log records.
 #[derive(Clone, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Secret(String);
+pub struct Secret {
+    secret: String,
+}
 
 impl Secret {
     /// That text.
     pub fn new(text: String) -> Self {
-        Self(text)
+        Self { secret: text }
     }
 
     fn into_inner(self) -> SecretString {
-        SecretString::from(self.0.as_str())
+        SecretString::from(self.secret.as_str())
     }
 }
 
 impl Drop for Secret {
     fn drop(&mut self) {
-        zeroize::Zeroize::zeroize(&mut self.0);
+        zeroize::Zeroize::zeroize(&mut self.secret);
     }
 }
 
@@ -115,9 +160,13 @@ impl std::fmt::Debug for Secret {
 }
 
 #[derive(Debug, thiserror::Error)]
-enum CommandError {
+pub(crate) enum CommandError {
+    #[error("{0}")]
+    NotAllowed(String),
     #[error(transparent)]
     Archive(#[from] ArchiveError),
+    #[error(transparent)]
+    Token(#[from] TokenError),
     #[error(transparent)]
     Profile(#[from] StoreError),
     #[error("profile {name:?}: {source}")]
@@ -132,6 +181,21 @@ enum CommandError {
     Inside(String),
 }
 
+/// A command that may be done and stands in the audit log.
+#[derive(Debug)]
+pub(crate) struct Admitted {
+    command: Command,
+    asked: Asked,
+    stopping: Option<Shutdown>,
+}
+
+impl Admitted {
+    /// The instance it is about.
+    pub(crate) fn instance(&self) -> Option<&str> {
+        self.asked.instance.as_deref()
+    }
+}
+
 /// The archiver's commands.
 #[derive(Debug, Clone)]
 pub struct Commands(pub Arc<Core>);
@@ -140,21 +204,82 @@ impl Handler for Commands {
     type Command = Command;
 
     async fn handle(&self, command: Command, context: Context) -> Result<Value, String> {
-        let done = match command {
-            Command::ProfileRun { instance, name } => self.run(instance, name, context).await,
-            other => {
-                let core = Arc::clone(&self.0);
-                let done = tokio::task::spawn_blocking(move || execute(&core, other, &context)).await;
-                done.unwrap_or_else(|error| {
-                    Err(CommandError::Inside(format!("the command failed inside: {error}")))
-                })
-            }
-        };
-        done.map_err(|error| error.to_string())
+        let operator = Arc::new(Caller::operator());
+        self.handle_as(operator, command, context).await.map_err(|error| error.to_string())
+    }
+}
+
+impl From<Denied> for CommandError {
+    fn from(denied: Denied) -> Self {
+        match denied {
+            Denied::NotAllowed(why) => Self::NotAllowed(why),
+            Denied::Archive(error) => Self::Archive(error),
+        }
     }
 }
 
 impl Commands {
+    /// Does what somebody asks for, if they may.
+    pub(crate) async fn handle_as(
+        &self,
+        caller: Arc<Caller>,
+        command: Command,
+        context: Context,
+    ) -> Result<Value, CommandError> {
+        let admitted = self.admit(&caller, command).await?;
+        self.perform(caller, admitted, context).await
+    }
+
+    /// Judges and records a command.
+    pub(crate) async fn admit(
+        &self,
+        caller: &Arc<Caller>,
+        command: Command,
+    ) -> Result<Admitted, CommandError> {
+        let (core, caller) = (Arc::clone(&self.0), Arc::clone(caller));
+        blocking(move || {
+            let asked = Asked::of(&command);
+            admit(&core, &caller, &asked)?;
+            // Whoever stops an instance is not stopped by that.
+            let works = asked.instance.as_ref().filter(|_| !asked.name.starts_with("instance-"));
+            let stopping = works.and_then(|id| core.stopping(id));
+            Ok(Admitted { command, asked, stopping })
+        })
+        .await
+    }
+
+    /// Does what was admitted.
+    pub(crate) async fn perform(
+        &self,
+        caller: Arc<Caller>,
+        admitted: Admitted,
+        context: Context,
+    ) -> Result<Value, CommandError> {
+        let Admitted { command, asked, stopping } = admitted;
+        let done = until::stopped(stopping, context, |context| self.execute(&caller, command, context)).await?;
+        Ok(if asked.instance.is_none() { instance::only_own(done, &caller) } else { done })
+    }
+
+    async fn execute(
+        &self,
+        caller: &Arc<Caller>,
+        command: Command,
+        context: Context,
+    ) -> Result<Value, CommandError> {
+        let (core, caller) = (Arc::clone(&self.0), Arc::clone(caller));
+        match command {
+            Command::ProfileRun { instance, name } => self.run(instance, name, context).await,
+            Command::TokenCreate { scopes, .. } if !scopes.iter().all(|scope| caller.has(*scope)) => {
+                let why = "a token makes none that may do more than itself; use the command line";
+                Err(CommandError::NotAllowed(why.into()))
+            }
+            mail @ (Command::Search { .. } | Command::MessageGet { .. } | Command::FolderList { .. }) => {
+                blocking(move || read::execute(&core, &caller, mail)).await
+            }
+            other => blocking(move || execute(&core, other, &context)).await,
+        }
+    }
+
     async fn run(&self, instance: String, name: String, context: Context) -> Result<Value, CommandError> {
         let core = Arc::clone(&self.0);
         let _running = core.begin_run(&instance, &name).ok_or_else(|| CommandError::Running(name.clone()))?;
@@ -164,7 +289,6 @@ impl Commands {
             let (profiles, key) = profiles(&instance);
             let stored = profiles.show(&parse_name(&wanted)?)?;
             let profile = stored.open(&key).map_err(|_| CommandError::Sealed(wanted.clone()))?;
-            instance.audit().record("profile run", &json!({ "profile": wanted }))?;
             Ok::<_, CommandError>((instance, profile))
         });
         let (instance, profile) = opened.await.map_err(|error| CommandError::Inside(error.to_string()))??;
@@ -176,6 +300,14 @@ impl Commands {
         value["profile"] = name.into();
         Ok(value)
     }
+}
+
+/// Does what waits for the disk where nobody else waits with it.
+async fn blocking<R: Send + 'static>(
+    work: impl FnOnce() -> Result<R, CommandError> + Send + 'static,
+) -> Result<R, CommandError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|error| Err(CommandError::Inside(format!("the command failed inside: {error}"))))
 }
 
 fn parse_name(name: &str) -> Result<ProfileName, CommandError> {
@@ -191,50 +323,28 @@ fn profiles(instance: &Instance) -> (Profiles, AeadKey) {
 fn execute(core: &Core, command: Command, context: &Context) -> Result<Value, CommandError> {
     match command {
         Command::Status => status(core),
-        Command::InstanceCreate { id, passphrase } => {
-            let (info, recovery) = core.create_instance(&id, passphrase.map(Secret::into_inner))?;
-            core.instance(&id)?.audit().record("instance create", &json!({ "id": id }))?;
-            let recovery_key = recovery.expose_secret();
-            Ok(json!({ "id": info.id, "created": info.created.rfc3339(), "recovery_key": recovery_key }))
+        Command::InstanceCreate { .. }
+        | Command::InstanceStart { .. }
+        | Command::InstanceStop { .. }
+        | Command::InstanceDelete { .. }
+        | Command::InstanceUnlock { .. }
+        | Command::InstanceRecover { .. }
+        | Command::InstanceList
+        | Command::InstanceShow { .. } => instance::execute(core, command),
+        Command::UserAdd { .. }
+        | Command::UserList { .. }
+        | Command::UserShow { .. }
+        | Command::UserEdit { .. }
+        | Command::UserDelete { .. } => user::execute(core, command),
+        Command::AuditList { .. } | Command::AuditVerify { .. } => audit::execute(core, command),
+        Command::TokenCreate { .. } | Command::TokenList | Command::TokenRevoke { .. } => {
+            token::execute(core, command)
         }
-        Command::InstanceUnlock { id, passphrase } => {
-            core.unlock(&id, passphrase.into_inner())?;
-            core.instance(&id)?.audit().record("instance unlock", &json!({ "id": id }))?;
-            Ok(json!({ "id": id, "unlocked": true }))
-        }
-        Command::InstanceRecover { id, recovery_key } => {
-            let keys_dir = core.settings.keys_dir.as_deref();
-            Instance::recover(&*core.disk, &core.instance_dir(&id)?, keys_dir, &recovery_key.into_inner())?;
-            core.instance(&id)?.audit().record("instance recover", &json!({ "id": id }))?;
-            Ok(json!({ "id": id, "recovered": true }))
-        }
-        Command::InstanceList => Ok(json!(all_shown(core)?)),
-        Command::InstanceShow { id } => Ok(shown(&*core.instance(&id)?)?),
-        Command::UserAdd { instance, id, emails } => {
-            let instance = core.instance(&instance)?;
-            instance.audit().record("user add", &json!({ "id": id, "emails": emails }))?;
-            Ok(json!(instance.add_user(&id, &emails)?))
-        }
-        Command::UserList { instance } => Ok(json!(core.instance(&instance)?.users())),
-        Command::UserShow { instance, id } => Ok(json!(core.instance(&instance)?.user(&id)?)),
         Command::ProfilePut { .. }
         | Command::ProfileList { .. }
         | Command::ProfileShow { .. }
         | Command::ProfileDelete { .. }
         | Command::ProfileRun { .. } => profile_command(core, command),
-        Command::Search { instance, user, query, limit, offset } => {
-            let instance = core.instance(&instance)?;
-            instance.audit().record("search", &json!({ "user": user, "query": query }))?;
-            let hits =
-                instance.search(&Query { text: query, archive: user, limit: limit.min(10_000), offset })?;
-            Ok(json!(hits))
-        }
-        Command::MessageGet { instance, id, report } => {
-            let instance = core.instance(&instance)?;
-            instance.audit().record("message get", &json!({ "id": id, "report": report }))?;
-            let bytes = Zeroizing::new(if report { instance.report(&id)? } else { instance.message(&id)? });
-            Ok(json!({ "id": id, "base64": STANDARD.encode(&*bytes) }))
-        }
         other => store::execute(core, other, context),
     }
 }
@@ -246,7 +356,6 @@ fn profile_command(core: &Core, command: Command) -> Result<Value, CommandError>
             let name = profile.name().as_str().to_owned();
             let open = profile.open(&key.cipher()).map_err(|_| CommandError::Sealed(name.clone()))?;
             let (profiles, instance_key) = profiles(&instance);
-            instance.audit().record("profile put", &json!({ "name": name }))?;
             profiles.put(&open.seal(&instance_key))?;
             Ok(json!({ "name": name }))
         }
@@ -266,7 +375,6 @@ fn profile_command(core: &Core, command: Command) -> Result<Value, CommandError>
         }
         Command::ProfileDelete { instance, name } => {
             let instance = core.instance(&instance)?;
-            instance.audit().record("profile delete", &json!({ "name": name }))?;
             profiles(&instance).0.delete(&parse_name(&name)?)?;
             Ok(json!({ "name": name, "deleted": true }))
         }
@@ -282,30 +390,15 @@ fn profile_shown(profile: &StoredProfile) -> Value {
     shown
 }
 
-fn shown(instance: &Instance) -> Result<Value, ArchiveError> {
-    let info = instance.info();
-    let mut value = json!(instance.stats()?);
-    value["id"] = info.id.clone().into();
-    value["created"] = info.created.rfc3339().into();
-    Ok(value)
-}
-
-/// All instances; of one that does not open, why.
-fn all_shown(core: &Core) -> Result<Vec<Value>, CommandError> {
-    let shown = core.instance_ids()?.into_iter().map(|id| {
-        let shown = core.instance(&id).and_then(|instance| shown(&instance));
-        shown.unwrap_or_else(|error| json!({ "id": id, "error": error.to_string() }))
-    });
-    Ok(shown.collect())
-}
-
 fn status(core: &Core) -> Result<Value, CommandError> {
-    let instances = all_shown(core)?;
+    let instances = instance::all_shown(core)?;
     Ok(json!({
         "version": env!("CARGO_PKG_VERSION"),
         "running": core.running,
         "data_dir": core.settings.data_dir,
         "free_bytes": core.disk.free_bytes(&core.settings.data_dir).ok(),
+        "uptime_seconds": core.uptime().as_secs(),
+        "listening": core.listening.get(),
         "instances": instances,
     }))
 }

@@ -1,0 +1,1 @@
+//! The API from its routes inwards, without a network.
