@@ -1,6 +1,8 @@
 //! The archiver as one thing: its data directory, locked, and the instances in it.
 
 mod lifecycle;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;

@@ -17,3 +17,5 @@ pub mod monitoring;
 pub mod profiles;
 pub mod settings;
 pub mod sources;
+#[cfg(test)]
+mod stage;

@@ -131,6 +131,7 @@ fn judge(core: &Core, caller: &Caller, asked: &Asked, need: Need) -> Result<(), 
     if caller.instance().is_some() && asked.instance.is_none() && need != Need::See {
         return Err(not_allowed("this is about all instances, and the token is for one"));
     }
+    check_there(core, asked)?;
     if let Some(user) = caller.user()
         && need != Need::Mail
     {
@@ -148,4 +149,14 @@ fn judge(core: &Core, caller: &Caller, asked: &Asked, need: Need) -> Result<(), 
         return Err(ArchiveError::SafeMode(id.clone()).into());
     }
     Ok(())
+}
+
+/// What is about an instance needs one, open unless it is about that.
+fn check_there(core: &Core, asked: &Asked) -> Result<(), ArchiveError> {
+    let Some(id) = &asked.instance else { return Ok(()) };
+    match asked.name.as_str() {
+        "instance-create" | "restore" => Ok(()),
+        _ if asked.is_about_the_archiver() => core.check_there(id),
+        _ => core.instance(id).map(drop),
+    }
 }

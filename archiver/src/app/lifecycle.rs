@@ -40,6 +40,11 @@ impl Core {
         slot.open.try_lock().ok().and_then(|open| open.clone())
     }
 
+    /// An error when there is no such instance.
+    pub fn check_there(&self, id: &str) -> Result<(), ArchiveError> {
+        self.slot(id).map(drop)
+    }
+
     /// Told when the instance is stopped; whoever works on it then comes to an end.
     pub fn stopping(&self, id: &str) -> Option<Shutdown> {
         let slot = self.slot(id).ok()?;

@@ -19,6 +19,7 @@ const INDEX_BATCH: usize = 500;
 
 impl Instance {
     /// A message, byte for byte.
+    #[cfg(test)]
     pub(crate) fn message(&self, id: &str) -> Result<Vec<u8>, ArchiveError> {
         let mut content = Vec::new();
         self.copy_message(id, &mut |piece| {

@@ -50,7 +50,7 @@ pub fn run() -> Result<ExitCode> {
     let json = args.json;
     match args.task {
         Task::Serve => return serve(settings),
-        Task::CheckConfig => return Ok(setup::check_config(&settings, json)),
+        Task::CheckConfig => return setup::check_config(&settings, json),
         _ => {}
     }
     // What a command logs is for its daemon's log; here only what is wrong concerns the operator.

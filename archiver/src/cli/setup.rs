@@ -5,11 +5,11 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 use postern_shared::disk::{Disk, RealDisk, write_atomic};
+use postern_shared::tls::server::Identity;
 use serde_json::{Value, json};
 
+use crate::monitoring::FREE_BYTES_MIN;
 use crate::settings::Settings;
-
-const FREE_BYTES_MIN: u64 = 1024 * 1024 * 1024;
 
 /// Writes what is missing: configuration file, data directory.
 pub(super) fn init(config: Option<&Path>) -> Result<ExitCode> {
@@ -29,13 +29,16 @@ pub(super) fn init(config: Option<&Path>) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Settings are checked already; what is left is to say so.
-pub(super) fn check_config(settings: &Settings, json: bool) -> ExitCode {
+/// Settings are checked already; what is left is the files that they name.
+pub(super) fn check_config(settings: &Settings, json: bool) -> Result<ExitCode> {
+    if let Some((certificate, key)) = &settings.certificate {
+        Identity::from_pem_files(&RealDisk, certificate, key)?;
+    }
     for key in &settings.without_effect {
         eprintln!("note: {key} has no effect in this version");
     }
     println!("{}", if json { json!({ "ok": true }).to_string() } else { "the configuration is good".into() });
-    ExitCode::SUCCESS
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Looks for trouble in what `status` says; fails when there is any.
@@ -47,6 +50,10 @@ pub(super) fn doctor(settings: &Settings, status: &Value, json: bool) -> Result<
     }
     for instance in status["instances"].as_array().into_iter().flatten() {
         let id = instance["id"].as_str().unwrap_or_default();
+        if matches!(instance["state"].as_str(), Some("safe" | "stopped")) {
+            let state = instance["state"].as_str().unwrap_or_default();
+            eprintln!("note: instance {id} is {state}, so nothing is archived there; instance start {id} ends that");
+        }
         let damage = instance["damage"].as_array().into_iter().flatten().filter_map(Value::as_str);
         trouble.extend(
             instance["error"].as_str().into_iter().chain(damage).map(|what| format!("instance {id}: {what}")),

@@ -20,6 +20,8 @@ use std::sync::Arc;
 
 #[cfg(test)]
 pub(crate) use names::{fields, names};
+#[cfg(test)]
+pub(crate) use read::execute as read_for_tests;
 use postern_shared::control::{Context, Handler};
 use postern_shared::crypto::SecretBytes;
 use postern_shared::crypto::aead::AeadKey;

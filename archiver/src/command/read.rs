@@ -12,7 +12,7 @@ use crate::archive::Query;
 
 const HITS_MAX: usize = 10_000;
 
-pub(super) fn execute(core: &Core, caller: &Caller, command: Command) -> Result<Value, CommandError> {
+pub(crate) fn execute(core: &Core, caller: &Caller, command: Command) -> Result<Value, CommandError> {
     match command {
         Command::Search { instance, user, query, limit, offset } => {
             let gate = Gate::new(core, caller, &instance)?;
