@@ -98,8 +98,7 @@ impl<'c> Gate<'c> {
 
     /// The folders of an archive, or of all that may be seen.
     pub fn folders(&self, archive: Option<&str>) -> Result<Vec<Folder>, Denied> {
-        let may =
-            self.may(None, |archives| archive.is_none_or(|archive| archives.contains(archive)));
+        let may = self.may(None, |archives| archive.is_none_or(|archive| archives.contains(archive)));
         self.pass("folder-list", &json!({ "user": archive }), may)?;
         let mut folders = self.instance.folders(archive)?;
         if let Some(seen) = self.archives() {

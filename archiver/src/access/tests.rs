@@ -165,7 +165,9 @@ async fn instances_are_closed_against_each_other() {
     assert!(list.as_array().unwrap().len() == 1 && !list.to_string().contains("other"), "{list}");
     let status = stage.ask(&main, json!("status")).await.unwrap();
     assert!(!status.to_string().contains("other") && status["data_dir"].is_null(), "{status}");
-    for command in [json!("token-list"), json!({ "audit-list": { "instance": null, "before": null, "limit": 1 } })] {
+    for command in
+        [json!("token-list"), json!({ "audit-list": { "instance": null, "before": null, "limit": 1 } })]
+    {
         assert!(is_not_allowed(&stage.ask(&main, command).await.unwrap_err()));
     }
 }
@@ -211,12 +213,16 @@ async fn the_log_tells_who_did_what_without_secrets() {
     let stage = Stage::new();
     let manager = stage.caller(&[Scope::Manage], Some("main"), None);
     let add = json!({ "user-add": { "instance": "main", "id": "anna", "emails": ["x@example.com"] } });
-    assert!(stage.ask(&manager, add).await.is_err(), "there is one already, and the line stands all the same");
+    assert!(
+        stage.ask(&manager, add).await.is_err(),
+        "there is one already, and the line stands all the same"
+    );
     let line = &stage.audited(Some("main"))[0];
     let expected = json!({ "id": "anna", "emails": ["x@example.com"] });
     assert_eq!((&line["what"], &line["particulars"]), (&json!("user-add"), &expected));
     assert_eq!((&line["who"], &line["from"]), (&json!("t"), &json!("192.0.2.1")));
-    let asked = Asked::of(&Command::InstanceUnlock { id: "main".into(), passphrase: Secret::new("horse".into()) });
+    let asked =
+        Asked::of(&Command::InstanceUnlock { id: "main".into(), passphrase: Secret::new("horse".into()) });
     assert_eq!(asked.particulars, json!({ "id": "main" }));
     let long = Asked::of(&Command::UserShow { instance: "main".into(), id: "x".repeat(5000) });
     assert_eq!(long.particulars["id"].as_str().unwrap().len(), 1000);

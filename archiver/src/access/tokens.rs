@@ -274,9 +274,8 @@ impl Tokens {
 
     fn store(&self, tokens: Vec<Record>) -> Result<(), TokenError> {
         let json = serde_json::to_vec_pretty(&Stored { version: VERSION, tokens: tokens.clone() });
-        let stored = json
-            .map_err(std::io::Error::from)
-            .and_then(|json| write_atomic(&*self.disk, &self.path, &json));
+        let stored =
+            json.map_err(std::io::Error::from).and_then(|json| write_atomic(&*self.disk, &self.path, &json));
         stored.map_err(|source| TokenError::Io { path: self.path.clone(), source })?;
         *self.kept.write().unwrap_or_else(PoisonError::into_inner) = Ok(tokens);
         Ok(())

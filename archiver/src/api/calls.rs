@@ -137,14 +137,15 @@ impl Call {
         self.change(|state| {
             let (code, result, error) = match done {
                 Ok(result) if result["cancelled"] == true => (StatusCode::Cancelled, result, None),
-                Ok(result) if result["failed"].as_u64().unwrap_or(0) > 0 => (StatusCode::Failed, result, None),
+                Ok(result) if result["failed"].as_u64().unwrap_or(0) > 0 => {
+                    (StatusCode::Failed, result, None)
+                }
                 Ok(result) => (StatusCode::Succeeded, result, None),
                 Err(error) if is_cancelled => (StatusCode::Cancelled, Value::Null, Some(error.to_string())),
                 Err(error) => (StatusCode::Failed, Value::Null, Some(error.to_string())),
             };
             let bytes = result.to_string().len();
-            state.result =
-                if bytes > RESULT_BYTES_MAX { json!({ "left_out_bytes": bytes }) } else { result };
+            state.result = if bytes > RESULT_BYTES_MAX { json!({ "left_out_bytes": bytes }) } else { result };
             if code == StatusCode::Succeeded {
                 state.percent_progress = 100;
             }

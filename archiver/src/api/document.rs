@@ -17,7 +17,8 @@ pub(super) fn document() -> Value {
         path[route.method.to_ascii_lowercase()] = operation(route);
     }
     paths.insert("/api/v1/calls".into(), json!({ "get": listed_calls() }));
-    paths.insert("/api/v1/calls/{token}".into(), json!({ "get": watched_call(), "delete": cancelled_call() }));
+    paths
+        .insert("/api/v1/calls/{token}".into(), json!({ "get": watched_call(), "delete": cancelled_call() }));
     json!({
         "openapi": "3.1.0",
         "info": {
@@ -109,7 +110,9 @@ fn paging() -> [Value; 2] {
 fn schema(field: &Field) -> Value {
     let mut schema = match field.kind {
         Kind::Text | Kind::Path => json!({ "type": "string", "maxLength": 4096 }),
-        Kind::Secret => json!({ "type": "string", "maxLength": 4096, "format": "password", "writeOnly": true }),
+        Kind::Secret => {
+            json!({ "type": "string", "maxLength": 4096, "format": "password", "writeOnly": true })
+        }
         Kind::Texts => json!({ "type": "array", "items": { "type": "string" }, "maxItems": 1000 }),
         Kind::Number => json!({ "type": "integer", "minimum": 0 }),
         Kind::Flag => json!({ "type": "boolean" }),
@@ -148,8 +151,12 @@ fn responses(route: &Route) -> Value {
         } }))
     };
     let (status, good) = match route.answer {
-        Answer::Now => ("200", json!({ "description": "Done.", "content": json(json!({ "type": "object" })) })),
-        Answer::Made => ("201", json!({ "description": "Made.", "content": json(json!({ "type": "object" })) })),
+        Answer::Now => {
+            ("200", json!({ "description": "Done.", "content": json(json!({ "type": "object" })) }))
+        }
+        Answer::Made => {
+            ("201", json!({ "description": "Made.", "content": json(json!({ "type": "object" })) }))
+        }
         Answer::List(_) | Answer::Page => {
             ("200", json!({ "description": "A page.", "content": items("The offset of the next page.") }))
         }
@@ -171,7 +178,7 @@ fn call_response(about: &str) -> Value {
     json!({ "description": about, "content": { "application/json": { "schema": { "$ref": "#/components/schemas/Call" } } } })
 }
 
-fn call_operation(id: &str, about: &str, parameters: Vec<Value>, status: &str, good: Value) -> Value {
+fn call_operation(id: &str, about: &str, parameters: &[Value], status: &str, good: Value) -> Value {
     let mut responses = json!({ "default": { "$ref": "#/components/responses/Problem" } });
     responses[status] = good;
     json!({ "operationId": id, "summary": about, "tags": ["calls"], "parameters": parameters, "responses": responses })
@@ -179,7 +186,7 @@ fn call_operation(id: &str, about: &str, parameters: Vec<Value>, status: &str, g
 
 fn listed_calls() -> Value {
     let page = json!({ "description": "A page.", "content": { "application/json": { "schema": { "type": "object" } } } });
-    call_operation("callList", "Long calls of today, the newest first.", paging().to_vec(), "200", page)
+    call_operation("callList", "Long calls of today, the newest first.", &paging(), "200", page)
 }
 
 fn watched_call() -> Value {
@@ -192,13 +199,13 @@ fn watched_call() -> Value {
         number("statusVersion", "Answer once the version is newer than this."),
         number("wait", "But after so many seconds at the latest, 30 at most."),
     ];
-    call_operation("callShow", "How a long call stands.", parameters, "200", call_response("So it stands."))
+    call_operation("callShow", "How a long call stands.", &parameters, "200", call_response("So it stands."))
 }
 
 fn cancelled_call() -> Value {
     let parameters = vec![path_parameter("token")];
     let good = call_response("It comes to an end at the next safe point.");
-    call_operation("callCancel", "Cancel a long call.", parameters, "202", good)
+    call_operation("callCancel", "Cancel a long call.", &parameters, "202", good)
 }
 
 fn problem() -> Value {

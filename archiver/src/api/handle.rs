@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::extract::rejection::BytesRejection;
-use axum::extract::{DefaultBodyLimit, FromRequest as _, FromRequestParts as _, Query, RawPathParams, Request};
+use axum::extract::{
+    DefaultBodyLimit, FromRequest as _, FromRequestParts as _, Query, RawPathParams, Request,
+};
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE, LOCATION};
 use axum::http::{HeaderValue, StatusCode};
 use axum::middleware::{from_fn, from_fn_with_state};
@@ -46,29 +48,38 @@ pub(super) fn routes(api: &Arc<Api>) -> Router {
         router = router.route(&numbered(route.path), on(filter(route.method), handler));
     }
     let (listed, shown, cancelled) = (Arc::clone(api), Arc::clone(api), Arc::clone(api));
-    let router = router
-        .route(
-            "/api/v1/calls",
-            get(move |Extension(caller): Extension<Arc<Caller>>, query: Query<Words>| async move {
-                calls(&listed, &caller, query.0)
-            }),
-        )
-        .route(
-            "/api/v1/calls/{p0}",
-            get(move |Extension(caller): Extension<Arc<Caller>>, path: RawPathParams, query: Query<Words>| async move {
-                call(&shown, &caller, &path, query.0).await
+    let router =
+        router
+            .route(
+                "/api/v1/calls",
+                get(move |Extension(caller): Extension<Arc<Caller>>, query: Query<Words>| async move {
+                    calls(&listed, &caller, &query.0)
+                }),
+            )
+            .route(
+                "/api/v1/calls/{p0}",
+                get(
+                    move |Extension(caller): Extension<Arc<Caller>>,
+                          path: RawPathParams,
+                          query: Query<Words>| async move {
+                        call(&shown, &caller, &path, query.0).await
+                    },
+                )
+                .merge(delete(
+                    move |Extension(caller): Extension<Arc<Caller>>, path: RawPathParams| async move {
+                        cancel(&cancelled, &caller, &path)
+                    },
+                )),
+            )
+            .fallback(|| async {
+                Problem::not_found("the API has no such route; /api/openapi.json tells what it has")
             })
-            .merge(delete(move |Extension(caller): Extension<Arc<Caller>>, path: RawPathParams| async move {
-                cancel(&cancelled, &caller, &path)
-            })),
-        )
-        .fallback(|| async { Problem::not_found("the API has no such route; /api/openapi.json tells what it has") })
-        .method_not_allowed_fallback(|| async {
-            let detail = "the route does not take this method; /api/openapi.json tells what it takes";
-            Problem::new(StatusCode::METHOD_NOT_ALLOWED, "no-such-method", "No such method", detail)
-        })
-        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
-        .layer(from_fn_with_state(Arc::clone(api), door::admit));
+            .method_not_allowed_fallback(|| async {
+                let detail = "the route does not take this method; /api/openapi.json tells what it takes";
+                Problem::new(StatusCode::METHOD_NOT_ALLOWED, "no-such-method", "No such method", detail)
+            })
+            .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+            .layer(from_fn_with_state(Arc::clone(api), door::admit));
     let document: Arc<str> = document::document_text().into();
     let document = move || {
         let document = Arc::clone(&document);
@@ -85,7 +96,8 @@ pub(super) fn routes(api: &Arc<Api>) -> Router {
 type Words = HashMap<String, String>;
 
 fn page_response() -> Response {
-    let policy = HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'");
+    let policy =
+        HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'");
     let mut response = Html(page::text()).into_response();
     response.headers_mut().insert("content-security-policy", policy);
     response
@@ -126,7 +138,9 @@ async fn answer(
     let path: Vec<String> = path.iter().map(|(_, value)| value.to_owned()).collect();
     let query = Query::<Vec<(String, String)>>::try_from_uri(&parts.uri);
     let query = query.map_err(|error| Problem::invalid(error.body_text()))?.0;
-    let body = Bytes::from_request(Request::from_parts(parts, body), &()).await.map_err(too_large)?;
+    let body = Bytes::from_request(Request::from_parts(parts, body), &())
+        .await
+        .map_err(|rejection| too_large(&rejection))?;
     let asking = request::read(route, &path, query, &body)?;
     match route.answer {
         Answer::Long => long(api, route, caller, asking).await,
@@ -135,7 +149,7 @@ async fn answer(
     }
 }
 
-fn too_large(rejection: BytesRejection) -> Problem {
+fn too_large(rejection: &BytesRejection) -> Problem {
     if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
         let detail = "the request's body is longer than any that is meant";
         return Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "Too large", detail);
@@ -176,9 +190,7 @@ async fn now(
 /// A stretch of a list, how long the list is, and where the next stretch begins.
 fn sliced(answer: Value, member: Option<&str>, Stretch { limit, offset }: Stretch) -> Value {
     let (all, beside) = match (answer, member) {
-        (Value::Object(mut beside), Some(member)) => {
-            (beside.remove(member).unwrap_or_default(), beside)
-        }
+        (Value::Object(mut beside), Some(member)) => (beside.remove(member).unwrap_or_default(), beside),
         (all, _) => (all, Map::new()),
     };
     let all = match all {
@@ -206,14 +218,13 @@ async fn long(
     let admitted = commands.admit(&caller, asking.command).await?;
     let new = New { command: route.command, instance: admitted.instance().map(str::to_owned) };
     let by = Arc::clone(&caller);
-    let work =
-        |context| async move { commands.perform(by, admitted, context).await };
+    let work = |context| async move { commands.perform(by, admitted, context).await };
     let call = api.calls.begin(&caller, new, work)?;
     let place = format!("/api/v1/calls/{}", call.token());
     Ok((StatusCode::ACCEPTED, [(LOCATION, place)], Json(call.shown())).into_response())
 }
 
-fn calls(api: &Api, caller: &Caller, query: Words) -> Result<Response, Problem> {
+fn calls(api: &Api, caller: &Caller, query: &Words) -> Result<Response, Problem> {
     let shown: Vec<Value> = api.calls.list(caller).iter().map(|call| call.shown()).collect();
     let number = |name: &str, usual: usize| match query.get(name) {
         Some(text) => text.parse().map_err(|_| Problem::invalid(format!("{name:?} is no number"))),
@@ -230,12 +241,7 @@ fn found(api: &Api, caller: &Caller, path: &RawPathParams) -> Result<Arc<super::
 }
 
 /// How a call stands; with `statusVersion`, once it is newer than that.
-async fn call(
-    api: &Api,
-    caller: &Caller,
-    path: &RawPathParams,
-    query: Words,
-) -> Result<Response, Problem> {
+async fn call(api: &Api, caller: &Caller, path: &RawPathParams, query: Words) -> Result<Response, Problem> {
     let call = found(api, caller, path)?;
     let number = |name: &str| match query.get(name) {
         Some(text) => text.parse().map(Some).map_err(|_| Problem::invalid(format!("{name:?} is no number"))),
@@ -281,15 +287,14 @@ async fn octets(api: &Arc<Api>, caller: Arc<Caller>, command: Command) -> Result
                 report.chunks(64 * 1024).try_for_each(&mut take).map_err(|error| failed(&error))
             }
         });
-        let told = match (begun.take(), read) {
+        match (begun.take(), read) {
             (Some(begun), read) => drop(begun.send(read.map_err(Problem::from))),
             (None, Err(error)) => {
                 tracing::error!(message = name, %error, "a message could not be sent whole");
                 drop(pieces.blocking_send(Err(io::Error::other("the message is damaged"))));
             }
             (None, Ok(())) => {}
-        };
-        told
+        }
     });
     first.await.map_err(|_| Problem::internal("reading a message ended by itself"))??;
     let mut response = Body::from_stream(Pieces(sent)).into_response();

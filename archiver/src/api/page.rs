@@ -16,7 +16,9 @@ pub(super) fn text() -> String {
     for route in ROUTES {
         let Route { method, path, about, .. } = route;
         let scope = format!("{:?}", Need::of(route.command).scope()).to_lowercase();
-        page.push_str(&format!("<h2><code>{method} {path}</code></h2><p>{about} Scope <code>{scope}</code>.</p>"));
+        page.push_str(&format!(
+            "<h2><code>{method} {path}</code></h2><p>{about} Scope <code>{scope}</code>.</p>"
+        ));
         if !route.fields.is_empty() {
             page.push_str("<table>");
             route.fields.iter().for_each(|field| page.push_str(&row(field)));

@@ -43,7 +43,7 @@ pub(super) fn read(
     query: Vec<(String, String)>,
     body: &[u8],
 ) -> Result<Asking, Problem> {
-    let mut said = if route.has_query() { from_query(route, query)? } else { from_body(query, body)? };
+    let mut said = if route.has_query() { from_query(route, query)? } else { from_body(&query, body)? };
     let stretch = match route.answer {
         Answer::List(_) => stretch(&mut said)?,
         _ => Stretch { limit: LIMIT, offset: 0 },
@@ -97,7 +97,7 @@ fn from_query(route: &Route, query: Vec<(String, String)>) -> Result<Map<String,
     Ok(said)
 }
 
-fn from_body(query: Vec<(String, String)>, body: &[u8]) -> Result<Map<String, Value>, Problem> {
+fn from_body(query: &[(String, String)], body: &[u8]) -> Result<Map<String, Value>, Problem> {
     if let Some((name, _)) = query.first() {
         return Err(Problem::invalid(format!("{name:?} belongs into the body, which is JSON")));
     }

@@ -100,10 +100,7 @@ pub(super) const ROUTES: &[Route] = &[
         ("POST", "/api/v1/instances"),
         "instance-create",
         "Create an instance. The answer has its recovery key, this once.",
-        &[
-            must("id", Text, "Its id."),
-            may("passphrase", Secret, "Let this open it, instead of a key file."),
-        ],
+        &[must("id", Text, "Its id."), may("passphrase", Secret, "Let this open it, instead of a key file.")],
         Made,
     ),
     route(("GET", "/api/v1/instances/{id}"), "instance-show", "One instance.", &[], Now),

@@ -43,7 +43,9 @@ const GRACE: Duration = Duration::from_secs(5);
 
 /// A port cannot be listened on.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address} (listen.{listener}): {source}; is another program there, or another archiver?")]
+#[error(
+    "cannot listen on {address} (listen.{listener}): {source}; is another program there, or another archiver?"
+)]
 pub struct BindError {
     listener: &'static str,
     address: SocketAddr,
@@ -159,9 +161,10 @@ async fn connection(
 ) {
     // Answers are small and waited for.
     let _ = stream.set_nodelay(true);
-    let Some(tls) = tls else { return requests(stream, peer, routes, stop).await };
+    // Who asks in clear asks one question.
+    let Some(tls) = tls else { return requests(stream, peer, routes, false, stop).await };
     match timeout(HANDSHAKE_DEADLINE, TlsAcceptor::from(tls).accept(stream)).await {
-        Ok(Ok(stream)) => requests(stream, peer, routes, stop).await,
+        Ok(Ok(stream)) => requests(stream, peer, routes, true, stop).await,
         Ok(Err(error)) => tracing::debug!(%peer, %error, "a TLS handshake failed"),
         Err(_) => tracing::debug!(%peer, "a TLS handshake took too long"),
     }
@@ -171,6 +174,7 @@ async fn requests<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     stream: S,
     peer: SocketAddr,
     routes: Router,
+    keep_alive: bool,
     mut stop: Shutdown,
 ) {
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
@@ -183,6 +187,7 @@ async fn requests<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
+        .keep_alive(keep_alive)
         .header_read_timeout(HEADER_DEADLINE)
         .max_buf_size(HEADER_BYTES_MAX)
         .max_headers(HEADERS_MAX)

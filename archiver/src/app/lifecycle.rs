@@ -73,10 +73,7 @@ impl Core {
 
     fn close(&self, id: &str) -> Result<(), ArchiveError> {
         let slot = self.slot(id)?;
-        let old = std::mem::replace(
-            &mut *slot.stop.lock().unwrap_or_else(PoisonError::into_inner),
-            switch(),
-        );
+        let old = std::mem::replace(&mut *slot.stop.lock().unwrap_or_else(PoisonError::into_inner), switch());
         old.0.turn();
         // While this is held nobody opens it anew.
         let mut open = slot.open();

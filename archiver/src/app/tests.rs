@@ -129,7 +129,9 @@ fn what_is_deleted_lies_elsewhere_and_can_come_back() {
 fn ids_directories_and_keys_lead_to_no_other_instance() {
     let stage = Stage::new();
     let core = &stage.core;
-    for id in ["../instances/other", "main/../other", "..", ".", "", "other/", "/etc", "OTHER", "a\0b", "main\n"] {
+    for id in
+        ["../instances/other", "main/../other", "..", ".", "", "other/", "/etc", "OTHER", "a\0b", "main\n"]
+    {
         assert!(matches!(core.instance(id), Err(ArchiveError::NoInstance(_))), "{id:?}");
         assert!(core.create_instance(id, None).is_err(), "{id:?}");
         assert!(core.delete_instance(id).is_err() && core.start_instance(id, true).is_err(), "{id:?}");

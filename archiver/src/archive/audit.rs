@@ -164,8 +164,7 @@ impl Audit {
         let mut found = Vec::new();
         let mut take = |line: &[u8]| {
             let read = serde_json::from_slice(line);
-            let line: Value =
-                read.unwrap_or_else(|_| json!({ "unreadable": String::from_utf8_lossy(line) }));
+            let line: Value = read.unwrap_or_else(|_| json!({ "unreadable": String::from_utf8_lossy(line) }));
             if before.is_none_or(|before| line["sequence"].as_u64().is_none_or(|found| found < before)) {
                 found.push(line);
             }

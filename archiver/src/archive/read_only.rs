@@ -17,7 +17,8 @@ pub(super) struct ReadOnlyDisk {
 struct ReadOnlyFile(Arc<dyn DiskFile>);
 
 fn refused() -> io::Error {
-    let text = "the instance is in safe mode and nothing is written; start it without --safe to change anything";
+    let text =
+        "the instance is in safe mode and nothing is written; start it without --safe to change anything";
     io::Error::new(io::ErrorKind::ReadOnlyFilesystem, text)
 }
 

@@ -286,7 +286,9 @@ mod tests {
         known.add(User::new("anna", &emails(&["Anna@Example.com", "a@example.com"]))).unwrap();
         known.add(User::new("bob", &[])).unwrap();
         let take = UserChange { add_emails: emails(&["a@example.com"]), ..UserChange::default() };
-        assert!(known.edit("bob", take.clone()).unwrap_err().to_string().contains("belongs to user \"anna\""));
+        assert!(
+            known.edit("bob", take.clone()).unwrap_err().to_string().contains("belongs to user \"anna\"")
+        );
         let gone = UserChange { remove_emails: emails(&["A@example.com "]), ..UserChange::default() };
         assert_eq!(known.edit("anna", gone).unwrap().emails, ["anna@example.com"]);
         known.edit("bob", take).unwrap();

@@ -33,9 +33,7 @@ pub enum AuditAction {
 impl AuditAction {
     pub(super) fn command(self) -> (Command, Show) {
         match self {
-            Self::List { instance, before, limit } => {
-                (Command::AuditList { instance, before, limit }, shown)
-            }
+            Self::List { instance, before, limit } => (Command::AuditList { instance, before, limit }, shown),
             Self::Verify { instance } => (Command::AuditVerify { instance }, verified),
         }
     }
@@ -43,13 +41,9 @@ impl AuditAction {
 
 fn shown(value: &Value) -> String {
     lines(value, "no lines", |row| {
-        let [time, who, how, from, what] =
-            ["time", "who", "how", "from", "what"].map(|key| text(&row[key]));
+        let [time, who, how, from, what] = ["time", "who", "how", "from", "what"].map(|key| text(&row[key]));
         let refused = row["refused"].as_str().map(|why| format!("  REFUSED: {why}")).unwrap_or_default();
-        format!(
-            "{}  {time}  {who} ({how}, {from})  {what}  {}{refused}",
-            row["sequence"], row["particulars"]
-        )
+        format!("{}  {time}  {who} ({how}, {from})  {what}  {}{refused}", row["sequence"], row["particulars"])
     })
 }
 

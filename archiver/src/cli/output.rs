@@ -197,7 +197,9 @@ pub(super) fn status(value: &Value) -> String {
     let head = members(value, &["version", "running", "data_dir", "free_bytes"]);
     let rows = lines(&value["instances"], "no instances", |row| match row["error"].as_str() {
         Some(error) => format!("instance {}: {error}", text(&row["id"])),
-        None if row["messages"].is_null() => format!("instance {}: {}", text(&row["id"]), text(&row["state"])),
+        None if row["messages"].is_null() => {
+            format!("instance {}: {}", text(&row["id"]), text(&row["state"]))
+        }
         None => format!(
             "instance {}: {} messages, {} users, {} unassigned, {} quarantined",
             text(&row["id"]),

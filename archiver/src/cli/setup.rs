@@ -52,7 +52,9 @@ pub(super) fn doctor(settings: &Settings, status: &Value, json: bool) -> Result<
         let id = instance["id"].as_str().unwrap_or_default();
         if matches!(instance["state"].as_str(), Some("safe" | "stopped")) {
             let state = instance["state"].as_str().unwrap_or_default();
-            eprintln!("note: instance {id} is {state}, so nothing is archived there; instance start {id} ends that");
+            eprintln!(
+                "note: instance {id} is {state}, so nothing is archived there; instance start {id} ends that"
+            );
         }
         let damage = instance["damage"].as_array().into_iter().flatten().filter_map(Value::as_str);
         trouble.extend(

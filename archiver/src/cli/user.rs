@@ -3,9 +3,9 @@
 use clap::Subcommand;
 use serde_json::Value;
 
+use super::Show;
 use super::args::InInstance;
 use super::output::{self, text};
-use super::Show;
 use crate::archive::Privilege;
 use crate::command::Command;
 

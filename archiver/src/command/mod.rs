@@ -20,12 +20,12 @@ use std::sync::Arc;
 
 #[cfg(test)]
 pub(crate) use names::{fields, names};
-#[cfg(test)]
-pub(crate) use read::execute as read_for_tests;
 use postern_shared::control::{Context, Handler};
 use postern_shared::crypto::SecretBytes;
 use postern_shared::crypto::aead::AeadKey;
 use postern_shared::shutdown::Shutdown;
+#[cfg(test)]
+pub(crate) use read::execute as read_for_tests;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -42,14 +42,32 @@ use crate::profiles::{ProfileName, Profiles, StoreError, StoredProfile};
 #[expect(missing_docs, reason = "the command line's help says it")]
 pub enum Command {
     Status,
-    InstanceCreate { id: String, passphrase: Option<Secret> },
-    InstanceStart { id: String, safe: bool },
-    InstanceStop { id: String },
-    InstanceDelete { id: String },
-    InstanceUnlock { id: String, passphrase: Secret },
-    InstanceRecover { id: String, recovery_key: Secret },
+    InstanceCreate {
+        id: String,
+        passphrase: Option<Secret>,
+    },
+    InstanceStart {
+        id: String,
+        safe: bool,
+    },
+    InstanceStop {
+        id: String,
+    },
+    InstanceDelete {
+        id: String,
+    },
+    InstanceUnlock {
+        id: String,
+        passphrase: Secret,
+    },
+    InstanceRecover {
+        id: String,
+        recovery_key: Secret,
+    },
     InstanceList,
-    InstanceShow { id: String },
+    InstanceShow {
+        id: String,
+    },
     UserAdd {
         instance: String,
         id: String,
@@ -57,8 +75,13 @@ pub enum Command {
         privileges: Option<BTreeSet<Privilege>>,
         reads: Option<BTreeSet<String>>,
     },
-    UserList { instance: String },
-    UserShow { instance: String, id: String },
+    UserList {
+        instance: String,
+    },
+    UserShow {
+        instance: String,
+        id: String,
+    },
     UserEdit {
         instance: String,
         id: String,
@@ -68,28 +91,101 @@ pub enum Command {
         privileges: Option<BTreeSet<Privilege>>,
         reads: Option<BTreeSet<String>>,
     },
-    UserDelete { instance: String, id: String },
-    ProfilePut { instance: String, profile: Box<StoredProfile>, key: TransportKey },
-    ProfileList { instance: String },
-    ProfileShow { instance: String, name: String },
-    ProfileDelete { instance: String, name: String },
-    ProfileRun { instance: String, name: String },
-    Search { instance: String, user: Option<String>, query: String, limit: usize, offset: usize },
-    MessageGet { instance: String, id: String, report: bool },
-    FolderList { instance: String, user: Option<String> },
-    StoreList { instance: String },
-    StoreCreate { instance: String },
-    StoreState { instance: String, store: String, state: State },
-    StoreAttach { instance: String, dir: PathBuf },
-    StoreDetach { instance: String, store: String },
-    StoreRollOver { instance: String, messages: Option<u64>, bytes: Option<u64> },
-    Verify { instance: String, store: Option<String>, afresh: bool },
-    Rebuild { instance: String, store: Option<String> },
-    Compact { instance: String, unused_percent: u64 },
-    Backup { instance: String, to: PathBuf },
-    Restore { id: String, from: PathBuf, key_file: Option<PathBuf>, recovery_key: Option<Secret> },
-    AuditList { instance: Option<String>, before: Option<u64>, limit: usize },
-    AuditVerify { instance: Option<String> },
+    UserDelete {
+        instance: String,
+        id: String,
+    },
+    ProfilePut {
+        instance: String,
+        profile: Box<StoredProfile>,
+        key: TransportKey,
+    },
+    ProfileList {
+        instance: String,
+    },
+    ProfileShow {
+        instance: String,
+        name: String,
+    },
+    ProfileDelete {
+        instance: String,
+        name: String,
+    },
+    ProfileRun {
+        instance: String,
+        name: String,
+    },
+    Search {
+        instance: String,
+        user: Option<String>,
+        query: String,
+        limit: usize,
+        offset: usize,
+    },
+    MessageGet {
+        instance: String,
+        id: String,
+        report: bool,
+    },
+    FolderList {
+        instance: String,
+        user: Option<String>,
+    },
+    StoreList {
+        instance: String,
+    },
+    StoreCreate {
+        instance: String,
+    },
+    StoreState {
+        instance: String,
+        store: String,
+        state: State,
+    },
+    StoreAttach {
+        instance: String,
+        dir: PathBuf,
+    },
+    StoreDetach {
+        instance: String,
+        store: String,
+    },
+    StoreRollOver {
+        instance: String,
+        messages: Option<u64>,
+        bytes: Option<u64>,
+    },
+    Verify {
+        instance: String,
+        store: Option<String>,
+        afresh: bool,
+    },
+    Rebuild {
+        instance: String,
+        store: Option<String>,
+    },
+    Compact {
+        instance: String,
+        unused_percent: u64,
+    },
+    Backup {
+        instance: String,
+        to: PathBuf,
+    },
+    Restore {
+        id: String,
+        from: PathBuf,
+        key_file: Option<PathBuf>,
+        recovery_key: Option<Secret>,
+    },
+    AuditList {
+        instance: Option<String>,
+        before: Option<u64>,
+        limit: usize,
+    },
+    AuditVerify {
+        instance: Option<String>,
+    },
     TokenCreate {
         name: String,
         scopes: Vec<Scope>,
@@ -98,7 +194,9 @@ pub enum Command {
         expires_in_days: Option<u32>,
     },
     TokenList,
-    TokenRevoke { id: String },
+    TokenRevoke {
+        id: String,
+    },
 }
 
 /// The key that a profile's password is sealed under between command line and daemon; used once. An object when it travels, as
@@ -258,7 +356,8 @@ impl Commands {
         context: Context,
     ) -> Result<Value, CommandError> {
         let Admitted { command, asked, stopping } = admitted;
-        let done = until::stopped(stopping, context, |context| self.execute(&caller, command, context)).await?;
+        let done =
+            until::stopped(stopping, context, |context| self.execute(&caller, command, context)).await?;
         Ok(if asked.instance.is_none() { instance::only_own(done, &caller) } else { done })
     }
 

@@ -26,18 +26,24 @@ fn routes(monitor: Arc<Monitor>) -> Router {
         .route("/healthz", get(|| async { text(StatusCode::OK, "alive\n".into()) }))
         .route(
             "/readyz",
-            get(move || looked(Arc::clone(&watched), |monitor| match monitor.reasons() {
-                reasons if reasons.is_empty() => text(StatusCode::OK, "ready\n".into()),
-                reasons => text(StatusCode::SERVICE_UNAVAILABLE, reasons.join("\n") + "\n"),
-            })),
+            get(move || {
+                looked(Arc::clone(&watched), |monitor| match monitor.reasons() {
+                    reasons if reasons.is_empty() => text(StatusCode::OK, "ready\n".into()),
+                    reasons => text(StatusCode::SERVICE_UNAVAILABLE, reasons.join("\n") + "\n"),
+                })
+            }),
         )
         .route(
             "/metrics",
-            get(move || looked(Arc::clone(&monitor), |monitor| {
-                ([(CONTENT_TYPE, Exposition::MEDIA_TYPE)], monitor.exposition()).into_response()
-            })),
+            get(move || {
+                looked(Arc::clone(&monitor), |monitor| {
+                    ([(CONTENT_TYPE, Exposition::MEDIA_TYPE)], monitor.exposition()).into_response()
+                })
+            }),
         )
-        .fallback(|| async { text(StatusCode::NOT_FOUND, "here are /metrics, /healthz and /readyz\n".into()) })
+        .fallback(|| async {
+            text(StatusCode::NOT_FOUND, "here are /metrics, /healthz and /readyz\n".into())
+        })
 }
 
 /// Looking at the disk may take its time.

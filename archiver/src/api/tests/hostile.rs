@@ -14,7 +14,9 @@ use crate::api::routes::{Field, Kind, ROUTES, Route};
 /// The path with names put in, and a body or query that a route takes.
 fn sample(route: &Route, instance: &str) -> (String, String) {
     let mut path = route.path.replace("{instance}", instance).replace("{name}", "journal");
-    path = path.replace("{store}", "0001").replace("{id}", if path.contains("instances/{id}") { instance } else { "x" });
+    path = path
+        .replace("{store}", "0001")
+        .replace("{id}", if path.contains("instances/{id}") { instance } else { "x" });
     let value = |field: &Field| match field.kind {
         _ if field.name == "state" => json!("normal"),
         _ if field.name == "scopes" => json!(["read"]),
@@ -30,8 +32,7 @@ fn sample(route: &Route, instance: &str) -> (String, String) {
         let pairs: Vec<String> = must.map(|field| format!("{}=x", field.name)).collect();
         return (format!("{path}?{}", pairs.join("&")), String::new());
     }
-    let body: serde_json::Map<_, _> =
-        must.map(|field| (field.name.to_owned(), value(field))).collect();
+    let body: serde_json::Map<_, _> = must.map(|field| (field.name.to_owned(), value(field))).collect();
     (path, json!(body).to_string())
 }
 
@@ -51,7 +52,8 @@ async fn without_a_token_nothing_is_to_be_had() {
         assert_eq!(served.with("", method, path, "").await.status, StatusCode::UNAUTHORIZED, "{path}");
     }
     for header in ["", "Bearer", "Bearer ", "Basic dXNlcjpwYXNz", "Bearer postern_", "Bearer é"] {
-        let request = Request::builder().uri("/api/v1/status").header("host", "x").header(AUTHORIZATION, header);
+        let request =
+            Request::builder().uri("/api/v1/status").header("host", "x").header(AUTHORIZATION, header);
         // Each from elsewhere, so that none has to wait.
         let from = format!("198.51.100.{}", header.len());
         let answer = served.send(&from, request.body(Body::empty()).unwrap()).await;
@@ -106,8 +108,20 @@ async fn another_instance_is_not_there() {
 async fn names_that_lead_elsewhere_are_not_there() {
     let served = Served::new();
     let names = [
-        "..", "%2e%2e", "..%2fother", "%2e%2e%2fother", "%2fetc%2fpasswd", "main%2f..%2fother", "..%5cother", "%00",
-        "main%00", ".hidden", "a%20b", "caf%C3%A9", "%ff", "-%0d%0aX-Header:%201",
+        "..",
+        "%2e%2e",
+        "..%2fother",
+        "%2e%2e%2fother",
+        "%2fetc%2fpasswd",
+        "main%2f..%2fother",
+        "..%5cother",
+        "%00",
+        "main%00",
+        ".hidden",
+        "a%20b",
+        "caf%C3%A9",
+        "%ff",
+        "-%0d%0aX-Header:%201",
     ];
     for route in ROUTES.iter().filter(|route| route.path.contains('{')) {
         for name in names {
@@ -116,11 +130,18 @@ async fn names_that_lead_elsewhere_are_not_there() {
             let path = path.collect::<Vec<_>>().join("/");
             let answer = served.with(&served.token, route.method, &path, body.clone()).await;
             assert!(
-                matches!(answer.status, StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED | StatusCode::UNPROCESSABLE_ENTITY),
-                "{} {path}: {answer:?}", route.method
+                matches!(
+                    answer.status,
+                    StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED | StatusCode::UNPROCESSABLE_ENTITY
+                ),
+                "{} {path}: {answer:?}",
+                route.method
             );
         }
-        let long = route.path.split('/').map(|part| if part.starts_with('{') { "x".repeat(5000) } else { part.into() });
+        let long = route
+            .path
+            .split('/')
+            .map(|part| if part.starts_with('{') { "x".repeat(5000) } else { part.into() });
         let path = long.collect::<Vec<_>>().join("/");
         let (_, body) = sample(route, "main");
         let answer = served.with(&served.token, route.method, &path, body).await;
@@ -134,8 +155,21 @@ async fn bodies_that_nobody_means_are_refused() {
     let served = Served::new();
     let deep = "[".repeat(100_000);
     let bodies = [
-        "{", "nonsense", "[]", "null", "\"x\"", "{\"id\": 1}", "{\"id\": null}", "{\"id\": [\"x\"]}", "{\"nothing\": 1}",
-        "{\"safe\": \"yes\"}", "{\"limit\": -1}", "{\"emails\": \"x\"}", "{\"emails\": [1]}", "\u{0}", &deep,
+        "{",
+        "nonsense",
+        "[]",
+        "null",
+        "\"x\"",
+        "{\"id\": 1}",
+        "{\"id\": null}",
+        "{\"id\": [\"x\"]}",
+        "{\"nothing\": 1}",
+        "{\"safe\": \"yes\"}",
+        "{\"limit\": -1}",
+        "{\"emails\": \"x\"}",
+        "{\"emails\": [1]}",
+        "\u{0}",
+        &deep,
     ];
     for route in ROUTES.iter().filter(|route| !route.has_query()) {
         // Of an instance that is not there, so that what takes nothing does nothing.
@@ -150,7 +184,9 @@ async fn bodies_that_nobody_means_are_refused() {
         let answer = served.with(&served.token, route.method, &format!("{path}?x=1"), "").await;
         assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY, "{path}");
     }
-    for query in ["limit=x", "limit=0", "limit=-1", "offset=99999999999999999999", "limit=1&limit=2", "nothing=1"] {
+    for query in
+        ["limit=x", "limit=0", "limit=-1", "offset=99999999999999999999", "limit=1&limit=2", "nothing=1"]
+    {
         let answer = served.get(&format!("/api/v1/instances?{query}")).await;
         assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY, "{query}: {answer:?}");
     }
@@ -168,7 +204,8 @@ async fn a_profile_reads_nothing_of_this_machine() {
     let served = Served::new();
     let path = "/api/v1/instances/main/profiles";
     let profile = |secret: serde_json::Value| {
-        let mut source = json!({ "type": "gateway", "host": "gateway.example.com", "username": "mbx-dead1234beef5678" });
+        let mut source =
+            json!({ "type": "gateway", "host": "gateway.example.com", "username": "mbx-dead1234beef5678" });
         for (key, value) in secret.as_object().unwrap() {
             source[key] = value.clone();
         }

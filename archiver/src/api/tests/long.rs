@@ -66,7 +66,11 @@ async fn a_backup_comes_back_as_another_instance() {
     let restore = json!({ "from": to, "key_file": key });
     let begun = served.ask("POST", "/api/v1/instances/copy/restore", restore).await.body;
     let call = end(&served, &begun).await;
-    assert_eq!((&call["statusCode"], &call["result"]["messages"]), (&json!("succeeded"), &json!(3)), "{call}");
+    assert_eq!(
+        (&call["statusCode"], &call["result"]["messages"]),
+        (&json!("succeeded"), &json!(3)),
+        "{call}"
+    );
     let shown = served.get("/api/v1/instances/copy").await.body;
     assert_eq!((&shown["messages"], &shown["state"]), (&json!(3), &json!("started")));
 }

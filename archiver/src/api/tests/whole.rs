@@ -23,7 +23,10 @@ async fn instances_users_and_tokens_come_and_go() {
     let edit = json!({ "add_emails": ["a@new.example"], "privileges": ["auditor"] });
     let edited = served.ask("PATCH", "/api/v1/instances/new/users/anna", edit).await;
     assert_eq!(edited.body["emails"], json!(["anna@new.example", "a@new.example"]));
-    assert_eq!((&edited.body["privileges"], &edited.body["reads"]), (&json!(["auditor"]), &json!(["unassigned"])));
+    assert_eq!(
+        (&edited.body["privileges"], &edited.body["reads"]),
+        (&json!(["auditor"]), &json!(["unassigned"]))
+    );
 
     let token = json!({ "name": "script", "scopes": ["mail", "audit"], "bound_to": "new", "user": "anna" });
     let token = served.ask("POST", "/api/v1/tokens", token).await.body;
