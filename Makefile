@@ -12,7 +12,7 @@ help:
 	@echo "make check   format, lints, licences, tidiness"
 	@echo "make docs    write docs/configuration.md and webui/openapi.json anew from the code"
 	@echo "make webui   build the console's pages (Node.js 20.19 or newer)"
-	@echo "make deb     the gateway as a Debian package, in target/debian"
+	@echo "make deb     the gateway as a Debian package, in target/debian; MAINTAINER=\"Name <address>\""
 	@echo "make bench   performance beside Postfix and Dovecot, as ratios from one run"
 
 demo: pages
@@ -53,7 +53,7 @@ bench:
 
 deb: webui
 	tests/scripts/install-tools deb
-	$(CARGO) deb --package postern-gateway --locked --strip
+	$(CARGO) deb --package postern-gateway --locked --strip $(if $(MAINTAINER),--maintainer "$(MAINTAINER)")
 
 fmt:
 	$(CARGO) fmt --all

@@ -45,11 +45,10 @@ struct Listener {
 
 /// Serves until SIGTERM, SIGINT or a restart asked for at the console; a second signal ends the process at once. Whether
 /// it is to start anew.
-pub async fn run(core: Arc<Core>, process: Arc<Process>) -> Result<bool> {
+pub async fn run(core: Arc<Core>, process: Arc<Process>, on_hangup: OnHangup) -> Result<bool> {
     let keeper = keeper(&core)?;
     let tls = keeper.server_config().context("the certificate cannot be used")?;
     let tending = Tending::new(Arc::clone(&keeper));
-    let on_hangup = OnHangup::new().context("cannot wait for SIGHUP")?;
     // All ports or none: a gateway that takes mail and cannot hand it out would only look healthy.
     let listeners = open_all(&core)?;
     let monitoring_ports: Vec<TcpListener> = core
@@ -190,7 +189,11 @@ fn open_all(core: &Core) -> Result<Vec<Listener>> {
 
 async fn serve_commands(commands: Commands, stopped: Shutdown) -> std::io::Result<()> {
     let data_dir = commands.core.settings().data_dir.clone();
-    control::serve(&data_dir, Arc::new(commands), stopped).await
+    let served = control::serve(&data_dir, Arc::new(commands), stopped).await;
+    // It comes to light now, not when the daemon ends: without it no command and no health check reaches the daemon.
+    served.inspect_err(
+        |error| tracing::error!(%error, "the control socket cannot be served; commands reach no daemon"),
+    )
 }
 
 struct Commands {

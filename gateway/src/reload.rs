@@ -22,7 +22,7 @@ use zeroize::Zeroizing;
 
 use crate::app::Core;
 use crate::certificate::Look;
-use crate::cli::check_named;
+use crate::cli::{check_certificate, check_named};
 use crate::console::Process;
 use crate::console::configuration::variable;
 use crate::settings::{Settings, changes};
@@ -76,15 +76,30 @@ pub fn read(core: &Core, process: &Process) -> Result<(Settings, Zeroizing<Strin
     };
     let text = read_text(&*core.disk, file)
         .with_context(|| format!("cannot read the configuration file {}", file.display()))?;
-    Ok((checked(core, &text, file)?, text))
+    Ok((taken(core, &text, file)?, text))
 }
 
-/// The settings that a text in that file stands for: they can be loaded, and what they name is there.
+/// The settings that a text in that file stands for: a gateway could start with them, and what they name is there.
 pub fn checked(core: &Core, text: &str, file: &Path) -> Result<Settings> {
     let settings = Settings::parse(text, file, std::env::vars())?;
-    let (disk, clock) = (Arc::clone(&core.disk), Arc::clone(&core.clock));
-    check_named(&settings, disk, clock).with_context(|| file.display().to_string())?;
+    certificate(core, &settings).with_context(|| file.display().to_string())?;
+    check_named(&settings).with_context(|| file.display().to_string())?;
     Ok(settings)
+}
+
+/// The same for a gateway that runs: files that it serves already are looked at by their keeper. What became of them, by time or
+/// by hand, is no mistake of this text, and keeps nothing else in it from counting.
+fn taken(core: &Core, text: &str, file: &Path) -> Result<Settings> {
+    let settings = Settings::parse(text, file, std::env::vars())?;
+    if settings.tls != core.settings().tls {
+        certificate(core, &settings).with_context(|| file.display().to_string())?;
+    }
+    check_named(&settings).with_context(|| file.display().to_string())?;
+    Ok(settings)
+}
+
+fn certificate(core: &Core, settings: &Settings) -> Result<()> {
+    check_certificate(settings, Arc::clone(&core.disk), Arc::clone(&core.clock))
 }
 
 /// The text of a configuration file.

@@ -42,6 +42,27 @@ pub const ENVIRONMENT_PREFIX: &str = "POSTERN_GATEWAY__";
 /// The file that is read when none is named and it exists.
 pub const DEFAULT_FILE: &str = "/etc/postern/gateway.toml";
 
+/// Where everything is stored, by a text that has a mistake somewhere. Nothing when that cannot be told for sure: elsewhere
+/// may be another gateway's data.
+pub(crate) fn data_dir_in(
+    text: &str,
+    file: &Path,
+    environment: impl IntoIterator<Item = (String, String)>,
+) -> Option<PathBuf> {
+    let variable = format!("{ENVIRONMENT_PREFIX}DATA_DIR");
+    if let Some((_, said)) = environment.into_iter().find(|(name, _)| *name == variable) {
+        return Some(said.into());
+    }
+    let mut before_tables = text.lines().take_while(|line| !line.trim_start().starts_with('['));
+    match before_tables.find(|line| line.contains("data_dir") && !line.trim_start().starts_with('#')) {
+        Some(line) => {
+            let mut table: toml::Table = toml::from_str(line).ok()?;
+            table.remove("data_dir")?.as_str().map(PathBuf::from)
+        }
+        None => (file == Path::new(DEFAULT_FILE)).then(Settings::default_data_dir),
+    }
+}
+
 /// Checked settings.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -249,6 +270,11 @@ impl Settings {
         if self.banner_version { concat!("Postern ", env!("CARGO_PKG_VERSION")) } else { "Postern" }
     }
 
+    /// Where everything is stored when nobody says otherwise.
+    pub(crate) fn default_data_dir() -> PathBuf {
+        Raw::default().data_dir
+    }
+
     /// What counts from a reload on: `new`, but for what waits for a restart.
     #[must_use]
     pub fn reloaded(&self, new: Self) -> Self {
@@ -353,7 +379,7 @@ impl RawLog {
             RawRotation::Named(NamedRotation::Daily) => Rotation::Daily,
             RawRotation::Size(ByteSize(bytes)) => Rotation::Bytes(at_least("log.rotate", 64 * 1024, bytes)?),
         };
-        Ok(Log { file: self.file, rotation, keep: at_least("log.keep", 1, self.keep)? })
+        Ok(Log { file: self.file, rotation, keep: count("log.keep", self.keep)? })
     }
 }
 
@@ -363,6 +389,21 @@ fn at_least<N: PartialOrd + Copy + std::fmt::Display>(
     value: N,
 ) -> Result<N, Wrong> {
     if value < min { Err((key, format!("{value} is too small; {min} is the least"))) } else { Ok(value) }
+}
+
+/// More of anything at once than a machine can have: places are counted, added up, and some of them made beforehand.
+const COUNT_MAX: usize = 1_000_000;
+
+/// How many of something there may be at once: one at least.
+fn count(key: &'static str, value: usize) -> Result<usize, Wrong> {
+    count_up_to(COUNT_MAX, key, value)
+}
+
+fn count_up_to(max: usize, key: &'static str, value: usize) -> Result<usize, Wrong> {
+    match at_least(key, 1, value)? {
+        value if value > max => Err((key, format!("{value} is too large; {max} is the most"))),
+        value => Ok(value),
+    }
 }
 
 /// A host name that may stand in an address and a greeting: letters, digits, hyphens and dots (RFC 5321 §2.3.5).

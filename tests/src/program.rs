@@ -81,6 +81,15 @@ impl Program {
         Ok(Self { kind, dir, _temporary: None, daemon: None })
     }
 
+    /// The same; a configuration that is there stays as somebody has changed it.
+    pub fn kept_in(kind: Kind, dir: &Path) -> Result<Self> {
+        let dir = std::path::absolute(dir)?;
+        if dir.join("config.toml").exists() {
+            return Ok(Self { kind, dir, _temporary: None, daemon: None });
+        }
+        Self::in_dir(kind, &dir, "")
+    }
+
     /// A program with its daemon running.
     pub fn started(kind: Kind, more: &str) -> Result<Self> {
         let mut program = Self::new(kind, more)?;
@@ -169,6 +178,14 @@ impl Program {
     /// Sends the daemon a signal by its name.
     pub fn signal(&self, name: &str) -> Result<()> {
         signal(self.daemon.as_ref().context("no daemon")?, name)
+    }
+
+    /// Whether the daemon has a handler for SIGHUP by now (proc(5), SigCgt; it is the first of the mask).
+    pub fn catches_hangup(&self) -> Result<bool> {
+        let daemon = self.daemon.as_ref().context("no daemon")?;
+        let status = std::fs::read_to_string(format!("/proc/{}/status", daemon.id()))?;
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).context("SigCgt")?;
+        Ok(u64::from_str_radix(caught.trim(), 16)? & 1 == 1)
     }
 
     /// Ends the daemon as a power cut would (SIGKILL).

@@ -281,7 +281,9 @@ fn the_doctor_names_trouble_and_what_to_do() -> Result<()> {
     eventually(|| Ok(verdicts(&gateway)?.1["certificate"]["verdict"] == "warn"))?;
     let (ok, found) = verdicts(&gateway)?;
     assert!(ok && found["certificate"]["found"].as_str().is_some_and(|text| text.contains("served on")));
-    assert_eq!(found["certificate at the ports"]["verdict"], "ok", "{found:?}");
+    let shown = &found["certificate at the ports"];
+    assert_eq!(shown["verdict"], "ok", "{found:?}");
+    assert!(shown["found"].as_str().is_some_and(|shown| shown.contains(" console, ")), "{shown}");
     gateway.stop()?;
 
     let taken = std::net::TcpListener::bind("127.0.0.1:0")?;
@@ -289,5 +291,26 @@ fn the_doctor_names_trouble_and_what_to_do() -> Result<()> {
     let output = command.env("POSTERN_GATEWAY__LISTEN__POP3", taken.local_addr()?.to_string()).output()?;
     let text = String::from_utf8(output.stdout)?;
     assert!(!output.status.success() && text.contains("another program listens there"), "{text}");
+    Ok(())
+}
+
+/// Goal: whoever restores under another e-mail domain is told before mail for the old addresses is refused for good.
+#[test]
+fn a_restore_under_another_domain_says_what_to_set() -> Result<()> {
+    let gateway = Program::new(Kind::Gateway, "")?;
+    NewMailbox::create(&gateway, "journal")?;
+    let dir = tempfile::tempdir()?;
+    let place = dir.path().join("backup").display().to_string();
+    gateway.json(&["backup", &place])?;
+    let next = |domain: &str| -> Result<String> {
+        let other = Program::new(Kind::Gateway, "")?;
+        let text = std::fs::read_to_string(other.config_file())?;
+        std::fs::write(other.config_file(), text.replace("gateway.example.com", domain))?;
+        Ok(other.json(&["restore", &place])?["next"][0].to_string())
+    };
+    let told = next("other.example.com")?;
+    assert!(told.contains("Set email_domain") && told.contains("gateway.example.com"), "{told}");
+    let told = next("gateway.example.com")?;
+    assert!(!told.contains("email_domain"), "{told}");
     Ok(())
 }

@@ -126,6 +126,76 @@ fn a_bad_configuration_changes_nothing() -> Result<()> {
     Ok(())
 }
 
+/// Goal: a mistake in the file keeps nobody from a daemon that runs, health checks above all; and without one it is told.
+#[test]
+fn a_running_daemon_answers_beside_a_mistake() -> Result<()> {
+    let mut gateway = Program::started(Kind::Gateway, "")?;
+    configure(&gateway, "bogus = 1\n")?;
+    let health = gateway.run(&["health"])?;
+    let noted = String::from_utf8(health.stderr)?;
+    assert!(health.status.success() && noted.contains("note: ") && noted.contains("bogus"), "{noted}");
+    assert_eq!(gateway.json(&["status"])?["running"], true);
+    let mailbox = NewMailbox::create(&gateway, "journal")?;
+    assert!(mailbox.address.ends_with("@gateway.example.com"));
+    assert!(gateway.json(&["check-config"]).is_err());
+    gateway.stop()?;
+    for command in [&["health"][..], &["status"], &["mailbox", "create", "--name", "x"]] {
+        let refused = gateway.json(command).map_err(|error| error.to_string());
+        assert!(refused.as_ref().is_err_and(|error| error.contains("bogus")), "{refused:?}");
+    }
+    Ok(())
+}
+
+/// Goal: SIGHUP ends no gateway, also while it starts.
+/// Method: the signal once it is caught, while a command's lock on the data directory still holds the start up.
+#[test]
+fn a_hangup_ends_no_gateway_that_starts() -> Result<()> {
+    let mut gateway = Program::new(Kind::Gateway, "")?;
+    // The start waits for this lock, so the signal comes amid it.
+    let held = postern_shared::data_dir::lock(
+        &postern_shared::disk::RealDisk,
+        &gateway.data_dir(),
+        "postern-gateway",
+        postern_shared::data_dir::Holder::Command,
+    )?;
+    gateway.spawn()?;
+    eventually("it listens to SIGHUP", || gateway.catches_hangup())?;
+    gateway.signal("HUP")?;
+    drop(held);
+    eventually("it serves", || Ok(gateway.log().contains("serving fingerprint")))?;
+    eventually("it reads again", || Ok(gateway.log().contains("the configuration was read again")))?;
+    assert!(gateway.stop()?.success());
+    Ok(())
+}
+
+/// Goal: certificate files that became unusable are told, fail the command, and keep nothing else from counting.
+#[test]
+fn an_unusable_certificate_keeps_no_other_change_waiting() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let (certificate, key) = (dir.path().join("c.pem"), dir.path().join("k.pem"));
+    let pair = || rcgen::generate_simple_self_signed(["localhost".to_owned()]);
+    let (ours, other) = (pair()?, pair()?);
+    std::fs::write(&certificate, ours.cert.pem())?;
+    std::fs::write(&key, ours.signing_key.serialize_pem())?;
+    let tls = format!("[tls]\nmode = \"files\"\ncertificate = {certificate:?}\nkey = {key:?}\n");
+    let gateway = Program::started(Kind::Gateway, &tls)?;
+    let smtp = gateway.address("smtp")?;
+    std::fs::write(&key, other.signing_key.serialize_pem())?;
+    let text = std::fs::read_to_string(gateway.config_file())?;
+    std::fs::write(gateway.config_file(), format!("{text}[limits]\nmax_message_size = \"1 MiB\"\n"))?;
+    let reload = gateway.run(&["reload"])?;
+    let (said, error) = (String::from_utf8(reload.stdout)?, String::from_utf8(reload.stderr)?);
+    assert!(said.contains("changed: limits.max_message_size"), "{said}{error}");
+    assert!(!reload.status.success() && error.contains("the old certificate is served on"), "{error}");
+    assert_eq!(size(smtp)?, Some(1 << 20));
+    // Other files than before are part of the configuration.
+    let text = std::fs::read_to_string(gateway.config_file())?.replace("k.pem", "none.pem");
+    std::fs::write(gateway.config_file(), text.replace("1 MiB", "2 MiB"))?;
+    assert!(gateway.json(&["reload"]).is_err_and(|error| error.to_string().contains("none.pem")));
+    assert_eq!(size(smtp)?, Some(1 << 20));
+    Ok(())
+}
+
 /// Goal: reloads under load cost no message and no session.
 /// Method: senders that go on without a pause while the daemon reloads between two configurations; every message that was
 /// acknowledged is there, and no session was refused or cut.

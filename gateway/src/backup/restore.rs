@@ -25,6 +25,8 @@ const CONTROL_SOCKET: &str = "control.sock";
 pub struct Restored {
     /// What was acknowledged before is in it.
     pub begun: UnixMillis,
+    /// The domain of its mailboxes.
+    pub email_domain: String,
     /// Files.
     pub files: u64,
     /// Their octets.
@@ -63,7 +65,8 @@ pub fn restore(
     drop(lock);
     let entries = restoring.entries();
     let (files, bytes) = (entries.len() as u64, entries.iter().map(|entry| entry.bytes).sum());
-    Ok(Restored { begun: source.manifest.begun, files, bytes, contents })
+    let (begun, email_domain) = (source.manifest.begun, source.manifest.email_domain.clone());
+    Ok(Restored { begun, email_domain, files, bytes, contents })
 }
 
 /// Nothing is there but what a restore that was interrupted left, or nobody misses.
@@ -127,7 +130,8 @@ impl Restoring<'_> {
     }
 
     fn target(&self, entry: &Entry) -> PathBuf {
-        self.data_dir.join(entry.path.as_str().trim_start_matches(DATA))
+        let path = entry.path.as_str();
+        self.data_dir.join(path.strip_prefix(DATA).unwrap_or(path))
     }
 
     fn fill(&self, work: &mut Work<'_>) -> Result<Contents, BackupError> {

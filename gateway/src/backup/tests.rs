@@ -147,6 +147,22 @@ fn what_is_restored_is_what_was_there() {
     }
 }
 
+/// Goal: every file comes back where it was, whatever its directories are called.
+#[test]
+fn a_directory_named_as_the_backup_names_its_own_comes_back() {
+    let bench = Bench::new();
+    for name in ["data/data/x", "data/data/data/x", "data/x"] {
+        RealDisk.create_dir_all(bench.path(name).parent().unwrap()).unwrap();
+        write_atomic(&RealDisk, &bench.path(name), name.as_bytes()).unwrap();
+    }
+    bench.make("backup").unwrap();
+    bench.restore("backup", "restored").unwrap();
+    for name in ["data/x", "data/data/x", "x"] {
+        let content = RealDisk.read(&bench.path("restored").join(name), 100).unwrap();
+        assert_eq!(content, format!("data/{name}").into_bytes());
+    }
+}
+
 /// Goal: closed segments are copied once, and what changed is copied again.
 #[test]
 fn a_second_backup_copies_what_is_new() {

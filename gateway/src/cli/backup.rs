@@ -132,10 +132,19 @@ pub(super) fn restore(settings: &Settings, place: &Path, json: bool) -> Result<(
     let data_dir = &settings.data_dir;
     let restored = working(|disk, clock, work| backup::restore((disk, clock), place, data_dir, work))?;
     let Contents { mailboxes, messages, damage } = &restored.contents;
-    let next = next(data_dir, &restored.begun.rfc3339());
+    let mut next = next(data_dir, &restored.begun.rfc3339());
+    if restored.email_domain != settings.email_domain {
+        // Mail for an address of another domain is refused for good.
+        let advice = format!(
+            "Set email_domain = {:?} in the configuration before the daemon starts: that is the domain of these mailboxes, \
+             and under {:?} all mail for their addresses would be refused and go back to its senders.",
+            restored.email_domain, settings.email_domain
+        );
+        next.insert(0, advice);
+    }
     if json {
         let shown = json!({
-            "data_dir": data_dir, "begun": restored.begun.rfc3339(), "files": restored.files, "bytes": restored.bytes,
+            "data_dir": data_dir, "email_domain": restored.email_domain, "begun": restored.begun.rfc3339(), "files": restored.files, "bytes": restored.bytes,
             "mailboxes": mailboxes, "messages": messages, "damage": damage, "next": next,
         });
         println!("{shown}");

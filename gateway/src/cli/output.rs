@@ -190,9 +190,6 @@ pub(super) fn reloaded(answer: &Value) -> String {
     if answer["certificate_changed"] == true {
         lines.push("another certificate is served".to_owned());
     }
-    if let Some(trouble) = answer["certificate_trouble"].as_str() {
-        lines.push(format!("the old certificate is served on: {trouble}"));
-    }
     lines.join("\n")
 }
 

@@ -26,7 +26,7 @@ const REFUSAL_DEADLINE: Duration = Duration::from_secs(5);
 
 /// A port cannot be had.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address} ({listener}): {source}{}", advice(.source))]
+#[error("cannot listen on {address} ({listener}): {source}{}", advice(.source, .address))]
 pub struct BindError {
     /// The key in `[listen]`.
     pub listener: &'static str,
@@ -36,8 +36,12 @@ pub struct BindError {
     pub source: io::Error,
 }
 
-fn advice(error: &io::Error) -> &'static str {
+fn advice(error: &io::Error, address: &SocketAddr) -> &'static str {
     match error.kind() {
+        io::ErrorKind::AddrInUse if address.is_ipv6() && address.ip().is_unspecified() => {
+            "; [::] takes IPv4 as well, so leave 0.0.0.0 with this port out; else another program listens there (ss -ltnp \
+             shows which)"
+        }
         io::ErrorKind::AddrInUse => {
             "; another program listens there (ss -ltnp shows which): stop it, or choose another port in [listen]"
         }

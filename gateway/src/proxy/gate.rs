@@ -1,7 +1,7 @@
 //! The way in: from credentials whose user name is a route to a provider's server that has taken them.
 //!
 //! In this order, so that each check is paid for only by what passed the ones before it: route, mailbox, target, back-off,
-//! what the server said last, a turn, access token, connection, login, a place. Of all failures only wrong credentials make
+//! what the server said last (of a bound account: behind its password), a turn, access token, connection, login, a place. Of all failures only wrong credentials make
 //! the next attempt wait here ([`Guard`]), and only a server's own "not now" makes it wait for the server (`throttle`).
 
 use std::future::Future;
@@ -22,7 +22,7 @@ use super::turns::{Turn, Turns};
 use super::upstream::{
     Dialer, FailureStep, Identity, Link, Pop3Server, RefusalKind, SmtpServer, UpstreamError,
 };
-use super::{AccountPlace, Admission, BadRoute, LoginRefusal, Route, Tokens};
+use super::{Account, AccountPlace, Admission, BadRoute, LoginRefusal, Route, Tokens};
 use crate::listen::Entrance;
 use crate::login::{Attempt, BackOff, Guard};
 use crate::mailbox::{MailboxError, Registry, Status};
@@ -220,20 +220,35 @@ impl Proxy {
         let target = shared.settings.targets.target(entrance, &route);
         let forbidden = |why| UpstreamError::Forbidden { server: target.to_string(), why };
         shared.settings.targets.judge_host(&target.host).map_err(forbidden)?;
-        let attempt = lock(&shared.guard).attempt(client, &super::oauth::account_key(&route.account));
+        let attempt = lock(&shared.guard).attempt(client, &self.name_of(&route.account));
         let asked = Asked::new(&route.account, target.port, client);
         let passed = Passed { client, route, target, attempt, asked };
         self.check_waits(&passed)?;
         Ok(passed)
     }
 
+    /// What guesses are counted against: one name at all hosts of a provider, so that none gives guessers another start.
+    fn name_of(&self, account: &Account) -> String {
+        let tokens = self.tokens.as_deref();
+        tokens.map_or_else(|| super::oauth::account_key(account), |tokens| tokens.name_of(account))
+    }
+
+    /// The broker of an account whose password is checked here.
+    fn broker_of(&self, account: &Account) -> Option<&dyn Tokens> {
+        self.tokens.as_deref().filter(|tokens| tokens.is_bound(account))
+    }
+
     fn check_waits(&self, passed: &Passed) -> Result<(), LoginRefusal> {
-        let (shared, now) = (&*self.shared, self.shared.clock.moment());
-        let left = lock(&shared.guard).wait(passed.attempt, now);
+        let left = lock(&self.shared.guard).wait(passed.attempt, self.shared.clock.moment());
         if !left.is_zero() {
             return Err(LoginRefusal::MustWait(left));
         }
-        match lock(&shared.throttle).wait(&passed.asked, now) {
+        // What the server said to a bound account is for those who know its password.
+        if self.broker_of(&passed.route.account).is_some() { Ok(()) } else { self.check_throttle(passed) }
+    }
+
+    fn check_throttle(&self, passed: &Passed) -> Result<(), LoginRefusal> {
+        match lock(&self.shared.throttle).wait(&passed.asked, self.shared.clock.moment()) {
             Some((left, words)) => Err(LoginRefusal::Throttled { left, words }),
             None => Ok(()),
         }
@@ -257,8 +272,7 @@ impl Proxy {
         credentials: Credentials,
     ) -> Result<S, LoginRefusal> {
         let account = &passed.route.account;
-        let broker = self.tokens.as_deref().filter(|tokens| tokens.is_bound(account));
-        match (broker, credentials) {
+        match (self.broker_of(account), credentials) {
             (Some(broker), Credentials::Password(plain)) => {
                 self.with_token(passed, broker, plain.password).await
             }
@@ -283,6 +297,7 @@ impl Proxy {
             let admission = self.admission(passed.attempt);
             let token =
                 broker.token(account, password.clone(), admission).await.map_err(LoginRefusal::Token)?;
+            self.check_throttle(passed)?;
             let bearer = BearerCredentials { user: account.user.clone(), token: token.token.clone() };
             match self.ask(passed, Credentials::Bearer(bearer), Some(token.mechanism)).await {
                 Err(LoginRefusal::Upstream(error)) if is_refused(&error, RefusalKind::Credentials) => {

@@ -29,6 +29,8 @@
 //! Not here: sealing (`intake`), files (`spool`), passwords of mailboxes (`pop3_server`).
 
 pub mod gate;
+#[cfg(test)]
+mod manual;
 pub mod oauth;
 mod places;
 pub mod pop3;

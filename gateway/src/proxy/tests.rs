@@ -236,6 +236,10 @@ impl Tokens for OneBinding {
         account.user == "anna"
     }
 
+    fn name_of(&self, account: &Account) -> String {
+        format!("{}%one provider", account.user)
+    }
+
     fn token<'t>(
         &'t self,
         _: &'t Account,
@@ -309,6 +313,44 @@ async fn a_refused_token_is_no_wrong_password() {
             matches!(refusal, LoginRefusal::TokenNotTaken(_)),
             "never made to wait as a guesser: {refusal}"
         );
+    }
+}
+
+/// Goal: what a server said to a bound account is for those who know its password: others learn nothing of it, nor does who goes
+/// on with the password of a binding that was revoked.
+#[tokio::test]
+async fn a_servers_words_are_for_those_who_know_the_password() {
+    let server = Scripted::start(Shown::Good, REFUSES_TOKENS).await;
+    let mut stage = Stage::new(Some(&server), "");
+    stage.proxy = stage.proxy.with_tokens(Arc::new(OneBinding::default()));
+    let user = stage.user(&server);
+    assert!(stage.log_in_with(&user, "proxy-password").await.is_err());
+    let asked = server.heard().len();
+    let revoked = stage.log_in_with(&user, "revoked").await.unwrap_err();
+    assert!(matches!(revoked, LoginRefusal::Token(NoToken::Revoked(_))), "{revoked}");
+    let guessed = stage.log_in_with(&user, "guessed").await.unwrap_err();
+    assert!(matches!(guessed, LoginRefusal::Token(NoToken::WrongPassword)), "{guessed}");
+    let right = stage.log_in_with(&user, "proxy-password").await.unwrap_err();
+    assert!(
+        matches!(&right, LoginRefusal::Throttled { words, .. } if words.contains("no licence")),
+        "{right}"
+    );
+    assert_eq!(server.heard().len(), asked, "the server is left alone");
+}
+
+/// Goal: guesses at the names of one provider's servers count together: each name is no new start.
+/// Method: two addresses, one guess each, at two names; the account has no more without a wait.
+#[tokio::test]
+async fn guesses_count_at_all_names_of_a_provider() {
+    let mut stage = Stage::new(None, "");
+    stage.proxy = stage.proxy.with_tokens(Arc::new(OneBinding::default()));
+    let [pop, smtp] = ["pop", "smtp"].map(|host| format!("anna%{host}.example%{}", stage.mailbox));
+    for (client, user) in [(CLIENT, &pop), (STRANGER, &smtp)] {
+        assert!(stage.log_in_from(client, user, "guessed").await.unwrap_err().is_wrong_credentials());
+    }
+    for (client, user) in [(CLIENT, &pop), (CLIENT, &smtp), (STRANGER, &pop)] {
+        let refusal = stage.log_in_from(client, user, "guessed").await.unwrap_err();
+        assert!(matches!(refusal, LoginRefusal::MustWait(_)), "{refusal}");
     }
 }
 

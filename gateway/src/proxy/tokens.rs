@@ -15,6 +15,9 @@ pub trait Tokens: fmt::Debug + Send + Sync {
     /// provider, for every spelling of the user, when the binding is damaged, and after it was revoked until it is forgotten.
     fn is_bound(&self, account: &Account) -> bool;
 
+    /// One name for an account, bound or not, however it is written and at whatever host of its provider.
+    fn name_of(&self, account: &Account) -> String;
+
     /// A token for the account, when the proxy password is right; nothing is asked of anybody before it is. Who must wait
     /// when its turn comes is told so, and costs nothing. A wrong password is for the caller to count.
     fn token<'t>(

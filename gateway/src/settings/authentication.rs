@@ -6,7 +6,7 @@ use std::time::Duration;
 use postern_shared::config::{ByteSize, ListenAddresses, Period};
 
 use super::reference::table;
-use super::{Wrong, at_least};
+use super::{Wrong, at_least, count};
 use crate::intake::authentication::Bounds;
 
 /// How messages are checked when they come.
@@ -51,7 +51,7 @@ impl RawAuthentication {
             bounds: Bounds {
                 deadline: self.deadline.0,
                 message_bytes_max,
-                at_once: at_least("authentication.at_once", 1, self.at_once)?,
+                at_once: count("authentication.at_once", self.at_once)?,
                 memory_bytes: at_least("authentication.memory", message_bytes_max, memory.0)?,
             },
             resolvers: self.resolvers.0,

@@ -6,7 +6,7 @@ use postern_shared::config::{ByteSize, Period};
 use serde::{Deserialize, Serialize};
 
 use super::reference::{choice, table};
-use super::{Wrong, at_least};
+use super::{Wrong, count};
 
 /// How the operators' console behaves.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,8 +77,8 @@ impl RawConsole {
                 RawHsts::Said(on) => Some(on),
                 RawHsts::Auto(Auto::Auto) => None,
             },
-            connections: at_least("console.connections", 1, self.connections)?,
-            connections_per_address: at_least("console.connections_per_address", 1, per_address)?,
+            connections: count("console.connections", self.connections)?,
+            connections_per_address: count("console.connections_per_address", per_address)?,
             pull_warning: self.pull_warning.0,
             disk_warning_bytes: self.disk_warning.0,
         })

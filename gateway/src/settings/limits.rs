@@ -5,11 +5,16 @@ use std::time::Duration;
 use postern_shared::config::{ByteSize, Period};
 
 use super::reference::table;
-use super::{Wrong, at_least};
+use super::{Wrong, at_least, count, count_up_to};
 use crate::listen::{HANDSHAKE_DEADLINE, HANDSHAKES_AT_ONCE, Handshakes, Patience, Quota};
 use crate::login::{BackOff, LOGINS_AT_ONCE, LOGINS_WAITING};
 use crate::pop3_server;
 use crate::smtp_receiver::SessionLimits;
+
+/// Each takes a thread and 64 MiB.
+const LOGINS_AT_ONCE_MAX: usize = 1000;
+/// Nobody sends such a thing; sums with it stay numbers.
+const MESSAGE_BYTES_MAX: u64 = 1 << 40;
 
 /// Checked limits.
 #[derive(Debug, Clone)]
@@ -67,9 +72,9 @@ table! {
         [Reload] sessions: usize = 2000,
         /// Sessions of senders at once from one address (an IPv6 /64 counts as one).
         [Reload] sessions_per_address: usize = 1000,
-        /// Sessions of archivers at once, over pop3 and pop3s together.
-        [Reload] pop3_sessions: usize = 200,
-        /// Sessions of archivers at once from one address.
+        /// Sessions of archivers and of mail clients behind the proxy at once, over pop3 and pop3s together.
+        [Reload] pop3_sessions: usize = 1000,
+        /// Sessions of archivers and of mail clients behind the proxy at once from one address.
         [Reload] pop3_sessions_per_address: usize = 100,
         /// Connections a minute from one address, on average; 0 for no limit.
         [Reload] connections_per_minute: u32 = 6000,
@@ -126,18 +131,21 @@ impl RawLimits {
         let connection_burst = at_least("limits.connection_burst", 1, self.connection_burst)?;
         let quota =
             |sessions, per_address| Quota { sessions, per_address, connections_per_minute, connection_burst };
-        let some = |key, value: usize| at_least(key, 1, value);
+        let message_bytes_max = at_least("limits.max_message_size", 64 * 1024, self.max_message_size.0)?;
+        if message_bytes_max > MESSAGE_BYTES_MAX {
+            return Err(("limits.max_message_size", format!("{} GiB is the most", MESSAGE_BYTES_MAX >> 30)));
+        }
         Ok(Limits {
-            message_bytes_max: at_least("limits.max_message_size", 64 * 1024, self.max_message_size.0)?,
+            message_bytes_max,
             smtp: quota(
-                some("limits.sessions", self.sessions)?,
-                some("limits.sessions_per_address", self.sessions_per_address)?,
+                count("limits.sessions", self.sessions)?,
+                count("limits.sessions_per_address", self.sessions_per_address)?,
             ),
             pop3: quota(
-                some("limits.pop3_sessions", self.pop3_sessions)?,
-                some("limits.pop3_sessions_per_address", self.pop3_sessions_per_address)?,
+                count("limits.pop3_sessions", self.pop3_sessions)?,
+                count("limits.pop3_sessions_per_address", self.pop3_sessions_per_address)?,
             ),
-            handshakes_at_once: some("limits.handshakes_at_once", self.handshakes_at_once)?,
+            handshakes_at_once: count("limits.handshakes_at_once", self.handshakes_at_once)?,
             handshake_deadline: self.handshake_deadline.0,
             answer_deadline: self.answer_deadline.0,
             patience: Patience {
@@ -152,8 +160,8 @@ impl RawLimits {
             },
             pop3_idle: self.pop3_idle_deadline.0,
             pop3_login: self.pop3_login_deadline.0,
-            logins_at_once: some("limits.logins_at_once", self.logins_at_once)?,
-            logins_waiting: some("limits.logins_waiting", self.logins_waiting)?,
+            logins_at_once: count_up_to(LOGINS_AT_ONCE_MAX, "limits.logins_at_once", self.logins_at_once)?,
+            logins_waiting: count("limits.logins_waiting", self.logins_waiting)?,
             login_failure_pause: self.login_failure_pause.0,
             back_off: BackOff {
                 free: at_least("limits.login_failures_free", 1, self.login_failures_free)?,

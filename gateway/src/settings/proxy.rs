@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::oauth::RawProvider;
 use super::reference::{choice, entry, table};
-use super::{Wrong, at_least};
+use super::{Wrong, count};
 use crate::proxy::targets::{Exception, Pattern, Targets, TlsMode};
 
 /// Checked settings of the proxy.
@@ -100,7 +100,7 @@ entry! {
         [Reload] host: String,
         /// "smtp" or "pop3"; both when left out.
         [Reload] protocol: Option<RawProtocol>,
-        /// Counts when the user name has none; tls at that port only.
+        /// Counts when the user name has none; tls and trust are for that port only.
         [Reload] port: Option<u16>,
         /// How TLS begins. When left out, ports 465 and 995 have implicit TLS, 25, 587 and 110 have STARTTLS, and others
         /// what the client's own listener has.
@@ -144,7 +144,7 @@ impl RawProxy {
             end_of_data_deadline: self.end_of_data_deadline.0,
             smtp_idle_deadline: self.smtp_idle_deadline.0,
             pop3_idle_deadline: self.pop3_idle_deadline.0,
-            sessions_per_account: at_least("proxy.sessions_per_account", 1, self.sessions_per_account)?,
+            sessions_per_account: count("proxy.sessions_per_account", self.sessions_per_account)?,
             on_recording_failure: self.on_recording_failure,
         })
     }

@@ -119,3 +119,42 @@ fn a_reload_takes_what_the_reference_says() {
         assert_eq!(counts, key.effect == reference::Effect::Reload, "{}", key.name);
     }
 }
+
+/// Goal: beside a mistake it is still known where a running daemon is, and never guessed.
+#[test]
+fn the_data_directory_is_known_beside_a_mistake_or_not_at_all() {
+    let found = |text: &str, file: &str| super::data_dir_in(text, Path::new(file), []);
+    let said = |dir: &str| Some(PathBuf::from(dir));
+    assert_eq!(found("bogus = \ndata_dir = \"/srv/p\"\n[listen]\nsmtp = 1", "g.toml"), said("/srv/p"));
+    assert_eq!(found("# data_dir = \"/x\"\nbogus = ", DEFAULT_FILE), said("/var/lib/postern/gateway"));
+    assert_eq!(found("bogus = 1", "g.toml"), None);
+    for unsure in ["data_dir = /srv", "data_dirs = \"/srv\"", "\"data_dir\" = 1"] {
+        assert_eq!(found(unsure, DEFAULT_FILE), None, "{unsure}");
+    }
+    let environment = [("POSTERN_GATEWAY__DATA_DIR".to_owned(), "/e".to_owned())];
+    assert_eq!(super::data_dir_in("data_dir = 7", Path::new("g"), environment), said("/e"));
+}
+
+/// Goal: no number of the file makes the gateway fall over: what is too large is told as what is too small is.
+#[test]
+fn what_no_machine_has_is_refused() {
+    let huge = usize::MAX / 2;
+    for (table, key) in [
+        ("limits", "sessions"),
+        ("limits", "sessions_per_address"),
+        ("limits", "pop3_sessions"),
+        ("limits", "pop3_sessions_per_address"),
+        ("limits", "handshakes_at_once"),
+        ("limits", "logins_at_once"),
+        ("limits", "logins_waiting"),
+        ("limits", "max_message_size"),
+        ("console", "connections"),
+        ("console", "connections_per_address"),
+        ("authentication", "at_once"),
+        ("proxy", "sessions_per_account"),
+        ("log", "keep"),
+    ] {
+        let error = load_text(&format!("[{table}]\n{key} = {huge}"), &[]).unwrap_err().to_string();
+        assert!(error.contains(&format!("{table}.{key}")) && error.contains("is the most"), "{error}");
+    }
+}

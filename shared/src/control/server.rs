@@ -4,6 +4,7 @@ use std::future::Future;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -16,6 +17,9 @@ use tokio::task::JoinSet;
 use super::{Frame, LINE_BYTES_MAX, Request, socket_path};
 use crate::shutdown::Shutdown;
 use crate::telemetry::Progress;
+
+/// How long a daemon that ends waits for a client to take its answer.
+const FAREWELL: Duration = Duration::from_secs(5);
 
 /// A program's commands.
 pub trait Handler: Send + Sync + 'static {
@@ -92,10 +96,16 @@ pub async fn serve<H: Handler>(data_dir: &Path, handler: Arc<H>, mut shutdown: S
 }
 
 async fn session<H: Handler>(stream: UnixStream, handler: Arc<H>, mut shutdown: Shutdown) {
+    let mut listening = shutdown.clone();
     let (reader, mut writer) = stream.into_split();
     let mut reader = BufReader::new(reader);
     let mut line = Vec::new();
-    let read = (&mut reader).take(LINE_BYTES_MAX).read_until(b'\n', &mut line).await;
+    let mut limited = (&mut reader).take(LINE_BYTES_MAX);
+    let read = tokio::select! {
+        read = limited.read_until(b'\n', &mut line) => read,
+        // Who has said nothing by then is not waited for.
+        () = shutdown.requested() => return,
+    };
     if read.is_err() || line.is_empty() {
         return;
     }
@@ -103,7 +113,7 @@ async fn session<H: Handler>(stream: UnixStream, handler: Arc<H>, mut shutdown: 
         Ok(request) => request.command,
         Err(error) => {
             let message = format!("the daemon does not understand this command (another version?): {error}");
-            return send(&mut writer, &Frame::Failed(message)).await;
+            return send(&mut writer, &mut listening, &Frame::Failed(message)).await;
         }
     };
     let (context, mut told, cancel) = Context::new();
@@ -113,18 +123,26 @@ async fn session<H: Handler>(stream: UnixStream, handler: Arc<H>, mut shutdown: 
     let result = loop {
         tokio::select! {
             result = &mut work => break result,
-            Some(progress) = told.recv() => send(&mut writer, &Frame::Progress(progress)).await,
+            Some(progress) = told.recv() => send(&mut writer, &mut listening, &Frame::Progress(progress)).await,
             // The client has nothing more to say, so whatever comes is its end.
             _ = reader.read(&mut end), if may_cancel => { may_cancel = false; cancel.send_replace(true); }
             () = shutdown.requested(), if may_cancel => { may_cancel = false; cancel.send_replace(true); }
         }
     };
-    send(&mut writer, &result.map_or_else(Frame::Failed, Frame::Done)).await;
+    send(&mut writer, &mut listening, &result.map_or_else(Frame::Failed, Frame::Done)).await;
 }
 
-async fn send(writer: &mut OwnedWriteHalf, frame: &impl Serialize) {
+/// To a client that does not take it, a terminal that was stopped say, no longer than [`FAREWELL`] once the daemon ends.
+async fn send(writer: &mut OwnedWriteHalf, shutdown: &mut Shutdown, frame: &impl Serialize) {
     let Ok(mut line) = serde_json::to_vec(frame) else { return };
     line.push(b'\n');
-    // A client that is gone cancels by being gone; nothing else is to be done about it.
-    let _ = writer.write_all(&line).await;
+    let too_late = async {
+        shutdown.requested().await;
+        tokio::time::sleep(FAREWELL).await;
+    };
+    tokio::select! {
+        // A client that is gone cancels by being gone; nothing else is to be done about it.
+        _ = writer.write_all(&line) => {}
+        () = too_late => {}
+    }
 }

@@ -94,3 +94,22 @@ fn without_a_daemon_the_client_says_so() {
     let dir = tempfile::tempdir().unwrap();
     assert!(matches!(call::<_, Value>(dir.path(), &json!(1), |_| ()), Err(CallError::NotRunning)));
 }
+
+/// Goal: who connects and says nothing, or takes no answer, keeps no daemon from ending; else this test never would.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_silent_client_keeps_no_daemon_from_ending() {
+    let dir = tempfile::tempdir().unwrap();
+    let held = in_daemon(dir.path(), |dir| {
+        use std::io::Write;
+        let connect = || std::os::unix::net::UnixStream::connect(socket_path(&dir).unwrap().0).unwrap();
+        let (silent, mut deaf) = (connect(), connect());
+        // An answer that fills the socket's buffer.
+        let long = json!({ "command": "x".repeat(4 << 20) });
+        deaf.write_all(format!("{long}\n").as_bytes()).unwrap();
+        // Both are there by the time that this is answered.
+        let _: Value = call(&dir, &json!(1), |_| ()).unwrap();
+        (silent, deaf)
+    })
+    .await;
+    drop(held);
+}

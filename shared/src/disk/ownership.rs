@@ -23,7 +23,9 @@ pub fn owner(path: &Path) -> io::Result<Owner> {
 /// Gives a file or directory to `to`.
 pub fn give(path: &Path, to: Owner) -> io::Result<()> {
     let (user, group) = (Uid::from_raw(to.user), Gid::from_raw(to.group));
-    Ok(rustix::fs::chown(path, Some(user), Some(group))?)
+    // Of a link, not of what it leads to.
+    let here = rustix::fs::CWD;
+    Ok(rustix::fs::chownat(here, path, Some(user), Some(group), rustix::fs::AtFlags::SYMLINK_NOFOLLOW)?)
 }
 
 /// Whether this process may give files away.

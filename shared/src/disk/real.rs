@@ -13,7 +13,7 @@ use super::{Disk, DiskFile, DiskLock};
 /// The machine's own file system.
 ///
 /// What root makes in somebody else's directory belongs to them: commands that root runs must leave nothing behind that the
-/// daemon, which has a user of its own, cannot open.
+/// daemon, which has a user of its own, cannot open. Nor does root follow a link to what it writes into.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct RealDisk;
 
@@ -26,7 +26,9 @@ impl Disk for RealDisk {
     }
 
     fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
-        Ok(Arc::new(RealFile(OpenOptions::new().read(true).write(true).open(path)?)))
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).custom_flags(no_link_for_root());
+        Ok(Arc::new(RealFile(options.open(path)?)))
     }
 
     fn open_read(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
@@ -95,7 +97,7 @@ impl Disk for RealDisk {
 
     fn lock(&self, path: &Path, note: &str) -> io::Result<Option<DiskLock>> {
         let mut options = OpenOptions::new();
-        options.read(true).write(true).mode(0o600);
+        options.read(true).write(true).mode(0o600).custom_flags(no_link_for_root());
         let mut file = match options.clone().create_new(true).open(path) {
             Ok(made) => {
                 belong_to_the_directory(&made, path);
@@ -117,6 +119,12 @@ impl Disk for RealDisk {
 
 /// `open(2)`: nothing but a directory, and no link to one.
 const NO_LINK: i32 = (OFlags::DIRECTORY.bits() | OFlags::NOFOLLOW.bits()).cast_signed();
+
+/// Root writes through no link: the directory may be another user's, who could lead it to any file of the machine.
+fn no_link_for_root() -> i32 {
+    let flags = if rustix::process::geteuid().is_root() { OFlags::NOFOLLOW } else { OFlags::empty() };
+    flags.bits().cast_signed()
+}
 
 /// Gives what root has just made to whom the directory around it belongs. Where root may not, it stays root's.
 fn belong_to_the_directory(made: &File, path: &Path) {
@@ -260,5 +268,22 @@ mod tests {
         rustix::fs::chown(&lock, Some(me), None).unwrap();
         drop(RealDisk.lock(&lock, "again").unwrap().unwrap());
         assert_eq!(access(&lock).unwrap().owner, me.as_raw());
+    }
+
+    /// Goal: whoever has the data directory leads no command of root's to another file of the machine.
+    #[test]
+    fn root_writes_through_no_link() {
+        let dir = tempfile::tempdir().unwrap();
+        let (precious, link) = (dir.path().join("precious"), dir.path().join("lock"));
+        write_atomic(&RealDisk, &precious, b"precious").unwrap();
+        rustix::fs::symlink(&precious, &link).unwrap();
+        if !rustix::process::geteuid().is_root() {
+            assert!(RealDisk.open(&link).is_ok(), "one's own links lead to one's own files");
+            return;
+        }
+        assert!(RealDisk.lock(&link, "note").is_err() && RealDisk.open(&link).is_err());
+        assert_eq!(RealDisk.read(&link, 100).unwrap(), b"precious");
+        crate::disk::give(&link, crate::disk::Owner { user: 65_534, group: 65_534 }).unwrap();
+        assert_eq!(access(&precious).unwrap().owner, 0);
     }
 }

@@ -50,14 +50,24 @@ impl ProgressView {
             bar.set_position(progress.done);
             return;
         }
-        let now = self.clock.moment();
-        let started = self.shown.as_ref().is_none_or(|shown| shown.what != progress.what);
-        let finished = progress.total == Some(progress.done);
-        if started || finished || self.last_line.is_none_or(|last| now.since(last) >= LINE_INTERVAL) {
-            self.last_line = Some(now);
+        if self.is_due(progress) {
             eprintln!("{}", plain_line(progress));
         }
+    }
+
+    /// Whether a plain line is to say so: at the beginning, at the end, and now and then.
+    fn is_due(&mut self, progress: &Progress) -> bool {
+        let now = self.clock.moment();
+        let started = self.shown.as_ref().is_none_or(|shown| shown.what != progress.what);
+        // Work whose last pieces are too small to count is finished often.
+        let finished = progress.total == Some(progress.done) && self.shown.as_ref() != Some(progress);
+        let is_due =
+            started || finished || self.last_line.is_none_or(|last| now.since(last) >= LINE_INTERVAL);
+        if is_due {
+            self.last_line = Some(now);
+        }
         self.shown = Some(progress.clone());
+        is_due
     }
 }
 
@@ -85,5 +95,19 @@ mod tests {
         let progress = Progress { what: "pulling journal".into(), done: 3, total: Some(12) };
         assert_eq!(plain_line(&progress), "pulling journal: 3 of 12");
         assert_eq!(plain_line(&Progress { total: None, ..progress }), "pulling journal: 3");
+    }
+
+    /// Goal: the log of a nightly job stays readable: a line at the beginning, one at the end, and few in between.
+    #[test]
+    fn lines_are_few() {
+        let clock = Arc::new(crate::clock::ManualClock::default());
+        let mut view = ProgressView { clock: clock.clone(), bar: None, last_line: None, shown: None };
+        let mut due =
+            |what: &str, done, total| view.is_due(&Progress { what: what.into(), done, total: Some(total) });
+        assert!(due("copying", 0, 0), "it begins");
+        assert!((0..100).all(|_| !due("copying", 0, 0)), "files too small to count");
+        assert!(due("reading back", 0, 3) && !due("reading back", 1, 3));
+        clock.advance(LINE_INTERVAL);
+        assert!(due("reading back", 2, 3) && due("reading back", 3, 3) && !due("reading back", 3, 3));
     }
 }

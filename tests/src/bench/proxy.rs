@@ -1,9 +1,13 @@
 //! The recording proxy beside the direct way: the same clients, the same Postfix and Dovecot, everything under TLS.
 //!
-//! Both ends and the servers run on one machine, so what the proxy computes is taken from the servers and the clients.
+//! Both ends and the servers run on one machine, so what the proxy computes is taken from the servers and the clients. How
+//! much any proxy takes there is what HAProxy shows, which ends TLS on one side, begins it on the other and looks at
+//! nothing.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Barrier;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -13,7 +17,7 @@ use super::load::{Load, in_threads, sum};
 use super::reader::{IN_FLIGHT, Maildrop};
 use super::{Plan, Rates, progress, settle};
 use crate::upstream::submission::Delivery;
-use crate::upstream::{Authority, Dovecot, Submission};
+use crate::upstream::{Authority, Dovecot, Submission, TlsRelay};
 use crate::{Security, foreign, messages};
 
 const ROWS: [(&str, Load); 3] = [
@@ -55,36 +59,46 @@ pub fn run(plan: &Plan) -> Result<()> {
     println!(
         "\nThrough the recording proxy and straight to the same server, all under TLS; messages per second"
     );
-    println!("{:34} {:>20} {:>20} {:>6} {:>10}", "", "through the proxy", "direct", "ratio", "ms added");
+    println!(
+        "{:34} {:>20} {:>20} {:>6} {:>10} {:>20} {:>6}",
+        "", "through the proxy", "direct", "ratio", "ms added", "TLS relay (HAProxy)", "ratio"
+    );
     for (name, load) in ROWS.into_iter().filter(|(name, _)| plan.wants(name)) {
-        let (mut proxied, mut direct) = (Rates::default(), Rates::default());
+        let (mut proxied, mut direct, mut relayed) = (Rates::default(), Rates::default(), Rates::default());
         // Postfix waits for the disk, which swings, so more rounds than elsewhere; who goes first changes.
         let rounds = 2 * plan.rounds - 1;
         for round in 1..=rounds {
             progress(&format!("{name}, round {round} of {rounds}"));
             if round % 2 == 0 {
-                direct.push(servers.send_direct(plan, load)?);
+                direct.push(servers.send(plan, load, servers.submission.smtps)?);
             }
             proxied.push(servers.send_proxied(plan, load)?);
             if round % 2 == 1 {
-                direct.push(servers.send_direct(plan, load)?);
+                direct.push(servers.send(plan, load, servers.submission.smtps)?);
+            }
+            if let Some(relay) = servers.relay_before(servers.submission.smtps) {
+                relayed.push(servers.send(plan, load, relay)?);
             }
         }
-        print(name, load.sessions, &proxied, &direct);
+        print(name, load.sessions, &proxied, &direct, &relayed);
     }
     for (name, sessions, in_flight) in FETCHES.into_iter().filter(|(name, ..)| plan.wants(name)) {
-        let (mut first, mut again, mut direct) = (Rates::default(), Rates::default(), Rates::default());
+        let (mut first, mut again) = (Rates::default(), Rates::default());
+        let (mut direct, mut relayed) = (Rates::default(), Rates::default());
         for round in 1..=plan.rounds {
             progress(&format!("{name}, round {round} of {}", plan.rounds));
             settle()?;
             let gateway = start_gateway(&plan.dir)?;
-            let fetch = |through: Option<&Gateway>| servers.fetch(through, sessions, in_flight);
-            first.push(fetch(Some(&gateway))?);
-            again.push(fetch(Some(&gateway))?);
-            direct.push(fetch(None)?);
+            let fetch = |way: Way<'_>| servers.fetch(way, sessions, in_flight);
+            first.push(fetch(Way::Proxy(&gateway))?);
+            again.push(fetch(Way::Proxy(&gateway))?);
+            direct.push(fetch(Way::To(servers.dovecot.pop3s))?);
+            if let Some(relay) = servers.relay_before(servers.dovecot.pop3s) {
+                relayed.push(fetch(Way::To(relay))?);
+            }
         }
-        print(name, sessions, &first, &direct);
-        print(&format!("{name}, known"), sessions, &again, &direct);
+        print(name, sessions, &first, &direct, &relayed);
+        print(&format!("{name}, known"), sessions, &again, &direct, &relayed);
     }
     if plan.wants("proxy") {
         idle(plan, &servers)?;
@@ -92,19 +106,31 @@ pub fn run(plan: &Plan) -> Result<()> {
     Ok(())
 }
 
-fn print(name: &str, sessions: usize, proxied: &Rates, direct: &Rates) {
+fn print(name: &str, sessions: usize, proxied: &Rates, direct: &Rates, relayed: &Rates) {
     let each = |rates: &Rates| sessions as f64 * 1000.0 / rates.median();
     println!(
-        "{name:34} {proxied:>20} {direct:>20} {:>6.2} {:>10.2}",
+        "{name:34} {proxied:>20} {direct:>20} {:>6.2} {:>10.2} {relayed:>20} {:>6.2}",
         proxied.median() / direct.median(),
-        each(proxied) - each(direct)
+        each(proxied) - each(direct),
+        relayed.median() / direct.median()
     );
+}
+
+/// How a client gets to the server.
+#[derive(Clone, Copy)]
+enum Way<'g> {
+    /// By the name that the gateway makes a route of.
+    Proxy(&'g Gateway),
+    /// As if what listens there were the server.
+    To(SocketAddr),
 }
 
 /// What the proxy stands before.
 struct Servers {
     submission: Submission,
     dovecot: Dovecot,
+    /// When HAProxy is installed.
+    relay: Option<TlsRelay>,
     /// Messages in each maildrop.
     each: usize,
 }
@@ -124,22 +150,25 @@ impl Servers {
                 (0..each).map(|at| messages::sized(number * each + at, MESSAGE_BYTES)).collect();
             dovecot.deliver(&user(number), &mail)?;
         }
-        let submission = Submission::start_in(
-            &plan.dir,
-            &identity,
-            &dovecot,
-            Delivery::Discarded,
-            "defer_transports = discard\n",
-        )?;
-        let servers = Self { submission, dovecot, each };
+        let submission = Submission::start_in(&plan.dir, &identity, &dovecot, Delivery::Held, "")?;
+        let relay = if foreign::has("haproxy") {
+            let servers = [submission.smtps, dovecot.pop3s];
+            Some(TlsRelay::start_in(&plan.dir, &identity, &servers, thread::available_parallelism()?.get())?)
+        } else {
+            None
+        };
+        let servers = Self { submission, dovecot, relay, each };
         // Dovecot's indexes exist from the first time on.
-        servers.fetch(None, USERS, IN_FLIGHT)?;
+        servers.fetch(Way::To(servers.dovecot.pop3s), USERS, IN_FLIGHT)?;
         Ok(servers)
     }
 
-    fn send_direct(&self, plan: &Plan, load: Load) -> Result<f64> {
-        let rate =
-            load.run_logged_in(self.submission.smtps, (&user(0), PASSWORD), "rcpt@example.com", plan.turn);
+    fn relay_before(&self, server: SocketAddr) -> Option<SocketAddr> {
+        self.relay.as_ref()?.before(server)
+    }
+
+    fn send(&self, plan: &Plan, load: Load, address: SocketAddr) -> Result<f64> {
+        let rate = load.run_logged_in(address, (&user(0), PASSWORD), "rcpt@example.com", plan.turn);
         let rate = rate.with_context(|| format!("Postfix:\n{}", self.submission.log()))?;
         self.submission.clear()?;
         settle()?;
@@ -158,10 +187,10 @@ impl Servers {
     }
 
     /// Every session fetches the messages of a maildrop of its own.
-    fn fetch(&self, through: Option<&Gateway>, sessions: usize, in_flight: usize) -> Result<f64> {
+    fn fetch(&self, way: Way<'_>, sessions: usize, in_flight: usize) -> Result<f64> {
         let all_logged_in = Barrier::new(sessions);
         let session = |number: usize| {
-            let logged_in = self.maildrop(number, through).and_then(|maildrop| maildrop.login());
+            let logged_in = self.maildrop(number, way).and_then(|maildrop| maildrop.login());
             // Before `?`: the others wait here.
             all_logged_in.wait();
             let mut client = logged_in?;
@@ -178,16 +207,16 @@ impl Servers {
             Ok((self.each, taken))
         };
         let fetched = in_threads(sessions, session).and_then(|sessions| sum(&sessions));
-        fetched.with_context(|| match through {
-            Some(gateway) => format!("the proxy:\n{}", gateway.program.log()),
-            None => format!("Dovecot:\n{}", self.dovecot.log()),
+        fetched.with_context(|| match way {
+            Way::Proxy(gateway) => format!("the proxy:\n{}", gateway.program.log()),
+            Way::To(_) => format!("Dovecot:\n{}", self.dovecot.log()),
         })
     }
 
-    fn maildrop(&self, number: usize, through: Option<&Gateway>) -> Result<Maildrop> {
-        let (address, user) = match through {
-            None => (self.dovecot.pop3s, user(number)),
-            Some(gateway) => {
+    fn maildrop(&self, number: usize, way: Way<'_>) -> Result<Maildrop> {
+        let (address, user) = match way {
+            Way::To(address) => (address, user(number)),
+            Way::Proxy(gateway) => {
                 let name = format!("{}%{}%{}", user(number), self.dovecot.pop3s, gateway.mailbox.id);
                 (gateway.program.address("pop3s")?, name)
             }
@@ -209,10 +238,10 @@ fn idle(plan: &Plan, servers: &Servers) -> Result<()> {
     let gateway = start_gateway(&plan.dir)?;
     let before = gateway.program.resident_bytes()?;
     progress(&format!("proxy: {IDLE_CLIENTS} idle POP3 clients"));
-    let maildrop = servers.maildrop(0, Some(&gateway))?;
+    let maildrop = servers.maildrop(0, Way::Proxy(&gateway))?;
     let clients: Vec<_> = (0..IDLE_CLIENTS).map(|_| maildrop.login()).collect::<Result<_>>()?;
     // Memory that is given back is given back by then.
-    std::thread::sleep(Duration::from_secs(2));
+    thread::sleep(Duration::from_secs(2));
     let mib = |bytes: u64| bytes as f64 / (1024.0 * 1024.0);
     let with = gateway.program.resident_bytes()?;
     println!(

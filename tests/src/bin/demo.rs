@@ -131,12 +131,21 @@ fn search(archive: &Archive, arguments: &[&str]) -> Result<Value> {
 
 /// Starts both daemons in `dir` and waits for Ctrl-C, which reaches them as well.
 fn keep(dir: &Path) -> Result<()> {
-    let mut gateway = Program::in_dir(Kind::Gateway, &dir.join("gateway"), "")?;
-    let mut archiver = Program::in_dir(Kind::Archiver, &dir.join("archiver"), "")?;
+    let mut gateway = Program::kept_in(Kind::Gateway, &dir.join("gateway"))?;
+    let mut archiver = Program::kept_in(Kind::Archiver, &dir.join("archiver"))?;
     gateway.start()?;
     archiver.start()?;
     for listener in ["smtp", "smtps", "submission", "pop3", "pop3s"] {
-        println!("{listener:12} {}", gateway.address(listener)?);
+        // Its configuration may have been changed, at the console for example.
+        if let Ok(address) = gateway.address(listener) {
+            println!("{listener:12} {address}");
+        }
+    }
+    if let Ok(console) = gateway.address("console") {
+        println!(
+            "\nThe console: https://localhost:{} (the first time: admin, password admin)",
+            console.port()
+        );
     }
     let show = |program: &Program| program.config_file().display().to_string();
     println!("\nTry, in another terminal:");

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use postern_gateway::intake::memory::Memory;
-use postern_gateway::proxy::pop3::machine::{Action, Options, Relay, Unrecorded};
+use postern_gateway::proxy::pop3::machine::{Action, End, Options, Relay, Unrecorded};
 use postern_gateway::proxy::pop3::message::About;
 use postern_shared::crypto::digest::sha256;
 
@@ -102,7 +102,7 @@ pub(super) fn run(data: &[u8]) {
                 continue;
             }
             _ => {
-                driver.closes(Relay::server_closed);
+                driver.closes(|relay, actions| relay.server_lost(End::ServerGone, actions));
                 continue;
             }
         };
@@ -114,7 +114,7 @@ pub(super) fn run(data: &[u8]) {
         assert!(driver.answered <= 200 * came + 1000, "{} octets for {came}", driver.answered);
         assert!(driver.asked <= 10 * came + 100, "{} octets for {came}", driver.asked);
     }
-    driver.closes(Relay::server_closed);
+    driver.closes(|relay, actions| relay.server_lost(End::ServerGone, actions));
     while driver.copy() {}
     assert!(driver.closed, "it ends with the server");
 }

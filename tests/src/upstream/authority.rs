@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use crate::foreign::run;
 
 /// What test servers answer to.
-pub const NAMES: [&str; 3] = ["localhost", "mail.test", "127.0.0.1"];
+pub const NAMES: [&str; 4] = ["localhost", "mail.test", "127.0.0.1", "::1"];
 
 /// A certificate and its key, as PEM files.
 #[derive(Debug, Clone)]

@@ -9,6 +9,7 @@
 //! | [`postfix`] | a relay for clients on loopback |
 //! | [`submission`] | Postfix behind SASL: submission (STARTTLS) and smtps, mail kept to be looked at |
 //! | [`exim`] | a second MTA with submission and smtps |
+//! | [`tls_relay`] | HAProxy between two TLS connections |
 //! | [`received`] | what a server took: envelope and content |
 //!
 //! Promises
@@ -27,6 +28,7 @@ pub mod postfix;
 mod process;
 pub mod received;
 pub mod submission;
+pub mod tls_relay;
 
 use std::path::Path;
 use std::process::Command;
@@ -41,6 +43,7 @@ pub use exim::Exim;
 pub use postfix::Postfix;
 pub use received::Received;
 pub use submission::Submission;
+pub use tls_relay::TlsRelay;
 
 use crate::foreign::run;
 

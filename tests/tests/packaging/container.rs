@@ -62,6 +62,23 @@ fn the_recipe_has_two_steps_and_no_root() -> Result<()> {
     Ok(())
 }
 
+/// Goal: no image is built whose console has no pages, and the page tells to make them first.
+/// Method: the step in a checkout of which nothing else is there.
+#[test]
+fn an_image_without_pages_is_not_built() -> Result<()> {
+    let checkout = tempfile::tempdir()?;
+    let steps = checkout.path().join("packaging/oci");
+    std::fs::create_dir_all(&steps)?;
+    std::fs::copy(file("packaging/oci/stage"), steps.join("stage"))?;
+    let refused = Command::new(steps.join("stage")).arg(checkout.path().join("image")).output()?;
+    let said = String::from_utf8(refused.stderr)?;
+    assert!(!refused.status.success() && said.contains("run make webui first"), "{said}");
+    let page = std::fs::read_to_string(file("docs/installation.md"))?;
+    let container = page.split("## Container").nth(1).and_then(|rest| rest.split("## ").next());
+    assert!(container.is_some_and(|section| section.contains("make webui")));
+    Ok(())
+}
+
 /// In namespaces of its own and without a capability, as engines run it; they let everybody bind low ports there.
 const CONTAINED: &str = r#"
 root=$1 user=$2

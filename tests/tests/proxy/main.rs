@@ -5,8 +5,10 @@
 //! | `sending`, `smtp_session` | every client that sends, to Postfix and Exim; extensions, refusals, several messages |
 //! | `fetching`, `pop3_session` | every client that fetches, from Dovecot; deletion, doubles, capabilities, tokens |
 //! | `recording_fails` | what a POP3 client gets of a message that cannot be recorded |
+//! | `ways_in` | every way to name a server and to log in, seen from the server |
 //! | `logins` | what is wrong with a login, in the protocol's own words |
 //! | `limits` | sessions of an account, silence, servers that say "not now", guesses |
+//! | `watching` | metrics and logs: accounts, never secrets |
 //! | `longest` | a message of 150 MB, both ways, and the gateway's memory |
 //! | `scripted` | a server of our own under TLS that does as it is told |
 //! | `outcomes` | what a server may do to a message, what the client is told, and what copy stays |
@@ -35,6 +37,8 @@ mod recording_fails;
 mod scripted;
 mod sending;
 mod smtp_session;
+mod watching;
+mod ways_in;
 
 use postern_tests::foreign::has;
 use postern_tests::messages;

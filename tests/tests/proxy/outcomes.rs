@@ -308,3 +308,36 @@ fn a_client_that_goes_too_early_changes_nothing() -> Result<()> {
     }
     Ok(())
 }
+
+/// Goal: a server may take longer over a message than a client may be silent, or a command may take: it is waited for, the client
+/// is told what it says then, and the session goes on.
+#[test]
+fn a_server_may_take_its_time_over_a_message() -> Result<()> {
+    let provider = Provider::new()?;
+    let gateway = provider.gateway("reply_deadline = \"3 s\"\nsmtp_idle_deadline = \"3 s\"\n")?;
+    let server = Scripted::start(&provider.identity, |peer| {
+        let mut line = smtp_login(peer, EXTENSIONS, EXTENSIONS)?;
+        while line != "QUIT" {
+            if line == "DATA" {
+                peer.say("354 go on\r\n")?;
+                peer.content()?;
+                // Longer than either of the two.
+                std::thread::sleep(std::time::Duration::from_secs(7));
+            }
+            peer.say("250 2.0.0 ok\r\n")?;
+            line = peer.line()?;
+        }
+        peer.say("221 2.0.0 bye\r\n")
+    })?;
+    let mut client = gateway.sending("smtps", server.port)?;
+    for number in 0..2 {
+        let reply = client.send("anna@mail.test", &["bob@mail.test"], &awkward(number))?;
+        ensure!(reply.code == 250, "{reply:?}\n{}", gateway.program.log());
+    }
+    client.quit()?;
+    let copies = gateway.take()?;
+    for number in 0..2 {
+        assert_eq!(stays(&copies, number)?, Committed);
+    }
+    Ok(())
+}

@@ -1,7 +1,7 @@
 //! A server of our own under TLS from the first octet, that does with each connection what a test tells it.
 
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -16,6 +16,7 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 /// Ended when it is dropped.
 pub(crate) struct Scripted {
     pub(crate) port: u16,
+    address: SocketAddr,
     ends: Arc<AtomicBool>,
     accepting: Option<JoinHandle<()>>,
 }
@@ -32,6 +33,15 @@ impl Scripted {
         identity: &Identity,
         serve: impl Fn(&mut Peer) -> Result<()> + Send + Sync + 'static,
     ) -> Result<Self> {
+        Self::start_on(TcpListener::bind("127.0.0.1:0")?, identity, serve)
+    }
+
+    /// Starts one on that socket.
+    pub(crate) fn start_on(
+        listener: TcpListener,
+        identity: &Identity,
+        serve: impl Fn(&mut Peer) -> Result<()> + Send + Sync + 'static,
+    ) -> Result<Self> {
         let chain = vec![CertificateDer::from_pem_file(&identity.certificate)?];
         let key = PrivateKeyDer::from_pem_file(&identity.key)?;
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -40,8 +50,7 @@ impl Scripted {
             .with_no_client_auth()
             .with_single_cert(chain, key)?;
         let config = Arc::new(config);
-        let listener = TcpListener::bind("127.0.0.1:0")?;
-        let port = listener.local_addr()?.port();
+        let address = listener.local_addr()?;
         let ends = Arc::new(AtomicBool::new(false));
         let (told, serve) = (Arc::clone(&ends), Arc::new(serve));
         let accepting = std::thread::spawn(move || {
@@ -61,7 +70,7 @@ impl Scripted {
                 });
             }
         });
-        Ok(Self { port, ends, accepting: Some(accepting) })
+        Ok(Self { port: address.port(), address, ends, accepting: Some(accepting) })
     }
 }
 
@@ -69,7 +78,7 @@ impl Drop for Scripted {
     fn drop(&mut self) {
         self.ends.store(true, Ordering::SeqCst);
         // Wakes the thread that accepts.
-        let _ = TcpStream::connect(("127.0.0.1", self.port));
+        let _ = TcpStream::connect(self.address);
         if let Some(accepting) = self.accepting.take() {
             let _ = accepting.join();
         }

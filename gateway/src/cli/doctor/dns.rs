@@ -2,7 +2,7 @@
 //!
 //! Never worse than `warn`: senders that are told where to deliver (a connector, a transport map) need no record.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -11,7 +11,7 @@ use hickory_resolver::{TokioResolver, net::NetError};
 
 use serde_json::Value;
 
-use super::Finding;
+use super::{Finding, Verdict};
 use crate::settings::Settings;
 
 const CHECK: &str = "DNS of the e-mail domain";
@@ -29,7 +29,14 @@ struct Records {
 
 pub(super) fn check(settings: &Settings) -> Finding {
     match look_up(&settings.email_domain) {
-        Ok(records) => judge(&settings.email_domain, &settings.host_name, &records),
+        Ok(records) => {
+            let judged = judge(&settings.email_domain, &settings.host_name, &records);
+            let smtp = &settings.listen.smtp.0;
+            match unheard(&records, smtp.iter().any(SocketAddr::is_ipv6)) {
+                Some(finding) if judged.verdict == Verdict::Ok => finding,
+                _ => judged,
+            }
+        }
         Err(error) => {
             let found = format!("{} cannot be looked up: {error:#}", settings.email_domain);
             Finding::warn(CHECK, found, "see whether this machine reaches its resolver (/etc/resolv.conf)")
@@ -122,6 +129,15 @@ fn nothing_is_an_answer<T>(answer: Result<T, NetError>) -> Result<Option<T>, Net
     }
 }
 
+/// An IPv6 address in the DNS at which nobody listens: senders and authorities try it first.
+fn unheard(records: &Records, listens_to_ipv6: bool) -> Option<Finding> {
+    let address = records.addresses.iter().find(|address| address.is_ipv6() && !listens_to_ipv6)?;
+    let found = format!("mail goes to {address} as well, and [listen] smtp takes IPv4 alone");
+    let advice = "give it an address like \"[::]:25\" in place of \"0.0.0.0:25\", the other listeners too, or take the AAAA \
+                  record out";
+    Some(Finding::warn(CHECK, found, advice))
+}
+
 fn judge(domain: &str, host_name: &str, Records { mx, addresses }: &Records) -> Finding {
     let record = format!("give it the record: {domain}. MX 10 {host_name}.");
     let hosts =
@@ -159,7 +175,6 @@ mod tests {
     use hickory_resolver::net::runtime::TokioRuntimeProvider;
     use tokio::net::UdpSocket;
 
-    use super::super::Verdict;
     use super::*;
 
     const A: u8 = 1;
@@ -214,6 +229,17 @@ mod tests {
             (Verdict::Warn, "without an address: b.example.com")
         );
         assert_eq!(judge_names(&names, Err(anyhow::anyhow!("no resolver"))).verdict, Verdict::Warn);
+    }
+
+    #[test]
+    fn an_address_that_nobody_listens_to_is_told() {
+        let both = ["192.0.2.1", "2001:db8::1"].map(|text| text.parse().unwrap()).to_vec();
+        let both = Records { mx: Vec::new(), addresses: both };
+        assert!(unheard(&both, true).is_none());
+        let finding = unheard(&both, false).unwrap();
+        assert!(finding.verdict == Verdict::Warn && finding.found.contains("2001:db8::1"), "{finding:?}");
+        let old = Records { addresses: vec!["192.0.2.1".parse().unwrap()], ..Records::default() };
+        assert!(unheard(&old, false).is_none());
     }
 
     #[test]

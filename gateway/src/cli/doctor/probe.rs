@@ -74,6 +74,8 @@ fn one(name: &str, address: SocketAddr) -> io::Result<Option<Shown>> {
         }
         "smtps" => handshake(stream, address, Some("220")).map(Some),
         "pop3s" => handshake(stream, address, Some("+OK")).map(Some),
+        // Browsers speak first.
+        "console" => handshake(stream, address, None).map(Some),
         "http01" => challenges(stream).map(|()| None),
         // Connecting is all that can be said of others.
         _ => Ok(None),

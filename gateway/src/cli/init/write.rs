@@ -1,30 +1,35 @@
 //! The configuration file, the data directory, and what to do next.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::Path;
-use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
-use postern_shared::clock::SystemClock;
-use postern_shared::disk::{Disk, RealDisk, access, give_to_owner_of, write_atomic};
+use postern_shared::disk::{
+    Disk, Owner, RealDisk, access, give, give_to_owner_of, is_root, owner, write_atomic,
+};
 use postern_shared::telemetry::Level;
 use serde_json::{Value, json};
 
 use super::answers::{Answers, Certificate};
 use super::is_default;
 use crate::cli::backup;
-use crate::cli::setup::check_named;
+use crate::cli::setup::check_all;
 use crate::console::configuration::edited;
 use crate::settings::{Settings, Tls};
 
 const EXAMPLE: &str = include_str!("../../../../config/gateway.toml");
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
+/// Whom the package makes.
+const USER: &str = "postern-gateway";
+const UNIT: &str = "postern-gateway.service";
+const UNIT_DIRS: [&str; 2] = ["/etc/systemd/system", "/usr/lib/systemd/system"];
 
 /// Writes the file; one that is there is kept as `.bak`.
 pub(super) fn configuration(file: &Path, answers: &Answers) -> Result<()> {
     let text = text(answers)?;
     let settings = Settings::parse(&text, file, std::env::vars())?;
-    check_named(&settings, Arc::new(RealDisk), Arc::new(SystemClock::new()))?;
+    check_all(&settings)?;
     let cannot = |path: &Path| format!("cannot write {}", path.display());
     if let Some(dir) = file.parent().filter(|dir| !dir.as_os_str().is_empty()) {
         RealDisk.create_dir_all(dir).with_context(|| cannot(dir))?;
@@ -72,9 +77,12 @@ fn text(answers: &Answers) -> Result<String> {
 /// Makes the data directory, for its owner alone. A `new` configuration file belongs to whom that does.
 pub(super) fn data_dir(settings: &Settings, new: Option<&Path>) -> Result<()> {
     let dir = &settings.data_dir;
-    RealDisk
-        .create_dir_all(dir)
-        .with_context(|| format!("cannot create the data directory {}", dir.display()))?;
+    let cannot = || format!("cannot create the data directory {}", dir.display());
+    let is_missing = |dir: &&Path| !dir.as_os_str().is_empty() && !RealDisk.exists(dir).unwrap_or(true);
+    // With what leads to it, or the daemon would stand before a closed door.
+    let made: Vec<&Path> = dir.ancestors().take_while(is_missing).collect();
+    RealDisk.create_dir_all(dir).with_context(cannot)?;
+    made.into_iter().try_for_each(give_to_daemon).with_context(cannot)?;
     if let Some(file) = new {
         // The daemon reads it, and the console changes it.
         give_to_owner_of(dir, file)
@@ -86,15 +94,51 @@ pub(super) fn data_dir(settings: &Settings, new: Option<&Path>) -> Result<()> {
     Ok(())
 }
 
+/// What root has made for itself belongs to the user of the packaged service, when there is one.
+fn give_to_daemon(dir: &Path) -> io::Result<()> {
+    if !is_root() || owner(dir)?.user != 0 {
+        return Ok(());
+    }
+    let users = RealDisk.read(Path::new("/etc/passwd"), FILE_BYTES_MAX).unwrap_or_default();
+    match user_in(&String::from_utf8_lossy(&users), USER) {
+        Some(daemon) => give(dir, daemon),
+        None => Ok(()),
+    }
+}
+
+/// passwd(5)
+fn user_in(users: &str, name: &str) -> Option<Owner> {
+    let mut fields = users.lines().map(|line| line.split(':')).find_map(|mut fields| {
+        let is_ours = fields.next() == Some(name);
+        is_ours.then(|| fields.skip(1))
+    })?;
+    let mut number = || fields.next()?.parse().ok();
+    Some(Owner { user: number()?, group: number()? })
+}
+
+/// The packaged unit lets the daemon write to one data directory alone.
+fn unit_step(data_dir: &Path) -> String {
+    let has_unit = |dir: &str| RealDisk.exists(&Path::new(dir).join(UNIT)).unwrap_or(false);
+    if data_dir == Settings::default_data_dir() || !UNIT_DIRS.iter().any(|dir| has_unit(dir)) {
+        return String::new();
+    }
+    format!(
+        "0. Let the service write there: systemctl edit postern-gateway, and put in: [Service] and below it \
+         ReadWritePaths={}\n",
+        data_dir.display()
+    )
+}
+
 /// What is left to do.
 pub(super) fn next_steps(settings: &Settings, file: &Path) -> String {
     let (host, domain) = (&settings.host_name, &settings.email_domain);
     let config = if is_default(file) { String::new() } else { format!(" --config {}", file.display()) };
     let console = settings.listen.console.0.first().map_or(8450, std::net::SocketAddr::port);
+    let unit = unit_step(&settings.data_dir);
     let http01 =
         if settings.tls == Tls::Acme { ", and 80 from everywhere (Let's Encrypt asks there)" } else { "" };
     format!(
-        "What to do next\n\
+        "What to do next\n{unit}\
          1. Start it: systemctl enable --now postern-gateway (or: postern-gateway{config} serve)\n\
          2. Sign in at https://{host}:{console} as admin with the password admin, right away: it works once, and is replaced\n   \
             by one that is shown to you. From another machine it takes the code of: postern-gateway{config} admin setup-code\n   \
@@ -118,6 +162,15 @@ mod tests {
         let text = text(answers).unwrap();
         let settings = Settings::parse(&text, Path::new("gateway.toml"), []).unwrap();
         (text, settings)
+    }
+
+    #[test]
+    fn a_user_is_found_by_its_whole_name() {
+        let users =
+            "root:x:0:0:root:/root:/bin/sh\npostern-gateway2:x:7:8::/:\npostern-gateway:x:998:997:a:/:/x\n";
+        assert_eq!(user_in(users, USER), Some(Owner { user: 998, group: 997 }));
+        assert_eq!(user_in("root:x:0:0::/:\npostern-gateway:x\n", USER), None);
+        assert_eq!(user_in("", USER), None);
     }
 
     #[test]

@@ -92,6 +92,11 @@ impl Broker {
         self.read().damaged().clone()
     }
 
+    /// One name for an account, bound or not, however it is written and at whatever host of its provider.
+    pub fn name_of(&self, account: &Account) -> String {
+        self.read().names().canonical(&account.to_string())
+    }
+
     /// The host names at which a binding of `user%host` serves.
     pub fn hosts(&self, account: &str) -> Vec<String> {
         self.read().names().hosts(account)

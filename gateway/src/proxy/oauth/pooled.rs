@@ -51,6 +51,10 @@ impl Tokens for PooledBroker {
         self.broker.is_bound(account)
     }
 
+    fn name_of(&self, account: &Account) -> String {
+        self.broker.name_of(account)
+    }
+
     fn token<'t>(
         &'t self,
         account: &'t Account,

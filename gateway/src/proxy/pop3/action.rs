@@ -71,6 +71,9 @@ pub enum End {
     /// The server went.
     #[error("the server closed the connection")]
     ServerGone,
+    /// The server owed an answer for too long.
+    #[error("the server said nothing for too long")]
+    ServerSilent,
     /// The server sent what is no response.
     #[error("the server's answer is no POP3 response")]
     Garbage,

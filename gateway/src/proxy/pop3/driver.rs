@@ -133,15 +133,17 @@ impl<I: Intake> Driver<I> {
                 match self.wait(shutdown).await {
                     Happened::Client(Ok(true)) | Happened::Server(Ok(true)) => {}
                     Happened::Client(Ok(false)) => self.relay.client_closed(&mut actions),
-                    Happened::Server(Ok(false)) => self.relay.server_closed(&mut actions),
+                    Happened::Server(Ok(false)) => self.relay.server_lost(End::ServerGone, &mut actions),
                     // A peer that goes without closing TLS is gone just the same.
                     Happened::Client(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
                         self.relay.client_closed(&mut actions);
                     }
                     Happened::Client(Err(error)) => return Ended::Client(error),
                     Happened::Server(Err(error)) => {
+                        let silent = error.kind() == io::ErrorKind::TimedOut;
                         self.server_failed = Some(error);
-                        self.relay.server_closed(&mut actions);
+                        let why = if silent { End::ServerSilent } else { End::ServerGone };
+                        self.relay.server_lost(why, &mut actions);
                     }
                     Happened::Recorded(outcome) => {
                         self.copying.pop_front();

@@ -97,7 +97,8 @@ pub struct Relay {
     skipping: bool,
     quit: Quit,
     client_gone: bool,
-    server_gone: bool,
+    /// Why the server says nothing more.
+    server_lost: Option<End>,
     /// What the server sent next has to wait for `committing`.
     pub(super) waiting: bool,
     pub(super) closed: bool,
@@ -123,7 +124,7 @@ impl Relay {
             skipping: false,
             quit: Quit::Unsaid,
             client_gone: false,
-            server_gone: false,
+            server_lost: None,
             waiting: false,
             closed: false,
             progress: 0,
@@ -152,7 +153,7 @@ impl Relay {
 
     /// Whether more of the server's would be looked at before something was recorded.
     pub fn takes_responses(&self) -> bool {
-        let holds_up = self.waiting || self.server_gone || self.awaited.is_empty();
+        let holds_up = self.waiting || self.server_lost.is_some() || self.awaited.is_empty();
         self.asked.is_none() && (self.committing.is_empty() || !holds_up)
     }
 
@@ -224,18 +225,22 @@ impl Relay {
             }
         }
         // What it sent before it went was looked at.
-        if self.server_gone && self.committing.is_empty() && self.asked.is_none() && !self.closed {
-            self.broken(End::ServerGone, actions);
+        if let Some(why) = self.server_lost
+            && self.committing.is_empty()
+            && self.asked.is_none()
+            && !self.closed
+        {
+            self.broken(why, actions);
         }
         used
     }
 
-    /// The server closed its side. What it sent before that is still dealt with.
-    pub fn server_closed(&mut self, actions: &mut Vec<Action>) {
+    /// The server will say nothing more, for that reason. What it sent before that is still dealt with.
+    pub fn server_lost(&mut self, why: End, actions: &mut Vec<Action>) {
         if self.committing.is_empty() {
-            self.broken(End::ServerGone, actions);
+            self.broken(why, actions);
         } else {
-            self.server_gone = true;
+            self.server_lost = Some(why);
         }
     }
 

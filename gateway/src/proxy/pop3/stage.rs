@@ -93,7 +93,7 @@ impl Stage {
 
     pub(super) fn server_closes(&mut self) {
         let mut actions = Vec::new();
-        self.relay.server_closed(&mut actions);
+        self.relay.server_lost(End::ServerGone, &mut actions);
         self.perform(actions);
     }
 

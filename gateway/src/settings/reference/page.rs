@@ -33,6 +33,7 @@ next reload that finds another one in the file.
 
 Sizes are text with a unit (`\"200 MiB\"`; B, KiB, MiB, GiB) or a number of bytes, times are text with a unit (`\"30 s\"`; ms, s,
 min, h, d). Addresses are text (`\"0.0.0.0:25\"`, `\"[::]:25\"`, `\":25\"`) or a list of texts; `[]` is none.
+`0.0.0.0` takes IPv4 alone, `[::]` IPv6 and IPv4: one of the two is enough for a port.
 ";
 
 /// The page.

@@ -261,6 +261,7 @@ async fn silence_has_an_end_on_both_sides() {
     let mut client = gateway.session(address).await;
     let answer = client.ask("RETR 1").await;
     assert!(answer.starts_with("-ERR [SYS/TEMP]"), "{answer}");
+    assert!(answer.contains("the server said nothing for too long"), "{answer}");
     assert!(client.rest().await.is_empty());
     assert!(client.ended().await.0.starts_with("the server's connection failed"));
 
