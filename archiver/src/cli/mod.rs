@@ -184,6 +184,7 @@ fn serve(settings: Settings) -> Result<ExitCode> {
     for key in &settings.without_effect {
         tracing::warn!(key, "this setting has no effect in this version");
     }
+    ask::check_user(&settings)?;
     let core = Core::open(Arc::new(RealDisk), Arc::new(SystemClock::new()), settings, true)?;
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;

@@ -9,6 +9,7 @@ mod instance;
 #[cfg(test)]
 mod names;
 mod read;
+mod secret;
 mod store;
 mod token;
 mod until;
@@ -21,14 +22,14 @@ use std::sync::Arc;
 #[cfg(test)]
 pub(crate) use names::{fields, names};
 use postern_shared::control::{Context, Handler};
-use postern_shared::crypto::SecretBytes;
 use postern_shared::crypto::aead::AeadKey;
 use postern_shared::shutdown::Shutdown;
 #[cfg(test)]
 pub(crate) use read::execute as read_for_tests;
-use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+
+pub use secret::{Secret, TransportKey};
 
 use crate::access::{Asked, Caller, Denied, Scope, TokenError, admit};
 use crate::app::Core;
@@ -197,66 +198,6 @@ pub enum Command {
     TokenRevoke {
         id: String,
     },
-}
-
-/// The key that a profile's password is sealed under between command line and daemon; used once. An object when it travels, as
-/// [`Secret`] is.
-#[derive(Clone, Serialize, Deserialize)]
-pub struct TransportKey {
-    #[serde(with = "hex::serde")]
-    secret: [u8; 32],
-}
-
-impl TransportKey {
-    /// A new key.
-    pub fn new(key: &SecretBytes) -> Self {
-        Self { secret: **key }
-    }
-
-    fn cipher(&self) -> AeadKey {
-        AeadKey::new(&self.secret)
-    }
-}
-
-impl std::fmt::Debug for TransportKey {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("TransportKey(..)")
-    }
-}
-
-impl Drop for TransportKey {
-    fn drop(&mut self) {
-        zeroize::Zeroize::zeroize(&mut self.secret);
-    }
-}
-
-/// A passphrase or a recovery key on its way to the daemon; not shown. It travels as an object, which no audit log records.
-#[derive(Clone, Serialize, Deserialize)]
-pub struct Secret {
-    secret: String,
-}
-
-impl Secret {
-    /// That text.
-    pub fn new(text: String) -> Self {
-        Self { secret: text }
-    }
-
-    fn into_inner(self) -> SecretString {
-        SecretString::from(self.secret.as_str())
-    }
-}
-
-impl Drop for Secret {
-    fn drop(&mut self) {
-        zeroize::Zeroize::zeroize(&mut self.secret);
-    }
-}
-
-impl std::fmt::Debug for Secret {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Secret(..)")
-    }
 }
 
 #[derive(Debug, thiserror::Error)]
