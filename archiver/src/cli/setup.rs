@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
-use postern_shared::disk::{Disk, RealDisk, write_atomic};
+use postern_shared::disk::{Disk, RealDisk, give_to_owner_of, write_atomic};
 use postern_shared::tls::server::Identity;
 use serde_json::{Value, json};
 
@@ -13,9 +13,8 @@ use crate::settings::Settings;
 
 /// Writes what is missing: configuration file, data directory.
 pub(super) fn init(config: Option<&Path>) -> Result<ExitCode> {
-    if let Some(file) = config
-        && !RealDisk.exists(file)?
-    {
+    let written = config.filter(|file| !RealDisk.exists(file).unwrap_or(true));
+    if let Some(file) = written {
         let example = include_str!("../../../config/archiver.toml");
         write_atomic(&RealDisk, file, example.as_bytes())
             .with_context(|| format!("cannot write {}", file.display()))?;
@@ -25,6 +24,11 @@ pub(super) fn init(config: Option<&Path>) -> Result<ExitCode> {
     RealDisk
         .create_dir_all(&settings.data_dir)
         .with_context(|| format!("cannot create the data directory {}", settings.data_dir.display()))?;
+    if let Some(file) = written {
+        // Written by root, it is for the daemon to read.
+        give_to_owner_of(&settings.data_dir, file)
+            .with_context(|| format!("cannot give {} to the daemon's user", file.display()))?;
+    }
     println!("data_dir  {}", settings.data_dir.display());
     Ok(ExitCode::SUCCESS)
 }
