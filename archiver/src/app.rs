@@ -6,7 +6,7 @@ mod tests;
 
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use postern_shared::clock::{Clock, Moment};
 use postern_shared::crypto::password::Argon2Cost;
@@ -51,6 +51,8 @@ pub struct Core {
 #[derive(Debug)]
 struct Slot {
     open: Mutex<Option<Arc<Instance>>>,
+    /// What was closed last, for as long as somebody still works on it.
+    closing: Mutex<Weak<Instance>>,
     stop: Mutex<(Switch, Shutdown)>,
 }
 
@@ -168,7 +170,9 @@ impl Core {
             return Err(unknown());
         }
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
-        let new = || Arc::new(Slot { open: Mutex::default(), stop: Mutex::new(switch()) });
+        let new = || {
+            Arc::new(Slot { open: Mutex::default(), closing: Mutex::default(), stop: Mutex::new(switch()) })
+        };
         Ok(Arc::clone(slots.entry(id.to_owned()).or_insert_with(new)))
     }
 

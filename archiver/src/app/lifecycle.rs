@@ -10,7 +10,7 @@ use super::Core;
 use crate::archive::{ArchiveError, Instance, Mode};
 
 /// How long whoever works on an instance may take to come to a safe point.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(45);
 const PAUSE: Duration = Duration::from_millis(20);
 
 impl Core {
@@ -57,7 +57,7 @@ impl Core {
         let slot = self.slot(id)?;
         let is_other = slot.open().as_ref().is_some_and(|instance| instance.is_safe() != safe);
         if is_other {
-            self.close(id)?;
+            self.stop_instance(id)?;
         }
         let mode = if safe { Mode::Safe } else { Mode::Started };
         mode.write(&*self.disk, &self.instance_dir(id)?)?;
@@ -71,22 +71,23 @@ impl Core {
         self.close(id)
     }
 
+    /// Closes an instance whose mode says that nobody opens it anew.
     fn close(&self, id: &str) -> Result<(), ArchiveError> {
         let slot = self.slot(id)?;
         let old = std::mem::replace(&mut *slot.stop.lock().unwrap_or_else(PoisonError::into_inner), switch());
         old.0.turn();
-        // While this is held nobody opens it anew.
-        let mut open = slot.open();
-        let Some(instance) = open.take() else { return Ok(()) };
-        let held = Arc::downgrade(&instance);
-        drop(instance);
+        let mut closing = slot.closing.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(instance) = slot.open().take() {
+            *closing = Arc::downgrade(&instance);
+        }
+        let held = closing.clone();
+        drop(closing);
         let start = self.clock.moment();
-        while let Some(instance) = held.upgrade() {
+        // Without a lock: who works on it may look for it again meanwhile.
+        while held.strong_count() > 0 {
             if self.clock.moment().since(start) > PATIENCE {
-                *open = Some(instance);
-                return Err(ArchiveError::Busy);
+                return Err(ArchiveError::Stopping(id.into()));
             }
-            drop(instance);
             std::thread::sleep(PAUSE);
         }
         Ok(())

@@ -48,6 +48,8 @@ fn stopping_waits_for_who_has_it_open() {
     let stop = std::thread::spawn(move || core.stop_instance("main"));
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(stopping.requested());
+    // Who works on it may look for it again, and is told.
+    assert!(matches!(stage.core.instance("main"), Err(ArchiveError::Stopped(_))));
     held.commit(vec![message(9, &["anna"])]).unwrap();
     drop(held);
     stop.join().unwrap().unwrap();

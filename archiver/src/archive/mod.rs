@@ -102,6 +102,11 @@ pub enum ArchiveError {
     /// It was stopped.
     #[error("instance {0:?} is stopped; start it with: instance start {0}")]
     Stopped(String),
+    /// It is being stopped.
+    #[error(
+        "instance {0:?} is stopping: what works on it has not come to a safe point yet; ask again in a while"
+    )]
+    Stopping(String),
     /// It is open for reading only.
     #[error("instance {0:?} is in safe mode, for reading only; instance start {0} opens it whole")]
     SafeMode(String),

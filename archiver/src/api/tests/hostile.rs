@@ -82,6 +82,39 @@ async fn another_scope_is_refused() {
     }
 }
 
+/// Goal: no route reads mail, changes anything or is refused without a line in an audit log.
+#[tokio::test]
+async fn no_route_leaves_no_line() {
+    let served = Served::new();
+    let (_, nothing) = served.stage.token(&[Scope::Read], None, None);
+    let lines = |served: &Served| {
+        // Of a route that ends or stops it, the archiver's own log tells.
+        let main = served
+            .stage
+            .core
+            .instance("main")
+            .map_or(0, |main| main.audit().lines(None, 1000).unwrap().len());
+        main + served.stage.audited(None).len()
+    };
+    for route in ROUTES.iter().filter(|route| route.command != "profile-put") {
+        let is_seen = Need::of(route.command) == Need::See;
+        for token in [&served.token, &nothing] {
+            if token == &nothing && is_seen {
+                continue;
+            }
+            served.stage.core.start_instance("main", false).unwrap();
+            let before = lines(&served);
+            // Deleting is refused here by who may not; who may is looked at elsewhere.
+            let instance = if route.command == "instance-delete" { "other" } else { "main" };
+            let (path, body) = sample(route, instance);
+            let answer = served.with(token, route.method, &path, body).await;
+            served.stage.core.start_instance("main", false).unwrap();
+            let more = lines(&served) - before;
+            assert_eq!(more == 0, is_seen, "{} {path}: {more} lines, {answer:?}", route.method);
+        }
+    }
+}
+
 /// Goal: of an instance that is not its own, a token learns as much as of one that is not there.
 #[tokio::test]
 async fn another_instance_is_not_there() {

@@ -75,6 +75,24 @@ async fn a_backup_comes_back_as_another_instance() {
     assert_eq!((&shown["messages"], &shown["state"]), (&json!(3), &json!("started")));
 }
 
+/// Goal: a run that cannot reach its source is a call that failed, with the words why; in safe mode it is not begun.
+#[tokio::test]
+async fn a_run_is_a_long_call() {
+    let served = Served::new();
+    let source =
+        json!({ "type": "gateway", "host": "127.0.0.1", "port": 1, "username": "x", "password": "x" });
+    let profile = json!({ "profile": { "name": "journal", "source": source } });
+    let put = served.ask("PUT", &format!("{MAIN}/profiles"), profile).await;
+    assert_eq!(put.status, StatusCode::OK, "{put:?}");
+    let begun = served.ask("POST", &format!("{MAIN}/profiles/journal/run"), Value::Null).await.body;
+    let call = end(&served, &begun).await;
+    assert_eq!(call["statusCode"], "failed", "{call}");
+    assert!(call["error"].as_str().unwrap().contains("journal"), "{call}");
+    served.stage.core.start_instance("main", true).unwrap();
+    let refused = served.ask("POST", &format!("{MAIN}/profiles/journal/run"), Value::Null).await;
+    assert_eq!((refused.status, refused.problem()), (StatusCode::CONFLICT, "safe-mode"));
+}
+
 /// A call that tells what the test says, and ends when it says so or is cancelled.
 fn begin(served: &Served, caller: &Caller) -> (Arc<Call>, oneshot::Sender<Value>) {
     let (done, wanted) = oneshot::channel();
