@@ -116,7 +116,7 @@ fn schema(field: &Field) -> Value {
         Kind::Texts => json!({ "type": "array", "items": { "type": "string" }, "maxItems": 1000 }),
         Kind::Number => json!({ "type": "integer", "minimum": 0 }),
         Kind::Flag => json!({ "type": "boolean" }),
-        Kind::Profile => json!({ "type": "object" }),
+        Kind::Json => json!({}),
     };
     let default = field.default.and_then(|default| serde_json::from_str::<Value>(default).ok());
     if let Some(default) = default.filter(|default| !default.is_null()) {

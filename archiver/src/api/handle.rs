@@ -218,7 +218,7 @@ async fn long(
     let admitted = commands.admit(&caller, asking.command).await?;
     let new = New { command: route.command, instance: admitted.instance().map(str::to_owned) };
     let by = Arc::clone(&caller);
-    let work = |context| async move { commands.perform(by, admitted, context).await };
+    let work = |context| async move { commands.carry_out(by, admitted, context).await };
     let call = api.calls.begin(&caller, new, work)?;
     let place = format!("/api/v1/calls/{}", call.token());
     Ok((StatusCode::ACCEPTED, [(LOCATION, place)], Json(call.shown())).into_response())

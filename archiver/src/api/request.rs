@@ -153,7 +153,7 @@ fn checked(field: &Field, value: &Value) -> Result<Value, Problem> {
             let secret = text(value).filter(|secret| !secret.trim().is_empty());
             json!({ "secret": secret.ok_or_else(|| wrong("passphrase or key"))? })
         }
-        Kind::Profile => value.is_object().then(|| value.clone()).ok_or_else(|| wrong("profile"))?,
+        Kind::Json => value.clone(),
     })
 }
 

@@ -55,8 +55,8 @@ pub(super) enum Kind {
     Path,
     /// Text that is recorded nowhere.
     Secret,
-    /// A profile, as in its file.
-    Profile,
+    /// JSON of any form, which the command judges.
+    Json,
 }
 
 const fn must(name: &'static str, kind: Kind, about: &'static str) -> Field {
@@ -82,7 +82,7 @@ const fn route(
 }
 
 use Answer::{Before, List, Long, Made, Now, Octets, Page};
-use Kind::{Flag, Number, Path, Profile, Secret, Text, Texts};
+use Kind::{Flag, Json, Number, Path, Secret, Text, Texts};
 
 const STORE: Field = may("store", Text, "Only this store.");
 const PRIVILEGES: Field =
@@ -183,7 +183,7 @@ pub(super) const ROUTES: &[Route] = &[
         ("PUT", "/api/v1/instances/{instance}/profiles"),
         "profile-put",
         "Add or replace a profile. Its password is stored sealed.",
-        &[must("profile", Profile, "As its file, in JSON; the password in it, not in a file or variable.")],
+        &[must("profile", Json, "As its file, in JSON; the password in it, not in a file or variable.")],
         Now,
     ),
     route(

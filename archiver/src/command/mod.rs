@@ -268,7 +268,7 @@ impl Commands {
         context: Context,
     ) -> Result<Value, CommandError> {
         let admitted = self.admit(&caller, command).await?;
-        self.perform(caller, admitted, context).await
+        self.carry_out(caller, admitted, context).await
     }
 
     /// Judges and records a command.
@@ -290,7 +290,7 @@ impl Commands {
     }
 
     /// Does what was admitted.
-    pub(crate) async fn perform(
+    pub(crate) async fn carry_out(
         &self,
         caller: Arc<Caller>,
         admitted: Admitted,

@@ -25,7 +25,7 @@ fn sample(route: &Route, instance: &str) -> (String, String) {
         Kind::Number => json!(1),
         Kind::Flag => json!(true),
         Kind::Path => json!("/nowhere/x"),
-        Kind::Profile => json!({}),
+        Kind::Json => json!({}),
     };
     let must = route.fields.iter().filter(|field| field.default.is_none());
     if route.has_query() {
