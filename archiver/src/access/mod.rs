@@ -9,8 +9,8 @@
 //! | `gate` | reading mail: right, audit line on disk, and only then data |
 //!
 //! Promises
-//! - Mail leaves an instance through [`Gate`] only. [`Instance`](crate::archive::Instance)'s reading functions are not public, and
-//!   Clippy refuses their use elsewhere (`clippy.toml`).
+//! - Mail leaves an instance through [`Gate`] only: Clippy refuses the use of [`Instance`](crate::archive::Instance)'s reading
+//!   functions anywhere else but in tests (`clippy.toml`).
 //! - The audit line is on disk before anything is handed out or done; when it cannot be written, nothing is. What is refused
 //!   is recorded too.
 //! - A token of one instance learns nothing of another one, not even that it is there.

@@ -284,7 +284,7 @@ impl Instance {
     }
 
     /// The folders of an archive, or of all, store by store.
-    pub(crate) fn folders(&self, archive: Option<&str>) -> Result<Vec<Folder>, ArchiveError> {
+    pub fn folders(&self, archive: Option<&str>) -> Result<Vec<Folder>, ArchiveError> {
         let mut folders = Vec::new();
         for attached in self.stores.open_stores() {
             folders.extend(attached.store.catalog().folders(archive)?);
@@ -293,7 +293,7 @@ impl Instance {
     }
 
     /// The messages of a folder with UIDs above `after`, at most `limit`, by UID.
-    pub(crate) fn in_folder(
+    pub fn in_folder(
         &self,
         folder: &Placement,
         after: u32,

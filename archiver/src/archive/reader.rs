@@ -19,8 +19,8 @@ const INDEX_BATCH: usize = 500;
 
 impl Instance {
     /// A message, byte for byte.
-    #[cfg(test)]
-    pub(crate) fn message(&self, id: &str) -> Result<Vec<u8>, ArchiveError> {
+    #[cfg_attr(not(test), expect(clippy::disallowed_methods, reason = "of these it is one itself"))]
+    pub fn message(&self, id: &str) -> Result<Vec<u8>, ArchiveError> {
         let mut content = Vec::new();
         self.copy_message(id, &mut |piece| {
             content.extend_from_slice(piece);
@@ -31,7 +31,7 @@ impl Instance {
 
     /// Hands a message on, byte for byte, stretch by stretch. What was handed on counts only when this returns `Ok`: damage in
     /// a later stretch is found when it is reached.
-    pub(crate) fn copy_message(
+    pub fn copy_message(
         &self,
         id: &str,
         take: &mut dyn FnMut(&[u8]) -> io::Result<()>,
@@ -41,7 +41,7 @@ impl Instance {
     }
 
     /// The journal report it came in first, byte for byte.
-    pub(crate) fn report(&self, id: &str) -> Result<Vec<u8>, ArchiveError> {
+    pub fn report(&self, id: &str) -> Result<Vec<u8>, ArchiveError> {
         let (attached, id) = self.holder(id)?;
         report_of(&attached.store, id)?.ok_or_else(|| ArchiveError::NoReport(id.to_string()))
     }
@@ -63,7 +63,7 @@ impl Instance {
     }
 
     /// Finds messages, newest first. Lets the indexes catch up before.
-    pub(crate) fn search(&self, query: &Query) -> Result<Vec<Hit>, ArchiveError> {
+    pub fn search(&self, query: &Query) -> Result<Vec<Hit>, ArchiveError> {
         self.catch_up(|_| ())?;
         let stores = self.stores.open_stores();
         let mut found: Vec<Row> = Vec::new();

@@ -44,8 +44,8 @@ pub(super) fn execute(core: &Core, command: Command) -> Result<Value, CommandErr
         Command::InstanceList => Ok(json!(all_shown(core)?)),
         Command::InstanceShow { id } => match core.instance(&id) {
             Ok(instance) => Ok(shown(&instance)?),
-            Err(error @ ArchiveError::NoInstance(_)) => Err(error.into()),
-            Err(error) => Ok(closed(core, &id, &error)),
+            Err(error @ ArchiveError::Stopped(_)) => Ok(closed(core, &id, &error)),
+            Err(error) => Err(error.into()),
         },
         other => Err(CommandError::Inside(format!("{other:?} is no command for an instance"))),
     }
