@@ -10,9 +10,9 @@ help:
 	@echo "make test    install what the tests need, then run every test"
 	@echo "make soak    fault tests and fuzzing for MINUTES=10, with new seeds until one fails"
 	@echo "make check   format, lints, licences, tidiness"
-	@echo "make docs    write docs/configuration.md and webui/openapi.json anew from the code"
+	@echo "make docs    write docs/configuration.md and the OpenAPI documents anew from the code"
 	@echo "make webui   build the console's pages (Node.js 20.19 or newer)"
-	@echo "make deb     the gateway as a Debian package, in target/debian; MAINTAINER=\"Name <address>\""
+	@echo "make deb     gateway and archiver as Debian packages, in target/debian; MAINTAINER=\"Name <address>\""
 	@echo "make bench   performance beside Postfix and Dovecot, as ratios from one run"
 
 demo: pages
@@ -37,6 +37,8 @@ docs:
 	mv target/configuration.md docs/configuration.md
 	$(CARGO) run --quiet --package postern-gateway -- openapi > target/openapi.json
 	mv target/openapi.json webui/openapi.json
+	$(CARGO) run --quiet --package postern-archiver -- openapi > target/archiver-openapi.json
+	mv target/archiver-openapi.json docs/archiver-openapi.json
 
 check: webui
 	$(CARGO) fmt --all --check
@@ -54,6 +56,7 @@ bench:
 deb: webui
 	tests/scripts/install-tools deb
 	$(CARGO) deb --package postern-gateway --locked --strip $(if $(MAINTAINER),--maintainer "$(MAINTAINER)")
+	$(CARGO) deb --package postern-archiver --locked --strip $(if $(MAINTAINER),--maintainer "$(MAINTAINER)")
 
 fmt:
 	$(CARGO) fmt --all

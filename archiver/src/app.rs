@@ -1,17 +1,24 @@
 //! The archiver as one thing: its data directory, locked, and the instances in it.
 
+mod lifecycle;
+#[cfg(test)]
+mod tests;
+
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
-use postern_shared::clock::Clock;
+use postern_shared::clock::{Clock, Moment};
 use postern_shared::crypto::password::Argon2Cost;
 use postern_shared::data_dir::{self, DataDirError, Holder};
 use postern_shared::disk::{Disk, DiskLock};
+use postern_shared::shutdown::{Shutdown, Switch, switch};
 use secrecy::SecretString;
+use serde_json::Value;
 use zeroize::Zeroizing;
 
-use crate::archive::{ArchiveError, Instance, InstanceInfo, KeepKey, Opener};
+use crate::access::Tokens;
+use crate::archive::{ArchiveError, Audit, Instance, InstanceInfo, KeepKey, Mode, Opener};
 use crate::intake::index_fields;
 use crate::jobs::Jobs;
 use crate::settings::Settings;
@@ -31,9 +38,31 @@ pub struct Core {
     pub running: bool,
     /// What it does by itself.
     pub jobs: Jobs,
-    open: Mutex<HashMap<String, Arc<Instance>>>,
+    /// Who may come over the API.
+    pub tokens: Tokens,
+    /// Where the daemon listens, once it does.
+    pub listening: OnceLock<Value>,
+    started: Moment,
+    audit: Mutex<Option<Arc<Audit>>>,
+    slots: Mutex<HashMap<String, Arc<Slot>>>,
     pulling: Mutex<HashSet<(String, String)>>,
     _lock: DiskLock,
+}
+
+/// An instance's place: whether it is open, and what to tell to whoever works on it. One instance that takes long to open
+/// holds up no other.
+#[derive(Debug)]
+struct Slot {
+    open: Mutex<Option<Arc<Instance>>>,
+    /// What was closed last, for as long as somebody still works on it.
+    closing: Mutex<Weak<Instance>>,
+    stop: Mutex<(Switch, Shutdown)>,
+}
+
+impl Slot {
+    fn open(&self) -> MutexGuard<'_, Option<Arc<Instance>>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Core {
@@ -48,11 +77,15 @@ impl Core {
         let lock = data_dir::lock(&*disk, &settings.data_dir, "postern-archiver", holder)?;
         Ok(Self {
             jobs: Jobs::new(&settings, &disk, &clock),
+            tokens: Tokens::open(Arc::clone(&disk), Arc::clone(&clock), &settings.data_dir),
+            started: clock.moment(),
             settings,
             clock,
             disk,
             running,
-            open: Mutex::default(),
+            listening: OnceLock::new(),
+            audit: Mutex::default(),
+            slots: Mutex::default(),
             pulling: Mutex::default(),
             _lock: lock,
         })
@@ -67,6 +100,22 @@ impl Core {
     pub fn instance_dir(&self, id: &str) -> Result<PathBuf, ArchiveError> {
         crate::archive::check_id(id)?;
         Ok(self.instances_dir().join(id))
+    }
+
+    /// How long it runs.
+    pub fn uptime(&self) -> std::time::Duration {
+        self.clock.moment().since(self.started)
+    }
+
+    /// The audit log of what concerns no single open instance: tokens, instances created, stopped or deleted, refusals.
+    pub fn audit(&self) -> Result<Arc<Audit>, ArchiveError> {
+        let mut audit = self.audit.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(audit) = &*audit {
+            return Ok(Arc::clone(audit));
+        }
+        let path = self.settings.data_dir.join("audit.log");
+        let opened = Audit::open(&*self.disk, Arc::clone(&self.clock), &path)?;
+        Ok(Arc::clone(audit.insert(Arc::new(opened))))
     }
 
     /// Creates an instance, opened by `passphrase` or else by a key file. Returns its recovery key too.
@@ -96,35 +145,56 @@ impl Core {
         Ok(dirs.iter().filter_map(|dir| dir.file_name()?.to_str().map(str::to_owned)).collect())
     }
 
-    /// An instance, opened once. Blocks for the disk.
+    /// An instance, opened once. Blocks for the disk. One that was stopped is not opened.
     pub fn instance(&self, id: &str) -> Result<Arc<Instance>, ArchiveError> {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(instance) = open.get(id) {
+        let slot = self.slot(id)?;
+        let mut open = slot.open();
+        if let Some(instance) = &*open {
             return Ok(Arc::clone(instance));
         }
         let instance = self.open_instance(id, &self.opener(id)?)?;
-        open.insert(id.to_owned(), Arc::clone(&instance));
-        Ok(instance)
+        Ok(Arc::clone(open.insert(instance)))
     }
 
-    /// Opens an instance with its passphrase; it stays open as long as this does.
+    /// Opens an instance with its passphrase; it stays open as long as this does, or until it is stopped.
     pub fn unlock(&self, id: &str, passphrase: SecretString) -> Result<(), ArchiveError> {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if !open.contains_key(id) {
-            open.insert(id.to_owned(), self.open_instance(id, &Opener::Passphrase(passphrase))?);
+        let slot = self.slot(id)?;
+        let mut open = slot.open();
+        if open.is_none() {
+            *open = Some(self.open_instance(id, &Opener::Passphrase(passphrase))?);
         }
         Ok(())
     }
 
+    /// The place of an instance that is there.
+    fn slot(&self, id: &str) -> Result<Arc<Slot>, ArchiveError> {
+        let unknown = || ArchiveError::NoInstance(id.chars().take(64).collect());
+        let dir = self.instance_dir(id).map_err(|_| unknown())?;
+        let file = dir.join("instance.json");
+        if !self.disk.exists(&file).map_err(ArchiveError::file(&file))? {
+            return Err(unknown());
+        }
+        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = || {
+            Arc::new(Slot { open: Mutex::default(), closing: Mutex::default(), stop: Mutex::new(switch()) })
+        };
+        Ok(Arc::clone(slots.entry(id.to_owned()).or_insert_with(new)))
+    }
+
     fn open_instance(&self, id: &str, opener: &Opener) -> Result<Arc<Instance>, ArchiveError> {
-        let dir = self.instances_dir().join(id);
-        Ok(Arc::new(Instance::open(&self.disk, &self.clock, &dir, id, opener, index_fields)?))
+        let dir = self.instance_dir(id)?;
+        let (disk, clock) = (&self.disk, &self.clock);
+        Ok(Arc::new(match Mode::read(&**disk, &dir)? {
+            Mode::Started => Instance::open(disk, clock, &dir, id, opener, index_fields)?,
+            Mode::Safe => Instance::open_safe(disk, clock, &dir, id, opener, index_fields)?,
+            Mode::Stopped => return Err(ArchiveError::Stopped(id.into())),
+        }))
     }
 
     /// The key file, or the passphrase when that lies in a file in `keys_dir`.
     fn opener(&self, id: &str) -> Result<Opener, ArchiveError> {
         let keys_dir = self.settings.keys_dir.clone();
-        let passphrase = keys_dir.as_ref().map(|dir| dir.join(id).with_extension("passphrase"));
+        let passphrase = keys_dir.as_ref().map(|dir| dir.join(format!("{id}.passphrase")));
         if let Some(path) = passphrase
             && self.disk.exists(&path).map_err(ArchiveError::file(&path))?
         {

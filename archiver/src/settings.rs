@@ -2,6 +2,7 @@
 //!
 //! `config/archiver.toml` shows every key with its default and what it means.
 
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use postern_shared::config::{ByteSize, ConfigError, ListenAddresses, load};
@@ -35,6 +36,14 @@ pub struct Settings {
     pub jobs: JobSettings,
     /// Where mail about jobs goes.
     pub notifications: Option<NotificationSettings>,
+    /// Where the API listens.
+    pub api: ListenAddresses,
+    /// Where metrics and health are to be had.
+    pub metrics: ListenAddresses,
+    /// This machine's name, for its self-signed certificate.
+    pub host_name: String,
+    /// What the API serves TLS with: PEM files of a certificate and its key; else a certificate made at first start.
+    pub certificate: Option<(PathBuf, PathBuf)>,
     /// Keys in the file that this version knows of and does not act on yet.
     pub without_effect: Vec<&'static str>,
 }
@@ -45,10 +54,28 @@ struct Raw {
     data_dir: Option<PathBuf>,
     keys_dir: Option<PathBuf>,
     log_level: Option<Level>,
+    host_name: Option<String>,
+    tls: RawTls,
     limits: RawLimits,
     listen: RawListen,
     jobs: RawJobs,
     notifications: RawNotifications,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawTls {
+    mode: TlsMode,
+    certificate: Option<PathBuf>,
+    key: Option<PathBuf>,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum TlsMode {
+    #[default]
+    SelfSigned,
+    Files,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -61,10 +88,24 @@ struct RawLimits {
 #[serde(deny_unknown_fields, default)]
 struct RawListen {
     api: Option<ListenAddresses>,
+    metrics: Option<ListenAddresses>,
     console: Option<ListenAddresses>,
     web: Option<ListenAddresses>,
     imap: Option<ListenAddresses>,
     imaps: Option<ListenAddresses>,
+}
+
+/// Where the API listens unless something else is said.
+const API_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8474);
+
+fn wrong(file: Option<&Path>, key: &str, message: &str) -> ConfigError {
+    let path = file.unwrap_or(Path::new("the environment")).into();
+    ConfigError::Invalid { path, line: 1, key: Some(key.into()), message: message.into() }
+}
+
+fn own_host_name() -> String {
+    let name = rustix::system::uname();
+    name.nodename().to_str().ok().filter(|name| !name.is_empty()).unwrap_or("localhost").to_owned()
 }
 
 impl Settings {
@@ -86,7 +127,6 @@ impl Settings {
             .map_err(|(key, message)| fault(disk, file, "notifications", key, message))?;
         let listen = &raw.listen;
         let listeners = [
-            ("listen.api", &listen.api),
             ("listen.console", &listen.console),
             ("listen.web", &listen.web),
             ("listen.imap", &listen.imap),
@@ -95,7 +135,22 @@ impl Settings {
         let set = |addresses: &Option<ListenAddresses>| {
             addresses.as_ref().is_some_and(|listen| !listen.0.is_empty())
         };
+        let certificate = match (raw.tls.mode, raw.tls.certificate, raw.tls.key) {
+            (TlsMode::SelfSigned, None, None) => None,
+            (TlsMode::Files, Some(certificate), Some(key)) => Some((certificate, key)),
+            (TlsMode::Files, ..) => {
+                return Err(wrong(file, "tls.mode", "mode \"files\" needs certificate and key"));
+            }
+            (TlsMode::SelfSigned, ..) => {
+                return Err(wrong(file, "tls.mode", "certificate and key go with mode = \"files\""));
+            }
+        };
+        let loopback = || ListenAddresses(vec![API_ADDRESS]);
         Ok(Self {
+            api: raw.listen.api.clone().unwrap_or_else(loopback),
+            metrics: raw.listen.metrics.clone().unwrap_or_default(),
+            host_name: raw.host_name.unwrap_or_else(own_host_name),
+            certificate,
             data_dir: raw.data_dir.unwrap_or_else(|| "/var/lib/postern/archiver".into()),
             keys_dir: raw.keys_dir,
             log_level: raw.log_level.unwrap_or_default(),
@@ -150,6 +205,8 @@ mod tests {
     fn mistakes_are_named_and_later_keys_are_told() {
         let error = load_text("data_dri = '/x'").unwrap_err().to_string();
         assert!(error.contains("line 1, key \"data_dri\""), "{error}");
+        let error = load_text("[tls]\nmode = 'files'").unwrap_err().to_string();
+        assert!(error.contains("needs certificate and key"), "{error}");
         assert_eq!(load_text("[listen]\nweb = ':8462'").unwrap().without_effect, ["listen.web"]);
     }
 }

@@ -181,17 +181,22 @@ fn remove_groups(dir: &Path) {
 
 /// The gateway of this build as a Debian package of that revision, in `dir`.
 pub fn package(dir: &Path, revision: &str) -> Result<PathBuf> {
+    package_of("postern-gateway", dir, revision)
+}
+
+/// A program of this build as a Debian package of that revision, in `dir`.
+pub fn package_of(name: &str, dir: &Path, revision: &str) -> Result<PathBuf> {
     // cargo-deb packages release builds; this one is as good, and there already.
-    let program = dir.join("target/release/postern-gateway");
+    let program = dir.join("target/release").join(name);
     if !program.exists() {
         fs::create_dir_all(program.parent().context("a directory")?)?;
-        fs::copy(crate::program::binary("postern-gateway")?, &program)?;
+        fs::copy(crate::program::binary(name)?, &program)?;
     }
-    let package = dir.join(format!("postern-gateway_{revision}.deb"));
+    let package = dir.join(format!("{name}_{revision}.deb"));
     let workspace = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.current_dir(workspace).env("CARGO_TARGET_DIR", dir.join("target"));
-    cargo.args(["deb", "--package", "postern-gateway", "--locked", "--offline", "--no-build", "--strip"]);
+    cargo.args(["deb", "--package", name, "--locked", "--offline", "--no-build", "--strip"]);
     run(cargo.args(["--fast", "--quiet", "--deb-revision", revision, "--output"]).arg(&package))?;
     Ok(package)
 }

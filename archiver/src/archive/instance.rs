@@ -15,8 +15,9 @@ use super::index::Extract;
 use super::master::{self, KeepKey, Opener};
 use super::message::{NewMessage, Outcome, Placement};
 use super::octets::Octets;
+use super::read_only::ReadOnlyDisk;
 use super::stores::{Commits, RollOver, State, StoreShown, Stores};
-use super::users::{User, Users};
+use super::users::{User, UserChange, Users};
 use super::{ArchiveError, Audit, check_id};
 
 pub(super) const FORMAT_VERSION: u32 = 2;
@@ -59,6 +60,7 @@ pub struct Instance {
     pub(super) stores: Stores,
     commits: Commits,
     pub(super) extract: Extract,
+    safe: bool,
     _lock: DiskLock,
 }
 
@@ -99,6 +101,32 @@ impl Instance {
         opener: &Opener,
         extract: Extract,
     ) -> Result<Self, ArchiveError> {
+        Self::open_as(disk, clock, dir, id, opener, extract, false)
+    }
+
+    /// Opens the instance in `dir` in safe mode: nothing but its audit log is written (and what SQLite keeps beside a
+    /// catalog), nothing is repaired; stores that do not open are told.
+    pub fn open_safe(
+        disk: &Arc<dyn Disk>,
+        clock: &Arc<dyn Clock>,
+        dir: &Path,
+        id: &str,
+        opener: &Opener,
+        extract: Extract,
+    ) -> Result<Self, ArchiveError> {
+        let disk: Arc<dyn Disk> = Arc::new(ReadOnlyDisk::new(Arc::clone(disk), dir));
+        Self::open_as(&disk, clock, dir, id, opener, extract, true)
+    }
+
+    fn open_as(
+        disk: &Arc<dyn Disk>,
+        clock: &Arc<dyn Clock>,
+        dir: &Path,
+        id: &str,
+        opener: &Opener,
+        extract: Extract,
+        safe: bool,
+    ) -> Result<Self, ArchiveError> {
         let info_path = dir.join("instance.json");
         if check_id(id).is_err() || !disk.exists(&info_path).map_err(ArchiveError::file(&info_path))? {
             return Err(ArchiveError::NoInstance(id.chars().take(64).collect()));
@@ -108,6 +136,9 @@ impl Instance {
             let reason =
                 format!("format {} is not known to this program, which knows {FORMAT_VERSION}", info.format);
             return Err(ArchiveError::File { path: info_path, reason });
+        }
+        if info.id != id {
+            return Err(ArchiveError::OtherInstance { path: dir.into(), found: info.id });
         }
         let lock_path = dir.join("lock");
         let note = format!("postern-archiver, process {}", std::process::id());
@@ -120,11 +151,25 @@ impl Instance {
             disk: Arc::clone(disk),
             users: Users::open(Arc::clone(disk), dir.join("users.json"))?,
             audit: Audit::open(&**disk, Arc::clone(clock), &dir.join("audit.log"))?,
-            stores: Stores::open(disk, clock, dir, master)?,
+            stores: match safe {
+                true => Stores::open_safe(disk, clock, dir, master)?,
+                false => Stores::open(disk, clock, dir, master)?,
+            },
             commits: Commits::default(),
             extract,
+            safe,
             _lock: lock,
         })
+    }
+
+    /// Whether it is in safe mode.
+    pub fn is_safe(&self) -> bool {
+        self.safe
+    }
+
+    /// An error in safe mode.
+    pub(super) fn check_writable(&self) -> Result<(), ArchiveError> {
+        if self.safe { Err(ArchiveError::SafeMode(self.info.id.clone())) } else { Ok(()) }
     }
 
     /// Makes a new key file for the instance in `dir`, whose old one is lost.
@@ -138,15 +183,27 @@ impl Instance {
         master::renew_key_file(disk, dir, keys_dir, &master)
     }
 
+    /// Gives the key file in `keys_dir` the name that belongs to the directory `to`, to which the instance in `from` is moved.
+    pub fn rename_key_file(
+        disk: &dyn Disk,
+        from: &Path,
+        to: &Path,
+        keys_dir: &Path,
+    ) -> Result<(), ArchiveError> {
+        master::rename_key_file(disk, from, to, keys_dir)
+    }
+
     /// Archives a batch: all of it is durable when this returns `Ok`. After an error none of it is, but what folded into an
     /// older store may be there; archiving it again changes nothing.
     pub fn commit(&self, batch: Vec<NewMessage>) -> Result<Vec<Outcome>, ArchiveError> {
+        self.check_writable()?;
         self.stores.commit(&self.commits, batch.into_iter().map(|message| (message, None)).collect())
     }
 
     /// Archives a message whose octets are not in memory; `message.content` is not looked at, nor is its fold key. Evidence
     /// cannot be given around such a message, only as a whole report.
     pub fn commit_long(&self, message: NewMessage, octets: Arc<dyn Octets>) -> Result<Outcome, ArchiveError> {
+        self.check_writable()?;
         let outcomes = self.stores.commit(&self.commits, vec![(message, Some(octets))])?;
         outcomes.into_iter().next().ok_or(ArchiveError::NoCurrentStore)
     }
@@ -193,21 +250,25 @@ impl Instance {
 
     /// Makes another store the current one; its id.
     pub fn create_store(&self) -> Result<String, ArchiveError> {
+        self.check_writable()?;
         self.stores.create_next()
     }
 
     /// Gives a store another state.
     pub fn set_store_state(&self, id: &str, state: State) -> Result<(), ArchiveError> {
+        self.check_writable()?;
         self.stores.set_state(id, state)
     }
 
     /// Takes a store out of the instance; its directory, where it stays as it is.
     pub fn detach_store(&self, id: &str) -> Result<PathBuf, ArchiveError> {
+        self.check_writable()?;
         self.stores.detach(id)
     }
 
     /// Adds a store of this instance that lies in `dir`, write-protected; its id.
     pub fn attach_store(&self, dir: &Path) -> Result<String, ArchiveError> {
+        self.check_writable()?;
         self.stores.attach(dir)
     }
 
@@ -218,6 +279,7 @@ impl Instance {
 
     /// Sets when another store becomes the current one.
     pub fn set_roll_over(&self, roll_over: RollOver) -> Result<(), ArchiveError> {
+        self.check_writable()?;
         self.stores.set_roll_over(roll_over)
     }
 
@@ -246,9 +308,27 @@ impl Instance {
         Ok(messages)
     }
 
-    /// Adds a user.
+    /// Adds a user who may do what is usual.
     pub fn add_user(&self, id: &str, emails: &[String]) -> Result<User, ArchiveError> {
-        self.users.add(id, emails)
+        self.add_user_as(User::new(id, emails))
+    }
+
+    /// Adds a user.
+    pub fn add_user_as(&self, user: User) -> Result<User, ArchiveError> {
+        self.check_writable()?;
+        self.users.add(user)
+    }
+
+    /// Changes a user.
+    pub fn edit_user(&self, id: &str, change: UserChange) -> Result<User, ArchiveError> {
+        self.check_writable()?;
+        self.users.edit(id, change)
+    }
+
+    /// Deletes a user; the archive of that name stays.
+    pub fn delete_user(&self, id: &str) -> Result<User, ArchiveError> {
+        self.check_writable()?;
+        self.users.delete(id)
     }
 
     /// All users.

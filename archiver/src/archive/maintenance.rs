@@ -103,6 +103,7 @@ impl Instance {
         store: Option<&str>,
         watch: Watch<'_>,
     ) -> Result<Option<Vec<String>>, ArchiveError> {
+        self.check_writable()?;
         let _held = self.maintain()?;
         let mut damage = Vec::new();
         for attached in self.wanted_stores(store)? {
@@ -119,6 +120,7 @@ impl Instance {
 
     /// Frees what nobody needs in packs of which that much is not needed, in per cent.
     pub fn compact(&self, unused_percent: u64, watch: Watch<'_>) -> Result<Compacted, ArchiveError> {
+        self.check_writable()?;
         let _held = self.maintain()?;
         let mut compacted = Compacted::default();
         for attached in self.stores.writable_stores() {

@@ -87,7 +87,8 @@ fn keys_path(instance: &Path) -> PathBuf {
 
 fn key_file(instance: &Path, keys_dir: Option<&Path>) -> PathBuf {
     match (keys_dir, instance.file_name()) {
-        (Some(dir), Some(id)) => dir.join(id).with_extension("master.key"),
+        // Not `with_extension`: ids have dots.
+        (Some(dir), Some(id)) => dir.join(format!("{}.master.key", id.to_string_lossy())),
         _ => instance.join(KEY_FILE),
     }
 }
@@ -108,8 +109,12 @@ pub(super) fn create(
     let mut slots = vec![Slot::RecoveryKey { wrapped: wrap(&recovery_key(&recovery), b"recovery", &master) }];
     slots.push(match keep {
         KeepKey::File(keys_dir) => {
-            let key = random_secret();
-            write_key_file(disk, &key_file(instance, keys_dir.as_deref()), &key)?;
+            let (key, path) = (random_secret(), key_file(instance, keys_dir.as_deref()));
+            if keys_dir.is_some() && disk.exists(&path).map_err(ArchiveError::file(&path))? {
+                let reason = "a key lies there already, perhaps another archive's: move it away".into();
+                return Err(ArchiveError::File { path, reason });
+            }
+            write_key_file(disk, &path, &key)?;
             Slot::KeyFile { wrapped: wrap(&key, b"key file", &master) }
         }
         KeepKey::Passphrase(passphrase, cost) => {
@@ -167,6 +172,20 @@ pub(super) fn open(disk: &dyn Disk, instance: &Path, opener: &Opener) -> Result<
         Opener::Passphrase(_) => "it has no passphrase; its key file opens it",
         Opener::Recovery(_) => "it has no recovery key",
     }))
+}
+
+/// Gives the key file in `keys_dir` the name that belongs to the instance's directory `to`, when it is there.
+pub(super) fn rename_key_file(
+    disk: &dyn Disk,
+    from: &Path,
+    to: &Path,
+    keys_dir: &Path,
+) -> Result<(), ArchiveError> {
+    let (old, new) = (key_file(from, Some(keys_dir)), key_file(to, Some(keys_dir)));
+    if !disk.exists(&old).map_err(ArchiveError::file(&old))? {
+        return Ok(());
+    }
+    disk.rename(&old, &new).and_then(|()| disk.sync_dir(keys_dir)).map_err(ArchiveError::file(&old))
 }
 
 /// Puts a copy of a key file where the instance looks for it, once it was found to open the instance.
@@ -263,6 +282,27 @@ mod tests {
         assert!(open(&RealDisk, &file, &Opener::KeyFile(None)).is_err());
         renew_key_file(&RealDisk, &file, None, &master).unwrap();
         assert_eq!(open(&RealDisk, &file, &Opener::KeyFile(None)).unwrap(), master);
+    }
+
+    /// Goal: no instance's key takes the place of another one's.
+    #[test]
+    fn key_files_of_several_instances_lie_beside_each_other() {
+        let dir = tempfile::tempdir().unwrap();
+        let keys = dir.path().join("keys");
+        let keep = KeepKey::File(Some(keys.clone()));
+        let instance = |id: &str| dir.path().join(id);
+        let masters: Vec<_> =
+            ["a", "a.b", "a.c"].map(|id| create(&RealDisk, &instance(id), &keep).unwrap().0).into();
+        for (id, master) in ["a", "a.b", "a.c"].into_iter().zip(masters) {
+            assert_eq!(
+                open(&RealDisk, &instance(id), &Opener::KeyFile(Some(keys.clone()))).unwrap(),
+                master,
+                "{id}"
+            );
+        }
+        assert!(create(&RealDisk, &instance("a"), &keep).unwrap_err().to_string().contains("move it away"));
+        rename_key_file(&RealDisk, &instance("a.b"), &instance("a.b-1"), &keys).unwrap();
+        assert!(keys.join("a.b-1.master.key").exists() && !keys.join("a.b.master.key").exists());
     }
 
     #[test]

@@ -8,11 +8,12 @@
 //!   keys.json                 the master key, wrapped for each way to open it: see `master`
 //!   master.key                a key file that opens keys.json, 32 bytes, hexadecimal, 0600; may lie elsewhere
 //!   stores.json               which stores are attached, where, in which state
-//!   users.json                users and their e-mail addresses
+//!   users.json                users, their e-mail addresses and privileges
 //!   profiles/<name>.json      see `profiles`
 //!   jobs/<name>.json          what runs by itself: see `jobs::stored`
 //!   results/                  what runs did: see `jobs::results`
-//!   audit.log                 who did what and when, a JSON object a line, append-only
+//!   audit.log                 who did what and when, a JSON object a line, append-only and chained: see `audit`
+//!   mode.json                 whether it is to be stopped or in safe mode; missing: started
 //!   lock                      held by the process that has it open
 //!   work/                     where verify, compact and backup go on when they were ended before their time
 //!   stores/0001/
@@ -45,27 +46,31 @@ mod instance;
 mod maintenance;
 mod master;
 mod message;
+mod mode;
 mod octets;
+mod read_only;
 mod reader;
 mod store;
 mod stores;
 #[cfg(test)]
 mod tests;
 mod users;
+mod whose;
 
 use std::path::PathBuf;
 
-pub use audit::Audit;
+pub use audit::{Audit, By, Chain};
 pub use catalog::{CatalogError, Folder, InFolder};
 pub use index::{Extract, Query, QueryError};
 pub use instance::{Instance, InstanceInfo, Stats};
 pub use maintenance::{Compacted, Verified};
 pub use master::{KeepKey, Opener};
 pub use message::{AddressEvidence, Evidence, Hit, IndexFields, NewMessage, Outcome, Placement, Source};
+pub use mode::Mode;
 pub use octets::{FileOctets, Octets};
 pub use store::{Damage, StoreError};
 pub use stores::{Finding, RollOver, State, StoreShown, Watch};
-pub use users::{User, UserError};
+pub use users::{Privilege, User, UserChange, UserError};
 
 /// Archives that belong to no user; no user may have such an id.
 pub const UNASSIGNED: &str = "unassigned";
@@ -96,6 +101,31 @@ pub enum ArchiveError {
     /// Another process has it open.
     #[error("another process has the instance {0:?} open; stop it first")]
     InstanceInUse(String),
+    /// It was stopped.
+    #[error("instance {0:?} is stopped; start it with: instance start {0}")]
+    Stopped(String),
+    /// It is being stopped.
+    #[error(
+        "instance {0:?} is stopping: what works on it has not come to a safe point yet; ask again in a while"
+    )]
+    Stopping(String),
+    /// It is open for reading only.
+    #[error("instance {0:?} is in safe mode, for reading only; instance start {0} opens it whole")]
+    SafeMode(String),
+    /// The directory of that name has another instance in it.
+    #[error("{path} holds the instance {found:?}: rename it to that, or restore a backup under another id", path = .path.display())]
+    OtherInstance {
+        /// The directory.
+        path: PathBuf,
+        /// The id in it.
+        found: String,
+    },
+    /// A directory that is not for this.
+    #[error("{path} lies in the data directory, which is the archiver's own; use another place", path = .path.display())]
+    OwnDirectory {
+        /// The directory.
+        path: PathBuf,
+    },
     /// The master key does not open.
     #[error("instance {id:?} stays closed: {reason}")]
     Locked {

@@ -1,6 +1,8 @@
-//! Users, and the e-mail addresses whose mail is theirs. `users.json`, replaced atomically.
+//! Users, the e-mail addresses whose mail is theirs, and what they may do. `users.json`, replaced atomically.
+//!
+//! A user who is deleted takes nothing along: the archive of that name stays, and whoever is added under the same id has it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -19,6 +21,84 @@ pub struct User {
     pub id: String,
     /// Lower case; each belongs to one user.
     pub emails: Vec<String>,
+    /// What they may do.
+    #[serde(default = "Privilege::usual")]
+    pub privileges: BTreeSet<Privilege>,
+    /// Archives of others that they may read, also `unassigned` and `quarantine`.
+    #[serde(default)]
+    pub reads: BTreeSet<String>,
+}
+
+/// What a user may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Privilege {
+    /// Read their own archive.
+    ReadOwn,
+    /// Search in what they may read.
+    Search,
+    /// Take what they may read out of the archive.
+    Export,
+    /// Read the audit log, and the journal reports that messages came in.
+    Auditor,
+    /// Manage this instance: users, profiles, stores. Gives no right to read mail.
+    Admin,
+}
+
+impl Privilege {
+    /// What a user may do unless something else is said.
+    pub fn usual() -> BTreeSet<Self> {
+        BTreeSet::from([Self::ReadOwn, Self::Search])
+    }
+}
+
+impl std::str::FromStr for Privilege {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "read-own" => Ok(Self::ReadOwn),
+            "search" => Ok(Self::Search),
+            "export" => Ok(Self::Export),
+            "auditor" => Ok(Self::Auditor),
+            "admin" => Ok(Self::Admin),
+            _ => Err(format!("{text:?} is no privilege: use read-own, search, export, auditor or admin")),
+        }
+    }
+}
+
+impl User {
+    /// A user who may do what is usual.
+    pub fn new(id: &str, emails: &[String]) -> Self {
+        Self {
+            id: id.into(),
+            emails: emails.to_vec(),
+            privileges: Privilege::usual(),
+            reads: BTreeSet::new(),
+        }
+    }
+
+    /// Whether they may do that.
+    pub fn may(&self, privilege: Privilege) -> bool {
+        self.privileges.contains(&privilege)
+    }
+
+    /// The archives they may read.
+    pub fn archives(&self) -> BTreeSet<String> {
+        let own = self.may(Privilege::ReadOwn).then(|| self.id.clone());
+        self.reads.iter().cloned().chain(own).collect()
+    }
+}
+
+/// What is to be changed of a user; what is `None` or empty stays.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names say it")]
+pub struct UserChange {
+    pub emails: Option<Vec<String>>,
+    pub add_emails: Vec<String>,
+    pub remove_emails: Vec<String>,
+    pub privileges: Option<BTreeSet<Privilege>>,
+    pub reads: Option<BTreeSet<String>>,
 }
 
 /// Why a user cannot be had.
@@ -71,27 +151,47 @@ impl Users {
         Ok(Self { disk, path, known: RwLock::new(known) })
     }
 
-    pub(super) fn add(&self, id: &str, emails: &[String]) -> Result<User, ArchiveError> {
-        check_id(id)?;
-        if id == UNASSIGNED || id == QUARANTINE {
-            return Err(UserError::Reserved(id.into()).into());
+    pub(super) fn add(&self, user: User) -> Result<User, ArchiveError> {
+        check_id(&user.id)?;
+        if user.id == UNASSIGNED || user.id == QUARANTINE {
+            return Err(UserError::Reserved(user.id).into());
         }
+        self.change(|known| {
+            if known.users.contains_key(&user.id) {
+                return Err(UserError::Exists(user.id).into());
+            }
+            known.checked(user)
+        })
+    }
+
+    pub(super) fn edit(&self, id: &str, change: UserChange) -> Result<User, ArchiveError> {
+        self.change(|known| {
+            let mut user = known.leave(id)?;
+            if let Some(emails) = change.emails {
+                user.emails = emails;
+            }
+            user.emails.extend(change.add_emails);
+            let gone = change.remove_emails.iter().map(|email| email.trim().to_lowercase());
+            let gone: BTreeSet<String> = gone.collect();
+            user.emails.retain(|email| !gone.contains(&email.to_lowercase()));
+            user.privileges = change.privileges.unwrap_or(user.privileges);
+            user.reads = change.reads.unwrap_or(user.reads);
+            known.checked(user)
+        })
+    }
+
+    pub(super) fn delete(&self, id: &str) -> Result<User, ArchiveError> {
+        self.change(|known| Ok(known.leave(id)?))
+    }
+
+    /// Changes what is known: first on disk, then here.
+    fn change(
+        &self,
+        change: impl FnOnce(&mut Known) -> Result<User, ArchiveError>,
+    ) -> Result<User, ArchiveError> {
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        if known.users.contains_key(id) {
-            return Err(UserError::Exists(id.into()).into());
-        }
-        let mut user = User { id: id.into(), emails: Vec::new() };
-        for email in emails {
-            let email = checked_address(email)?;
-            if let Some(owner) = known.by_address.get(&email) {
-                return Err(UserError::AddressTaken { address: email, user: owner.clone() }.into());
-            }
-            if !user.emails.contains(&email) {
-                user.emails.push(email);
-            }
-        }
         let mut next = known.clone();
-        next.enter(user.clone());
+        let user = change(&mut next)?;
         let all: Vec<&User> = next.users.values().collect();
         let json = serde_json::to_vec_pretty(&all).map_err(std::io::Error::from);
         json.and_then(|json| write_atomic(&*self.disk, &self.path, &json))
@@ -106,7 +206,7 @@ impl Users {
 
     pub(super) fn show(&self, id: &str) -> Result<User, UserError> {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        known.users.get(id).cloned().ok_or_else(|| UserError::Unknown(id.into()))
+        known.users.get(id).cloned().ok_or_else(|| unknown(id))
     }
 
     /// Whose address that is; compared without regard to case.
@@ -116,12 +216,40 @@ impl Users {
     }
 }
 
+fn unknown(id: &str) -> UserError {
+    UserError::Unknown(id.chars().take(64).collect())
+}
+
 impl Known {
     fn enter(&mut self, user: User) {
         for email in &user.emails {
             self.by_address.insert(email.clone(), user.id.clone());
         }
         self.users.insert(user.id.clone(), user);
+    }
+
+    fn leave(&mut self, id: &str) -> Result<User, UserError> {
+        let user = self.users.remove(id).ok_or_else(|| unknown(id))?;
+        for email in &user.emails {
+            self.by_address.remove(email);
+        }
+        Ok(user)
+    }
+
+    /// Enters a user whose addresses and archives are what they should be.
+    fn checked(&mut self, mut user: User) -> Result<User, ArchiveError> {
+        for email in std::mem::take(&mut user.emails) {
+            let email = checked_address(&email)?;
+            if let Some(owner) = self.by_address.get(&email) {
+                return Err(UserError::AddressTaken { address: email, user: owner.clone() }.into());
+            }
+            if !user.emails.contains(&email) {
+                user.emails.push(email);
+            }
+        }
+        user.reads.iter().try_for_each(|archive| check_id(archive))?;
+        self.enter(user.clone());
+        Ok(user)
     }
 }
 
@@ -134,4 +262,60 @@ fn checked_address(text: &str) -> Result<String, UserError> {
         return Err(UserError::BadAddress(text.chars().take(80).collect()));
     }
     Ok(text.to_lowercase())
+}
+
+#[cfg(test)]
+mod tests {
+    use postern_shared::disk::RealDisk;
+
+    use super::*;
+
+    fn users(dir: &tempfile::TempDir) -> Users {
+        Users::open(Arc::new(RealDisk), dir.path().join("users.json")).unwrap()
+    }
+
+    fn emails(all: &[&str]) -> Vec<String> {
+        all.iter().map(|email| (*email).to_owned()).collect()
+    }
+
+    /// Goal: addresses go with their user, through adding, editing and deleting, also after reading them again.
+    #[test]
+    fn an_address_belongs_to_one_user_at_a_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let known = users(&dir);
+        known.add(User::new("anna", &emails(&["Anna@Example.com", "a@example.com"]))).unwrap();
+        known.add(User::new("bob", &[])).unwrap();
+        let take = UserChange { add_emails: emails(&["a@example.com"]), ..UserChange::default() };
+        assert!(
+            known.edit("bob", take.clone()).unwrap_err().to_string().contains("belongs to user \"anna\"")
+        );
+        let gone = UserChange { remove_emails: emails(&["A@example.com "]), ..UserChange::default() };
+        assert_eq!(known.edit("anna", gone).unwrap().emails, ["anna@example.com"]);
+        known.edit("bob", take).unwrap();
+        assert_eq!(users(&dir).owner("A@EXAMPLE.com").as_deref(), Some("bob"));
+        known.delete("bob").unwrap();
+        assert_eq!((users(&dir).owner("a@example.com"), users(&dir).list().len()), (None, 1));
+        assert!(known.delete("bob").is_err());
+    }
+
+    #[test]
+    fn privileges_are_kept_and_say_what_may_be_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let known = users(&dir);
+        let anna = known.add(User::new("anna", &[])).unwrap();
+        assert!(anna.may(Privilege::Search) && !anna.may(Privilege::Auditor));
+        assert_eq!(anna.archives(), BTreeSet::from(["anna".to_owned()]));
+        let change = UserChange {
+            privileges: Some(BTreeSet::from([Privilege::Auditor])),
+            reads: Some(BTreeSet::from(["bob".to_owned(), UNASSIGNED.to_owned()])),
+            ..UserChange::default()
+        };
+        known.edit("anna", change).unwrap();
+        let anna = users(&dir).show("anna").unwrap();
+        assert!(anna.may(Privilege::Auditor) && !anna.may(Privilege::ReadOwn));
+        assert_eq!(anna.archives(), BTreeSet::from(["bob".to_owned(), UNASSIGNED.to_owned()]));
+        let bad = UserChange { reads: Some(BTreeSet::from(["../x".to_owned()])), ..UserChange::default() };
+        assert!(known.edit("anna", bad).is_err());
+        assert_eq!(users(&dir).show("anna").unwrap(), anna, "a change that is refused changes nothing");
+    }
 }

@@ -4,8 +4,12 @@ use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand};
 
+use super::audit::AuditAction;
+use super::instance::InstanceAction;
 use super::jobs::{JobAction, NotificationAction, ResultAction};
 use super::profile::ProfileAction;
+use super::token::TokenAction;
+use super::user::UserAction;
 use crate::archive::State;
 
 /// Pulls mail from gateways into archive instances, and finds it there.
@@ -48,7 +52,7 @@ pub enum Task {
         #[command(subcommand)]
         action: InstanceAction,
     },
-    /// Users of an instance, and the e-mail addresses whose mail is theirs.
+    /// Users of an instance, the e-mail addresses whose mail is theirs, and what they may do.
     User {
         /// What to do.
         #[command(subcommand)]
@@ -166,6 +170,20 @@ pub enum Task {
         #[arg(long, value_name = "FILE", conflicts_with = "key_file")]
         recovery_key_file: Option<PathBuf>,
     },
+    /// Audit logs: who read, changed or was refused what.
+    Audit {
+        /// What to do.
+        #[command(subcommand)]
+        action: AuditAction,
+    },
+    /// Bearer tokens for the management API.
+    Token {
+        /// What to do.
+        #[command(subcommand)]
+        action: TokenAction,
+    },
+    /// Print the OpenAPI document of the management API.
+    Openapi,
     /// Single messages.
     Message {
         /// What to do.
@@ -180,74 +198,6 @@ pub struct InInstance {
     /// The archive instance.
     #[arg(long, value_name = "ID")]
     pub instance: String,
-}
-
-/// What to do with instances.
-#[derive(Debug, Subcommand)]
-pub enum InstanceAction {
-    /// Create an instance. Shows its recovery key once: keep it where the archive is not.
-    ///
-    /// A key file in its directory, or in keys_dir of the settings, opens it: back it up.
-    Create {
-        /// Its id: lower-case letters, digits and hyphens.
-        id: String,
-        /// Let a passphrase open it instead of a key file: the first line of this file; - reads standard input.
-        #[arg(long, value_name = "FILE")]
-        passphrase_file: Option<PathBuf>,
-    },
-    /// Open an instance that a passphrase opens, for as long as the daemon runs.
-    Unlock {
-        /// Its id.
-        id: String,
-        /// The passphrase is the first line of this file.
-        #[arg(long, value_name = "FILE", default_value = "-")]
-        passphrase_file: PathBuf,
-    },
-    /// Make a new key file with the recovery key, when the old one is lost.
-    Recover {
-        /// Its id.
-        id: String,
-        /// The recovery key is the first line of this file.
-        #[arg(long, value_name = "FILE", default_value = "-")]
-        recovery_key_file: PathBuf,
-    },
-    /// List all instances.
-    List,
-    /// Show one instance.
-    Show {
-        /// Its id.
-        id: String,
-    },
-}
-
-/// What to do with users.
-#[derive(Debug, Subcommand)]
-pub enum UserAction {
-    /// Add a user.
-    Add {
-        #[command(flatten)]
-        instance: InInstance,
-        /// The user's id; also the name of their archive.
-        id: String,
-        /// E-mail addresses whose mail is theirs.
-        #[arg(value_name = "ADDRESS", required_unless_present = "emails")]
-        addresses: Vec<String>,
-        /// The same as an option; repeat it, or divide addresses by commas.
-        #[arg(long = "email", visible_alias = "address", value_name = "ADDRESS", value_delimiter = ',')]
-        emails: Vec<String>,
-    },
-    /// List all users.
-    List {
-        #[command(flatten)]
-        instance: InInstance,
-    },
-    /// Show one user.
-    Show {
-        #[command(flatten)]
-        instance: InInstance,
-        /// The user's id.
-        id: String,
-    },
 }
 
 /// What to do with stores.

@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, anyhow};
 use postern_shared::clock::{Clock, SystemClock};
 use postern_shared::control::{CallError, Context, Handler, call_cancellable};
 use postern_shared::data_dir::DataDirError;
-use postern_shared::disk::{Disk, RealDisk};
+use postern_shared::disk::{Disk, RealDisk, is_root, owner};
 use postern_shared::telemetry::ProgressView;
 use serde_json::Value;
 
@@ -34,6 +34,7 @@ pub(super) fn answer(settings: &Settings, command: Command) -> Result<Value> {
             Err(CallError::NotRunning) => {}
             Err(error) => return Err(error.into()),
         }
+        check_user(settings)?;
         match Core::open(Arc::clone(&disk), Arc::clone(&clock), settings.clone(), false) {
             Ok(core) => return runtime.block_on(do_here(core, command, clock)),
             Err(DataDirError::InUse { .. }) if clock.moment().since(start) < PATIENCE => {
@@ -42,6 +43,21 @@ pub(super) fn answer(settings: &Settings, command: Command) -> Result<Value> {
             Err(error) => return Err(error.into()),
         }
     }
+}
+
+/// What root does while the daemon is down would leave catalogs and indexes that the daemon cannot open.
+pub(super) fn check_user(settings: &Settings) -> Result<()> {
+    if !is_root() || !RealDisk.exists(&settings.data_dir)? {
+        return Ok(());
+    }
+    let whose = owner(&settings.data_dir)?.user;
+    anyhow::ensure!(
+        whose == 0,
+        "{} belongs to user {whose}, and no daemon runs; run this as that user: runuser -u postern-archiver -- \
+         postern-archiver …",
+        settings.data_dir.display()
+    );
+    Ok(())
 }
 
 async fn ask_daemon(

@@ -4,10 +4,14 @@
 
 mod args;
 mod ask;
+mod audit;
+mod instance;
 mod jobs;
 mod output;
 mod profile;
 mod setup;
+mod token;
+mod user;
 
 use std::io::{BufRead as _, Read as _, Write as _};
 use std::path::Path;
@@ -25,7 +29,7 @@ use serde_json::Value;
 use zeroize::Zeroizing;
 
 pub use args::Args;
-use args::{InstanceAction, MessageAction, StoreAction, Task, UserAction};
+use args::{MessageAction, StoreAction, Task};
 
 use crate::app::Core;
 use crate::command::{Command, Secret};
@@ -37,11 +41,15 @@ pub fn run() -> Result<ExitCode> {
     if let Task::Init = args.task {
         return setup::init(args.config.as_deref());
     }
+    if let Task::Openapi = args.task {
+        print!("{}", crate::api::document_text());
+        return Ok(ExitCode::SUCCESS);
+    }
     let settings = Settings::load(&RealDisk, args.config.as_deref(), std::env::vars())?;
     let json = args.json;
     match args.task {
         Task::Serve => return serve(settings),
-        Task::CheckConfig => return Ok(setup::check_config(&settings, json)),
+        Task::CheckConfig => return setup::check_config(&settings, json),
         _ => {}
     }
     // What a command logs is for its daemon's log; here only what is wrong concerns the operator.
@@ -65,35 +73,10 @@ type Show = fn(&Value) -> String;
 
 fn command(task: Task) -> Result<(Command, Show)> {
     Ok(match task {
-        Task::Instance { action } => match action {
-            InstanceAction::Create { id, passphrase_file } => {
-                let passphrase = passphrase_file.map(|file| secret_line(&file)).transpose()?;
-                (Command::InstanceCreate { id, passphrase }, output::instance_created)
-            }
-            InstanceAction::Unlock { id, passphrase_file } => {
-                let passphrase = secret_line(&passphrase_file)?;
-                (Command::InstanceUnlock { id, passphrase }, output::instance_unlocked)
-            }
-            InstanceAction::Recover { id, recovery_key_file } => {
-                let recovery_key = secret_line(&recovery_key_file)?;
-                (Command::InstanceRecover { id, recovery_key }, output::instance_recovered)
-            }
-            InstanceAction::List => (Command::InstanceList, output::instances),
-            InstanceAction::Show { id } => (Command::InstanceShow { id }, output::instance),
-        },
-        Task::User { action } => match action {
-            UserAction::Add { instance, id, mut addresses, emails } => {
-                addresses.extend(emails);
-                let emails = addresses;
-                (Command::UserAdd { instance: instance.instance, id, emails }, output::user)
-            }
-            UserAction::List { instance } => {
-                (Command::UserList { instance: instance.instance }, output::users)
-            }
-            UserAction::Show { instance, id } => {
-                (Command::UserShow { instance: instance.instance, id }, output::user)
-            }
-        },
+        Task::Instance { action } => action.command()?,
+        Task::User { action } => action.command()?,
+        Task::Audit { action } => action.command(),
+        Task::Token { action } => action.command(),
         Task::Profile { action } => profile::command(action)?,
         Task::Job { action } => jobs::job_command(action)?,
         Task::Result { action } => jobs::result_command(action),
@@ -128,7 +111,7 @@ fn command(task: Task) -> Result<(Command, Show)> {
             let recovery_key = recovery_key_file.map(|file| secret_line(&file)).transpose()?;
             (Command::Restore { id, from, key_file, recovery_key }, output::restored)
         }
-        Task::Status | Task::Doctor | Task::Serve | Task::Init | Task::CheckConfig => {
+        Task::Status | Task::Doctor | Task::Serve | Task::Init | Task::CheckConfig | Task::Openapi => {
             (Command::Status, output::status)
         }
     })
@@ -180,6 +163,7 @@ fn serve(settings: Settings) -> Result<ExitCode> {
     for key in &settings.without_effect {
         tracing::warn!(key, "this setting has no effect in this version");
     }
+    ask::check_user(&settings)?;
     let core = Core::open(Arc::new(RealDisk), Arc::new(SystemClock::new()), settings, true)?;
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;

@@ -23,22 +23,6 @@ pub(super) fn lines(value: &Value, none: &str, line: impl Fn(&Value) -> String) 
     if lines.is_empty() { none.into() } else { lines.join("\n") }
 }
 
-pub(super) fn instance_created(value: &Value) -> String {
-    eprintln!(
-        "Write the recovery key down and keep it where the archive is not: it opens the archive when its key file or \
-         passphrase is lost, and it is shown this once."
-    );
-    format!("instance {} is created\nrecovery key  {}", text(&value["id"]), text(&value["recovery_key"]))
-}
-
-pub(super) fn instance_unlocked(value: &Value) -> String {
-    format!("instance {} is open for as long as the daemon runs", text(&value["id"]))
-}
-
-pub(super) fn instance_recovered(value: &Value) -> String {
-    format!("instance {} has a new key file", text(&value["id"]))
-}
-
 pub(super) fn folders(value: &Value) -> String {
     lines(value, "no folders", |row| {
         format!("{}/{}  {} messages", text(&row["archive"]), text(&row["path"]), row["messages"])
@@ -111,10 +95,14 @@ pub(super) fn restored(value: &Value) -> String {
 }
 
 pub(super) fn instance(value: &Value) -> String {
+    if value["messages"].is_null() {
+        return members(value, &["id", "state", "error"]);
+    }
     members(
         value,
         &[
             "id",
+            "state",
             "created",
             "messages",
             "bytes",
@@ -130,15 +118,17 @@ pub(super) fn instance(value: &Value) -> String {
 
 pub(super) fn instances(value: &Value) -> String {
     lines(value, "no instances; create one with: postern-archiver instance create main", |row| {
-        match row["error"].as_str() {
-            Some(error) => format!("{}  {error}", text(&row["id"])),
-            None => format!("{}  {} messages, {} bytes", text(&row["id"]), row["messages"], row["bytes"]),
+        let (id, state) = (text(&row["id"]), text(&row["state"]));
+        match (row["error"].as_str(), row["messages"].as_u64()) {
+            (Some(error), _) => format!("{id}  {state}  {error}"),
+            (None, Some(messages)) => format!("{id}  {state}  {messages} messages, {} bytes", row["bytes"]),
+            (None, None) => format!("{id}  {state}"),
         }
     })
 }
 
 pub(super) fn user(value: &Value) -> String {
-    members(value, &["id", "emails"])
+    members(value, &["id", "emails", "privileges", "reads"])
 }
 
 pub(super) fn users(value: &Value) -> String {
@@ -202,6 +192,9 @@ pub(super) fn status(value: &Value) -> String {
     let head = members(value, &["version", "running", "data_dir", "free_bytes"]);
     let rows = lines(&value["instances"], "no instances", |row| match row["error"].as_str() {
         Some(error) => format!("instance {}: {error}", text(&row["id"])),
+        None if row["messages"].is_null() => {
+            format!("instance {}: {}", text(&row["id"]), text(&row["state"]))
+        }
         None => format!(
             "instance {}: {} messages, {} users, {} unassigned, {} quarantined",
             text(&row["id"]),

@@ -8,7 +8,6 @@ use serde_json::{Value, json};
 
 use super::{Command, CommandError};
 use crate::app::Core;
-use crate::archive::Instance;
 use crate::jobs::job::BadJobName;
 use crate::jobs::notify::submit::SubmitError;
 use crate::jobs::results::{JobResult, Outcome, Results, ResultsError};
@@ -46,6 +45,9 @@ pub(super) fn reschedules(command: &Command) -> bool {
         Command::InstanceCreate { .. }
             | Command::InstanceUnlock { .. }
             | Command::InstanceRecover { .. }
+            | Command::InstanceStart { .. }
+            | Command::InstanceStop { .. }
+            | Command::InstanceDelete { .. }
             | Command::Restore { .. }
             | Command::ProfilePut { .. }
             | Command::ProfileEnable { .. }
@@ -56,9 +58,8 @@ pub(super) fn reschedules(command: &Command) -> bool {
     )
 }
 
-/// The open instance, its jobs and results. Blocks for the disk.
+/// The jobs and results of an instance that is open. Blocks for the disk.
 struct At {
-    instance: Arc<Instance>,
     id: String,
     jobs: StoredJobs,
     results: Results,
@@ -66,10 +67,10 @@ struct At {
 
 impl At {
     fn open(core: &Core, id: String) -> Result<Self, CommandError> {
-        let instance = core.instance(&id)?;
+        core.instance(&id)?;
         let dir = core.instance_dir(&id)?;
         let jobs = StoredJobs::new(Arc::clone(&core.disk), &dir);
-        Ok(Self { instance, id, jobs, results: Results::new(Arc::clone(&core.disk), &dir) })
+        Ok(Self { id, jobs, results: Results::new(Arc::clone(&core.disk), &dir) })
     }
 
     fn key(&self, job: &JobName) -> Key {
@@ -86,7 +87,6 @@ pub(super) fn execute(core: &Core, command: Command) -> Result<Value, CommandErr
     match command {
         Command::JobPut { instance, job } => {
             let at = At::open(core, instance)?;
-            at.instance.audit().record("job put", &json!(job))?;
             let stored = at.jobs.put(*job, core.clock.wall()).map_err(JobError::from)?;
             one_shown(core, &at, &stored)
         }
@@ -107,7 +107,6 @@ pub(super) fn execute(core: &Core, command: Command) -> Result<Value, CommandErr
         }
         Command::JobCancel { instance, name: wanted } => {
             let (at, name) = (At::open(core, instance)?, name(&wanted)?);
-            at.instance.audit().record("job cancel", &json!({ "name": name }))?;
             if !core.jobs.cancel(&at.key(&name)) {
                 return Err(JobError::NotRunning(name).into());
             }
@@ -115,15 +114,12 @@ pub(super) fn execute(core: &Core, command: Command) -> Result<Value, CommandErr
         }
         Command::JobEnable { instance, name: wanted, enabled } => {
             let (at, name) = (At::open(core, instance)?, own_name(&wanted)?);
-            let what = if enabled { "job enable" } else { "job disable" };
-            at.instance.audit().record(what, &json!({ "name": name }))?;
             let job = Job { enabled, ..at.jobs.show(&name).map_err(JobError::from)?.job };
             let stored = at.jobs.put(job, core.clock.wall()).map_err(JobError::from)?;
             one_shown(core, &at, &stored)
         }
         Command::JobDelete { instance, name: wanted } => {
             let (at, name) = (At::open(core, instance)?, own_name(&wanted)?);
-            at.instance.audit().record("job delete", &json!({ "name": name }))?;
             at.jobs.delete(&name).map_err(JobError::from)?;
             Ok(json!({ "name": name, "deleted": true }))
         }
@@ -168,7 +164,6 @@ pub(super) async fn run(
     let opened = tokio::task::spawn_blocking(move || {
         let at = At::open(&opener, instance)?;
         let stored = at.jobs.show(&name).map_err(JobError::from)?;
-        at.instance.audit().record("job run", &json!({ "name": name }))?;
         Ok::<_, CommandError>((at.key(&name), stored))
     });
     let (key, stored) = opened.await.map_err(|error| CommandError::Inside(error.to_string()))??;

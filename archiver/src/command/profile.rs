@@ -32,7 +32,6 @@ impl Commands {
             .blocking(move |core| {
                 let instance = core.instance(&instance)?;
                 let profile = opened(&instance, &wanted)?;
-                instance.audit().record("profile run", &json!({ "profile": wanted }))?;
                 Ok((instance, profile))
             })
             .await?;
@@ -62,7 +61,6 @@ impl Commands {
                     Tested::Stored { name } => opened(&instance, &name)?,
                     Tested::File { profile, key } => open(&profile, &key.cipher())?,
                 };
-                instance.audit().record("profile test", &json!({ "profile": profile.name }))?;
                 Ok((instance, profile))
             })
             .await?;
@@ -90,7 +88,6 @@ pub(super) fn execute(core: &Core, command: Command) -> Result<Value, CommandErr
             let open = open(&profile, &key.cipher())?;
             let name = open.name.to_string();
             let (profiles, instance_key) = profiles(&instance);
-            instance.audit().record("profile put", &json!({ "name": name }))?;
             profiles.put(&open.seal(&instance_key))?;
             Ok(json!({ "name": name }))
         }
@@ -115,7 +112,6 @@ pub(super) fn execute(core: &Core, command: Command) -> Result<Value, CommandErr
         Command::ProfileDelete { instance, name } => {
             let instance = core.instance(&instance)?;
             let parsed = parse_name(&name)?;
-            instance.audit().record("profile delete", &json!({ "name": name }))?;
             profiles(&instance).0.delete(&parsed)?;
             let dir = state_dir(&instance);
             // Another profile of that name begins anew; when this fails it lists less, and what it passes over is archived.
@@ -128,7 +124,6 @@ pub(super) fn execute(core: &Core, command: Command) -> Result<Value, CommandErr
             let instance = core.instance(&instance)?;
             let (profiles, _) = profiles(&instance);
             let mut stored = profiles.show(&parse_name(&name)?)?;
-            instance.audit().record("profile enable", &json!({ "name": name, "enabled": enabled }))?;
             stored.enabled = enabled;
             profiles.put(&stored)?;
             Ok(json!({ "name": name, "enabled": enabled }))
@@ -146,11 +141,9 @@ fn retries(core: &Core, instance: &str, name: &str, then: &Then) -> Result<Value
     match then {
         Then::Nothing => {}
         Then::Now => {
-            instance.audit().record("profile retries now", &json!({ "name": name }))?;
             state.retry_now()?;
         }
         Then::Discard(item) => {
-            instance.audit().record("profile retries discard", &json!({ "name": name, "item": item }))?;
             discarded = state.discard(item.as_deref())?;
         }
     }

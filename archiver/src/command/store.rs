@@ -21,32 +21,26 @@ fn watch(context: &Context) -> impl FnMut(&str, u64, Option<u64>) -> bool + '_ {
 
 pub(super) fn execute(core: &Core, command: Command, context: &Context) -> Result<Value, CommandError> {
     match command {
-        Command::FolderList { instance, user } => {
-            Ok(json!(core.instance(&instance)?.folders(user.as_deref())?))
-        }
         Command::StoreList { instance } => {
             let instance = core.instance(&instance)?;
             Ok(json!({ "stores": instance.stores()?, "roll_over": instance.roll_over() }))
         }
         Command::StoreCreate { instance } => {
             let instance = core.instance(&instance)?;
-            instance.audit().record("store create", &json!({}))?;
             Ok(json!({ "id": instance.create_store()?, "state": "current" }))
         }
         Command::StoreState { instance, store, state } => {
             let instance = core.instance(&instance)?;
-            instance.audit().record("store set-state", &json!({ "id": store, "state": state }))?;
             instance.set_store_state(&store, state)?;
             Ok(json!({ "id": store, "state": state }))
         }
         Command::StoreAttach { instance, dir } => {
             let instance = core.instance(&instance)?;
-            instance.audit().record("store attach", &json!({ "dir": dir }))?;
+            core.check_outside(&dir, Some(&core.instance_dir(&instance.info().id)?.join("stores")))?;
             Ok(json!({ "id": instance.attach_store(&dir)?, "state": "write-protected" }))
         }
         Command::StoreDetach { instance, store } => {
             let instance = core.instance(&instance)?;
-            instance.audit().record("store detach", &json!({ "id": store }))?;
             Ok(json!({ "id": store, "dir": instance.detach_store(&store)? }))
         }
         Command::StoreRollOver { instance, messages, bytes } => {
@@ -54,7 +48,6 @@ pub(super) fn execute(core: &Core, command: Command, context: &Context) -> Resul
             let now = instance.roll_over();
             let next =
                 RollOver { messages: messages.unwrap_or(now.messages), bytes: bytes.unwrap_or(now.bytes) };
-            instance.audit().record("store roll-over", &json!(next))?;
             instance.set_roll_over(next)?;
             Ok(json!(next))
         }
@@ -67,7 +60,6 @@ fn execute_long(core: &Core, command: Command, context: &Context) -> Result<Valu
     match command {
         Command::Verify { instance, store, afresh } => {
             let instance = core.instance(&instance)?;
-            instance.audit().record("verify", &json!({ "store": store }))?;
             let verified = instance.verify(store.as_deref(), afresh, &mut watch)?;
             let mut value = json!(verified);
             value["failed"] = (verified.findings.len() as u64 + verified.findings_left_out).into();
@@ -75,7 +67,6 @@ fn execute_long(core: &Core, command: Command, context: &Context) -> Result<Valu
         }
         Command::Rebuild { instance, store } => {
             let instance = core.instance(&instance)?;
-            instance.audit().record("rebuild", &json!({ "store": store }))?;
             let damage = instance.rebuild(store.as_deref(), &mut watch)?;
             let failed = damage.as_ref().map_or(0, Vec::len);
             Ok(
@@ -84,12 +75,11 @@ fn execute_long(core: &Core, command: Command, context: &Context) -> Result<Valu
         }
         Command::Compact { instance, unused_percent } => {
             let instance = core.instance(&instance)?;
-            instance.audit().record("compact", &json!({ "unused_percent": unused_percent }))?;
             Ok(json!(instance.compact(unused_percent, &mut watch)?))
         }
         Command::Backup { instance, to } => {
             let instance = core.instance(&instance)?;
-            instance.audit().record("backup", &json!({ "to": to }))?;
+            core.check_outside(&to, None)?;
             let (files, bytes) = instance.backup(&to, &mut watch)?.unzip();
             Ok(json!({ "cancelled": files.is_none(), "files": files, "bytes": bytes }))
         }

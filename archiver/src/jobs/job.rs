@@ -136,6 +136,11 @@ impl Job {
         }
     }
 
+    /// Whether it says where on this machine something is written.
+    pub fn names_directories(&self) -> bool {
+        matches!(self.template, Template::Backup { .. })
+    }
+
     /// Why it cannot be stored, when it cannot.
     pub fn fault(&self) -> Option<&'static str> {
         match &self.template {

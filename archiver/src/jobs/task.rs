@@ -19,15 +19,16 @@ pub(super) async fn perform(
     context: Context,
 ) -> Result<Value, CommandError> {
     let commands = Commands(Arc::clone(core));
-    let instance = instance.to_owned();
+    let id = instance;
+    let instance = id.to_owned();
     let command = match template.clone() {
         Template::Profile { profile } => Command::ProfileRun { instance, name: profile.as_str().to_owned() },
         Template::Verify { store } => Command::Verify { instance, store, afresh: false },
         Template::Backup { to } => Command::Backup { instance, to },
         Template::Compact { unused_percent } => Command::Compact { instance, unused_percent },
-        Template::Rebuild {} => return rebuild_broken(&commands, &instance, context).await,
+        Template::Rebuild {} => return rebuild_broken(&commands, id, context).await,
     };
-    commands.perform(command, context).await
+    commands.perform(id, command, context).await
 }
 
 /// Whether something else works on the same, so that another time is better.
@@ -42,7 +43,7 @@ async fn rebuild_broken(
     context: Context,
 ) -> Result<Value, CommandError> {
     let list = Command::StoreList { instance: instance.to_owned() };
-    let listed = commands.perform(list, context.clone()).await?;
+    let listed = commands.perform(instance, list, context.clone()).await?;
     let mut all = json!({ "stores": 0, "rebuilt": 0, "failed": 0, "cancelled": false, "errors": [] });
     for store in listed["stores"].as_array().into_iter().flatten() {
         all["stores"] = (all["stores"].as_u64().unwrap_or(0) + 1).into();
@@ -52,7 +53,7 @@ async fn rebuild_broken(
             break;
         }
         let rebuild = Command::Rebuild { instance: instance.to_owned(), store: Some(id.to_owned()) };
-        let done = commands.perform(rebuild, context.clone()).await?;
+        let done = commands.perform(instance, rebuild, context.clone()).await?;
         all["rebuilt"] = (all["rebuilt"].as_u64().unwrap_or(0) + 1).into();
         all["failed"] = (all["failed"].as_u64().unwrap_or(0) + done["failed"].as_u64().unwrap_or(0)).into();
         all["cancelled"] = done["cancelled"].clone();

@@ -116,6 +116,11 @@ impl StoredProfile {
         &self.profile
     }
 
+    /// Whether it says which directories of this machine are read.
+    pub fn names_directories(&self) -> bool {
+        self.profile["source"]["type"] == "files"
+    }
+
     /// The profile, its secrets opened.
     pub fn open(&self, key: &AeadKey) -> Result<Profile, OpenError> {
         let opened = key.unwrap(&associated_data(&self.profile), &self.sealed_secrets)?;

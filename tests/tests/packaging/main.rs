@@ -2,6 +2,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "tests stand outside the programs")]
 
+mod archiver;
 mod container;
 mod debian;
 mod unit;

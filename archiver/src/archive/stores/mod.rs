@@ -22,6 +22,7 @@
 
 mod arrive;
 pub(in crate::archive) mod backup;
+mod catalog_file;
 mod commit;
 mod compact;
 mod draft;

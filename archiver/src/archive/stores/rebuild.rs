@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::Watch;
+use super::catalog_file::{open_catalog, put_aside, with_suffix};
 use super::replay::Replay;
-use super::set::{open_catalog, put_aside, with_suffix};
 use super::store::{Beside, Store};
 use crate::archive::ArchiveError;
 use crate::archive::catalog::Catalog;

@@ -10,9 +10,9 @@ use postern_shared::disk::Disk;
 use postern_shared::id::{MessageId, MessageIds};
 use serde::Serialize;
 
+use super::catalog_file::{open_catalog, open_catalog_as_it_is};
 use super::file::{Entry, FORMAT, RollOver, State, StoreFile, StoresFile};
 use super::store::{Beside, Store, StoreSetup};
-use crate::archive::catalog::{Catalog, SqliteCatalog};
 use crate::archive::index::TextIndex;
 use crate::archive::master::derived;
 use crate::archive::message::{IndexFields, Placement};
@@ -95,6 +95,8 @@ pub(in crate::archive) struct Stores {
     /// Where catalogs and indexes of all stores are, when not in the stores' directories.
     beside: Option<Beside>,
     pack_bytes_max: u64,
+    /// Nothing is written or repaired.
+    safe: bool,
     set: RwLock<(RollOver, Vec<Member>)>,
     /// One change of the set at a time.
     changing: Mutex<()>,
@@ -127,6 +129,16 @@ impl Stores {
         Self::open_beside(disk, clock, instance, master, None, StoreSetup::PACK_BYTES_MAX)
     }
 
+    /// Opens what opens as it is, for reading only.
+    pub(in crate::archive) fn open_safe(
+        disk: &Arc<dyn Disk>,
+        clock: &Arc<dyn Clock>,
+        instance: &Path,
+        master: SecretBytes,
+    ) -> Result<Self, ArchiveError> {
+        Self::open_as(disk, clock, instance, master, None, StoreSetup::PACK_BYTES_MAX, true)
+    }
+
     /// The same with catalogs and indexes elsewhere, and packs of another length.
     pub(super) fn open_beside(
         disk: &Arc<dyn Disk>,
@@ -135,6 +147,18 @@ impl Stores {
         master: SecretBytes,
         beside: Option<Beside>,
         pack_bytes_max: u64,
+    ) -> Result<Self, ArchiveError> {
+        Self::open_as(disk, clock, instance, master, beside, pack_bytes_max, false)
+    }
+
+    fn open_as(
+        disk: &Arc<dyn Disk>,
+        clock: &Arc<dyn Clock>,
+        instance: &Path,
+        master: SecretBytes,
+        beside: Option<Beside>,
+        pack_bytes_max: u64,
+        safe: bool,
     ) -> Result<Self, ArchiveError> {
         let file = StoresFile::read(&**disk, instance)?;
         if file.format != FORMAT {
@@ -149,6 +173,7 @@ impl Stores {
             ids: MessageIds::default(),
             beside,
             pack_bytes_max,
+            safe,
             set: RwLock::default(),
             changing: Mutex::default(),
             maintaining: Mutex::default(),
@@ -158,7 +183,9 @@ impl Stores {
             members.push(stores.member(entry)?);
         }
         *stores.set.write().unwrap_or_else(PoisonError::into_inner) = (file.roll_over, members);
-        stores.current()?;
+        if !safe {
+            stores.current()?;
+        }
         Ok(stores)
     }
 
@@ -168,7 +195,7 @@ impl Stores {
         }
         match self.open_store(&entry) {
             Ok(open) => Ok(Member { entry, open: Some(Arc::new(open)), error: None }),
-            Err(error) if entry.state == State::Current => Err(error),
+            Err(error) if entry.state == State::Current && !self.safe => Err(error),
             Err(error) => {
                 tracing::error!(store = entry.id, %error, "a store does not open; the others do");
                 Ok(Member { entry, open: None, error: Some(error.to_string()) })
@@ -196,8 +223,13 @@ impl Stores {
             pack_bytes_max: self.pack_bytes_max,
             dir,
             beside: beside.clone(),
+            as_it_is: self.safe,
         };
-        let catalog = open_catalog(&*beside.disk, &beside.dir.join("catalog.sqlite"))?;
+        let path = beside.dir.join("catalog.sqlite");
+        let catalog = match self.safe {
+            true => open_catalog_as_it_is(&*beside.disk, &path)?,
+            false => open_catalog(&*beside.disk, &path)?,
+        };
         let writable = matches!(entry.state, State::Current | State::Normal);
         let store = Store::open(&self.disk, setup, Arc::new(catalog), &self.ids, writable)?;
         Ok(Attached {
@@ -455,36 +487,4 @@ fn retire(members: &mut [Member]) {
 fn position(members: &[Member], id: &str) -> Result<usize, ArchiveError> {
     let found = members.iter().position(|member| member.entry.id == id);
     found.ok_or_else(|| ArchiveError::NoStore(id.chars().take(64).collect()))
-}
-
-/// Opens a catalog; one that is damaged is put aside, and an empty one takes its place.
-pub(super) fn open_catalog(disk: &dyn Disk, path: &Path) -> Result<SqliteCatalog, ArchiveError> {
-    let opened = SqliteCatalog::open(path).and_then(|catalog| catalog.watermark().map(|_| catalog));
-    match opened {
-        Err(error) if error.rebuild => {
-            tracing::error!(%error, "the catalog is rebuilt from packs and keys");
-            put_aside(disk, path, "damaged")?;
-            Ok(SqliteCatalog::open(path)?)
-        }
-        opened => Ok(opened?),
-    }
-}
-
-/// Renames a catalog's files.
-pub(super) fn put_aside(disk: &dyn Disk, path: &Path, ending: &str) -> Result<(), ArchiveError> {
-    for suffix in ["", "-wal", "-shm"] {
-        let from = with_suffix(path, suffix);
-        if disk.exists(&from).map_err(ArchiveError::file(&from))? {
-            let to = with_suffix(&path.with_extension(ending), suffix);
-            disk.rename(&from, &to).map_err(ArchiveError::file(&from))?;
-        }
-    }
-    Ok(())
-}
-
-/// A file that SQLite keeps beside its database.
-pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    PathBuf::from(name)
 }

@@ -36,6 +36,8 @@ pub(in crate::archive) struct StoreSetup {
     /// The instance's, for telling duplicates.
     pub(in crate::archive) duplicates: SecretBytes,
     pub(in crate::archive) pack_bytes_max: u64,
+    /// What a crash interrupted stays as it is.
+    pub(in crate::archive) as_it_is: bool,
 }
 
 impl StoreSetup {
@@ -76,7 +78,7 @@ impl Store {
         ids: &MessageIds,
         writable: bool,
     ) -> Result<Self, ArchiveError> {
-        let StoreSetup { id, uid, dir, beside, store_key, duplicates, pack_bytes_max } = setup;
+        let StoreSetup { id, uid, dir, beside, store_key, duplicates, pack_bytes_max, as_it_is } = setup;
         let store = Self {
             packs: Packs::open(Arc::clone(disk), dir.join("packs"), uid, pack_bytes_max)?,
             keys: KeyTable::open(Arc::clone(disk), dir.join("keys"), uid, store_key)?,
@@ -95,7 +97,9 @@ impl Store {
             duplicates,
         };
         let mut damage = Vec::new();
-        store.replay(ids, writable, &mut damage)?;
+        if !as_it_is {
+            store.replay(ids, writable, &mut damage)?;
+        }
         for damage in &damage {
             tracing::error!(path = %damage.path.display(), offset = damage.offset, what = %damage.what, "the store is damaged");
         }

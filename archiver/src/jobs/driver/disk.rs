@@ -7,6 +7,7 @@ use postern_shared::clock::UnixMillis;
 
 use super::{Jobs, plan};
 use crate::app::Core;
+use crate::archive::Mode;
 use crate::jobs::job::JobName;
 use crate::jobs::results::Results;
 use crate::jobs::scheduler::{Key, Last};
@@ -46,6 +47,10 @@ impl Jobs {
         let mut unreadable = HashSet::new();
         for instance in instances {
             let dir = core.instances_dir().join(&instance);
+            // One that is stopped, or for reading only, does nothing by itself.
+            if !matches!(Mode::read(&*core.disk, &dir), Ok(Mode::Started)) {
+                continue;
+            }
             let listed = match StoredJobs::new(Arc::clone(&core.disk), &dir).list() {
                 Ok(listed) => listed,
                 Err(error) => {

@@ -1,0 +1,167 @@
+//! In front of every command: whether its caller may, and the line in the audit log before it is done.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::gate::not_allowed;
+use super::{Caller, Denied, Need};
+use crate::app::Core;
+use crate::archive::{ArchiveError, Audit, Privilege};
+use crate::command::Command;
+
+/// Texts are recorded up to here.
+const TEXT_CHARS_MAX: usize = 1000;
+
+/// What is asked, as far as admission looks at it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Asked {
+    /// The command's name, as it travels.
+    pub(crate) name: String,
+    /// The instance it is about.
+    pub(crate) instance: Option<String>,
+    /// What it says, without secrets.
+    pub(crate) particulars: Value,
+}
+
+impl Asked {
+    /// Of a command. Secrets are objects when they travel ([`crate::command::Secret`]), and no object is recorded.
+    pub(crate) fn of(command: &Command) -> Self {
+        let (name, said) = match serde_json::to_value(command) {
+            Ok(Value::String(name)) => (name, Map::new()),
+            Ok(Value::Object(all)) => match all.into_iter().next() {
+                Some((name, Value::Object(said))) => (name, said),
+                Some((name, _)) => (name, Map::new()),
+                None => (String::new(), Map::new()),
+            },
+            _ => (String::new(), Map::new()),
+        };
+        let about = if name.starts_with("instance-") || name == "restore" { "id" } else { "instance" };
+        let instance = said.get(about).and_then(Value::as_str).map(str::to_owned);
+        let mut particulars = Map::new();
+        for (key, value) in said {
+            if key == "instance" {
+                continue;
+            }
+            let named = value["profile"]["name"].as_str().or(value["name"].as_str()).map(Value::from);
+            match recorded(value) {
+                Some(Value::Null) => {}
+                Some(value) => drop(particulars.insert(key, value)),
+                None => drop(named.map(|name| particulars.insert(key, name))),
+            }
+        }
+        Self { name, instance, particulars: Value::Object(particulars) }
+    }
+
+    /// Whether it does more than look.
+    pub(crate) fn is_change(&self) -> bool {
+        !matches!(Need::of(&self.name), Need::See | Need::Mail)
+    }
+
+    /// Whether it is about an instance that may not be open, or about all of them.
+    fn is_about_the_archiver(&self) -> bool {
+        self.instance.is_none() || self.name.starts_with("instance-") || self.name == "restore"
+    }
+}
+
+/// What may stand in the log.
+fn recorded(value: Value) -> Option<Value> {
+    match value {
+        Value::Object(_) => None,
+        Value::String(text) => Some(text.chars().take(TEXT_CHARS_MAX).collect::<String>().into()),
+        Value::Array(all) => Some(all.into_iter().filter_map(recorded).collect()),
+        other => Some(other),
+    }
+}
+
+/// Lets a command pass, recorded, or tells why not, recorded too. Blocks for the disk.
+pub(crate) fn admit(core: &Core, caller: &Caller, asked: &Asked) -> Result<(), Denied> {
+    let need = Need::of(&asked.name);
+    if let Some(own) = caller.instance()
+        && asked.instance.as_deref().is_some_and(|instance| instance != own)
+    {
+        let instance = asked.instance.clone().unwrap_or_default();
+        // Not in that instance's log: strangers fill none.
+        let why = "the token is for another instance";
+        core.audit()?.record_by(&caller.by(), &asked.name, &asked.particulars, Some(why))?;
+        return Err(ArchiveError::NoInstance(instance.chars().take(64).collect()).into());
+    }
+    let verdict = judge(core, caller, asked, need);
+    if matches!(need, Need::See | Need::Mail) && verdict.is_ok() {
+        // Seeing leaves no line, and reading mail its own, at the gate.
+        return verdict;
+    }
+    let refused = match &verdict {
+        Ok(()) => None,
+        Err(Denied::NotAllowed(why)) => Some(why.clone()),
+        Err(Denied::Archive(error)) => Some(error.to_string()),
+    };
+    log(core, asked)?.record_by(&caller.by(), &asked.name, &asked.particulars, refused.as_deref())?;
+    verdict
+}
+
+/// Where it is recorded: with the instance, or with the archiver when the instance is not open.
+fn log(core: &Core, asked: &Asked) -> Result<Recorder, ArchiveError> {
+    if asked.is_about_the_archiver() {
+        return core.audit().map(Recorder::Archiver);
+    }
+    let instance = asked.instance.as_deref().unwrap_or_default();
+    match core.instance(instance) {
+        Ok(instance) => Ok(Recorder::Instance(instance)),
+        Err(_) => core.audit().map(Recorder::Archiver),
+    }
+}
+
+enum Recorder {
+    Archiver(Arc<Audit>),
+    Instance(Arc<crate::archive::Instance>),
+}
+
+impl std::ops::Deref for Recorder {
+    type Target = Audit;
+
+    fn deref(&self) -> &Audit {
+        match self {
+            Self::Archiver(audit) => audit,
+            Self::Instance(instance) => instance.audit(),
+        }
+    }
+}
+
+fn judge(core: &Core, caller: &Caller, asked: &Asked, need: Need) -> Result<(), Denied> {
+    if !caller.has(need.scope()) {
+        return Err(not_allowed(&format!("the token has no scope {:?}", need.scope())));
+    }
+    if caller.instance().is_some() && asked.instance.is_none() && need != Need::See {
+        return Err(not_allowed("this is about all instances, and the token is for one"));
+    }
+    check_there(core, asked)?;
+    if let Some(user) = caller.user()
+        && need != Need::Mail
+    {
+        let instance = core.instance(caller.instance().unwrap_or_default())?;
+        let user = instance.user(user).map_err(|_| not_allowed("the token's user is no longer there"))?;
+        let privilege = if need == Need::Audit { Privilege::Auditor } else { Privilege::Admin };
+        if !user.may(privilege) {
+            return Err(not_allowed("the user may not do that"));
+        }
+    }
+    if need == Need::Manage
+        && let Some(id) = &asked.instance
+        && core.instance(id).is_ok_and(|instance| instance.is_safe())
+    {
+        return Err(ArchiveError::SafeMode(id.clone()).into());
+    }
+    Ok(())
+}
+
+/// What is about an instance needs one, open unless it is about that.
+fn check_there(core: &Core, asked: &Asked) -> Result<(), ArchiveError> {
+    let Some(id) = &asked.instance else { return Ok(()) };
+    match asked.name.as_str() {
+        "instance-create" | "restore" => Ok(()),
+        _ if asked.is_about_the_archiver() => core.check_there(id),
+        _ => core.instance(id).map(drop),
+    }
+}

@@ -1,0 +1,269 @@
+//! The gate and admission: nothing passes without a right, and nothing without a line.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use postern_shared::crypto::aead::AeadKey;
+use postern_shared::crypto::random_secret;
+use postern_shared::disk::{Disk, Fault, FaultyDisk, RealDisk, Step};
+use serde_json::{Value, json};
+
+use super::needs::COMMANDS;
+use super::*;
+use crate::archive::{ArchiveError, Placement, Privilege, UserChange};
+use crate::command::{Command, CommandError, Secret, TransportKey, names};
+use crate::profiles::Profile;
+use crate::stage::{self, Stage, get, search};
+
+fn ids(hits: &Value) -> BTreeSet<&str> {
+    hits.as_array().unwrap().iter().map(|hit| hit["id"].as_str().unwrap()).collect()
+}
+
+fn is_not_allowed(error: &CommandError) -> bool {
+    matches!(error, CommandError::NotAllowed(_))
+}
+
+#[test]
+fn every_command_is_in_the_table() {
+    let table: BTreeSet<&str> = COMMANDS.iter().map(|(name, _)| *name).collect();
+    assert_eq!(table, names(), "add the command to access/needs.rs");
+    assert_eq!(table.len(), COMMANDS.len());
+    assert_eq!(Need::of("something-new"), Need::Admin);
+}
+
+/// Goal: whoever reads mail leaves a line, whatever way they take.
+#[test]
+fn no_way_through_the_gate_leaves_no_line() {
+    let stage = Stage::new();
+    let operator = Caller::operator();
+    let gate = Gate::new(&stage.core, &operator, "main").unwrap();
+    let mut lines = stage.audited(Some("main")).len();
+    let mut next = |what: &str| {
+        let log = stage.audited(Some("main"));
+        assert_eq!((log.len(), log[0]["what"].as_str()), (lines + 1, Some(what)));
+        assert_eq!((&log[0]["who"], &log[0]["refused"]), (&json!("operator"), &Value::Null));
+        lines += 1;
+    };
+    let id = &stage.messages[0];
+    let query = serde_json::from_value::<Command>(search("main", None, "*")).unwrap();
+    crate::command::read_for_tests(&stage.core, &operator, query).unwrap();
+    next("search");
+    gate.message(id, &mut |_| Ok(())).unwrap();
+    next("message-get");
+    gate.report(id).unwrap();
+    next("message-get");
+    gate.folders(None).unwrap();
+    next("folder-list");
+    let folder = Placement { archive: "anna".into(), folder: "INBOX".into() };
+    assert_eq!(gate.in_folder(&folder, 0, 10).unwrap().len(), 2);
+    next("folder-read");
+    // What is not there was asked for all the same.
+    assert!(gate.message("nothing", &mut |_| Ok(())).is_err());
+    next("message-get");
+}
+
+/// Goal: when the line cannot be written and synced, nothing is handed out.
+/// Method: every write and sync fails in turn; whatever came out must stand in the log on disk.
+#[test]
+fn without_a_line_on_disk_nothing_is_handed_out() {
+    let stage = Stage::new();
+    let Stage { core, dir, messages, .. } = stage;
+    drop(core);
+    let lines = || {
+        let log = RealDisk.read(&dir.path().join("data/instances/main/audit.log"), 1 << 20).unwrap();
+        // What a failed write left behind the last line end is no line.
+        let whole = log.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        String::from_utf8_lossy(&log[..whole]).matches("\"what\":\"message-get\"").count()
+    };
+    for step in [Step::Write, Step::Sync] {
+        let (mut refused, mut handed_out) = (0, 0);
+        for skip in 0..20 {
+            let fault = Fault::from(step, skip, std::io::ErrorKind::StorageFull);
+            let disk: Arc<dyn Disk> = Arc::new(FaultyDisk::new(Arc::new(RealDisk), fault));
+            let (core, _) = stage::core(disk, dir.path(), "");
+            let operator = Caller::operator();
+            let Ok(gate) = Gate::new(&core, &operator, "main") else { continue };
+            let (before, mut octets) = (lines(), 0);
+            let read = gate.message(&messages[0], &mut |piece| {
+                octets += piece.len();
+                Ok(())
+            });
+            assert_eq!(read.is_ok(), octets > 0, "{step:?} {skip}");
+            if octets > 0 {
+                assert_eq!(lines(), before + 1, "{step:?} {skip}");
+                handed_out += 1;
+            } else {
+                refused += 1;
+            }
+        }
+        assert!(refused > 0 && handed_out > 0, "{step:?}: {refused} refused, {handed_out} handed out");
+    }
+}
+
+/// Goal: a user reads their own archive and those they were given, and learns no more than that.
+#[tokio::test]
+async fn a_user_reads_what_the_privileges_say() {
+    let stage = Stage::new();
+    let anna = stage.caller(&[Scope::Mail], Some("main"), Some("anna"));
+    let [first, second, both, _] = &stage.messages[..] else { panic!("{:?}", stage.messages) };
+    let hits = stage.ask(&anna, search("main", None, "report")).await.unwrap();
+    assert_eq!(ids(&hits), BTreeSet::from([first.as_str(), both]), "without a name their own");
+    assert!(!hits.to_string().contains("bob/"), "no other archive's name: {hits}");
+    assert!(is_not_allowed(&stage.ask(&anna, search("main", Some("bob"), "*")).await.unwrap_err()));
+    stage.ask(&anna, get("main", both, false)).await.unwrap();
+    // What may not be read is as what is not there, but for the log.
+    for (id, report) in [(second, false), (first, true)] {
+        let error = stage.ask(&anna, get("main", id, report)).await.unwrap_err();
+        assert!(matches!(error, CommandError::Archive(ArchiveError::NoMessage(_))), "{error}");
+        let line = &stage.audited(Some("main"))[0];
+        assert!(line["refused"].is_string() && line["particulars"]["id"] == id.as_str(), "{line}");
+        assert_eq!(line["who"], "anna");
+    }
+    let folders = json!({ "folder-list": { "instance": "main", "user": null } });
+    let folders = stage.ask(&anna, folders).await.unwrap();
+    assert_eq!(folders.as_array().unwrap().len(), 1, "{folders}");
+
+    let instance = stage.core.instance("main").unwrap();
+    let reads = UserChange {
+        reads: Some(BTreeSet::from(["bob".to_owned()])),
+        privileges: Some(BTreeSet::from([Privilege::ReadOwn, Privilege::Auditor])),
+        ..UserChange::default()
+    };
+    instance.edit_user("anna", reads).unwrap();
+    stage.ask(&anna, get("main", second, false)).await.unwrap();
+    stage.ask(&anna, get("main", second, true)).await.unwrap();
+    let error = stage.ask(&anna, search("main", None, "*")).await.unwrap_err();
+    assert!(is_not_allowed(&error), "search was taken away");
+    instance.delete_user("anna").unwrap();
+    assert!(stage.ask(&anna, get("main", first, false)).await.is_err());
+}
+
+/// Goal: a token of one instance gets nothing of another one, does not learn that it is there, and leaves no line in its log.
+#[tokio::test]
+async fn instances_are_closed_against_each_other() {
+    let stage = Stage::new();
+    let all = [Scope::Read, Scope::Mail, Scope::Manage, Scope::Audit];
+    let main = stage.caller(&all, Some("main"), None);
+    let before = stage.audited(Some("other")).len();
+    for (n, command) in [
+        search("other", None, "*"),
+        get("other", &stage.messages[3], false),
+        json!({ "user-list": { "instance": "other" } }),
+        json!({ "user-delete": { "instance": "other", "id": "eve" } }),
+        json!({ "instance-show": { "id": "other" } }),
+        json!({ "audit-list": { "instance": "other", "before": null, "limit": 10 } }),
+        json!({ "verify": { "instance": "other", "store": null, "afresh": false } }),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let error = stage.ask(&main, command.clone()).await.unwrap_err();
+        assert_eq!(error.to_string(), ArchiveError::NoInstance("other".into()).to_string(), "{command}");
+        assert_eq!(stage.audited(None).len(), n + 1, "the archiver's own log tells");
+    }
+    assert_eq!(stage.audited(Some("other")).len(), before);
+    // A message of the other instance under its own name, and questions about all.
+    assert!(stage.ask(&main, get("main", &stage.messages[3], false)).await.is_err());
+    let list = stage.ask(&main, json!("instance-list")).await.unwrap();
+    assert!(list.as_array().unwrap().len() == 1 && !list.to_string().contains("other"), "{list}");
+    let status = stage.ask(&main, json!("status")).await.unwrap();
+    assert!(!status.to_string().contains("other") && status["data_dir"].is_null(), "{status}");
+    for command in
+        [json!("token-list"), json!({ "audit-list": { "instance": null, "before": null, "limit": 1 } })]
+    {
+        assert!(is_not_allowed(&stage.ask(&main, command).await.unwrap_err()));
+    }
+}
+
+/// Goal: each scope and privilege allows what it is for; managing allows no reading.
+#[tokio::test]
+async fn scopes_and_privileges_allow_what_they_are_for() {
+    let stage = Stage::new();
+    let commands = [
+        (json!({ "user-list": { "instance": "main" } }), Scope::Read),
+        (search("main", None, "*"), Scope::Mail),
+        (json!({ "store-create": { "instance": "main" } }), Scope::Manage),
+        (json!({ "audit-verify": { "instance": "main" } }), Scope::Audit),
+        (json!("token-list"), Scope::Admin),
+    ];
+    for scope in [Scope::Read, Scope::Mail, Scope::Manage, Scope::Audit, Scope::Admin] {
+        let caller = stage.caller(&[scope], None, None);
+        for (command, needed) in &commands {
+            let asked = stage.ask(&caller, command.clone()).await;
+            assert_eq!(asked.is_ok(), scope.includes(*needed), "{scope:?} {command}: {asked:?}");
+        }
+    }
+    // What names directories of the machine is not a matter of one instance.
+    let backup = json!({ "name": "away", "template": { "type": "backup", "to": "/srv/away" } });
+    let files = json!({ "name": "old", "source": { "type": "files", "path": "/srv/mail" }, "assign": { "mode": "user", "user": "anna" } });
+    let files = Profile::from_json(files).unwrap().seal(&AeadKey::new(&[7; 32]));
+    let key = serde_json::to_value(TransportKey::new(&random_secret())).unwrap();
+    let commands = [
+        json!({ "job-put": { "instance": "main", "job": backup } }),
+        json!({ "profile-put": { "instance": "main", "profile": files, "key": key } }),
+    ];
+    for command in commands {
+        let manager = stage.caller(&[Scope::Manage], None, None);
+        assert!(is_not_allowed(&stage.ask(&manager, command.clone()).await.unwrap_err()), "{command}");
+        let admin = stage.caller(&[Scope::Admin], None, None);
+        let asked = stage.ask(&admin, command.clone()).await;
+        assert!(!asked.as_ref().is_err_and(is_not_allowed), "{command}: {asked:?}");
+    }
+    // A user's token needs the user's privilege besides.
+    let manager = stage.caller(&[Scope::Manage, Scope::Audit], Some("main"), Some("anna"));
+    let create = json!({ "user-add": { "instance": "main", "id": "carl", "emails": [] } });
+    assert!(is_not_allowed(&stage.ask(&manager, create.clone()).await.unwrap_err()));
+    let refused = stage.audited(Some("main"))[0].clone();
+    assert!(refused["what"] == "user-add" && refused["refused"].is_string(), "{refused}");
+    let admin = UserChange { privileges: Some(BTreeSet::from([Privilege::Admin])), ..UserChange::default() };
+    stage.core.instance("main").unwrap().edit_user("anna", admin).unwrap();
+    stage.ask(&manager, create).await.unwrap();
+    let audit = json!({ "audit-verify": { "instance": "main" } });
+    assert!(is_not_allowed(&stage.ask(&manager, audit).await.unwrap_err()), "that is the auditor's");
+    // No token makes one that may do more.
+    let admin = stage.caller(&[Scope::Admin], None, None);
+    let mail = json!({ "token-create": { "name": "x", "scopes": ["mail"] } });
+    assert!(is_not_allowed(&stage.ask(&admin, mail).await.unwrap_err()));
+}
+
+/// Goal: what is done stands in the log before, with who and what, and no secret ever does.
+#[tokio::test]
+async fn the_log_tells_who_did_what_without_secrets() {
+    let stage = Stage::new();
+    let manager = stage.caller(&[Scope::Manage], Some("main"), None);
+    let add = json!({ "user-add": { "instance": "main", "id": "anna", "emails": ["x@example.com"] } });
+    assert!(
+        stage.ask(&manager, add).await.is_err(),
+        "there is one already, and the line stands all the same"
+    );
+    let line = &stage.audited(Some("main"))[0];
+    let expected = json!({ "id": "anna", "emails": ["x@example.com"] });
+    assert_eq!((&line["what"], &line["particulars"]), (&json!("user-add"), &expected));
+    assert_eq!((&line["who"], &line["from"]), (&json!("t"), &json!("192.0.2.1")));
+    let asked =
+        Asked::of(&Command::InstanceUnlock { id: "main".into(), passphrase: Secret::new("horse".into()) });
+    assert_eq!(asked.particulars, json!({ "id": "main" }));
+    let long = Asked::of(&Command::UserShow { instance: "main".into(), id: "x".repeat(5000) });
+    assert_eq!(long.particulars["id"].as_str().unwrap().len(), 1000);
+}
+
+/// Goal: in safe mode mail is read and recorded, and nothing is changed.
+#[tokio::test]
+async fn safe_mode_reads_and_changes_nothing() {
+    let stage = Stage::new();
+    let all = stage.caller(&[Scope::Mail, Scope::Manage], None, None);
+    stage.ask(&all, search("main", None, "*")).await.unwrap();
+    stage.core.start_instance("main", true).unwrap();
+    let hits = stage.ask(&all, search("main", None, "*")).await.unwrap();
+    assert_eq!(ids(&hits).len(), 3);
+    assert_eq!(stage.audited(Some("main"))[0]["what"], "search");
+    stage.ask(&all, get("main", &stage.messages[0], false)).await.unwrap();
+    let verify = json!({ "verify": { "instance": "main", "store": null, "afresh": true } });
+    let verified = stage.ask(&all, verify).await.unwrap();
+    assert_eq!((&verified["messages"], &verified["failed"]), (&json!(3), &json!(0)), "{verified}");
+    let error = stage.ask(&all, json!({ "store-create": { "instance": "main" } })).await.unwrap_err();
+    assert!(matches!(error, CommandError::Archive(ArchiveError::SafeMode(_))), "{error}");
+    let instance = stage.core.instance("main").unwrap();
+    assert!(instance.commit(vec![stage::message(9, &["anna"])]).is_err());
+    assert!(instance.add_user("new", &[]).is_err());
+}

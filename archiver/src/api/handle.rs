@@ -1,0 +1,321 @@
+//! The way of a request: command, admission, answer.
+
+use std::collections::HashMap;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context as TaskContext, Poll};
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{
+    DefaultBodyLimit, FromRequest as _, FromRequestParts as _, Query, RawPathParams, Request,
+};
+use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE, LOCATION};
+use axum::http::{HeaderValue, StatusCode};
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::response::{Html, IntoResponse, Response};
+use axum::routing::{MethodFilter, delete, get, on};
+use axum::{Extension, Json, Router};
+use futures_core::Stream;
+use postern_shared::control::Context;
+use serde_json::{Map, Value, json};
+use tokio::sync::{mpsc, oneshot};
+
+use super::calls::New;
+use super::request::{self, Asking, Stretch};
+use super::routes::{Answer, ROUTES, Route};
+use super::{Api, Problem, document, door, page};
+use crate::access::{Caller, Denied, Gate};
+use crate::command::Command;
+
+/// The longest body: a profile, a list of addresses.
+const BODY_BYTES_MAX: usize = 1024 * 1024;
+/// How long a watcher of a call waits at most for news, and unless something else is said.
+const WAIT_MAX: u64 = 30;
+/// Stretches of a message that wait to be sent.
+const PIECES: usize = 8;
+
+/// Everything that is served.
+pub(super) fn routes(api: &Arc<Api>) -> Router {
+    let mut router = Router::new();
+    for route in ROUTES {
+        let api = Arc::clone(api);
+        let handler = move |Extension(caller): Extension<Arc<Caller>>, request: Request| async move {
+            answer(&api, route, caller, request).await.unwrap_or_else(IntoResponse::into_response)
+        };
+        router = router.route(&numbered(route.path), on(filter(route.method), handler));
+    }
+    let (listed, shown, cancelled) = (Arc::clone(api), Arc::clone(api), Arc::clone(api));
+    let router =
+        router
+            .route(
+                "/api/v1/calls",
+                get(move |Extension(caller): Extension<Arc<Caller>>, query: Query<Words>| async move {
+                    calls(&listed, &caller, &query.0)
+                }),
+            )
+            .route(
+                "/api/v1/calls/{p0}",
+                get(
+                    move |Extension(caller): Extension<Arc<Caller>>,
+                          path: RawPathParams,
+                          query: Query<Words>| async move {
+                        call(&shown, &caller, &path, query.0).await
+                    },
+                )
+                .merge(delete(
+                    move |Extension(caller): Extension<Arc<Caller>>, path: RawPathParams| async move {
+                        cancel(&cancelled, &caller, &path)
+                    },
+                )),
+            )
+            .fallback(|| async {
+                Problem::not_found("the API has no such route; /api/openapi.json tells what it has")
+            })
+            .method_not_allowed_fallback(|| async {
+                let detail = "the route does not take this method; /api/openapi.json tells what it takes";
+                Problem::new(StatusCode::METHOD_NOT_ALLOWED, "no-such-method", "No such method", detail)
+            })
+            .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+            .layer(from_fn_with_state(Arc::clone(api), door::admit));
+    let document: Arc<str> = document::document_text().into();
+    let document = move || {
+        let document = Arc::clone(&document);
+        async move { ([(CONTENT_TYPE, "application/json")], document.to_string()) }
+    };
+    let own = Router::new()
+        .route("/api/openapi.json", get(document))
+        .route("/api", get(|| async { page_response() }))
+        .route("/api/", get(|| async { page_response() }))
+        .route("/", get(|| async { (StatusCode::SEE_OTHER, [(LOCATION, "/api")]) }));
+    own.merge(router).layer(from_fn(door::every))
+}
+
+type Words = HashMap<String, String>;
+
+fn page_response() -> Response {
+    let policy =
+        HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'");
+    let mut response = Html(page::text()).into_response();
+    response.headers_mut().insert("content-security-policy", policy);
+    response
+}
+
+fn filter(method: &str) -> MethodFilter {
+    match method {
+        "POST" => MethodFilter::POST,
+        "PUT" => MethodFilter::PUT,
+        "PATCH" => MethodFilter::PATCH,
+        "DELETE" => MethodFilter::DELETE,
+        _ => MethodFilter::GET,
+    }
+}
+
+/// The router wants one name for what stands in one place.
+fn numbered(path: &str) -> String {
+    let mut number = 0;
+    let parts = path.split('/').map(|part| {
+        if !part.starts_with('{') {
+            return part.to_owned();
+        }
+        number += 1;
+        format!("{{p{}}}", number - 1)
+    });
+    parts.collect::<Vec<_>>().join("/")
+}
+
+async fn answer(
+    api: &Arc<Api>,
+    route: &'static Route,
+    caller: Arc<Caller>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let (mut parts, body) = request.into_parts();
+    let path = RawPathParams::from_request_parts(&mut parts, &()).await;
+    let path = path.map_err(|_| Problem::not_found("there is nothing of such a name"))?;
+    let path: Vec<String> = path.iter().map(|(_, value)| value.to_owned()).collect();
+    let query = Query::<Vec<(String, String)>>::try_from_uri(&parts.uri);
+    let query = query.map_err(|error| Problem::invalid(error.body_text()))?.0;
+    let body = Bytes::from_request(Request::from_parts(parts, body), &())
+        .await
+        .map_err(|rejection| too_large(&rejection))?;
+    let asking = request::read(route, &path, query, &body)?;
+    match route.answer {
+        Answer::Long => long(api, route, caller, asking).await,
+        Answer::Octets => octets(api, caller, asking.command).await,
+        _ => now(api, route, caller, asking).await,
+    }
+}
+
+fn too_large(rejection: &BytesRejection) -> Problem {
+    if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
+        let detail = "the request's body is longer than any that is meant";
+        return Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "Too large", detail);
+    }
+    Problem::invalid(rejection.body_text())
+}
+
+async fn now(
+    api: &Api,
+    route: &Route,
+    caller: Arc<Caller>,
+    Asking { command, stretch, said }: Asking,
+) -> Result<Response, Problem> {
+    // Whoever goes away meanwhile cancels nothing: these are short.
+    let (context, _told, _cancel) = Context::new();
+    let done = api.commands.handle_as(caller, command, context).await?;
+    Ok(match route.answer {
+        Answer::Made => (StatusCode::CREATED, Json(done)).into_response(),
+        Answer::List(member) => Json(sliced(done, member, stretch)).into_response(),
+        Answer::Page => {
+            let number = |name: &str, usual: u64| said.get(name).and_then(Value::as_u64).unwrap_or(usual);
+            let (limit, offset) = (number("limit", 50), number("offset", 0));
+            let count = done.as_array().map_or(0, Vec::len) as u64;
+            let next = (count > 0 && count >= limit).then_some(offset + count);
+            Json(json!({ "items": done, "next": next })).into_response()
+        }
+        Answer::Before => {
+            let limit = said.get("limit").and_then(Value::as_u64).unwrap_or(100);
+            let lines = done.as_array().map_or(0, Vec::len) as u64;
+            let last = done.as_array().and_then(|lines| lines.last()).map(|line| line["sequence"].clone());
+            let next = last.filter(|_| lines >= limit);
+            Json(json!({ "items": done, "next": next })).into_response()
+        }
+        _ => Json(done).into_response(),
+    })
+}
+
+/// A stretch of a list, how long the list is, and where the next stretch begins.
+fn sliced(answer: Value, member: Option<&str>, Stretch { limit, offset }: Stretch) -> Value {
+    let (all, beside) = match (answer, member) {
+        (Value::Object(mut beside), Some(member)) => (beside.remove(member).unwrap_or_default(), beside),
+        (all, _) => (all, Map::new()),
+    };
+    let all = match all {
+        Value::Array(all) => all,
+        _ => Vec::new(),
+    };
+    let total = all.len();
+    let items: Vec<Value> = all.into_iter().skip(offset).take(limit).collect();
+    let end = offset.saturating_add(items.len());
+    let mut shown = Value::Object(beside);
+    shown["items"] = items.into();
+    shown["total"] = total.into();
+    shown["next"] = (end < total).then_some(end).into();
+    shown
+}
+
+/// Begins a call, once it is admitted.
+async fn long(
+    api: &Arc<Api>,
+    route: &'static Route,
+    caller: Arc<Caller>,
+    asking: Asking,
+) -> Result<Response, Problem> {
+    let commands = api.commands.clone();
+    let admitted = commands.admit(&caller, asking.command).await?;
+    let new = New { command: route.command, instance: admitted.instance().map(str::to_owned) };
+    let by = Arc::clone(&caller);
+    let work = |context| async move { commands.carry_out(by, admitted, context).await };
+    let call = api.calls.begin(&caller, new, work)?;
+    let place = format!("/api/v1/calls/{}", call.token());
+    Ok((StatusCode::ACCEPTED, [(LOCATION, place)], Json(call.shown())).into_response())
+}
+
+fn calls(api: &Api, caller: &Caller, query: &Words) -> Result<Response, Problem> {
+    let shown: Vec<Value> = api.calls.list(caller).iter().map(|call| call.shown()).collect();
+    let number = |name: &str, usual: usize| match query.get(name) {
+        Some(text) => text.parse().map_err(|_| Problem::invalid(format!("{name:?} is no number"))),
+        None => Ok(usual),
+    };
+    let stretch = Stretch { limit: number("limit", 100)?.clamp(1, 1000), offset: number("offset", 0)? };
+    Ok(Json(sliced(shown.into(), None, stretch)).into_response())
+}
+
+fn found(api: &Api, caller: &Caller, path: &RawPathParams) -> Result<Arc<super::calls::Call>, Problem> {
+    let token = path.iter().next().map_or("", |(_, value)| value);
+    let unknown = || Problem::not_found("there is no such call; what finished is forgotten after a day");
+    api.calls.find(token, caller).ok_or_else(unknown)
+}
+
+/// How a call stands; with `statusVersion`, once it is newer than that.
+async fn call(api: &Api, caller: &Caller, path: &RawPathParams, query: Words) -> Result<Response, Problem> {
+    let call = found(api, caller, path)?;
+    let number = |name: &str| match query.get(name) {
+        Some(text) => text.parse().map(Some).map_err(|_| Problem::invalid(format!("{name:?} is no number"))),
+        None => Ok(None),
+    };
+    if let Some(known) = number("statusVersion")? {
+        let patience = number("wait")?.unwrap_or(WAIT_MAX).min(WAIT_MAX);
+        call.newer_than(known, Duration::from_secs(patience)).await;
+    }
+    Ok(Json(call.shown()).into_response())
+}
+
+fn cancel(api: &Api, caller: &Caller, path: &RawPathParams) -> Result<Response, Problem> {
+    let call = found(api, caller, path)?;
+    call.cancel();
+    Ok((StatusCode::ACCEPTED, Json(call.shown())).into_response())
+}
+
+/// A message, sent while it is read. What goes wrong before its first octet is a problem; later the connection breaks off, and the
+/// body lacks its end.
+async fn octets(api: &Arc<Api>, caller: Arc<Caller>, command: Command) -> Result<Response, Problem> {
+    let Command::MessageGet { instance, id, report } = command else {
+        return Err(Problem::internal("a route for octets without a message"));
+    };
+    // Who may, and where; the gate judges and records the reading itself.
+    let asked = Command::MessageGet { instance: instance.clone(), id: id.clone(), report };
+    api.commands.admit(&caller, asked).await?;
+    let (pieces, sent) = mpsc::channel::<io::Result<Bytes>>(PIECES);
+    let (begun, first) = oneshot::channel::<Result<(), Problem>>();
+    let (core, name) = (Arc::clone(&api.core), id.clone());
+    tokio::task::spawn_blocking(move || {
+        let mut begun = Some(begun);
+        let mut take = |piece: &[u8]| {
+            if let Some(begun) = begun.take() {
+                let _ = begun.send(Ok(()));
+            }
+            pieces.blocking_send(Ok(Bytes::copy_from_slice(piece))).map_err(io::Error::other)
+        };
+        let read = Gate::new(&core, &caller, &instance).and_then(|gate| match report {
+            false => gate.message(&name, &mut take),
+            true => {
+                let report = gate.report(&name)?;
+                report.chunks(64 * 1024).try_for_each(&mut take).map_err(|error| failed(&error))
+            }
+        });
+        match (begun.take(), read) {
+            (Some(begun), read) => drop(begun.send(read.map_err(Problem::from))),
+            (None, Err(error)) => {
+                tracing::error!(message = name, %error, "a message could not be sent whole");
+                drop(pieces.blocking_send(Err(io::Error::other("the message is damaged"))));
+            }
+            (None, Ok(())) => {}
+        }
+    });
+    first.await.map_err(|_| Problem::internal("reading a message ended by itself"))??;
+    let mut response = Body::from_stream(Pieces(sent)).into_response();
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("message/rfc822"));
+    let name = HeaderValue::from_str(&format!("attachment; filename=\"{id}.eml\""));
+    headers.insert(CONTENT_DISPOSITION, name.map_err(Problem::internal)?);
+    Ok(response)
+}
+
+fn failed(error: &io::Error) -> Denied {
+    Denied::NotAllowed(error.to_string())
+}
+
+/// What is sent while it is read.
+struct Pieces(mpsc::Receiver<io::Result<Bytes>>);
+
+impl Stream for Pieces {
+    type Item = io::Result<Bytes>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut TaskContext<'_>) -> Poll<Option<Self::Item>> {
+        self.0.poll_recv(context)
+    }
+}

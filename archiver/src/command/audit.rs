@@ -1,0 +1,35 @@
+//! Commands on audit logs: an instance's, or the archiver's own.
+
+use serde_json::{Value, json};
+
+use super::{Command, CommandError};
+use crate::app::Core;
+use crate::archive::{ArchiveError, Audit};
+
+const LINES_MAX: usize = 1000;
+
+pub(super) fn execute(core: &Core, command: Command) -> Result<Value, CommandError> {
+    match command {
+        Command::AuditList { instance, before, limit } => {
+            on(core, instance.as_deref(), |audit| Ok(json!(audit.lines(before, limit.min(LINES_MAX))?)))
+        }
+        Command::AuditVerify { instance } => on(core, instance.as_deref(), |audit| {
+            let chain = audit.verify()?;
+            let mut shown = json!(chain);
+            shown["failed"] = u64::from(chain.broken.is_some()).into();
+            Ok(shown)
+        }),
+        other => Err(CommandError::Inside(format!("{other:?} is no command for an audit log"))),
+    }
+}
+
+fn on(
+    core: &Core,
+    instance: Option<&str>,
+    work: impl FnOnce(&Audit) -> Result<Value, ArchiveError>,
+) -> Result<Value, CommandError> {
+    Ok(match instance {
+        Some(instance) => work(core.instance(instance)?.audit())?,
+        None => work(&*core.audit()?)?,
+    })
+}
