@@ -7,6 +7,7 @@
 //! | [`gateway`] | a Postern gateway, over POP3 |
 //! | [`imap`] | IMAP servers |
 //! | [`pop3`] | any POP3 server, which keeps its mail |
+//! | [`ews`] | Exchange on-premises |
 //! | [`error`] | what can go wrong, in words an operator can act on |
 //!
 //! A run, whatever the source:
@@ -32,6 +33,7 @@
 pub mod account;
 pub mod dial;
 pub mod error;
+pub mod ews;
 pub mod gateway;
 pub mod imap;
 pub mod pop3;
@@ -46,7 +48,7 @@ use serde::{Deserialize, Serialize};
 pub use account::Account;
 pub use error::SourceError;
 
-/// What names a message at its source, across runs: a POP3 unique-id, `UIDVALIDITY/UID`; later an EWS item id.
+/// What names a message at its source, across runs: a POP3 unique-id, `UIDVALIDITY/UID`, an EWS item id.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ItemId(pub String);
