@@ -24,8 +24,11 @@ pub(super) fn check(shared: &Shared, shown: &mut Shown, field: Option<&str>) -> 
     let (scheme, data) = field.and_then(|field| field.split_once(' ')).unwrap_or_default();
     match shared.wants {
         Wants::Basic => {
-            let pair = STANDARD.encode(format!("{USER}:{PASSWORD}"));
-            let right = scheme == "Basic" && data == pair;
+            let pair = format!("{USER}:{PASSWORD}");
+            // What is beyond ASCII clients write in one way or the other (RFC 7617 §2.1).
+            let latin: Option<Vec<u8>> = pair.chars().map(|c| u8::try_from(u32::from(c)).ok()).collect();
+            let known = [Some(pair.into_bytes()), latin].map(|pair| pair.map(|pair| STANDARD.encode(pair)));
+            let right = scheme == "Basic" && known.contains(&Some(data.to_owned()));
             if right { Ok(()) } else { Err(vec!["Basic realm=\"127.0.0.1\"".into()]) }
         }
         Wants::Bearer => {

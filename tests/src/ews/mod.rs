@@ -95,7 +95,8 @@ pub struct Exchange {
     shared: Arc<Mutex<Shared>>,
     address: SocketAddr,
     fingerprint: String,
-    _runtime: tokio::runtime::Runtime,
+    /// Of its own, so that tests may wait within theirs.
+    runtime: Option<tokio::runtime::Runtime>,
     _dir: tempfile::TempDir,
 }
 
@@ -122,8 +123,8 @@ impl Exchange {
         };
         let shared = Arc::new(Mutex::new(shared));
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-        let address = runtime.block_on(server::serve(identity.server_config()?, Arc::clone(&shared)))?;
-        let exchange = Self { shared, address, fingerprint, _runtime: runtime, _dir: dir };
+        let address = server::serve(runtime.handle(), &*identity.server_config()?, Arc::clone(&shared))?;
+        let exchange = Self { shared, address, fingerprint, runtime: Some(runtime), _dir: dir };
         exchange.store().mailbox("anna@example.com");
         Ok(exchange)
     }
@@ -214,6 +215,14 @@ impl Exchange {
     /// What went over the line so far.
     pub fn spoken(&self) -> Vec<String> {
         self.shared().spoken.clone()
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
     }
 }
 

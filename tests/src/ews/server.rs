@@ -17,6 +17,7 @@ use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use rustls::ServerConfig;
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 use tokio_rustls::TlsAcceptor;
 
 use super::login::{Shown, check};
@@ -27,6 +28,8 @@ use super::{CLIENT_SECRET, Fault, Shared, answers};
 pub(super) struct Octets {
     data: Option<Bytes>,
     cut: bool,
+    /// How often one looked: what came before shall be on the line when it is cut.
+    looked: u8,
 }
 
 impl Body for Octets {
@@ -35,10 +38,15 @@ impl Body for Octets {
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
-        _context: &mut Context<'_>,
+        context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
         match self.data.take() {
             Some(data) => Poll::Ready(Some(Ok(Frame::data(data)))),
+            None if self.cut && self.looked < 3 => {
+                self.looked += 1;
+                context.waker().wake_by_ref();
+                Poll::Pending
+            }
             None if self.cut => Poll::Ready(Some(Err(std::io::ErrorKind::ConnectionAborted.into()))),
             None => Poll::Ready(None),
         }
@@ -55,13 +63,19 @@ pub(super) fn certificate(dir: &Path) -> Result<Vec<u8>> {
     Ok(CertificateDer::from_pem_file(file)?.as_ref().to_vec())
 }
 
-pub(super) async fn serve(config: Arc<ServerConfig>, shared: Arc<Mutex<Shared>>) -> Result<SocketAddr> {
-    let mut config = ServerConfig::clone(&config);
+pub(super) fn serve(
+    runtime: &Handle,
+    config: &ServerConfig,
+    shared: Arc<Mutex<Shared>>,
+) -> Result<SocketAddr> {
+    let mut config = config.clone();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     let acceptor = TlsAcceptor::from(Arc::new(config));
-    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    listener.set_nonblocking(true)?;
     let address = listener.local_addr()?;
-    tokio::spawn(async move {
+    runtime.spawn(async move {
+        let Ok(listener) = TcpListener::from_std(listener) else { return };
         while let Ok((stream, _)) = listener.accept().await {
             let (acceptor, shared) = (acceptor.clone(), Arc::clone(&shared));
             tokio::spawn(async move {
@@ -211,7 +225,7 @@ fn token(shared: &mut Shared, form: &[u8]) -> Answer {
 
 fn plain(status: u16, text: &str) -> Answer {
     let data = Some(Bytes::copy_from_slice(text.as_bytes())).filter(|data| !data.is_empty());
-    let mut answer = Response::new(Octets { data, cut: false });
+    let mut answer = Response::new(Octets { data, cut: false, looked: 0 });
     *answer.status_mut() = StatusCode::from_u16(status).unwrap_or_default();
     answer
 }
@@ -219,7 +233,7 @@ fn plain(status: u16, text: &str) -> Answer {
 fn xml(status: u16, text: String, cut: Option<usize>) -> Answer {
     let mut octets = text.into_bytes();
     octets.truncate(cut.unwrap_or(usize::MAX));
-    let mut answer = Response::new(Octets { data: Some(Bytes::from(octets)), cut: cut.is_some() });
+    let mut answer = Response::new(Octets { data: Some(Bytes::from(octets)), cut: cut.is_some(), looked: 0 });
     *answer.status_mut() = StatusCode::from_u16(status).unwrap_or_default();
     answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/xml; charset=utf-8"));
     answer

@@ -95,10 +95,12 @@ pub(super) fn answer(data: &[u8]) {
 }
 
 pub(super) fn ntlm_seeds() -> Vec<Vec<u8>> {
-    let mut message = b"NTLMSSP\0\x02\0\0\0\0\0\0\0\0\0\0\0\x05\x82\x89\xa2\x01\x02\x03\x04\x05\x06\x07\x08".to_vec();
+    let mut message =
+        b"NTLMSSP\0\x02\0\0\0\0\0\0\0\0\0\0\0\x05\x82\x89\xa2\x01\x02\x03\x04\x05\x06\x07\x08".to_vec();
     message.extend_from_slice(&[0; 8]);
     message.extend_from_slice(&[24, 0, 24, 0, 48, 0, 0, 0]);
-    message.extend_from_slice(&[2, 0, 4, 0, b'D', 0, b'M', 0, 7, 0, 8, 0, 1, 2, 3, 4, 5, 6, 7, 8, 0, 0, 0, 0]);
+    message
+        .extend_from_slice(&[2, 0, 4, 0, b'D', 0, b'M', 0, 7, 0, 8, 0, 1, 2, 3, 4, 5, 6, 7, 8, 0, 0, 0, 0]);
     vec![message]
 }
 

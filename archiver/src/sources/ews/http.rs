@@ -164,6 +164,12 @@ impl Client {
         }
     }
 
+    pub(super) fn forget_login(&mut self) {
+        if let Some(connection) = &mut self.connection {
+            connection.logged_in = false;
+        }
+    }
+
     pub(super) fn close(&mut self) {
         self.connection = None;
     }

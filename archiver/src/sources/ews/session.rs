@@ -115,7 +115,9 @@ impl Session {
             }
             again = false;
             self.token = None;
-            self.client.close();
+            self.client.forget_login();
+            // What is left unread would end the connection.
+            drop(answered.body.up_to(WORDS_OCTETS_MAX).await?);
         }
     }
 
@@ -151,9 +153,7 @@ impl Session {
                 _ => self.status(answered, "the login").await,
             });
         };
-        // What is left unread would end the connection.
-        let words = answered.body.up_to(WORDS_OCTETS_MAX).await?;
-        drop(words);
+        drop(answered.body.up_to(WORDS_OCTETS_MAX).await?);
         let proof = Challenge::parse(&challenge).and_then(|challenge| {
             let with = Circumstances {
                 nonce: random(),
