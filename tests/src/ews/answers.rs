@@ -17,6 +17,9 @@ type Refused = (&'static str, &'static str);
 const NO_FOLDER: Refused = ("ErrorFolderNotFound", "The specified folder could not be found in the store.");
 const NO_ITEM: Refused = ("ErrorItemNotFound", "The specified object was not found in the store.");
 
+/// Around the number of groups of base64 that an answer has in this place.
+pub(super) const LONG: &str = "\u{1}long\u{1}";
+
 /// A request, and for whom it is.
 struct Asked<'a> {
     name: String,
@@ -370,11 +373,11 @@ fn item_xml(asked: &Asked<'_>, item: &Stored, mime: bool) -> String {
             text += "<t:MimeContent CharacterSet=\"UTF-8\">this is no base64</t:MimeContent>"
         }
         _ => {
-            let _ = write!(
-                text,
-                "<t:MimeContent CharacterSet=\"UTF-8\">{}</t:MimeContent>",
-                STANDARD.encode(&item.content)
-            );
+            let content = match item.long {
+                Some(times) => format!("{LONG}{times}{LONG}"),
+                None => STANDARD.encode(&item.content),
+            };
+            let _ = write!(text, "<t:MimeContent CharacterSet=\"UTF-8\">{content}</t:MimeContent>");
         }
     }
     text += &item_id(item);

@@ -7,5 +7,5 @@ BaseProtocol.HTTP_ADAPTER_CLS = NoVerifyHTTPAdapter
 auth = {"basic": BASIC, "ntlm": NTLM}[os.environ["EWS_AUTH"]]
 credentials = Credentials(os.environ["EWS_USER"], os.environ["EWS_PASSWORD"])
 config = Configuration(service_endpoint=os.environ["EWS_URL"], credentials=credentials, auth_type=auth,
-                       version=Version(build=Build(15, 2, 1748, 10)), max_connections=1)
+                       version=Version(build=Build(15, 1, 2507, 6)), max_connections=1)
 account = Account("anna@example.com", config=config, autodiscover=False, access_type=IMPERSONATION)

@@ -73,6 +73,8 @@ pub struct Stored {
     pub class: String,
     /// Its content.
     pub content: Vec<u8>,
+    /// So many times `ABC` instead, which nobody holds.
+    pub long: Option<u64>,
     /// When it arrived, as XML writes it.
     pub received: String,
     /// PidTagMessageFlags.
@@ -191,6 +193,7 @@ impl Store {
             id: id.clone(),
             class: "IPM.Note".into(),
             content: content.to_vec(),
+            long: None,
             received: format!("2026-01-{:02}T{:02}:04:05Z", 1 + number / 24 % 28, number % 24),
             message_flags: 0,
             flag_status: 0,

@@ -1,8 +1,9 @@
 //! A client of others at the same server: it finds there what ours finds, so the server is no picture of our own mistakes.
 
 use anyhow::Result;
-use postern_tests::ews::judge::{exchangelib, has_exchangelib};
+use postern_tests::ews::judge::{exchangelib, has_exchangelib, judge};
 use postern_tests::ews::{Exchange, Wants};
+use postern_tests::foreign::{corpus, has};
 
 use crate::{ANNA, awkward, connect, inbox, pull, sorted};
 
@@ -41,6 +42,22 @@ async fn exchangelib_finds_the_same() -> Result<()> {
         let (kept, ..) = pull(&mut account, &inbox, None).await?;
         assert_eq!(kept.contents(), sorted(messages));
         exchange.judged()?;
+    }
+    Ok(())
+}
+
+/// Goal: the judge does judge.
+#[test]
+fn what_is_not_valid_is_told() -> Result<()> {
+    let envelope =
+        |body: &str| vec![format!("<s:Envelope><s:Header></s:Header><s:Body>{body}</s:Body></s:Envelope>")];
+    let folder = "<m:FolderIds><t:DistinguishedFolderId Id=\"inbox\"/></m:FolderIds>";
+    let shape = "<m:FolderShape><t:BaseShape>IdOnly</t:BaseShape></m:FolderShape>";
+    assert_eq!(judge(&envelope(&format!("<m:GetFolder>{shape}{folder}</m:GetFolder>")))?, 1);
+    assert!(judge(&["<s:Envelope></s:Envelope>".to_owned()]).is_err(), "no body");
+    if corpus().is_some() && has("xmllint") {
+        let wrong = judge(&envelope(&format!("<m:GetFolder>{folder}{shape}</m:GetFolder>"))).unwrap_err();
+        assert!(wrong.to_string().contains("This element is not expected"), "{wrong}");
     }
     Ok(())
 }

@@ -1,7 +1,12 @@
 //! Mailboxes: what is there comes once, with flags and dates; what changes is told.
 
+#![expect(clippy::disallowed_methods, reason = "tests stand outside the programs")]
+
+use std::io;
+
 use anyhow::Result;
-use postern_archiver::sources::account::{Account as _, FolderId, Owner, Role};
+use postern_archiver::sources::NotFetched;
+use postern_archiver::sources::account::{Account as _, FolderId, Item, Owner, Role, Sink};
 use postern_archiver::sources::ews::{Access, Disposal, EwsAccount, Part};
 use postern_archiver::sources::{Cursor, ItemId};
 use postern_tests::ews::store::{Happened, Refusal};
@@ -231,5 +236,57 @@ async fn bounds_hold() -> Result<()> {
         assert!(error.contains("does not open the folder"), "{error}");
         assert!(account.fetch(&folder, &[], &mut Kept::default()).await.is_ok() == (folder.0 != "nonsense"));
     }
+    Ok(())
+}
+
+/// Counts what comes.
+#[derive(Default)]
+struct Counted {
+    octets: u64,
+    largest: usize,
+    whole: u64,
+}
+
+impl Sink for Counted {
+    async fn begins(&mut self, _octets: u64) -> io::Result<()> {
+        Ok(())
+    }
+
+    async fn piece(&mut self, octets: &[u8]) -> io::Result<()> {
+        self.octets += octets.len() as u64;
+        self.largest = self.largest.max(octets.len());
+        Ok(())
+    }
+
+    async fn ends(&mut self, item: Item) -> io::Result<()> {
+        self.whole += item.octets;
+        Ok(())
+    }
+
+    async fn missing(&mut self, id: ItemId, why: NotFetched) -> io::Result<()> {
+        panic!("{id}: {why}")
+    }
+}
+
+/// Goal: a message of 150 MB passes through in little memory; the server is in this process too, and holds none of it either.
+#[tokio::test]
+async fn a_long_message_takes_little_memory() -> Result<()> {
+    const OCTETS: u64 = 150 * 1024 * 1024 / 3 * 3;
+    let exchange = Exchange::start(Wants::Basic)?;
+    let folder = exchange.store().inbox(ANNA);
+    let id = exchange.store().deliver(&folder, b"x");
+    exchange.store().change(&folder, &id, Happened::Updated, |item| item.long = Some(OCTETS / 3));
+    let mut account = connect(&exchange.settings()).await?;
+    let inbox = inbox(&mut account).await?;
+    let page = account.changes(&inbox, None).await?;
+    let mut counted = Counted::default();
+    account.fetch(&inbox, &page.items, &mut counted).await?;
+    assert_eq!((counted.octets, counted.whole), (OCTETS, OCTETS));
+    assert!(counted.largest <= 256 * 1024, "{} octets in one piece", counted.largest);
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("Linux tells");
+    let peak: u64 = peak.trim().trim_end_matches(" kB").parse()?;
+    println!("peak of {} MiB for a message of {} MiB", peak / 1024, OCTETS >> 20);
+    assert!(peak < 120 * 1024, "{peak} KiB");
     Ok(())
 }

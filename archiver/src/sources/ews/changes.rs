@@ -41,9 +41,11 @@ impl EwsAccount {
                 Ok(read) => position = read,
                 Err(why) => restarted = Some(why),
             }
-            let shown = self.stamps.get(folder);
             let believe = self.service.limits.believe;
+            let shown = self.stamps.get(folder);
             if shown.is_some_and(|shown| position.is_at(shown, self.clock.wall(), believe)) {
+                // Once: who asks again in the same run wants to know what happened since.
+                self.stamps.remove(folder);
                 return Ok(changes(after.clone()));
             }
         }

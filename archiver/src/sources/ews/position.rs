@@ -47,9 +47,9 @@ pub(super) type Shown = (Stamp, Option<u64>);
 impl Position {
     /// From a cursor; why it is of no use when it is not.
     pub(super) fn read(cursor: &Cursor) -> Result<Self, String> {
-        let position: Self = serde_json::from_str(&cursor.0)
-            .map_err(|_| "the cursor of the last run is no cursor".to_owned())?;
-        Ok(position)
+        let position = serde_json::from_str(&cursor.0).ok();
+        let position = position.filter(|position: &Self| position.sync.is_some() || position.seen.is_some());
+        position.ok_or_else(|| "the cursor of the last run is no cursor".to_owned())
     }
 
     pub(super) fn cursor(&self) -> Cursor {

@@ -36,7 +36,7 @@
 use postern_shared::proto::sasl::PlainCredentials;
 use postern_shared::tls::client::Trust;
 use secrecy::SecretString;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use url::Url;
 
 use super::auth::{ClientCredentials, Login};
@@ -49,8 +49,11 @@ use super::soap::Disposal;
 const MAILBOXES_MAX: usize = 10_000;
 const TEXT_OCTETS_MAX: usize = 1024;
 
-/// The table as it is written, `type` and the keys of the secret not among them: those are the profile's.
-#[derive(Debug, Clone, Deserialize)]
+/// Keys of the table that every source has: they are the profile's.
+const OF_THE_PROFILE: [&str; 4] = ["type", "password", "password_file", "password_env"];
+
+/// The table as it is written, without the keys that every source has. Holds no secret.
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Table {
     url: Option<String>,
@@ -90,7 +93,7 @@ fn mailbox() -> Vec<RawPart> {
     vec![RawPart::Mailbox]
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum Auth {
     Basic,
@@ -100,7 +103,7 @@ enum Auth {
     Oauth,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum RawAccess {
     #[default]
@@ -109,7 +112,7 @@ enum RawAccess {
     Delegate,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum RawPart {
     Mailbox,
@@ -117,7 +120,7 @@ enum RawPart {
     PublicFolders,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum Delete {
     #[default]
@@ -150,6 +153,17 @@ pub struct Source {
 }
 
 impl Table {
+    /// Reads the table of a profile.
+    ///
+    /// # Errors
+    /// Naming a key that is unknown, or whose value is none of its kind.
+    pub fn read(mut table: toml::Table) -> Result<Self, toml::de::Error> {
+        for key in OF_THE_PROFILE {
+            table.remove(key);
+        }
+        table.try_into()
+    }
+
     /// Checks it. `secret` is the password, the access token or the client secret.
     ///
     /// # Errors

@@ -174,8 +174,7 @@ impl Service {
                     self.wait(&mut patience, &busy).await?;
                 }
                 _ => {
-                    let what = request.name();
-                    return Err(self.session.status(answered, what).await);
+                    return Err(self.session.status(&answered, request.name()));
                 }
             }
         }

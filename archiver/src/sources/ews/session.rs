@@ -111,7 +111,7 @@ impl Session {
             }
             // What was good once may have run out: a connection made anew, a token taken back.
             if !(was_known && again) {
-                return Err(self.refused(answered).await);
+                return Err(self.refused(&answered));
             }
             again = false;
             self.token = None;
@@ -149,8 +149,8 @@ impl Session {
         });
         let Some(challenge) = challenge.filter(|_| answered.status == 401) else {
             return Err(match answered.status {
-                401 => self.refused(answered).await,
-                _ => self.status(answered, "the login").await,
+                401 => self.refused(&answered),
+                _ => self.status(&answered, "the login"),
             });
         };
         drop(answered.body.up_to(WORDS_OCTETS_MAX).await?);
@@ -186,7 +186,7 @@ impl Session {
     }
 
     /// Status 401: a wrong password, or another kind of login is wanted.
-    async fn refused(&mut self, answered: Answered) -> SourceError {
+    fn refused(&mut self, answered: &Answered) -> SourceError {
         if online::answered(&answered.fields) {
             return self.fault(EwsError::Online(String::new()));
         }
@@ -203,7 +203,7 @@ impl Session {
     }
 
     /// A status that nothing comes of.
-    pub(super) async fn status(&self, answered: Answered, what: &str) -> SourceError {
+    pub(super) fn status(&self, answered: &Answered, what: &str) -> SourceError {
         let status = answered.status;
         if online::answered(&answered.fields) && matches!(status, 403 | 404 | 410) {
             return self.fault(EwsError::Online(format!(" (it answers with HTTP status {status})")));

@@ -261,7 +261,7 @@ async fn ask(session: &mut Session, path: &str, mailbox: &str) -> Result<Pox, So
             Ok(answer(&body).unwrap_or_else(|error| Pox::Error(error.to_string())))
         }
         (301 | 302 | 303 | 307 | 308, Some(location)) => Ok(Pox::OtherUrl(printable(location))),
-        _ => Err(session.status(answered, "Autodiscover").await),
+        _ => Err(session.status(&answered, "Autodiscover")),
     }
 }
 

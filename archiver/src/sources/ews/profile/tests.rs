@@ -5,7 +5,12 @@ use super::*;
 const URL: &str = "url = \"https://mail.example.com/EWS/Exchange.asmx\"\n";
 
 fn checked(text: &str) -> Result<Source, String> {
-    let table: Table = toml::from_str(text).map_err(|error| error.message().to_owned())?;
+    let text = format!("type = \"ews\"\npassword_file = \"x\"\n{text}");
+    let table: toml::Table = toml::from_str(&text).map_err(|error| error.message().to_owned())?;
+    let table = Table::read(table).map_err(|error| error.message().to_owned())?;
+    // As it is kept.
+    let kept = serde_json::to_string(&table).map_err(|error| error.to_string())?;
+    let table: Table = serde_json::from_str(&kept).map_err(|error| error.to_string())?;
     table.checked("s3cret".to_owned().into()).map_err(|error| error.to_string())
 }
 

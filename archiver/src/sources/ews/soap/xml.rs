@@ -442,10 +442,10 @@ mod tests {
     fn a_document_is_read_at_any_piece_border() {
         let document = "\u{feff}<?xml version='1.0'?>\n<!-- a > -- b --->\n<s:a x=\"1 &amp; &#x41;>\" t:y = 'q\"'>\
             tä&lt;xt<b/><![CDATA[<]]]>x]]]]>&#13;&#2;</s:a >\n<!-- end -->\n";
-        let expected = r#"<a[("x", "1 & A>"), ("y", "q\"")]'tä<xt'<b[]/b>'<]]>x]]"#.replace("]]>x]]", "]x]]")
-            + "\r\u{fffd}'/a> true";
+        let expected =
+            "<a[(\"x\", \"1 & A>\"), (\"y\", \"q\\\"\")]'tä<xt'<b[]/b>'<]x]]]]>\r\u{fffd}'/a> true";
         for width in [1, 2, 3, 5, 1000] {
-            assert_eq!(read(document.as_bytes(), width).as_deref(), Ok(expected.as_str()), "{width}");
+            assert_eq!(read(document.as_bytes(), width).as_deref(), Ok(expected), "{width}");
         }
     }
 
