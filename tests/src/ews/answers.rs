@@ -370,7 +370,7 @@ fn item_xml(asked: &Asked<'_>, item: &Stored, mime: bool) -> String {
         _ if !mime => {}
         Some(Refusal::NoContent) => {}
         Some(Refusal::Garbled) => {
-            text += "<t:MimeContent CharacterSet=\"UTF-8\">this is no base64</t:MimeContent>"
+            text += "<t:MimeContent CharacterSet=\"UTF-8\">this is no base64</t:MimeContent>";
         }
         _ => {
             let content = match item.long {

@@ -38,7 +38,7 @@ pub(super) struct Octets {
 
 impl Octets {
     fn next(&mut self) -> Option<Bytes> {
-        const GROUPS: [u8; 64 * 1024] = {
+        static BLOCK: [u8; 64 * 1024] = {
             let (mut all, mut at) = ([0; 64 * 1024], 0);
             while at < all.len() {
                 all[at] = b"QUJD"[at % 4];
@@ -46,7 +46,6 @@ impl Octets {
             }
             all
         };
-        static BLOCK: [u8; 64 * 1024] = GROUPS;
         if self.pieces.len() == 1 && self.groups > 0 {
             let groups = self.groups.min(BLOCK.len() as u64 / 4);
             self.groups -= groups;

@@ -240,7 +240,7 @@ impl Service {
                     Some(Event::Folder(change, folder)) => reply.folders.push((change, folder)),
                     Some(Event::Item(change, item)) => reply.items.push((change, item)),
                     Some(Event::Answer(answer)) => {
-                        replies.push(Reply { answer, ..std::mem::take(&mut reply) })
+                        replies.push(Reply { answer, ..std::mem::take(&mut reply) });
                     }
                     Some(Event::Fault(answer)) => return Err(self.refused(request, &answer)),
                     Some(Event::ContentBegins | Event::Content | Event::ContentEnds(_)) => {}
