@@ -12,6 +12,7 @@
 //! | [`provider`] | servers, the gateway before them, and what it recorded |
 //! | [`east`] | hostile servers by the scripts of EAST |
 //! | [`mod@bench`] | the measures of `make bench` |
+//! | [`ews`] | an Exchange server, its schema, and a client of others |
 //! | [`oauth_provider`] | an OAuth provider, and a person who consents there |
 //! | [`fuzz`] | what is fuzzed: by cargo-fuzz, and shortly by `make test` |
 //! | [`machine`] | a Debian machine of its own, and the package to install there |
@@ -30,6 +31,7 @@ pub mod bench;
 pub mod clients;
 pub mod console;
 pub mod east;
+pub mod ews;
 pub mod foreign;
 pub mod fuzz;
 pub mod machine;

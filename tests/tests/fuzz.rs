@@ -48,6 +48,7 @@ targets! {
     smtp_command smtp_data smtp_chunks smtp_answer smtp_session smtp_relay
     pop3_command pop3_reply pop3_content pop3_client pop3_session pop3_relay
     imap_response imap_session
+    ews_answer ntlm_challenge
     proxy_login sasl_plain
     mime_message journal_report trace_fields
     seal_header sealed_message spool settings

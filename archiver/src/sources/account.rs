@@ -18,6 +18,7 @@
 //! When a folder's items can no longer be told from those of earlier runs (another UIDVALIDITY, a cursor that makes no
 //! sense), everything in it is listed again and [`Changes::restarted`] says why: the archive folds what it has.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::future::Future;
 use std::io;
@@ -111,23 +112,31 @@ pub struct Item {
 pub struct ItemSet {
     pub(super) validity: u32,
     pub(super) uids: UidSet,
+    /// Those of a source that has no numbers.
+    pub(super) names: BTreeSet<ItemId>,
 }
 
 impl ItemSet {
     /// Whether that one is among them.
     pub fn contains(&self, id: &ItemId) -> bool {
-        super::imap::uid_of(id)
-            .is_some_and(|(validity, uid)| validity == self.validity && self.uids.contains(uid))
+        let numbered = super::imap::uid_of(id)
+            .is_some_and(|(validity, uid)| validity == self.validity && self.uids.contains(uid));
+        numbered || self.names.contains(id)
+    }
+
+    /// Adds one by its name.
+    pub(super) fn add(&mut self, id: ItemId) {
+        self.names.insert(id);
     }
 
     /// How many there are.
     pub fn len(&self) -> u64 {
-        self.uids.len()
+        self.uids.len() + self.names.len() as u64
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.uids.is_empty()
+        self.uids.is_empty() && self.names.is_empty()
     }
 }
 

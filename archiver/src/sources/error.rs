@@ -11,6 +11,7 @@ use postern_shared::tls::client::{Trust, TrustError};
 
 use super::ItemId;
 use super::account::FolderId;
+use super::ews::EwsError;
 use super::imap::ImapError;
 
 /// Why a run cannot go on.
@@ -99,6 +100,14 @@ pub enum SourceError {
         host: String,
         /// What it did.
         error: Box<ImapError>,
+    },
+    /// An Exchange server refused or broke the protocol.
+    #[error("{host}: {error}")]
+    Ews {
+        /// The host.
+        host: String,
+        /// What it did.
+        error: Box<EwsError>,
     },
     /// A folder cannot be opened.
     #[error("{host} does not open the folder {folder}: {text}")]
@@ -193,6 +202,7 @@ impl SourceError {
             }
             Self::OAuth { temporary, .. } => *temporary,
             Self::Imap { error, .. } => error.code().is_some_and(Code::is_temporary),
+            Self::Ews { error, .. } => error.is_temporary(),
             Self::Folder { .. }
             | Self::Files { .. }
             | Self::TooMany { .. }

@@ -10,6 +10,7 @@
 //! | [`pop3`] | any POP3 server, which keeps its mail |
 //! | [`files`] | Maildir and mbox |
 //! | [`oauth`] | access tokens for those that take them |
+//! | [`ews`] | Exchange on-premises |
 //! | [`error`] | what can go wrong, in words an operator can act on |
 //!
 //! A run, whatever the source:
@@ -35,6 +36,7 @@
 pub mod account;
 pub mod dial;
 pub mod error;
+pub mod ews;
 pub mod files;
 pub mod gateway;
 pub mod imap;
@@ -52,7 +54,7 @@ use serde::{Deserialize, Serialize};
 pub use account::Account;
 pub use error::SourceError;
 
-/// What names a message at its source, across runs: a POP3 unique-id, `UIDVALIDITY/UID`; later an EWS item id.
+/// What names a message at its source, across runs: a POP3 unique-id, `UIDVALIDITY/UID`, an EWS item id.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ItemId(pub String);

@@ -5,6 +5,7 @@
 //!
 //! Not here: what a whole process does with hostile input (`tests/tests/hostile_wire.rs`).
 
+mod ews;
 mod files;
 mod imap;
 mod mime;
@@ -35,7 +36,7 @@ pub struct Target {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 23] = [
+pub const TARGETS: [Target; 25] = [
     target("smtp_command", smtp::command, smtp::command_seeds, 30_000),
     target("smtp_data", smtp::data, smtp::content_seeds, 20_000),
     target("smtp_chunks", smtp::chunks, smtp::content_seeds, 20_000),
@@ -50,6 +51,8 @@ pub const TARGETS: [Target; 23] = [
     target("pop3_relay", pop3_relay::run, pop3_relay::seeds, 10_000),
     target("imap_response", imap::response, imap::response_seeds, 20_000),
     target("imap_session", imap::session, imap::session_seeds, 10_000),
+    target("ews_answer", ews::answer, ews::answer_seeds, 10_000),
+    target("ntlm_challenge", ews::ntlm, ews::ntlm_seeds, 10_000),
     target("proxy_login", proxy::login, proxy::login_seeds, 20_000),
     target("sasl_plain", pop3::sasl_plain, pop3::sasl_seeds, 20_000),
     target("mime_message", mime::message, mime::seeds, 5_000),

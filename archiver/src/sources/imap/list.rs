@@ -212,7 +212,8 @@ impl ImapSource {
         }
         self.adapt(&page);
         let complete_to = page.complete_to();
-        changes.vanished = ItemSet { validity: state.validity.get(), uids: up_to(&gone, complete_to) };
+        changes.vanished =
+            ItemSet { validity: state.validity.get(), uids: up_to(&gone, complete_to), ..ItemSet::default() };
         for (uid, fetch) in page.into_messages() {
             changes.flags.push((id_of(state.validity, uid), fetch.flags.unwrap_or_default()));
         }
@@ -235,7 +236,7 @@ fn nothing(cursor: Cursor, state: State) -> Changes {
     Changes {
         items: Vec::new(),
         flags: Vec::new(),
-        vanished: ItemSet { validity: state.validity.get(), uids: UidSet::default() },
+        vanished: ItemSet { validity: state.validity.get(), ..ItemSet::default() },
         restarted: None,
         cursor,
         more: false,

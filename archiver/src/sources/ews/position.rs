@@ -1,0 +1,152 @@
+//! Where a folder was read to: values only.
+//!
+//! A cursor is JSON, opaque to everybody else. Of a folder in a mailbox or its archive, and of a public folder:
+//!
+//! ```text
+//! {"sync":"H4sI…","stamp":{"commit":"2026-01-02T03:04:05Z","deleted":7},"total":9,"asked":1767323045000}
+//! {"seen":"<base64>","stamp":…,"total":…,"asked":…}     12 octets an item: the first of SHA-256(its id)
+//! ```
+//!
+//! `sync` is the server's own state. `stamp`, `total` and `asked` are there when the folder was read to its end: what it showed
+//! *before* that, and when. While it shows the same, there is nothing to ask for.
+//!
+//! Public folders cannot be synchronised, so each item is named: what another client inserts or removes while pages are read
+//! hides nothing for good. A million items take 16 MB; two of them are taken for one with a probability of 2^-57.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
+use postern_shared::clock::UnixMillis;
+use postern_shared::crypto::digest::sha256;
+use serde::{Deserialize, Serialize};
+
+use super::soap::Stamp;
+use crate::sources::Cursor;
+
+/// How far a folder was read.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Position {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) sync: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) seen: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    stamp: Option<Stamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    total: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    asked: Option<UnixMillis>,
+}
+
+/// What a list of folders told of one.
+pub(super) type Shown = (Stamp, Option<u64>);
+
+impl Position {
+    /// From a cursor; why it is of no use when it is not.
+    pub(super) fn read(cursor: &Cursor) -> Result<Self, String> {
+        let position = serde_json::from_str(&cursor.0).ok();
+        let position = position.filter(|position: &Self| position.sync.is_some() || position.seen.is_some());
+        position.ok_or_else(|| "the cursor of the last run is no cursor".to_owned())
+    }
+
+    pub(super) fn cursor(&self) -> Cursor {
+        // Texts and numbers only: there is nothing that could fail.
+        Cursor(serde_json::to_string(self).unwrap_or_default())
+    }
+
+    /// The folder was read to its end, and showed this before.
+    pub(super) fn ends(&mut self, shown: Option<Shown>, now: UnixMillis) {
+        // A server that tells no times could change anything unnoticed.
+        let shown = shown.filter(|(stamp, _)| !stamp.commit.is_empty());
+        self.asked = shown.as_ref().map(|_| now);
+        (self.stamp, self.total) = shown.map_or((None, None), |(stamp, total)| (Some(stamp), total));
+    }
+
+    /// Whether the folder shows what it showed when it was read to its end, not longer ago than `believe`.
+    pub(super) fn is_at(&self, shown: &Shown, now: UnixMillis, believe: Duration) -> bool {
+        let fresh = self.asked.is_some_and(|asked| asked <= now && now.since(asked) < believe);
+        fresh && self.stamp.as_ref() == Some(&shown.0) && self.total == shown.1
+    }
+}
+
+/// Items, by their marks.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Seen(HashSet<[u8; 12]>);
+
+impl Seen {
+    /// `None` when it is no such text.
+    pub(super) fn read(text: &str) -> Option<Self> {
+        let octets = STANDARD_NO_PAD.decode(text).ok()?;
+        let (marks, rest) = octets.as_chunks::<12>();
+        rest.is_empty().then(|| Self(marks.iter().copied().collect()))
+    }
+
+    /// Always the same text for the same items.
+    pub(super) fn write(&self) -> String {
+        let mut marks: Vec<[u8; 12]> = self.0.iter().copied().collect();
+        marks.sort_unstable();
+        STANDARD_NO_PAD.encode(marks.as_flattened())
+    }
+
+    pub(super) fn has(&self, id: &str) -> bool {
+        self.0.contains(&mark(id))
+    }
+
+    /// Whether it was not there yet.
+    pub(super) fn add(&mut self, id: &str) -> bool {
+        self.0.insert(mark(id))
+    }
+}
+
+fn mark(id: &str) -> [u8; 12] {
+    let mut mark = [0; 12];
+    let hash = sha256(id.as_bytes());
+    mark.copy_from_slice(&hash.0[..12]);
+    mark
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_folder_that_shows_no_change_is_believed_for_a_while() {
+        let shown = |commit: &str, deleted| (Stamp { commit: commit.into(), deleted }, Some(3));
+        let day = Duration::from_secs(24 * 3600);
+        let then = UnixMillis(1_000_000_000_000);
+        let mut position = Position { sync: Some("H4sI".into()), ..Position::default() };
+        assert!(!position.is_at(&shown("a", 1), then, day), "not read to its end");
+        position.ends(Some(shown("a", 1)), then);
+        let position = Position::read(&position.cursor()).unwrap();
+        assert!(position.is_at(&shown("a", 1), then.plus(day / 2), day));
+        assert!(!position.is_at(&shown("b", 1), then.plus(day / 2), day));
+        assert!(!position.is_at(&shown("a", 2), then.plus(day / 2), day));
+        assert!(!position.is_at(&(shown("a", 1).0, Some(4)), then.plus(day / 2), day));
+        assert!(!position.is_at(&shown("a", 1), then.plus(day), day), "too long ago");
+        assert!(!position.is_at(&shown("a", 1), UnixMillis(5), day), "a clock set back");
+        let mut silent = position.clone();
+        silent.ends(Some((Stamp::default(), Some(3))), then);
+        assert!(!silent.is_at(&(Stamp::default(), Some(3)), then, day), "the server tells no times");
+        for text in ["", "x", "[]", r#"{"validity":9}"#] {
+            assert!(Position::read(&Cursor(text.into())).is_err(), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn items_that_were_seen_survive_writing(ids in proptest::collection::hash_set("[A-Za-z0-9+/=]{1,40}", 0..40)) {
+            let mut seen = Seen::default();
+            for id in &ids {
+                prop_assert!(seen.add(id) && !seen.add(id));
+            }
+            let read = Seen::read(&seen.write()).unwrap();
+            prop_assert!(ids.iter().all(|id| read.has(id)) && !read.has("another one"));
+            prop_assert_eq!(read, seen);
+        }
+    }
+}

@@ -1,0 +1,6 @@
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    let target = postern_tests::fuzz::find("ews_answer").expect("a target");
+    (target.run)(data);
+});
