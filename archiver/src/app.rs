@@ -11,8 +11,9 @@ use postern_shared::disk::{Disk, DiskLock};
 use secrecy::SecretString;
 use zeroize::Zeroizing;
 
-use crate::archive::{ArchiveError, Instance, InstanceInfo, KeepKey, Opener};
-use crate::intake::index_fields;
+use crate::archive::{ArchiveError, Follower, Instance, InstanceInfo, KeepKey, Opener};
+use crate::documents::{Limits, Workers};
+use crate::intake::index_fields_with_documents;
 use crate::settings::Settings;
 
 const PASSPHRASE_BYTES_MAX: u64 = 4096;
@@ -30,6 +31,8 @@ pub struct Core {
     pub running: bool,
     open: Mutex<HashMap<String, Arc<Instance>>>,
     pulling: Mutex<HashSet<(String, String)>>,
+    /// Before what they follow is closed, they end.
+    followers: Mutex<Vec<Follower>>,
     _lock: DiskLock,
 }
 
@@ -50,6 +53,7 @@ impl Core {
             running,
             open: Mutex::default(),
             pulling: Mutex::default(),
+            followers: Mutex::default(),
             _lock: lock,
         })
     }
@@ -113,7 +117,20 @@ impl Core {
 
     fn open_instance(&self, id: &str, opener: &Opener) -> Result<Arc<Instance>, ArchiveError> {
         let dir = self.instances_dir().join(id);
-        Ok(Arc::new(Instance::open(&self.disk, &self.clock, &dir, id, opener, index_fields)?))
+        let extract = index_fields_with_documents;
+        let instance = Arc::new(Instance::open(&self.disk, &self.clock, &dir, id, opener, extract)?);
+        match std::env::current_exe() {
+            Ok(program) => {
+                let workers = Workers::new(program, &["extract-worker"], Limits::default());
+                instance.read_documents_with(Arc::new(workers));
+            }
+            Err(error) => tracing::error!(%error, "attached documents are not read: where is this program?"),
+        }
+        if self.running {
+            let follower = Follower::start(&instance).map_err(ArchiveError::file(&dir))?;
+            self.followers.lock().unwrap_or_else(PoisonError::into_inner).push(follower);
+        }
+        Ok(instance)
     }
 
     /// The key file, or the passphrase when that lies in a file in `keys_dir`.

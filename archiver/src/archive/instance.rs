@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::catalog::{Folder, InFolder};
 use super::files::{read_json, write_json};
+use super::follow::Following;
 use super::index::Extract;
 use super::master::{self, KeepKey, Opener};
 use super::message::{NewMessage, Outcome, Placement};
@@ -59,6 +60,7 @@ pub struct Instance {
     pub(super) stores: Stores,
     commits: Commits,
     pub(super) extract: Extract,
+    pub(super) following: Following,
     _lock: DiskLock,
 }
 
@@ -123,6 +125,7 @@ impl Instance {
             stores: Stores::open(disk, clock, dir, master)?,
             commits: Commits::default(),
             extract,
+            following: Following::default(),
             _lock: lock,
         })
     }
@@ -141,13 +144,17 @@ impl Instance {
     /// Archives a batch: all of it is durable when this returns `Ok`. After an error none of it is, but what folded into an
     /// older store may be there; archiving it again changes nothing.
     pub fn commit(&self, batch: Vec<NewMessage>) -> Result<Vec<Outcome>, ArchiveError> {
-        self.stores.commit(&self.commits, batch.into_iter().map(|message| (message, None)).collect())
+        let done =
+            self.stores.commit(&self.commits, batch.into_iter().map(|message| (message, None)).collect());
+        self.following.ring();
+        done
     }
 
     /// Archives a message whose octets are not in memory; `message.content` is not looked at, nor is its fold key. Evidence
     /// cannot be given around such a message, only as a whole report.
     pub fn commit_long(&self, message: NewMessage, octets: Arc<dyn Octets>) -> Result<Outcome, ArchiveError> {
         let outcomes = self.stores.commit(&self.commits, vec![(message, Some(octets))])?;
+        self.following.ring();
         outcomes.into_iter().next().ok_or(ArchiveError::NoCurrentStore)
     }
 

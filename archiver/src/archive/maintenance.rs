@@ -89,7 +89,7 @@ impl Instance {
         Ok(verified)
     }
 
-    fn wanted_stores(
+    pub(super) fn wanted_stores(
         &self,
         store: Option<&str>,
     ) -> Result<Vec<std::sync::Arc<super::stores::Attached>>, ArchiveError> {
@@ -111,9 +111,9 @@ impl Instance {
             }
         }
         // The rebuilt catalogs have other epochs, so each index begins anew.
-        self.catch_up(|done| {
-            watch("indexing", done, None);
-        })?;
+        if !self.follow(watch)? {
+            return Ok(None);
+        }
         Ok(Some(damage.iter().map(ToString::to_string).collect()))
     }
 

@@ -146,6 +146,9 @@ pub enum Task {
         #[arg(long, value_name = "FILE", conflicts_with = "key_file")]
         recovery_key_file: Option<PathBuf>,
     },
+    /// Reads documents that are handed to it; the archiver starts it itself.
+    #[command(hide = true)]
+    ExtractWorker,
     /// Single messages.
     Message {
         /// What to do.

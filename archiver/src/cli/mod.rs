@@ -35,6 +35,9 @@ use crate::settings::Settings;
 /// Reads the arguments (wrong ones end the process with 2) and does what they say.
 pub fn run() -> Result<ExitCode> {
     let args = Args::parse();
+    if let Task::ExtractWorker = args.task {
+        return Ok(crate::documents::run());
+    }
     if let Task::Init = args.task {
         return setup::init(args.config.as_deref());
     }
@@ -125,7 +128,7 @@ fn command(task: Task) -> Result<(Command, Show)> {
             let recovery_key = recovery_key_file.map(|file| secret_line(&file)).transpose()?;
             (Command::Restore { id, from, key_file, recovery_key }, output::restored)
         }
-        Task::Status | Task::Doctor | Task::Serve | Task::Init | Task::CheckConfig => {
+        Task::Status | Task::Doctor | Task::Serve | Task::Init | Task::CheckConfig | Task::ExtractWorker => {
             (Command::Status, output::status)
         }
     })

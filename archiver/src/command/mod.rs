@@ -226,7 +226,7 @@ fn execute(core: &Core, command: Command, context: &Context) -> Result<Value, Co
             let instance = core.instance(&instance)?;
             instance.audit().record("search", &json!({ "user": user, "query": query }))?;
             let hits =
-                instance.search(&Query { text: query, archive: user, limit: limit.min(10_000), offset })?;
+                instance.search(&Query { text: query, archive: user, limit: limit.min(10_000), offset, ..Query::default() })?;
             Ok(json!(hits))
         }
         Command::MessageGet { instance, id, report } => {
