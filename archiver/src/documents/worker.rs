@@ -1,7 +1,7 @@
 //! The worker's side: `postern-archiver extract-worker`.
 
 use std::io::{self, BufReader, BufWriter, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
@@ -22,8 +22,7 @@ pub fn run() -> ExitCode {
 fn serve() -> io::Result<()> {
     // What a document makes a library say concerns nobody.
     std::panic::set_hook(Box::new(|_| ()));
-    let socket = rustix::io::dup(rustix::stdio::stdin())?;
-    let socket = UnixStream::from(OwnedFd::from(socket));
+    let socket = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
     let other = socket.try_clone()?;
     confine()?;
     answer_all(BufReader::new(socket), BufWriter::new(other))
