@@ -189,6 +189,8 @@ impl Instance {
             stats.bytes += counts.bytes;
             stats.unassigned += counts.unassigned;
             stats.quarantined += counts.quarantined;
+            let damage = attached.index.damage();
+            stats.damage.extend(damage.map(|damage| format!("the index of store {}: {damage}", attached.store.id)));
         }
         Ok(stats)
     }

@@ -82,6 +82,10 @@ impl Instance {
             if verified.cancelled {
                 return Ok(verified);
             }
+            if let Some(damage) = attached.index.check()? {
+                let what = format!("the index: {damage}; rebuild --index-only builds another one");
+                verified.findings.push(Finding { store: id, message: None, what });
+            }
         }
         if self.disk.exists(&path).map_err(ArchiveError::file(&path))? {
             self.disk.remove(&path).map_err(ArchiveError::file(&path))?;

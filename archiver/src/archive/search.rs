@@ -9,6 +9,7 @@ use super::catalog::Row;
 use super::index::{Query, Snippet, guarded, search};
 use super::instance::Instance;
 use super::message::{Hit, HitPage, TextMissing};
+use super::stores::Watch;
 
 /// How long a search waits for what was archived just before; then it says how far behind it is.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -21,10 +22,15 @@ impl Instance {
 
     /// Finds messages. Lets the indexes catch up before; where somebody follows in the background, it waits a moment for them.
     pub fn find(&self, query: &Query) -> Result<HitPage, ArchiveError> {
+        self.find_watched(query, &mut |_, _, _| false)
+    }
+
+    /// The same; `watch` is told how the index catches up, and may end that.
+    pub fn find_watched(&self, query: &Query, watch: Watch<'_>) -> Result<HitPage, ArchiveError> {
         if self.following.is_followed() {
             self.following.wait(PATIENCE);
         } else {
-            self.catch_up(|_| ())?;
+            self.follow(watch)?;
         }
         self.find_now(query)
     }

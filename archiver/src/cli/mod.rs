@@ -5,6 +5,7 @@
 mod args;
 mod ask;
 mod output;
+mod search;
 mod setup;
 
 use std::io::{BufRead as _, Read as _, Write as _};
@@ -51,8 +52,16 @@ pub fn run() -> Result<ExitCode> {
     // What a command logs is for its daemon's log; here only what is wrong concerns the operator.
     start_log(Level::Warn);
     let doctor = matches!(args.task, Task::Doctor);
+    let page = match &args.task {
+        Task::Search(search) => Some(search.wants_page()),
+        _ => None,
+    };
     let (command, show) = command(args.task)?;
-    let answer = ask::answer(&settings, command)?;
+    let mut answer = ask::answer(&settings, command)?;
+    if let Some(whole) = page {
+        search::notes(&answer);
+        answer = if json { search::json(answer, whole) } else { answer };
+    }
     if doctor {
         return setup::doctor(&settings, &answer, json);
     }
@@ -98,10 +107,7 @@ fn command(task: Task) -> Result<(Command, Show)> {
             }
         },
         Task::Profile { action } => profile_command(action)?,
-        Task::Search { instance, user, limit, offset, query } => {
-            let query = query.join(" ");
-            (Command::Search { instance: instance.instance, user, query, limit, offset }, output::hits)
-        }
+        Task::Search(search) => (search.command(), search::hits),
         Task::Message { action: MessageAction::Get { instance, report, id } } => {
             (Command::MessageGet { instance: instance.instance, id, report }, output::raw)
         }
@@ -112,8 +118,11 @@ fn command(task: Task) -> Result<(Command, Show)> {
         Task::Verify { instance, store, afresh } => {
             (Command::Verify { instance: instance.instance, store, afresh }, output::verified)
         }
-        Task::Rebuild { instance, store } => {
+        Task::Rebuild { instance, store, index_only: false, .. } => {
             (Command::Rebuild { instance: instance.instance, store }, output::rebuilt)
+        }
+        Task::Rebuild { instance, store, index_only: true, damaged, afresh } => {
+            (Command::IndexRebuild { instance: instance.instance, store, damaged, afresh }, output::rebuilt)
         }
         Task::Compact { instance, unused } => {
             (Command::Compact { instance: instance.instance, unused_percent: unused }, output::compacted)

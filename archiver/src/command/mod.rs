@@ -4,6 +4,7 @@
 //! does; [`Commands`] is the same code either way. Every reading of mail and every change leaves a line in the
 //! instance's audit log, written before it is done.
 
+mod search;
 mod store;
 
 use std::path::PathBuf;
@@ -20,7 +21,7 @@ use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 use crate::app::Core;
-use crate::archive::{ArchiveError, Instance, Query, State};
+use crate::archive::{ArchiveError, Instance, Order, State};
 use crate::profiles::job::{self, RunError};
 use crate::profiles::{ProfileName, Profiles, StoreError, StoredProfile};
 
@@ -43,7 +44,17 @@ pub enum Command {
     ProfileShow { instance: String, name: String },
     ProfileDelete { instance: String, name: String },
     ProfileRun { instance: String, name: String },
-    Search { instance: String, user: Option<String>, query: String, limit: usize, offset: usize },
+    Search {
+        instance: String,
+        user: Option<String>,
+        query: String,
+        limit: usize,
+        offset: usize,
+        #[serde(default)]
+        order: Order,
+        #[serde(default)]
+        cursor: Option<String>,
+    },
     MessageGet { instance: String, id: String, report: bool },
     FolderList { instance: String, user: Option<String> },
     StoreList { instance: String },
@@ -54,6 +65,7 @@ pub enum Command {
     StoreRollOver { instance: String, messages: Option<u64>, bytes: Option<u64> },
     Verify { instance: String, store: Option<String>, afresh: bool },
     Rebuild { instance: String, store: Option<String> },
+    IndexRebuild { instance: String, store: Option<String>, damaged: bool, afresh: bool },
     Compact { instance: String, unused_percent: u64 },
     Backup { instance: String, to: PathBuf },
     Restore { id: String, from: PathBuf, key_file: Option<PathBuf>, recovery_key: Option<Secret> },
@@ -222,13 +234,7 @@ fn execute(core: &Core, command: Command, context: &Context) -> Result<Value, Co
         | Command::ProfileShow { .. }
         | Command::ProfileDelete { .. }
         | Command::ProfileRun { .. } => profile_command(core, command),
-        Command::Search { instance, user, query, limit, offset } => {
-            let instance = core.instance(&instance)?;
-            instance.audit().record("search", &json!({ "user": user, "query": query }))?;
-            let hits =
-                instance.search(&Query { text: query, archive: user, limit: limit.min(10_000), offset, ..Query::default() })?;
-            Ok(json!(hits))
-        }
+        Command::Search { .. } => search::execute(core, command, context),
         Command::MessageGet { instance, id, report } => {
             let instance = core.instance(&instance)?;
             instance.audit().record("message get", &json!({ "id": id, "report": report }))?;

@@ -33,3 +33,6 @@ mod workers;
 pub use format::Format;
 pub use worker::run;
 pub use workers::{Limits, Workers};
+
+#[cfg(test)]
+mod tests;

@@ -401,3 +401,6 @@ fn bounded_report(store: &Store, id: MessageId) -> Result<Option<Vec<u8>>, Archi
     })?;
     Ok((found && whole).then_some(report))
 }
+
+#[cfg(test)]
+mod tests;

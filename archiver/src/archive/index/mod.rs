@@ -33,12 +33,11 @@ mod store_index;
 mod words;
 
 pub use cursor::CursorError;
-pub(super) use cursor::Cursor;
 pub(super) use fields::{Document, Hidden};
 pub(super) use generation::Generation;
 pub use page::Order;
 pub use parse::QueryError;
-pub(super) use search::{Found, search};
+pub(super) use search::search;
 pub use snippet::Snippet;
 pub(super) use store_index::{StoreIndex, guarded};
 

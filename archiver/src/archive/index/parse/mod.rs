@@ -16,7 +16,7 @@ mod value;
 
 use field::Key;
 pub(super) use field::{Field, nearest};
-pub use value::Now;
+pub(super) use value::Now;
 
 /// Conditions in a query.
 const TERMS_MAX: usize = 64;

@@ -7,7 +7,7 @@ use super::field::Key;
 
 /// Seconds since 1970, for dates that are told from now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Now(pub i64);
+pub(in crate::archive::index) struct Now(pub(in crate::archive::index) i64);
 
 /// A condition that is no text, or what is wrong with it.
 pub(super) fn term(key: Key, value: &str, now: Now) -> Result<Term, String> {
