@@ -4,11 +4,11 @@
 #![expect(clippy::disallowed_methods, reason = "it stands outside the programs, as an operator does")]
 
 use anyhow::{Context, Result, ensure};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use postern_tests::program::{Kind, NewMailbox, Program};
 use postern_tests::smtp::SmtpClient;
 use postern_tests::{Archive, Security, foreign, messages};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 /// A gateway, its archive, and how mail comes into it.
@@ -22,7 +22,8 @@ impl Stage {
     fn new() -> Result<Self> {
         let gateway = Program::started(Kind::Gateway, "")?;
         let mailbox = NewMailbox::create(&gateway, "journal")?;
-        let archive = Archive::new(&gateway, &mailbox, &[("anna", "anna@example.com"), ("bob", "bob@example.com")])?;
+        let archive =
+            Archive::new(&gateway, &mailbox, &[("anna", "anna@example.com"), ("bob", "bob@example.com")])?;
         Ok(Self { gateway, mailbox, archive })
     }
 
@@ -73,7 +74,9 @@ fn with_files(number: usize, subject: &str, files: &[(&str, &[u8])]) -> Vec<u8> 
 #[test]
 fn the_query_language_works_on_the_command_line() -> Result<()> {
     let mut stage = Stage::new()?;
-    let mail = |n, subject: &str, body: &str| messages::plain(n, "anna@example.com", "bob@example.com", subject, body);
+    let mail = |n, subject: &str, body: &str| {
+        messages::plain(n, "anna@example.com", "bob@example.com", subject, body)
+    };
     stage.deliver(&[
         mail(1, "=?utf-8?q?Gr=C3=B6=C3=9Fe?=", "Angebot über 300 Stück"),
         mail(2, "annual report", "添付の年次報告書をご確認ください"),
@@ -92,7 +95,9 @@ fn the_query_language_works_on_the_command_line() -> Result<()> {
         ensure!(hit["snippets"][0]["field"] == "body", "{hit}");
         ensure!(hit["snippets"][0]["text"] == "Angebot über 300 Stück", "{hit}");
         ensure!(hit["snippets"][0]["marks"] == json!([[17, 22]]), "{hit}");
-        for (query, advice) in [("form:anna", "did you mean from:?"), ("\"open", "not closed"), ("size:5", "size:>5mb")] {
+        for (query, advice) in
+            [("form:anna", "did you mean from:?"), ("\"open", "not closed"), ("size:5", "size:>5mb")]
+        {
             let output = stage.archive.program.run(&["search", "--instance", "main", query])?;
             let told = String::from_utf8_lossy(&output.stderr);
             ensure!(output.status.code() == Some(1) && told.contains(advice), "{told}");
@@ -198,7 +203,11 @@ fn a_corpus_of_awkward_documents_harms_nobody() -> Result<()> {
         ensure!(hit["text_missing"][0]["why"].as_str().is_some_and(|why| !why.is_empty()), "{hit}");
         eprintln!("{}: {}", hit["subject"], hit["text_missing"]);
     }
-    ensure!(stage.archive.program.peak_bytes()? < 300 * 1024 * 1024, "{}", stage.archive.program.peak_bytes()?);
+    ensure!(
+        stage.archive.program.peak_bytes()? < 300 * 1024 * 1024,
+        "{}",
+        stage.archive.program.peak_bytes()?
+    );
     Ok(())
 }
 

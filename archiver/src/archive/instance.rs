@@ -190,7 +190,9 @@ impl Instance {
             stats.unassigned += counts.unassigned;
             stats.quarantined += counts.quarantined;
             let damage = attached.index.damage();
-            stats.damage.extend(damage.map(|damage| format!("the index of store {}: {damage}", attached.store.id)));
+            stats
+                .damage
+                .extend(damage.map(|damage| format!("the index of store {}: {damage}", attached.store.id)));
         }
         Ok(stats)
     }

@@ -63,8 +63,8 @@ pub use instance::{Instance, InstanceInfo, Stats};
 pub use maintenance::{Compacted, Verified};
 pub use master::{KeepKey, Opener};
 pub use message::{
-    AddressEvidence, Attachment, AttachmentText, Evidence, Hit, HitPage, IndexFields, NewMessage, Outcome, Placement,
-    Source, TextMissing,
+    AddressEvidence, Attachment, AttachmentText, Evidence, Hit, HitPage, IndexFields, NewMessage, Outcome,
+    Placement, Source, TextMissing,
 };
 pub use octets::{FileOctets, Octets};
 pub use store::{Damage, StoreError};

@@ -27,10 +27,10 @@ impl Instance {
 
     /// The same; `watch` is told how the index catches up, and may end that.
     pub fn find_watched(&self, query: &Query, watch: Watch<'_>) -> Result<HitPage, ArchiveError> {
-        if self.following.is_followed() {
-            self.following.wait(PATIENCE);
-        } else {
+        if !self.following.is_followed() {
             self.follow(watch)?;
+        } else if self.behind()? > 0 {
+            self.following.wait(PATIENCE);
         }
         self.find_now(query)
     }
@@ -38,14 +38,13 @@ impl Instance {
     /// Finds messages in what is indexed.
     pub fn find_now(&self, query: &Query) -> Result<HitPage, ArchiveError> {
         let stores = self.stores.open_stores();
-        let mut page = HitPage::default();
+        let mut page = HitPage { behind: self.behind()?, ..HitPage::default() };
         let mut indexes = Vec::with_capacity(stores.len());
         for attached in &stores {
-            let (catalog, index) = (attached.store.catalog(), attached.index.current()?);
-            page.behind += catalog.last_change()?.saturating_sub(index.watermark(&catalog.epoch()?)?);
             let damage = attached.index.damage();
-            page.damaged.extend(damage.map(|damage| format!("the index of store {}: {damage}", attached.store.id)));
-            indexes.push(index);
+            page.damaged
+                .extend(damage.map(|damage| format!("the index of store {}: {damage}", attached.store.id)));
+            indexes.push(attached.index.current()?);
         }
         let found = match guarded(|| search(query, &indexes, self.stores.now())).and_then(|found| found) {
             Err(error @ ArchiveError::Index(_)) => {

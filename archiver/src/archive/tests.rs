@@ -102,7 +102,13 @@ fn archived(outcomes: &[Outcome]) -> Vec<String> {
 }
 
 fn search(instance: &Instance, text: &str, archive: Option<&str>) -> Vec<Hit> {
-    let query = Query { text: text.into(), archive: archive.map(Into::into), limit: 100, offset: 0, ..Query::default() };
+    let query = Query {
+        text: text.into(),
+        archive: archive.map(Into::into),
+        limit: 100,
+        offset: 0,
+        ..Query::default()
+    };
     instance.search(&query).unwrap()
 }
 

@@ -54,7 +54,7 @@ pub struct SearchArgs {
     #[arg(long, value_name = "CURSOR")]
     cursor: Option<String>,
     /// With --json: an object with the hits, how many there are, and the next page's cursor.
-    #[arg(long, requires = "json")]
+    #[arg(long)]
     page_info: bool,
     /// What to find.
     #[arg(required = true)]
@@ -64,7 +64,15 @@ pub struct SearchArgs {
 impl SearchArgs {
     pub(super) fn command(self) -> Command {
         let Self { instance, user, limit, offset, order, cursor, page_info: _, query } = self;
-        Command::Search { instance: instance.instance, user, query: query.join(" "), limit, offset, order, cursor }
+        Command::Search {
+            instance: instance.instance,
+            user,
+            query: query.join(" "),
+            limit,
+            offset,
+            order,
+            cursor,
+        }
     }
 
     /// Whether the answer is to be an object.
@@ -95,7 +103,8 @@ pub(super) fn notes(page: &Value) {
 /// Hits as text for people.
 pub(super) fn hits(page: &Value) -> String {
     let bold = std::io::stdout().is_terminal();
-    let hits: Vec<String> = page["hits"].as_array().into_iter().flatten().map(|found| hit(found, bold)).collect();
+    let hits: Vec<String> =
+        page["hits"].as_array().into_iter().flatten().map(|found| hit(found, bold)).collect();
     if hits.is_empty() { "nothing found".into() } else { hits.join("\n") }
 }
 

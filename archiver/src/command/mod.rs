@@ -31,19 +31,54 @@ use crate::profiles::{ProfileName, Profiles, StoreError, StoredProfile};
 #[expect(missing_docs, reason = "the command line's help says it")]
 pub enum Command {
     Status,
-    InstanceCreate { id: String, passphrase: Option<Secret> },
-    InstanceUnlock { id: String, passphrase: Secret },
-    InstanceRecover { id: String, recovery_key: Secret },
+    InstanceCreate {
+        id: String,
+        passphrase: Option<Secret>,
+    },
+    InstanceUnlock {
+        id: String,
+        passphrase: Secret,
+    },
+    InstanceRecover {
+        id: String,
+        recovery_key: Secret,
+    },
     InstanceList,
-    InstanceShow { id: String },
-    UserAdd { instance: String, id: String, emails: Vec<String> },
-    UserList { instance: String },
-    UserShow { instance: String, id: String },
-    ProfilePut { instance: String, profile: Box<StoredProfile>, key: TransportKey },
-    ProfileList { instance: String },
-    ProfileShow { instance: String, name: String },
-    ProfileDelete { instance: String, name: String },
-    ProfileRun { instance: String, name: String },
+    InstanceShow {
+        id: String,
+    },
+    UserAdd {
+        instance: String,
+        id: String,
+        emails: Vec<String>,
+    },
+    UserList {
+        instance: String,
+    },
+    UserShow {
+        instance: String,
+        id: String,
+    },
+    ProfilePut {
+        instance: String,
+        profile: Box<StoredProfile>,
+        key: TransportKey,
+    },
+    ProfileList {
+        instance: String,
+    },
+    ProfileShow {
+        instance: String,
+        name: String,
+    },
+    ProfileDelete {
+        instance: String,
+        name: String,
+    },
+    ProfileRun {
+        instance: String,
+        name: String,
+    },
     Search {
         instance: String,
         user: Option<String>,
@@ -55,20 +90,68 @@ pub enum Command {
         #[serde(default)]
         cursor: Option<String>,
     },
-    MessageGet { instance: String, id: String, report: bool },
-    FolderList { instance: String, user: Option<String> },
-    StoreList { instance: String },
-    StoreCreate { instance: String },
-    StoreState { instance: String, store: String, state: State },
-    StoreAttach { instance: String, dir: PathBuf },
-    StoreDetach { instance: String, store: String },
-    StoreRollOver { instance: String, messages: Option<u64>, bytes: Option<u64> },
-    Verify { instance: String, store: Option<String>, afresh: bool },
-    Rebuild { instance: String, store: Option<String> },
-    IndexRebuild { instance: String, store: Option<String>, damaged: bool, afresh: bool },
-    Compact { instance: String, unused_percent: u64 },
-    Backup { instance: String, to: PathBuf },
-    Restore { id: String, from: PathBuf, key_file: Option<PathBuf>, recovery_key: Option<Secret> },
+    MessageGet {
+        instance: String,
+        id: String,
+        report: bool,
+    },
+    FolderList {
+        instance: String,
+        user: Option<String>,
+    },
+    StoreList {
+        instance: String,
+    },
+    StoreCreate {
+        instance: String,
+    },
+    StoreState {
+        instance: String,
+        store: String,
+        state: State,
+    },
+    StoreAttach {
+        instance: String,
+        dir: PathBuf,
+    },
+    StoreDetach {
+        instance: String,
+        store: String,
+    },
+    StoreRollOver {
+        instance: String,
+        messages: Option<u64>,
+        bytes: Option<u64>,
+    },
+    Verify {
+        instance: String,
+        store: Option<String>,
+        afresh: bool,
+    },
+    Rebuild {
+        instance: String,
+        store: Option<String>,
+    },
+    IndexRebuild {
+        instance: String,
+        store: Option<String>,
+        damaged: bool,
+        afresh: bool,
+    },
+    Compact {
+        instance: String,
+        unused_percent: u64,
+    },
+    Backup {
+        instance: String,
+        to: PathBuf,
+    },
+    Restore {
+        id: String,
+        from: PathBuf,
+        key_file: Option<PathBuf>,
+        recovery_key: Option<Secret>,
+    },
 }
 
 /// The key that a profile's password is sealed under between command line and daemon; used once.

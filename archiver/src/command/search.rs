@@ -17,7 +17,13 @@ pub(super) fn execute(core: &Core, command: Command, context: &Context) -> Resul
     };
     let instance = core.instance(&instance)?;
     instance.audit().record("search", &json!({ "user": user, "query": query }))?;
-    let query =
-        Query { text: query, archive: user, limit: limit.min(LIMIT_MAX), offset: offset.min(LIMIT_MAX), order, cursor };
+    let query = Query {
+        text: query,
+        archive: user,
+        limit: limit.min(LIMIT_MAX),
+        offset: offset.min(LIMIT_MAX),
+        order,
+        cursor,
+    };
     Ok(json!(instance.find_watched(&query, &mut watch(context))?))
 }

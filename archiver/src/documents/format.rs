@@ -18,11 +18,12 @@ pub enum Format {
 }
 
 const PLAIN: &[&str] = &[
-    "txt", "text", "csv", "tsv", "log", "md", "json", "xml", "ics", "vcf", "ini", "conf", "cfg", "yaml", "yml", "sql",
+    "txt", "text", "csv", "tsv", "log", "md", "json", "xml", "ics", "vcf", "ini", "conf", "cfg", "yaml",
+    "yml", "sql",
 ];
 const OFFICE: &[&str] = &[
-    "docx", "docm", "dotx", "xlsx", "xlsm", "xltx", "pptx", "pptm", "ppsx", "potx", "odt", "ott", "ods", "ots", "odp",
-    "otp", "odg",
+    "docx", "docm", "dotx", "xlsx", "xlsm", "xltx", "pptx", "pptm", "ppsx", "potx", "odt", "ott", "ods",
+    "ots", "odp", "otp", "odg",
 ];
 const OFFICE_TYPES: &[&str] =
     &["application/vnd.openxmlformats-officedocument", "application/vnd.oasis.opendocument"];
@@ -48,7 +49,8 @@ impl Format {
         if start.trim_ascii_start().starts_with(b"{\\rtf") {
             return Ok(Some(Self::Rtf));
         }
-        let office = OFFICE.contains(&ending) || OFFICE_TYPES.iter().any(|prefix| media_type.starts_with(prefix));
+        let office =
+            OFFICE.contains(&ending) || OFFICE_TYPES.iter().any(|prefix| media_type.starts_with(prefix));
         if octets.starts_with(OLE) {
             return match office {
                 true => Err("it is encrypted"),

@@ -37,9 +37,15 @@ fn words(text: &str) -> Vec<&str> {
 #[test]
 fn word_documents_are_read() {
     let docx = ooxml(&[
-        ("word/document.xml", "<w:document><w:body><w:p><w:r><w:t>Annual re</w:t></w:r><w:r><w:t>port &amp; more&#33;</w:t></w:r></w:p>\
-          <w:p><w:r><w:t>second</w:t><w:tab/><w:t>line</w:t></w:r></w:p></w:body></w:document>"),
-        ("word/footnotes.xml", "<w:footnotes><w:footnote><w:p><w:t>a note</w:t></w:p></w:footnote></w:footnotes>"),
+        (
+            "word/document.xml",
+            "<w:document><w:body><w:p><w:r><w:t>Annual re</w:t></w:r><w:r><w:t>port &amp; more&#33;</w:t></w:r></w:p>\
+          <w:p><w:r><w:t>second</w:t><w:tab/><w:t>line</w:t></w:r></w:p></w:body></w:document>",
+        ),
+        (
+            "word/footnotes.xml",
+            "<w:footnotes><w:footnote><w:p><w:t>a note</w:t></w:p></w:footnote></w:footnotes>",
+        ),
         ("word/styles.xml", "<w:styles><w:t>Heading</w:t></w:styles>"),
         ("docProps/core.xml", "<cp><dc:title>The title</dc:title><cp:revision>7</cp:revision></cp>"),
     ]);
@@ -53,15 +59,24 @@ fn word_documents_are_read() {
 #[test]
 fn sheets_and_slides_are_read() {
     let xlsx = ooxml(&[
-        ("xl/sharedStrings.xml", "<sst><si><t>Turnover</t></si><si><r><t>Rich</t></r><r><t>text</t></r></si></sst>"),
-        ("xl/worksheets/sheet1.xml", "<worksheet><sheetData><row><c t=\"s\"><v>0</v></c><c><v>1234.5</v></c>\
-          <c t=\"inlineStr\"><is><t>inline</t></is></c></row></sheetData></worksheet>"),
+        (
+            "xl/sharedStrings.xml",
+            "<sst><si><t>Turnover</t></si><si><r><t>Rich</t></r><r><t>text</t></r></si></sst>",
+        ),
+        (
+            "xl/worksheets/sheet1.xml",
+            "<worksheet><sheetData><row><c t=\"s\"><v>0</v></c><c><v>1234.5</v></c>\
+          <c t=\"inlineStr\"><is><t>inline</t></is></c></row></sheetData></worksheet>",
+        ),
     ]);
     assert_eq!(words(&text_of("a.xlsx", &xlsx).0), ["Turnover", "Richtext", "1234.5", "inline"]);
     let slide = |text: &str| format!("<p:sld><a:p><a:r><a:t>{text}</a:t></a:r></a:p></p:sld>");
     let (ten, two, notes) = (slide("ten"), slide("two"), slide("notes"));
-    let pptx =
-        ooxml(&[("ppt/slides/slide10.xml", &ten), ("ppt/slides/slide2.xml", &two), ("ppt/notesSlides/notesSlide1.xml", &notes)]);
+    let pptx = ooxml(&[
+        ("ppt/slides/slide10.xml", &ten),
+        ("ppt/slides/slide2.xml", &two),
+        ("ppt/notesSlides/notesSlide1.xml", &notes),
+    ]);
     assert_eq!(words(&text_of("a.pptx", &pptx).0), ["two", "ten", "notes"]);
 }
 
@@ -78,7 +93,8 @@ fn open_documents_are_read() {
 
 #[test]
 fn rich_text_is_read() {
-    let rtf = br"{\rtf1\ansi\ansicpg1251{\fonttbl{\f0 Times;}}{\info{\author Nobody}}{\*\generator Riched20}\uc1
+    let rtf =
+        br"{\rtf1\ansi\ansicpg1251{\fonttbl{\f0 Times;}}{\info{\author Nobody}}{\*\generator Riched20}\uc1
 \pard Gr\u246\'3f\u223 ?e {\b bold}\par \'ce\'f2\'f7\'b8\'f2\tab x{\pict 0102}\u-10179?\u-8704?
 {\field{\*\fldinst HYPERLINK x}{\fldrslt shown}}\{brace\}\bin3 {{{}";
     let (text, why) = text_of("a.rtf", rtf);
@@ -103,7 +119,11 @@ fn archives_and_messages_are_looked_into() {
         --b\r\n\r\nbody of it\r\n--b\r\nContent-Type: application/rtf\r\nContent-Disposition: attachment; filename=\"x.rtf\"\r\n\r\n\
         {\\rtf1 attached to it}\r\n--b--\r\n";
     let inner = zipped(&[("deep.txt", b"deep text"), ("picture.png", b"\x89PNG")]);
-    let zip = zipped(&[("mail.eml", mail), ("inner.zip", &inner), ("old.doc", b"\xD0\xCF\x11\xE0\xA1\xB1\x1A\xE1")]);
+    let zip = zipped(&[
+        ("mail.eml", mail),
+        ("inner.zip", &inner),
+        ("old.doc", b"\xD0\xCF\x11\xE0\xA1\xB1\x1A\xE1"),
+    ]);
     let (text, why) = text_of("a.zip", &zip);
     for wanted in ["mail.eml", "inner", "body of it", "attached to it", "deep text", "picture.png"] {
         assert!(text.contains(wanted), "{wanted}: {text}");
@@ -130,7 +150,9 @@ fn bombs_cost_their_bounds() {
 
     let laughs = format!(
         "<!DOCTYPE lolz [<!ENTITY lol \"lol\">{}]><w:document><w:p><w:t>&lol9;&lol9; end</w:t></w:p></w:document>",
-        (1..10).map(|n| format!("<!ENTITY lol{n} \"{}\">", format!("&lol{};", n - 1).repeat(10))).collect::<String>()
+        (1..10)
+            .map(|n| format!("<!ENTITY lol{n} \"{}\">", format!("&lol{};", n - 1).repeat(10)))
+            .collect::<String>()
     );
     let (text, _) = text_of("a.docx", &ooxml(&[("word/document.xml", &laughs)]));
     assert_eq!(text.trim(), "end");
@@ -191,7 +213,10 @@ fn questions_are_answered_one_after_the_other() {
     let mut answers = &answers[..];
     assert_eq!(frames::answered(&mut answers).unwrap(), ("one".to_owned(), String::new()));
     assert!(frames::answered(&mut answers).unwrap().1.contains("no RTF"));
-    assert!(worker::answer_all(&b"\x00\x00\x00\x01a\xff\xff\xff\xff"[..], Vec::new()).is_err(), "a length that lies");
+    assert!(
+        worker::answer_all(&b"\x00\x00\x00\x01a\xff\xff\xff\xff"[..], Vec::new()).is_err(),
+        "a length that lies"
+    );
 }
 
 /// Goal: a worker that hangs or dies costs its document and nothing else, once.
@@ -201,7 +226,10 @@ fn workers_that_hang_or_die_are_replaced() {
     let hanging = Workers::new("/bin/sleep".into(), &["1000"], limits);
     for _ in 0..2 {
         let why = hanging.read("a.pdf", b"hangs");
-        assert!(matches!(&why, AttachmentText::Missing(why) if why.contains("longer") || why.contains("before")), "{why:?}");
+        assert!(
+            matches!(&why, AttachmentText::Missing(why) if why.contains("longer") || why.contains("before")),
+            "{why:?}"
+        );
     }
     let dying = Workers::new("/bin/true".into(), &[], limits);
     assert!(matches!(dying.read("a.pdf", b"dies"), AttachmentText::Missing(why) if why.contains("memory")));

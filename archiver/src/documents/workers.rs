@@ -125,7 +125,11 @@ impl DocumentReader for Workers {
         let _place = self.place();
         let why = match self.ask(name, octets) {
             Ok((text, why)) if why.is_empty() => {
-                return if text.trim().is_empty() { AttachmentText::None } else { AttachmentText::Text(text) };
+                return if text.trim().is_empty() {
+                    AttachmentText::None
+                } else {
+                    AttachmentText::Text(text)
+                };
             }
             Ok((text, why)) => {
                 return if text.trim().is_empty() {
@@ -138,7 +142,9 @@ impl DocumentReader for Workers {
                 tracing::error!(%error, "no process to read documents can be started; their text stays missing");
                 return AttachmentText::Missing(format!("no process to read it could be started: {error}"));
             }
-            Err(Failure::Deadline) => format!("reading it took longer than {} s", self.limits.deadline.as_secs()),
+            Err(Failure::Deadline) => {
+                format!("reading it took longer than {} s", self.limits.deadline.as_secs())
+            }
             Err(Failure::Died) => "reading it took more memory than it may, or failed".to_owned(),
         };
         tracing::warn!(octets = octets.len(), why, "a document cannot be read");

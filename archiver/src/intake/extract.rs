@@ -158,7 +158,9 @@ impl Attachments {
         let text = match &part.body {
             PartType::Text(text) => text.to_string(),
             PartType::Html(html) => mail_parser::decoders::html::html_to_text(html),
-            PartType::Binary(octets) | PartType::InlineBinary(octets) => return self.document(part, name, octets),
+            PartType::Binary(octets) | PartType::InlineBinary(octets) => {
+                return self.document(part, name, octets);
+            }
             PartType::Message(_) | PartType::Multipart(_) => return AttachmentText::None,
         };
         match text.len() > ATTACHMENT_BYTES_MAX {

@@ -329,7 +329,10 @@ fn html_is_found_by_its_text_and_attachments_by_their_names() {
     let attachment = &fields.attachments[..];
     assert_eq!(attachment.len(), 1);
     assert_eq!(attachment[0].name, "report.pdf");
-    assert!(matches!(&attachment[0].text, AttachmentText::Missing(why) if why.contains("PDF")), "{attachment:?}");
+    assert!(
+        matches!(&attachment[0].text, AttachmentText::Missing(why) if why.contains("PDF")),
+        "{attachment:?}"
+    );
 }
 
 proptest! {

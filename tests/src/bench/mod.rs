@@ -8,6 +8,7 @@
 //! | [`proxy`] | mail clients through the recording proxy and straight to the same servers |
 //! | [`console`] | the console's answers, and what it costs intake |
 //! | [`memory`] | what the gateway's process takes |
+//! | [`search`] | archive, seal and index a Maildir, and search it: ours, mu and notmuch |
 //! | [`scale`] | whether cost grows with what waits |
 //! | [`load`], [`reader`] | the generator of SMTP load, the raw POP3 reader |
 //! | [`raw_disk`] | what the disk does without any mail program |
@@ -27,6 +28,7 @@ pub mod proxy;
 pub mod raw_disk;
 pub mod reader;
 pub mod scale;
+pub mod search;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -52,6 +54,8 @@ pub struct Plan {
     pub memory_sessions: usize,
     /// The most messages that wait in the spool.
     pub scale_messages: usize,
+    /// Messages that are archived, indexed and searched.
+    pub search_messages: usize,
     /// Mailboxes that the console shows.
     pub console_mailboxes: usize,
     /// Measures only rows whose name holds this.
@@ -68,6 +72,7 @@ impl Plan {
             dir,
             memory_sessions: 1000,
             scale_messages: 1_000_000,
+            search_messages: 25_000,
             console_mailboxes: 1000,
             only: None,
         }
@@ -82,6 +87,7 @@ impl Plan {
             dir,
             memory_sessions: 50,
             scale_messages: 10_000,
+            search_messages: 1000,
             console_mailboxes: 20,
             only: None,
         }

@@ -5,6 +5,7 @@ use std::sync::{Arc, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use super::Bell;
 use crate::archive::{ArchiveError, Instance};
 
 /// What arrives close together is indexed together.
@@ -25,7 +26,8 @@ impl Follower {
     pub fn start(instance: &Arc<Instance>) -> std::io::Result<Self> {
         let (stop, instance) = (Arc::new(AtomicBool::new(false)), Arc::downgrade(instance));
         let (ended, followed) = (Arc::clone(&stop), Weak::clone(&instance));
-        let thread = std::thread::Builder::new().name("index".into()).spawn(move || follow(&followed, &ended))?;
+        let thread =
+            std::thread::Builder::new().name("index".into()).spawn(move || follow(&followed, &ended))?;
         Ok(Self { stop, instance, thread: Some(thread) })
     }
 }
@@ -49,21 +51,24 @@ fn follow(instance: &Weak<Instance>, stop: &AtomicBool) {
         let Some(instance) = instance.upgrade() else { return };
         let following = &instance.following;
         following.followed.store(true, Ordering::Relaxed);
-        let rung = following.bell.lock().unwrap_or_else(PoisonError::into_inner).0;
+        let rung = {
+            let mut bell = following.bell();
+            bell.urgent = false;
+            bell.rung
+        };
         let mut watch = |_: &str, _: u64, _: Option<u64>| stop.load(Ordering::Relaxed);
         let round = instance.follow(&mut watch).and_then(|_| heal(&instance, &mut checked, &mut watch));
         if let Err(error) = round {
             tracing::error!(%error, "an index cannot follow; archiving goes on");
         }
-        let mut bell = following.bell.lock().unwrap_or_else(PoisonError::into_inner);
-        bell.1 = bell.1.max(rung);
+        let mut bell = following.bell();
+        bell.done = bell.done.max(rung);
         following.rung.notify_all();
-        let quiet = |bell: &mut (u64, u64)| bell.0 == rung && !stop.load(Ordering::Relaxed);
+        let quiet = |bell: &mut Bell| bell.rung == rung && !stop.load(Ordering::Relaxed);
         let waited = following.rung.wait_timeout_while(bell, ROUND, quiet);
-        drop(waited.unwrap_or_else(PoisonError::into_inner));
-        if !stop.load(Ordering::Relaxed) {
-            std::thread::sleep(PAUSE);
-        }
+        let (bell, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        let patient = |bell: &mut Bell| !bell.urgent && !stop.load(Ordering::Relaxed);
+        drop(following.rung.wait_timeout_while(bell, PAUSE, patient));
     }
     if let Some(instance) = instance.upgrade() {
         instance.following.followed.store(false, Ordering::Relaxed);

@@ -9,7 +9,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use postern_shared::id::MessageId;
@@ -53,27 +53,40 @@ pub trait DocumentReader: std::fmt::Debug + Send + Sync {
 #[derive(Debug, Default)]
 pub(super) struct Following {
     documents: OnceLock<Arc<dyn DocumentReader>>,
-    /// How often the bell was rung, and how often the follower has come to the end.
-    bell: Mutex<(u64, u64)>,
+    bell: Mutex<Bell>,
     rung: Condvar,
     /// Somebody follows in the background.
     followed: AtomicBool,
 }
 
+#[derive(Debug, Default)]
+struct Bell {
+    /// How often it was rung, and up to which ring all is indexed.
+    rung: u64,
+    done: u64,
+    /// Somebody waits.
+    urgent: bool,
+}
+
 impl Following {
+    fn bell(&self) -> MutexGuard<'_, Bell> {
+        self.bell.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Something was archived.
     pub(super) fn ring(&self) {
-        self.bell.lock().unwrap_or_else(PoisonError::into_inner).0 += 1;
+        self.bell().rung += 1;
         self.rung.notify_all();
     }
 
     /// Waits for the follower to have indexed all that there is now, for at most `patience`.
     pub(super) fn wait(&self, patience: Duration) {
-        let mut bell = self.bell.lock().unwrap_or_else(PoisonError::into_inner);
-        bell.0 += 1;
-        let wanted = bell.0;
+        let mut bell = self.bell();
+        bell.rung += 1;
+        bell.urgent = true;
+        let wanted = bell.rung;
         self.rung.notify_all();
-        let behind = |bell: &mut (u64, u64)| bell.1 < wanted && self.followed.load(Ordering::Relaxed);
+        let behind = |bell: &mut Bell| bell.done < wanted && self.followed.load(Ordering::Relaxed);
         drop(self.rung.wait_timeout_while(bell, patience, behind));
     }
 
@@ -152,7 +165,7 @@ impl Instance {
     ) -> Result<bool, ArchiveError> {
         let catalog = attached.store.catalog();
         let epoch = catalog.epoch()?;
-        let (mut reached, last) = (generation.watermark(&epoch)?, catalog.last_change()?);
+        let (mut reached, last) = (generation.watermark(&epoch), catalog.last_change()?);
         if (reached == 0 && last > 0) || reached > last {
             // It followed another catalog, or this one before it was put back to an earlier day.
             generation.clear()?;
@@ -245,7 +258,12 @@ impl Instance {
     }
 
     /// What the index gets of a message; one that cannot be read is still found by its place and date.
-    fn document(&self, attached: &Attached, seq: u64, id: MessageId) -> Result<Option<Document>, ArchiveError> {
+    fn document(
+        &self,
+        attached: &Attached,
+        seq: u64,
+        id: MessageId,
+    ) -> Result<Option<Document>, ArchiveError> {
         let catalog = attached.store.catalog();
         let Some(row) = catalog.row(seq, None)? else { return Ok(None) };
         let participants = catalog.participants(seq)?;
@@ -317,11 +335,21 @@ impl Instance {
         hidden.collect()
     }
 
+    /// Changes of the catalogs that the indexes have yet to follow.
+    pub(super) fn behind(&self) -> Result<u64, ArchiveError> {
+        let mut behind = 0;
+        for attached in self.stores.open_stores() {
+            let (catalog, generation) = (attached.store.catalog(), attached.index.current()?);
+            behind += catalog.last_change()?.saturating_sub(generation.watermark(&catalog.epoch()?));
+        }
+        Ok(behind)
+    }
+
     /// How the indexes stand.
     pub fn index_states(&self) -> Result<Vec<IndexState>, ArchiveError> {
         let state = |attached: Arc<Attached>| {
             let (catalog, generation) = (attached.store.catalog(), attached.index.current()?);
-            let reached = generation.watermark(&catalog.epoch()?)?;
+            let reached = generation.watermark(&catalog.epoch()?);
             Ok(IndexState {
                 store: attached.store.id.clone(),
                 behind: catalog.last_change()?.saturating_sub(reached),

@@ -70,7 +70,9 @@ fn message(content: &str, archive: &str) -> NewMessage {
 fn letter(n: usize, subject: &str, body: &str) -> NewMessage {
     let date = format!("Date: Mon, {:02} Jan 2026 10:00:{:02} +0000", 1 + n % 28, n % 60);
     message(
-        &format!("From: Anna <anna@example.com>\nTo: bob@example.com\nSubject: {subject}\n{date}\nMessage-ID: <{n}@x>\n\n{body}\n"),
+        &format!(
+            "From: Anna <anna@example.com>\nTo: bob@example.com\nSubject: {subject}\n{date}\nMessage-ID: <{n}@x>\n\n{body}\n"
+        ),
         "anna",
     )
 }
@@ -113,7 +115,14 @@ fn many_languages_are_found() {
     let batch = texts.iter().enumerate().map(|(n, (subject, body))| {
         let plain = letter(n, subject, body);
         let head = String::from_utf8(plain.content).unwrap();
-        message(&head.replace("\r\n", "\n").replacen("Message-ID", "Content-Type: text/plain; charset=utf-8\nMessage-ID", 1), "anna")
+        message(
+            &head.replace("\r\n", "\n").replacen(
+                "Message-ID",
+                "Content-Type: text/plain; charset=utf-8\nMessage-ID",
+                1,
+            ),
+            "anna",
+        )
     });
     instance.commit(batch.collect()).unwrap();
     for (query, found) in [
@@ -149,7 +158,11 @@ fn fields_phrases_and_operators_do_what_they_say() {
             letter(4, "Lunch", &"x".repeat(5000)),
         ])
         .unwrap();
-    assert_eq!(find(&instance, "\"annual report\""), ["Report", "Annual report"], "no phrase goes from field to field");
+    assert_eq!(
+        find(&instance, "\"annual report\""),
+        ["Report", "Annual report"],
+        "no phrase goes from field to field"
+    );
     assert_eq!(find(&instance, "subject:\"annual rep\"*"), ["Annual report"]);
     assert_eq!(find(&instance, "subject:(annual OR lunch)"), ["Lunch", "annual", "Annual report"]);
     assert_eq!(find(&instance, "report -figures"), ["annual"]);
@@ -160,12 +173,14 @@ fn fields_phrases_and_operators_do_what_they_say() {
     assert_eq!(find(&instance, "with:anna@example.com to:bob after:2026-01-05"), ["Lunch"]);
     assert_eq!(find(&instance, "folder:incoming archive:anna lunch"), ["Lunch"]);
     assert_eq!(find(&instance, "id:<3@x>"), ["annual"]);
-    let hit = instance.search(&Query { text: "lunch".into(), limit: 1, ..Query::default() }).unwrap().remove(0);
+    let hit =
+        instance.search(&Query { text: "lunch".into(), limit: 1, ..Query::default() }).unwrap().remove(0);
     assert_eq!(find(&instance, &format!("id:{}", hit.id).to_lowercase()), ["Lunch"]);
     let oldest = Query { text: "report".into(), limit: 2, order: Order::Oldest, ..Query::default() };
     assert_eq!(pages(&instance, &oldest, || ()), ["Annual report", "Report", "annual"]);
     let wrong = |text: &str, archive: Option<&str>| {
-        let query = Query { text: text.into(), archive: archive.map(Into::into), limit: 1, ..Query::default() };
+        let query =
+            Query { text: text.into(), archive: archive.map(Into::into), limit: 1, ..Query::default() };
         instance.search(&query).unwrap_err()
     };
     assert!(matches!(wrong("form:anna", None), ArchiveError::Query(QueryError { at: 1, .. })));
@@ -189,7 +204,8 @@ fn pages_stay_in_place_while_mail_arrives() {
         let mut arrived = 30;
         let paged = pages(&instance, &Query { limit: 4, ..query }, || {
             // Words become rarer and commoner, folders merge; some of it sorts before the page, some behind.
-            let new = (arrived..arrived + 5).map(|n| letter(n, &format!("new {n}"), &format!("budget {}", "other ".repeat(n))));
+            let new = (arrived..arrived + 5)
+                .map(|n| letter(n, &format!("new {n}"), &format!("budget {}", "other ".repeat(n))));
             instance.commit(new.collect()).unwrap();
             arrived += 5;
         });
@@ -254,7 +270,8 @@ fn bcc_and_folders_are_found_by_those_who_may_know() {
     secret.filed_in = vec![filed("anna", "Outgoing"), filed("bob", "Lawsuit"), filed("carol", "Incoming")];
     instance.commit(vec![secret]).unwrap();
     let count = |text: &str, archive: Option<&str>| {
-        let query = Query { text: text.into(), archive: archive.map(Into::into), limit: 9, ..Query::default() };
+        let query =
+            Query { text: text.into(), archive: archive.map(Into::into), limit: 9, ..Query::default() };
         let page = instance.find(&query).unwrap();
         assert_eq!(page.total as usize, page.hits.len());
         page.hits.len()
@@ -286,7 +303,9 @@ impl DocumentReader for Reader {
 
 fn with_attachments(n: usize) -> NewMessage {
     let part = |name: &str, text: &str| {
-        format!("--b\nContent-Type: application/octet-stream\nContent-Disposition: attachment; filename=\"{name}\"\n\n{text}\n")
+        format!(
+            "--b\nContent-Type: application/octet-stream\nContent-Disposition: attachment; filename=\"{name}\"\n\n{text}\n"
+        )
     };
     message(
         &format!(
@@ -308,9 +327,15 @@ fn attached_documents_are_found_by_their_text_and_marked_without() {
     instance.commit(vec![with_attachments(1), letter(2, "plain", "text")]).unwrap();
     let page = instance.find(&Query { text: "turnover".into(), limit: 9, ..Query::default() }).unwrap();
     let hit = &page.hits[0];
-    assert_eq!((hit.snippets[0].field.as_str(), hit.snippets[0].attachment.as_deref()), ("attachment", Some("report.rtf")));
+    assert_eq!(
+        (hit.snippets[0].field.as_str(), hit.snippets[0].attachment.as_deref()),
+        ("attachment", Some("report.rtf"))
+    );
     assert_eq!(hit.text_missing.len(), 1);
-    assert_eq!((hit.text_missing[0].attachment.as_str(), hit.text_missing[0].why.as_str()), ("bomb.rtf", "reading it took too long"));
+    assert_eq!(
+        (hit.text_missing[0].attachment.as_str(), hit.text_missing[0].why.as_str()),
+        ("bomb.rtf", "reading it took too long")
+    );
     assert_eq!(find(&instance, "filename:jpg has:attachment"), ["files 1"]);
     assert_eq!(find(&instance, "has:missing-text"), ["files 1"]);
     assert_eq!(find(&instance, "-has:attachment"), ["plain"]);
@@ -327,13 +352,18 @@ fn a_damaged_index_is_found_out_and_built_anew() {
         instance.commit((0..20).map(|n| letter(n, &format!("n{n}"), "some words")).collect()).unwrap();
         assert_eq!(find(&instance, "words").len(), 20);
     }
-    let names: BTreeSet<String> =
-        bench.index_files().iter().map(|path| path.extension().map_or_else(String::new, |e| e.to_string_lossy().into_owned())).collect();
+    let names: BTreeSet<String> = bench
+        .index_files()
+        .iter()
+        .map(|path| path.extension().map_or_else(String::new, |e| e.to_string_lossy().into_owned()))
+        .collect();
     assert!(names.len() > 4, "{names:?}");
     for ending in names {
         for part in [1, 2, 3] {
             let files = bench.index_files().into_iter();
-            let mut files = files.filter(|path| path.extension().map_or_else(String::new, |e| e.to_string_lossy().into_owned()) == ending);
+            let mut files = files.filter(|path| {
+                path.extension().map_or_else(String::new, |e| e.to_string_lossy().into_owned()) == ending
+            });
             let Some(path) = files.find(|path| !path.ends_with(".tantivy-writer.lock")) else { continue };
             flip(&path, part);
             let instance = bench.open();
@@ -359,7 +389,8 @@ fn damage_while_it_serves_is_marked_and_healed() {
     let instance = bench.open();
     instance.commit((0..20).map(|n| letter(n, &format!("n{n}"), "some words")).collect()).unwrap();
     assert_eq!(find(&instance, "words").len(), 20);
-    let store = bench.index_files().into_iter().find(|path| path.extension().is_some_and(|e| e == "store")).unwrap();
+    let store =
+        bench.index_files().into_iter().find(|path| path.extension().is_some_and(|e| e == "store")).unwrap();
     flip(&store, 2);
     assert_eq!(instance.check_indexes(None).unwrap().len(), 1);
     assert_eq!(instance.index_states().unwrap()[0].damage.is_some(), true);
@@ -386,10 +417,14 @@ fn an_index_is_built_beside_the_one_that_serves() {
     assert!(!ended.unwrap() && looks > 1);
     instance.commit(vec![letter(700, "late", "some words")]).unwrap();
     let mut first = None;
-    assert!(instance.rebuild_indexes(None, (false, false), &mut |_, done, total| {
-        first.get_or_insert((done, total));
-        false
-    }).unwrap());
+    assert!(
+        instance
+            .rebuild_indexes(None, (false, false), &mut |_, done, total| {
+                first.get_or_insert((done, total));
+                false
+            })
+            .unwrap()
+    );
     assert!(first.unwrap().1 < Some(600), "it went on: {first:?}");
     let page = instance.find(&Query { text: "words".into(), limit: 1, ..Query::default() }).unwrap();
     assert_eq!((page.total, page.behind), (601, 0));

@@ -33,7 +33,9 @@ pub(in crate::archive) struct Cursor {
 
 /// The cursor is not one of this query.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("this cursor does not belong to this query, order and archive; ask for the first page, without a cursor")]
+#[error(
+    "this cursor does not belong to this query, order and archive; ask for the first page, without a cursor"
+)]
 pub struct CursorError;
 
 impl Cursor {

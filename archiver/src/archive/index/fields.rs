@@ -139,7 +139,8 @@ impl Shown {
     pub(in crate::archive) fn missing(&self) -> Vec<(String, String)> {
         let own = self.missing.iter().map(|why| (String::new(), why.clone()));
         let attached = self.attachments.iter();
-        own.chain(attached.filter_map(|attached| Some((attached.name.clone(), attached.missing.clone()?)))).collect()
+        own.chain(attached.filter_map(|attached| Some((attached.name.clone(), attached.missing.clone()?))))
+            .collect()
     }
 }
 
@@ -189,7 +190,8 @@ pub(super) fn document(document: Document, fields: &Fields) -> TantivyDocument {
         }
     }
     out.add_bool(fields.text_missing, text_missing);
-    let folders = filed_in.iter().map(|placement| (placement.folder.as_str(), vec![placement.archive.as_str()]));
+    let folders =
+        filed_in.iter().map(|placement| (placement.folder.as_str(), vec![placement.archive.as_str()]));
     out.add_pre_tokenized_text(fields.of(Field::Folder), scoped(folders));
     if !bcc.is_empty() {
         let known = bcc.iter().map(|hidden| {

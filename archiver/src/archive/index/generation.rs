@@ -58,6 +58,7 @@ pub(in crate::archive) struct Generation {
     reader: IndexReader,
     flow: Arc<Flow>,
     writing: Mutex<Writing>,
+    reached: Mutex<Option<Watermark>>,
 }
 
 #[derive(Default)]
@@ -81,9 +82,17 @@ impl Generation {
         let index = Index::open_or_create(directory, schema).map_err(failed)?;
         index.tokenizers().register(TOKENIZER, TextAnalyzer::from(Words));
         let reader = index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into().map_err(failed)?;
-        let this = Self { fields, index, reader, flow: Arc::default(), writing: Mutex::default() };
+        let this = Self {
+            fields,
+            index,
+            reader,
+            flow: Arc::default(),
+            writing: Mutex::default(),
+            reached: Mutex::default(),
+        };
         let committed = this.committed()?;
-        this.writing().highest = committed.map_or(0, |watermark| watermark.highest);
+        this.writing().highest = committed.as_ref().map_or(0, |watermark| watermark.highest);
+        *this.reached() = committed;
         Ok(this)
     }
 
@@ -105,9 +114,14 @@ impl Generation {
     }
 
     /// The change of the catalog `epoch` that was indexed last; 0 when it followed another catalog.
-    pub(in crate::archive) fn watermark(&self, epoch: &str) -> Result<u64, ArchiveError> {
-        let committed = self.committed()?.filter(|watermark| watermark.epoch == epoch);
-        Ok(committed.map_or(0, |watermark| watermark.change))
+    pub(in crate::archive) fn watermark(&self, epoch: &str) -> u64 {
+        let reached = self.reached();
+        reached.as_ref().filter(|reached| reached.epoch == epoch).map_or(0, |reached| reached.change)
+    }
+
+    /// What the last commit says, as this process has made it or found it.
+    fn reached(&self) -> MutexGuard<'_, Option<Watermark>> {
+        self.reached.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Forgets everything.
@@ -120,6 +134,7 @@ impl Generation {
         let mut commit = writer.prepare_commit().map_err(failed)?;
         commit.set_payload(&empty.payload());
         commit.commit().map_err(failed)?;
+        *self.reached() = None;
         self.reader.reload().map_err(failed)
     }
 
@@ -175,7 +190,9 @@ impl Generation {
             return Err(error);
         }
         drop(writing);
-        self.reader.reload().map_err(failed)
+        self.reader.reload().map_err(failed)?;
+        *self.reached() = Some(reached);
+        Ok(())
     }
 
     /// Forgets what was added and not committed.
@@ -207,7 +224,8 @@ impl Generation {
     /// The message's number in the catalog, and what is kept of it to be shown.
     pub(super) fn shown(&self, searcher: &Searcher, at: DocAddress) -> Result<Shown, ArchiveError> {
         let document: TantivyDocument = searcher.doc(at).map_err(failed)?;
-        let bytes = document.get_first(self.fields.shown).and_then(|value| value.as_bytes().map(<[u8]>::to_vec));
+        let bytes =
+            document.get_first(self.fields.shown).and_then(|value| value.as_bytes().map(<[u8]>::to_vec));
         let bytes = bytes.ok_or_else(|| failed("a document without content"))?;
         serde_json::from_slice(&bytes).map_err(failed)
     }

@@ -156,9 +156,10 @@ impl SegmentCollector for PageOfSegment {
     }
 
     fn harvest(self) -> Collected {
-        let hits = self.first.into_iter().map(|Reverse((key, document))| {
-            (key, DocAddress { segment_ord: self.number, doc_id: document })
-        });
+        let hits = self
+            .first
+            .into_iter()
+            .map(|Reverse((key, document))| (key, DocAddress { segment_ord: self.number, doc_id: document }));
         Collected { total: self.total, hits: hits.collect() }
     }
 }

@@ -4,8 +4,8 @@ use std::ops::Bound;
 
 use tantivy::Term as IndexTerm;
 use tantivy::query::{
-    AllQuery, BooleanQuery, BoostQuery, ConstScoreQuery, EmptyQuery, Occur, PhrasePrefixQuery, PhraseQuery, Query as IndexQuery,
-    RangeQuery, RegexQuery, TermQuery,
+    AllQuery, BooleanQuery, BoostQuery, ConstScoreQuery, EmptyQuery, Occur, PhrasePrefixQuery, PhraseQuery,
+    Query as IndexQuery, RangeQuery, RegexQuery, TermQuery,
 };
 use tantivy::schema::{Field as IndexField, IndexRecordOption};
 
@@ -85,7 +85,8 @@ impl Builder<'_> {
             }
             Term::Archive(name) => {
                 if self.archive.is_some() {
-                    let what = "archive: is for searches of all archives; this one is of a single archive already";
+                    let what =
+                        "archive: is for searches of all archives; this one is of a single archive already";
                     return Err(QueryError::new(0, what));
                 }
                 let term = IndexTerm::from_field_text(fields.archive, name);
@@ -135,7 +136,8 @@ impl Builder<'_> {
 
 fn beginning(field: IndexField, text: &str) -> Box<dyn IndexQuery> {
     // Words have letters, digits and marks only, ids of archives hyphens and dots besides.
-    let pattern: String = text.chars().flat_map(|c| [c.is_ascii_punctuation().then_some('\\'), Some(c)]).flatten().collect();
+    let pattern: String =
+        text.chars().flat_map(|c| [c.is_ascii_punctuation().then_some('\\'), Some(c)]).flatten().collect();
     match RegexQuery::from_pattern(&format!("{pattern}.*"), field) {
         Ok(query) => Box::new(query),
         Err(_) => Box::new(EmptyQuery),

@@ -151,7 +151,8 @@ fn around(text: &str, marks: &[(usize, usize)]) -> (String, Vec<(usize, usize)>)
     // Not amid a word, when one begins soon.
     if start > 0 {
         let space = text[start..first].find(char::is_whitespace);
-        start += space.map_or(0, |space| space + text[start + space..].chars().next().map_or(0, char::len_utf8));
+        start +=
+            space.map_or(0, |space| space + text[start + space..].chars().next().map_or(0, char::len_utf8));
     }
     let mut out = String::new();
     let mut shown: Vec<(usize, usize)> = Vec::new();
@@ -216,7 +217,8 @@ mod tests {
                 text.push(character);
                 text.extend(snippet.marks.iter().any(|(_, to)| *to == at + 1).then_some(']'));
             }
-            let place = snippet.attachment.map_or(snippet.field.clone(), |name| format!("{}={name}", snippet.field));
+            let place =
+                snippet.attachment.map_or(snippet.field.clone(), |name| format!("{}={name}", snippet.field));
             format!("{place}: {text}")
         };
         marker.places(shown, archive).into_iter().map(marked).collect()
@@ -228,7 +230,8 @@ mod tests {
 
     #[test]
     fn the_place_is_shown_with_what_was_found() {
-        let body = format!("{}the Größe of\r\n  things, and größe again{}", "word ".repeat(50), " more".repeat(100));
+        let body =
+            format!("{}the Größe of\r\n  things, and größe again{}", "word ".repeat(50), " more".repeat(100));
         let found = places("grosse", &shown(&body), None);
         assert_eq!(found.len(), 1);
         assert!(found[0].starts_with("body: …word word"), "{found:?}");

@@ -118,7 +118,8 @@ impl StoreIndex {
     }
 
     fn point_to(&self, number: u32) -> Result<(), ArchiveError> {
-        write_atomic(&*self.disk, &self.dir.join("current"), format!("{number:04}\n").as_bytes()).map_err(failed)?;
+        write_atomic(&*self.disk, &self.dir.join("current"), format!("{number:04}\n").as_bytes())
+            .map_err(failed)?;
         self.remove_below(number);
         Ok(())
     }
@@ -200,7 +201,11 @@ impl StoreIndex {
     }
 
     /// Lets `generation` serve.
-    pub(in crate::archive) fn swap(&self, number: u32, generation: Arc<Generation>) -> Result<(), ArchiveError> {
+    pub(in crate::archive) fn swap(
+        &self,
+        number: u32,
+        generation: Arc<Generation>,
+    ) -> Result<(), ArchiveError> {
         let mut serving = self.lock();
         self.point_to(number)?;
         *serving = Some(Serving { number, generation, damage: None });

@@ -14,7 +14,8 @@ const FILE_BYTES_MAX: u64 = 32 * 1024 * 1024;
 pub(super) type Archive<'o> = ZipArchive<Cursor<&'o [u8]>>;
 
 pub(super) fn read(octets: &[u8], text: &mut Text) -> Result<(), Stop> {
-    let mut archive = ZipArchive::new(Cursor::new(octets)).map_err(|_| Stop::new("it is a broken zip file"))?;
+    let mut archive =
+        ZipArchive::new(Cursor::new(octets)).map_err(|_| Stop::new("it is a broken zip file"))?;
     if archive.index_for_name("[Content_Types].xml").is_some() {
         return office::read_ooxml(&mut archive, text);
     }
@@ -55,7 +56,11 @@ fn name(archive: &mut Archive<'_>, at: usize) -> Option<String> {
 }
 
 /// A file's octets; `None` when it is no file that is read.
-pub(super) fn inflated(archive: &mut Archive<'_>, at: usize, text: &mut Text) -> Result<Option<Vec<u8>>, Stop> {
+pub(super) fn inflated(
+    archive: &mut Archive<'_>,
+    at: usize,
+    text: &mut Text,
+) -> Result<Option<Vec<u8>>, Stop> {
     let mut octets = Vec::new();
     with_file(archive, at, text, |file, _| {
         // The length that it claims means nothing.
@@ -80,7 +85,9 @@ pub(super) fn with_file(
     read: impl FnOnce(&mut dyn Read, &mut Text) -> Result<(), Stop>,
 ) -> Result<(), Stop> {
     let file = archive.by_index(at).map_err(|error| match error {
-        zip::result::ZipError::UnsupportedArchive(_) => Stop::new("it is encrypted, or packed in a way that is not read"),
+        zip::result::ZipError::UnsupportedArchive(_) => {
+            Stop::new("it is encrypted, or packed in a way that is not read")
+        }
         _ => Stop::new("it is broken in its zip file"),
     })?;
     if file.encrypted() {

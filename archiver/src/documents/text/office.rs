@@ -9,7 +9,8 @@ use super::container::{Archive, inflated, names, with_file};
 use super::{Stop, Text, read_within};
 
 /// Parts of a word processor's document that hold no text of its author's.
-const FORMATTING: &[&str] = &["styles", "settings", "fontTable", "numbering", "webSettings", "theme", "people"];
+const FORMATTING: &[&str] =
+    &["styles", "settings", "fontTable", "numbering", "webSettings", "theme", "people"];
 
 pub(super) fn read_ooxml(archive: &mut Archive<'_>, text: &mut Text) -> Result<(), Stop> {
     let parts = names(archive, |name| is_text_part(name) || name.contains("/embeddings/"));
@@ -43,9 +44,16 @@ fn is_text_part(name: &str) -> bool {
         return !part.contains('/') && !FORMATTING.iter().any(|formatting| part.starts_with(formatting));
     }
     if let Some(part) = stem.strip_prefix("xl/") {
-        return ["sharedStrings", "worksheets/sheet", "comments", "charts/chart", "drawings/drawing", "threadedComments/"]
-            .iter()
-            .any(|text| part.starts_with(text));
+        return [
+            "sharedStrings",
+            "worksheets/sheet",
+            "comments",
+            "charts/chart",
+            "drawings/drawing",
+            "threadedComments/",
+        ]
+        .iter()
+        .any(|text| part.starts_with(text));
     }
     if let Some(part) = stem.strip_prefix("ppt/") {
         return ["slides/slide", "notesSlides/notesSlide", "comments/", "diagrams/data", "charts/chart"]
@@ -80,7 +88,9 @@ impl Dialect {
             (Self::Ooxml, "v") => true,
             (Self::Ooxml, "title" | "subject" | "creator" | "keywords" | "description") => true,
             (Self::Ooxml, _) => false,
-            (Self::OpenDocument, "p" | "h" | "title" | "subject" | "creator" | "keyword" | "description") => true,
+            (Self::OpenDocument, "p" | "h" | "title" | "subject" | "creator" | "keyword" | "description") => {
+                true
+            }
             (Self::OpenDocument, _) => false,
         }
     }
@@ -88,8 +98,13 @@ impl Dialect {
     /// What ends a line, and what ends a word.
     fn divider(self, name: &str) -> Option<char> {
         match (self, name) {
-            (_, "p" | "h" | "tr" | "row" | "table-row" | "si" | "br" | "line-break" | "title" | "comment") => Some('\n'),
-            (_, "tab" | "s" | "c" | "tc" | "table-cell" | "cr" | "v" | "pt" | "subject" | "creator") => Some(' '),
+            (
+                _,
+                "p" | "h" | "tr" | "row" | "table-row" | "si" | "br" | "line-break" | "title" | "comment",
+            ) => Some('\n'),
+            (_, "tab" | "s" | "c" | "tc" | "table-cell" | "cr" | "v" | "pt" | "subject" | "creator") => {
+                Some(' ')
+            }
             _ => None,
         }
     }
@@ -116,7 +131,9 @@ fn read_xml(file: &mut dyn Read, dialect: Dialect, text: &mut Text) -> Result<()
                     shared = kind.is_some_and(|kind| &*kind.value == "s");
                 }
                 let is_number = shared && element.local_name().into_inner() == "v";
-                if (inside > 0 && dialect == Dialect::OpenDocument) || (dialect.has_text(&element) && !is_number) {
+                if (inside > 0 && dialect == Dialect::OpenDocument)
+                    || (dialect.has_text(&element) && !is_number)
+                {
                     inside += 1;
                 }
             }

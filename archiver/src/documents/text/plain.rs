@@ -42,7 +42,10 @@ fn encoding(octets: &[u8], said: Option<&'static Encoding>) -> &'static Encoding
 fn declared(octets: &[u8]) -> Option<&'static Encoding> {
     let head = String::from_utf8_lossy(&octets[..octets.len().min(HEAD_BYTES)]).to_ascii_lowercase();
     let (_, behind) = head.split_once("charset=")?;
-    let label: String =
-        behind.trim_start_matches(['"', '\'']).chars().take_while(|c| c.is_ascii_alphanumeric() || "-_:".contains(*c)).collect();
+    let label: String = behind
+        .trim_start_matches(['"', '\''])
+        .chars()
+        .take_while(|c| c.is_ascii_alphanumeric() || "-_:".contains(*c))
+        .collect();
     Encoding::for_label(label.as_bytes())
 }

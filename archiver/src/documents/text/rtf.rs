@@ -10,9 +10,30 @@ const WORD_BYTES_MAX: usize = 32;
 
 /// Destinations without text.
 const SILENT: &[&str] = &[
-    "fonttbl", "colortbl", "stylesheet", "info", "pict", "object", "objdata", "themedata", "colorschememapping", "datastore",
-    "latentstyles", "listtable", "listoverridetable", "rsidtbl", "generator", "xmlnstbl", "filetbl", "revtbl", "fldinst",
-    "blipuid", "bkmkstart", "bkmkend", "pgptbl", "mmathPr",
+    "fonttbl",
+    "colortbl",
+    "stylesheet",
+    "info",
+    "pict",
+    "object",
+    "objdata",
+    "themedata",
+    "colorschememapping",
+    "datastore",
+    "latentstyles",
+    "listtable",
+    "listoverridetable",
+    "rsidtbl",
+    "generator",
+    "xmlnstbl",
+    "filetbl",
+    "revtbl",
+    "fldinst",
+    "blipuid",
+    "bkmkstart",
+    "bkmkend",
+    "pgptbl",
+    "mmathPr",
 ];
 
 #[derive(Clone, Copy)]
@@ -37,8 +58,15 @@ struct Rtf<'t> {
 
 pub(super) fn read(octets: &[u8], text: &mut Text) -> Result<(), Stop> {
     let now = Group { silent: false, fallback: 1 };
-    let mut rtf =
-        Rtf { text, groups: Vec::new(), now, encoding: WINDOWS_1252, octets: Vec::new(), surrogate: None, passed: 0 };
+    let mut rtf = Rtf {
+        text,
+        groups: Vec::new(),
+        now,
+        encoding: WINDOWS_1252,
+        octets: Vec::new(),
+        surrogate: None,
+        passed: 0,
+    };
     rtf.read(octets)?;
     rtf.flush()
 }
@@ -84,7 +112,8 @@ impl Rtf<'_> {
         if !first.is_ascii_alphabetic() {
             return self.symbol(octets, at, first);
         }
-        let letters = octets[at..].iter().take(WORD_BYTES_MAX).take_while(|o| o.is_ascii_alphabetic()).count();
+        let letters =
+            octets[at..].iter().take(WORD_BYTES_MAX).take_while(|o| o.is_ascii_alphabetic()).count();
         let word = std::str::from_utf8(&octets[at..at + letters]).unwrap_or_default();
         let mut end = at + letters;
         let sign = usize::from(octets.get(end) == Some(&b'-'));
@@ -175,7 +204,10 @@ impl Rtf<'_> {
             self.surrogate = Some(unit);
             return Ok(());
         }
-        decoded.into_iter().flatten().try_for_each(|character| self.text.push(character.encode_utf8(&mut [0; 4])))
+        decoded
+            .into_iter()
+            .flatten()
+            .try_for_each(|character| self.text.push(character.encode_utf8(&mut [0; 4])))
     }
 
     fn divide(&mut self, by: char) -> Result<(), Stop> {

@@ -127,7 +127,10 @@ impl Key {
 /// The field that was probably meant.
 pub(in crate::archive::index) fn nearest(name: &str) -> Option<&'static str> {
     let distances = KEYS.iter().map(|(known, _)| (distance(name, known), *known));
-    distances.min().filter(|(distance, known)| *distance <= 2 && *distance < known.len()).map(|(_, known)| known)
+    distances
+        .min()
+        .filter(|(distance, known)| *distance <= 2 && *distance < known.len())
+        .map(|(_, known)| known)
 }
 
 /// Letters that must be added, left out, changed or swapped with their neighbour.

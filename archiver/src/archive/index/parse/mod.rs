@@ -87,7 +87,9 @@ pub(super) fn parse(text: &str, now: Now) -> Result<Condition, QueryError> {
     let condition = parser.either(None, 0)?;
     match parser.peek() {
         None => condition.ok_or_else(|| QueryError::new(0, "nothing to find; * finds everything")),
-        Some(_) => Err(QueryError::new(parser.at, "this parenthesis closes none; remove it, or put it in quotes")),
+        Some(_) => {
+            Err(QueryError::new(parser.at, "this parenthesis closes none; remove it, or put it in quotes"))
+        }
     }
 }
 
@@ -122,7 +124,10 @@ impl Parser<'_> {
 
     fn either(&mut self, key: Option<Key>, depth: usize) -> Result<Option<Condition>, QueryError> {
         if depth > DEPTH_MAX {
-            return Err(QueryError::new(self.at, format!("more than {DEPTH_MAX} parentheses within one another")));
+            return Err(QueryError::new(
+                self.at,
+                format!("more than {DEPTH_MAX} parentheses within one another"),
+            ));
         }
         let mut any: Vec<Condition> = self.all(key, depth)?.into_iter().collect();
         loop {
@@ -134,7 +139,8 @@ impl Parser<'_> {
             match self.all(key, depth)? {
                 Some(next) if before => any.push(next),
                 _ => {
-                    let what = "OR stands between two conditions: anna OR bob; put it in quotes to find the word";
+                    let what =
+                        "OR stands between two conditions: anna OR bob; put it in quotes to find the word";
                     return Err(QueryError::new(at, what));
                 }
             }
@@ -180,7 +186,10 @@ impl Parser<'_> {
             }
             return match self.peek() {
                 Some(c) if c != ')' => Ok(Condition::Not(Box::new(self.one(key, depth + 1)?))),
-                _ => Err(QueryError::new(start, "what must not be there is missing: NOT spam, -spam or -(this OR that)")),
+                _ => Err(QueryError::new(
+                    start,
+                    "what must not be there is missing: NOT spam, -spam or -(this OR that)",
+                )),
             };
         }
         if self.characters[start] == '(' {
@@ -197,7 +206,10 @@ impl Parser<'_> {
         self.at += 1;
         let inside = self.either(key, depth + 1)?;
         if self.peek() != Some(')') {
-            return Err(QueryError::new(open, "this parenthesis is not closed; close it, or put it in quotes"));
+            return Err(QueryError::new(
+                open,
+                "this parenthesis is not closed; close it, or put it in quotes",
+            ));
         }
         self.at += 1;
         inside.ok_or_else(|| QueryError::new(open, "nothing stands between these parentheses"))
@@ -233,7 +245,10 @@ impl Parser<'_> {
         let at = self.at;
         self.terms += 1;
         if self.terms > TERMS_MAX {
-            return Err(QueryError::new(at, format!("more than {TERMS_MAX} conditions; make several queries of it")));
+            return Err(QueryError::new(
+                at,
+                format!("more than {TERMS_MAX} conditions; make several queries of it"),
+            ));
         }
         let (value, quoted, begins) = self.value()?;
         let Some(key) = key else {
@@ -243,7 +258,8 @@ impl Parser<'_> {
             };
         };
         if value.trim().is_empty() {
-            let what = format!("a word is missing behind {}:, without a space: {}", key.name(), key.example());
+            let what =
+                format!("a word is missing behind {}:, without a space: {}", key.name(), key.example());
             return Err(QueryError::new(at, what));
         }
         match key {
@@ -270,7 +286,8 @@ impl Parser<'_> {
         let rest = &self.characters[start.min(self.characters.len())..];
         if rest.first() == Some(&'"') {
             let length = rest[1..].iter().position(|c| *c == '"');
-            let length = length.ok_or_else(|| QueryError::new(start, "the quote is not closed; close it or remove it"))?;
+            let length = length
+                .ok_or_else(|| QueryError::new(start, "the quote is not closed; close it or remove it"))?;
             let begins = rest.get(length + 2) == Some(&'*');
             self.at = start + length + 2 + usize::from(begins);
             return Ok((rest[1..=length].iter().collect(), true, begins));

@@ -69,14 +69,17 @@ fn octets(value: &str) -> Result<u64, String> {
     }
     let whole: u64 = whole.parse().map_err(|_| wrong())?;
     let unit = 1024u64.pow(factor);
-    let part = part.parse::<u64>().map_err(|_| wrong())? * unit / 10u64.pow(u32::try_from(part.len()).unwrap_or(0));
+    let part =
+        part.parse::<u64>().map_err(|_| wrong())? * unit / 10u64.pow(u32::try_from(part.len()).unwrap_or(0));
     whole.checked_mul(unit).and_then(|octets| octets.checked_add(part)).ok_or_else(wrong)
 }
 
 /// The seconds at which a day, month or year begins and ends, in UTC; of a time before now, the day.
 fn span(value: &str, now: Now) -> Result<(i64, i64), String> {
     let wrong = || {
-        format!("{value:?} is no date; write it as 2026-01-31, 2026-01, 2026, today, yesterday, or 30d, 4w, 6m, 1y for so long ago")
+        format!(
+            "{value:?} is no date; write it as 2026-01-31, 2026-01, 2026, today, yesterday, or 30d, 4w, 6m, 1y for so long ago"
+        )
     };
     let (from, to) = days(value, now).ok_or_else(wrong)?;
     let seconds = |date: Date| date.with_time(Time::MIDNIGHT).assume_utc().unix_timestamp();

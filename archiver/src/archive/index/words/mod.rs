@@ -78,8 +78,11 @@ impl<'a> WordStream<'a> {
             let from = self.at;
             let rest = &self.text[from..];
             let mut characters = rest.chars();
-            let Some(first) = characters.next().filter(|first| is_unspaced(*first) || is_mark(*first)) else { break };
-            let joined: usize = characters.take(JOINED_MAX).take_while(|next| joins(*next)).map(char::len_utf8).sum();
+            let Some(first) = characters.next().filter(|first| is_unspaced(*first) || is_mark(*first)) else {
+                break;
+            };
+            let joined: usize =
+                characters.take(JOINED_MAX).take_while(|next| joins(*next)).map(char::len_utf8).sum();
             self.at += first.len_utf8() + joined;
             let form = unspaced_form(&self.text[from..self.at]);
             self.run.extend(form.map(|character| (from, self.at, character)));
@@ -128,7 +131,10 @@ impl TokenStream for WordStream<'_> {
                 return true;
             }
             let bytes = self.text.as_bytes();
-            while self.at < bytes.len() && bytes[self.at].is_ascii() && !bytes[self.at].is_ascii_alphanumeric() {
+            while self.at < bytes.len()
+                && bytes[self.at].is_ascii()
+                && !bytes[self.at].is_ascii_alphanumeric()
+            {
                 self.at += 1;
             }
             let Some(character) = self.text[self.at..].chars().next() else { return false };
