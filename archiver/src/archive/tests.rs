@@ -261,7 +261,7 @@ fn catalog_and_index_are_rebuilt_when_missing_or_damaged() {
     assert_eq!(search(&bench.open(), "\"number 3\"", None)[0].subject, "Report 3");
 
     restore(&catalog, &[0x55; 8192]);
-    let meta = bench.store().join("index/meta.json");
+    let meta = RealDisk.dirs(&bench.store().join("index")).unwrap().remove(0).join("meta.json");
     RealDisk.open(&meta).unwrap().set_len(3).unwrap();
     assert_eq!(all(&bench.open()), whole);
 }

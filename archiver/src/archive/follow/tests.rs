@@ -203,6 +203,9 @@ fn pages_stay_in_place_while_mail_arrives() {
 
         let mut arrived = 30;
         let paged = pages(&instance, &Query { limit: 4, ..query }, || {
+            if arrived >= 60 {
+                return;
+            }
             // Words become rarer and commoner, folders merge; some of it sorts before the page, some behind.
             let new = (arrived..arrived + 5)
                 .map(|n| letter(n, &format!("new {n}"), &format!("budget {}", "other ".repeat(n))));
@@ -412,7 +415,7 @@ fn an_index_is_built_beside_the_one_that_serves() {
         looks += 1;
         let page = instance.find_now(&Query { text: "words".into(), limit: 1, ..Query::default() }).unwrap();
         assert_eq!(page.total, 600);
-        done >= 256
+        done >= 300
     });
     assert!(!ended.unwrap() && looks > 1);
     instance.commit(vec![letter(700, "late", "some words")]).unwrap();

@@ -135,9 +135,8 @@ impl Builder<'_> {
 }
 
 fn beginning(field: IndexField, text: &str) -> Box<dyn IndexQuery> {
-    // Words have letters, digits and marks only, ids of archives hyphens and dots besides.
-    let pattern: String =
-        text.chars().flat_map(|c| [c.is_ascii_punctuation().then_some('\\'), Some(c)]).flatten().collect();
+    // Words have letters, digits and marks only; ids of archives hyphens, underscores and dots besides.
+    let pattern = text.replace('.', "\\.");
     match RegexQuery::from_pattern(&format!("{pattern}.*"), field) {
         Ok(query) => Box::new(query),
         Err(_) => Box::new(EmptyQuery),

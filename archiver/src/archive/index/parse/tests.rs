@@ -96,7 +96,7 @@ fn mistakes_are_placed_and_say_what_to_do() {
         ("(a", 1, "not closed"),
         ("a)", 2, "closes none"),
         ("()", 1, "nothing stands"),
-        ("a OR", 2, "OR stands between"),
+        ("a OR", 3, "OR stands between"),
         ("OR a", 1, "OR stands between"),
         ("AND a", 1, "AND stands between"),
         ("a NOT", 3, "missing"),
