@@ -109,7 +109,8 @@ fn encodings_of_text_are_told_apart() {
     let utf16: Vec<u8> = "Größe".encode_utf16().flat_map(u16::to_le_bytes).collect();
     assert_eq!(text_of("a.txt", &utf16).0, "Größe");
     assert_eq!(text_of("a.txt", &[b"\xff\xfe", &utf16[..]].concat()).0, "Größe");
-    let html = b"<html><head><meta charset=windows-1251></head><body><p>\xce\xf2\xf7\xb8\xf2</p></body></html>";
+    let html =
+        b"<html><head><meta charset=windows-1251></head><body><p>\xce\xf2\xf7\xb8\xf2</p></body></html>";
     assert_eq!(text_of("a.html", html).0.trim(), "Отчёт");
 }
 

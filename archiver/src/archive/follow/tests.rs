@@ -276,7 +276,7 @@ fn bcc_and_folders_are_found_by_those_who_may_know() {
         let query =
             Query { text: text.into(), archive: archive.map(Into::into), limit: 9, ..Query::default() };
         let page = instance.find(&query).unwrap();
-        assert_eq!(page.total as usize, page.hits.len());
+        assert_eq!(page.total, page.hits.len() as u64);
         page.hits.len()
     };
     for query in ["bcc:carol", "carol", "recipient:carol@example.com", "car*", "with:carol"] {
@@ -396,7 +396,7 @@ fn damage_while_it_serves_is_marked_and_healed() {
         bench.index_files().into_iter().find(|path| path.extension().is_some_and(|e| e == "store")).unwrap();
     flip(&store, 2);
     assert_eq!(instance.check_indexes(None).unwrap().len(), 1);
-    assert_eq!(instance.index_states().unwrap()[0].damage.is_some(), true);
+    assert!(instance.index_states().unwrap()[0].damage.is_some());
     assert!(instance.rebuild_indexes(None, (true, false), &mut |_, _, _| false).unwrap());
     assert!(instance.check_indexes(None).unwrap().is_empty());
     let page = instance.find(&Query { text: "words".into(), limit: 30, ..Query::default() }).unwrap();

@@ -206,8 +206,9 @@ pub(super) fn document(document: Document, fields: &Fields) -> TantivyDocument {
 
 /// An id as two numbers in the same order.
 pub(super) fn halves(id: MessageId) -> [u64; 2] {
-    let whole = u128::from_be_bytes(id.to_bytes());
-    [(whole >> 64) as u64, whole as u64]
+    let octets = id.to_bytes();
+    let (upper, lower) = octets.split_at(8);
+    [upper, lower].map(|half| half.iter().fold(0, |number, octet| number << 8 | u64::from(*octet)))
 }
 
 /// Words for everybody's searches, and for those in each archive.

@@ -32,8 +32,7 @@ pub(super) fn read(octets: &[u8], text: &mut Text) -> Result<(), Stop> {
         text.push(&name)?;
         text.divide('\n')?;
         match inflated(&mut archive, at, text) {
-            Ok(Some(inner)) => read_within(&name, &inner, text),
-            Ok(None) => {}
+            Ok(inner) => read_within(&name, &inner, text),
             Err(Stop(why)) => text.miss(&format!("{name}: {why}")),
         }
     }
@@ -55,22 +54,18 @@ fn name(archive: &mut Archive<'_>, at: usize) -> Option<String> {
     file.is_file().then_some(name)
 }
 
-/// A file's octets; `None` when it is no file that is read.
-pub(super) fn inflated(
-    archive: &mut Archive<'_>,
-    at: usize,
-    text: &mut Text,
-) -> Result<Option<Vec<u8>>, Stop> {
+/// A file's octets.
+pub(super) fn inflated(archive: &mut Archive<'_>, at: usize, text: &mut Text) -> Result<Vec<u8>, Stop> {
     let mut octets = Vec::new();
     with_file(archive, at, text, |file, _| {
         // The length that it claims means nothing.
-        file.read_to_end(&mut octets).map_err(broken)?;
+        file.read_to_end(&mut octets).map_err(|error| broken(&error))?;
         Ok(())
     })?;
-    Ok(Some(octets))
+    Ok(octets)
 }
 
-fn broken(error: io::Error) -> Stop {
+fn broken(error: &io::Error) -> Stop {
     match error.kind() {
         io::ErrorKind::FileTooLarge => Stop::new("more comes out of it than is read"),
         _ => Stop::new("it is broken in its zip file"),

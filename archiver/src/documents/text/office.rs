@@ -3,7 +3,7 @@
 use std::io::{BufReader, Read};
 
 use quick_xml::Reader;
-use quick_xml::events::{BytesStart, Event};
+use quick_xml::events::{BytesRef, BytesStart, Event};
 
 use super::container::{Archive, inflated, names, with_file};
 use super::{Stop, Text, read_within};
@@ -16,7 +16,7 @@ pub(super) fn read_ooxml(archive: &mut Archive<'_>, text: &mut Text) -> Result<(
     let parts = names(archive, |name| is_text_part(name) || name.contains("/embeddings/"));
     for (at, name) in parts {
         let done = if name.contains("/embeddings/") {
-            inflated(archive, at, text).map(|inner| read_within(&name, &inner.unwrap_or_default(), text))
+            inflated(archive, at, text).map(|inner| read_within(&name, &inner, text))
         } else {
             with_file(archive, at, text, |file, text| read_xml(file, Dialect::Ooxml, text))
         };
@@ -150,23 +150,24 @@ fn read_xml(file: &mut dyn Read, dialect: Dialect, text: &mut Text) -> Result<()
             }
             Event::Text(found) if inside > 0 => text.push(&found)?,
             Event::CData(found) if inside > 0 => text.push(&found)?,
-            Event::GeneralRef(reference) if inside > 0 => {
-                let character = match &*reference {
-                    "lt" => Some('<'),
-                    "gt" => Some('>'),
-                    "amp" => Some('&'),
-                    "quot" => Some('"'),
-                    "apos" => Some('\''),
-                    _ => reference.resolve_char_ref().ok().flatten(),
-                };
-                if let Some(character) = character {
-                    text.push(character.encode_utf8(&mut [0; 4]))?;
-                }
-            }
+            Event::GeneralRef(reference) if inside > 0 => push_reference(&reference, text)?,
             Event::Eof => return Ok(()),
             _ => {}
         }
     }
+}
+
+/// A character that is written as a reference.
+fn push_reference(reference: &BytesRef<'_>, text: &mut Text) -> Result<(), Stop> {
+    let character = match &**reference {
+        "lt" => Some('<'),
+        "gt" => Some('>'),
+        "amp" => Some('&'),
+        "quot" => Some('"'),
+        "apos" => Some('\''),
+        _ => reference.resolve_char_ref().ok().flatten(),
+    };
+    character.map_or(Ok(()), |character| text.push(character.encode_utf8(&mut [0; 4])))
 }
 
 fn xml_error(error: &quick_xml::Error) -> String {

@@ -9,7 +9,8 @@ use super::{Stop, Text};
 
 /// A page that cannot be read takes no other with it; the library falls over at what it does not expect.
 pub(super) fn read(octets: &[u8], text: &mut Text) -> Result<(), Stop> {
-    let mut document = Document::load_mem(octets).map_err(|_| Stop::new("it is broken, or a password opens it"))?;
+    let mut document =
+        Document::load_mem(octets).map_err(|_| Stop::new("it is broken, or a password opens it"))?;
     if document.is_encrypted() && document.decrypt("").is_err() {
         return Err(Stop::new("a password opens it"));
     }
@@ -29,7 +30,10 @@ pub(super) fn read(octets: &[u8], text: &mut Text) -> Result<(), Stop> {
     }
     match broken {
         0 => Ok(()),
-        _ => Err(Stop::new(format!("{broken} of {} pages are written in a way that their reader does not know", pages.len()))),
+        _ => Err(Stop::new(format!(
+            "{broken} of {} pages are written in a way that their reader does not know",
+            pages.len()
+        ))),
     }
 }
 
