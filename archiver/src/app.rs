@@ -18,8 +18,9 @@ use serde_json::Value;
 use zeroize::Zeroizing;
 
 use crate::access::Tokens;
-use crate::archive::{ArchiveError, Audit, Instance, InstanceInfo, KeepKey, Mode, Opener};
-use crate::intake::index_fields;
+use crate::archive::{ArchiveError, Audit, Follower, Instance, InstanceInfo, KeepKey, Mode, Opener};
+use crate::documents::{Limits, Workers};
+use crate::intake::index_fields_with_documents;
 use crate::jobs::Jobs;
 use crate::settings::Settings;
 
@@ -57,6 +58,8 @@ struct Slot {
     /// What was closed last, for as long as somebody still works on it.
     closing: Mutex<Weak<Instance>>,
     stop: Mutex<(Switch, Shutdown)>,
+    /// Lets the indexes follow. It works on the instance, so it ends before that is closed.
+    follower: Mutex<Option<Follower>>,
 }
 
 impl Slot {
@@ -152,7 +155,7 @@ impl Core {
         if let Some(instance) = &*open {
             return Ok(Arc::clone(instance));
         }
-        let instance = self.open_instance(id, &self.opener(id)?)?;
+        let instance = self.open_instance(&slot, id, &self.opener(id)?)?;
         Ok(Arc::clone(open.insert(instance)))
     }
 
@@ -161,7 +164,7 @@ impl Core {
         let slot = self.slot(id)?;
         let mut open = slot.open();
         if open.is_none() {
-            *open = Some(self.open_instance(id, &Opener::Passphrase(passphrase))?);
+            *open = Some(self.open_instance(&slot, id, &Opener::Passphrase(passphrase))?);
         }
         Ok(())
     }
@@ -176,19 +179,37 @@ impl Core {
         }
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
         let new = || {
-            Arc::new(Slot { open: Mutex::default(), closing: Mutex::default(), stop: Mutex::new(switch()) })
+            Arc::new(Slot {
+                open: Mutex::default(),
+                closing: Mutex::default(),
+                stop: Mutex::new(switch()),
+                follower: Mutex::default(),
+            })
         };
         Ok(Arc::clone(slots.entry(id.to_owned()).or_insert_with(new)))
     }
 
-    fn open_instance(&self, id: &str, opener: &Opener) -> Result<Arc<Instance>, ArchiveError> {
+    fn open_instance(&self, slot: &Slot, id: &str, opener: &Opener) -> Result<Arc<Instance>, ArchiveError> {
         let dir = self.instance_dir(id)?;
         let (disk, clock) = (&self.disk, &self.clock);
-        Ok(Arc::new(match Mode::read(&**disk, &dir)? {
-            Mode::Started => Instance::open(disk, clock, &dir, id, opener, index_fields)?,
-            Mode::Safe => Instance::open_safe(disk, clock, &dir, id, opener, index_fields)?,
+        let extract = index_fields_with_documents;
+        let instance = Arc::new(match Mode::read(&**disk, &dir)? {
+            Mode::Started => Instance::open(disk, clock, &dir, id, opener, extract)?,
+            Mode::Safe => return Ok(Arc::new(Instance::open_safe(disk, clock, &dir, id, opener, extract)?)),
             Mode::Stopped => return Err(ArchiveError::Stopped(id.into())),
-        }))
+        });
+        match std::env::current_exe() {
+            Ok(program) => {
+                let workers = Workers::new(program, &["extract-worker"], Limits::default());
+                instance.read_documents_with(Arc::new(workers));
+            }
+            Err(error) => tracing::error!(%error, "attached documents are not read: where is this program?"),
+        }
+        if self.running {
+            let follower = Follower::start(&instance).map_err(ArchiveError::file(&dir))?;
+            *slot.follower.lock().unwrap_or_else(PoisonError::into_inner) = Some(follower);
+        }
+        Ok(instance)
     }
 
     /// The key file, or the passphrase when that lies in a file in `keys_dir`.

@@ -12,6 +12,7 @@ pub mod archive;
 pub mod cli;
 pub mod command;
 pub mod daemon;
+pub mod documents;
 pub mod intake;
 pub mod jobs;
 pub mod monitoring;

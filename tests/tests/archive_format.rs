@@ -206,7 +206,7 @@ fn an_archive_of_format_2_is_read() -> Result<()> {
         let report = instance.report(id).ok().map(|report| sha256(&report).to_string());
         ensure!(row["report_sha256"].as_str() == report.as_deref(), "{id}");
     }
-    let query = Query { text: "*".into(), archive: None, limit: 100, offset: 0 };
+    let query = Query { text: "*".into(), archive: None, limit: 100, offset: 0, ..Query::default() };
     ensure!(instance.search(&query)?.len() == expected.len());
     let verified = instance.verify(None, true, &mut |_, _, _| false)?;
     ensure!(verified.findings.is_empty(), "{:?}", verified.findings);

@@ -12,7 +12,9 @@ use serde_json::{Value, json};
 
 use super::{Caller, Scope};
 use crate::app::Core;
-use crate::archive::{ArchiveError, Folder, Hit, InFolder, Instance, Placement, Privilege, Query, User};
+use crate::archive::{
+    ArchiveError, Folder, Hit, HitPage, InFolder, Instance, Placement, Privilege, Query, User, Watch,
+};
 
 /// Why nothing was handed out or done.
 #[derive(Debug, thiserror::Error)]
@@ -65,7 +67,7 @@ impl<'c> Gate<'c> {
     }
 
     /// Finds messages.
-    pub fn search(&self, query: Query) -> Result<Vec<Hit>, Denied> {
+    pub fn search(&self, query: Query, watch: Watch<'_>) -> Result<HitPage, Denied> {
         let particulars = json!({ "user": query.archive, "query": query.text });
         let query = match &self.rights {
             // Without an archive named, a user means their own.
@@ -77,11 +79,11 @@ impl<'c> Gate<'c> {
         let archive = query.archive.as_deref().unwrap_or_default();
         let may = self.may(Some(Privilege::Search), |archives| archives.contains(archive));
         self.pass("search", &particulars, may)?;
-        let mut hits = self.instance.search(&query)?;
+        let mut page = self.instance.find_watched(&query, watch)?;
         if let Some(seen) = self.archives() {
-            hits.iter_mut().for_each(|hit| without_others(hit, &seen));
+            page.hits.iter_mut().for_each(|hit| without_others(hit, &seen));
         }
-        Ok(hits)
+        Ok(page)
     }
 
     /// Hands a message on, byte for byte, stretch by stretch; what was handed on counts only when this returns `Ok`.

@@ -72,6 +72,7 @@ pub(super) const COMMANDS: &[(&str, Need)] = &[
     ("store-roll-over", Need::Manage),
     ("verify", Need::Check),
     ("rebuild", Need::Manage),
+    ("index-rebuild", Need::Manage),
     ("compact", Need::Manage),
     ("backup", Need::Admin),
     ("job-put", Need::Manage),

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use postern_shared::control::Context;
 use postern_shared::crypto::aead::AeadKey;
 use postern_shared::crypto::random_secret;
 use postern_shared::disk::{Disk, Fault, FaultyDisk, RealDisk, Step};
@@ -46,7 +47,7 @@ fn no_way_through_the_gate_leaves_no_line() {
     };
     let id = &stage.messages[0];
     let query = serde_json::from_value::<Command>(search("main", None, "*")).unwrap();
-    crate::command::read_for_tests(&stage.core, &operator, query).unwrap();
+    crate::command::read_for_tests(&stage.core, &operator, query, &Context::new().0).unwrap();
     next("search");
     gate.message(id, &mut |_| Ok(())).unwrap();
     next("message-get");

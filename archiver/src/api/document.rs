@@ -147,7 +147,7 @@ fn responses(route: &Route) -> Value {
         json(json!({ "type": "object", "required": ["items", "next"], "properties": {
             "items": { "type": "array", "items": {} },
             "total": { "type": "integer" },
-            "next": { "type": ["integer", "null"], "description": next },
+            "next": { "type": ["integer", "string", "null"], "description": next },
         } }))
     };
     let (status, good) = match route.answer {
@@ -157,8 +157,11 @@ fn responses(route: &Route) -> Value {
         Answer::Made => {
             ("201", json!({ "description": "Made.", "content": json(json!({ "type": "object" })) }))
         }
-        Answer::List(_) | Answer::Page => {
+        Answer::List(_) => {
             ("200", json!({ "description": "A page.", "content": items("The offset of the next page.") }))
+        }
+        Answer::Page => {
+            ("200", json!({ "description": "A page.", "content": items("The cursor of the next page.") }))
         }
         Answer::Before => {
             ("200", json!({ "description": "A page.", "content": items("`before` of the next page.") }))

@@ -170,11 +170,13 @@ async fn now(
         Answer::Made => (StatusCode::CREATED, Json(done)).into_response(),
         Answer::List(member) => Json(sliced(done, member, stretch)).into_response(),
         Answer::Page => {
-            let number = |name: &str, usual: u64| said.get(name).and_then(Value::as_u64).unwrap_or(usual);
-            let (limit, offset) = (number("limit", 50), number("offset", 0));
-            let count = done.as_array().map_or(0, Vec::len) as u64;
-            let next = (count > 0 && count >= limit).then_some(offset + count);
-            Json(json!({ "items": done, "next": next })).into_response()
+            let mut page = done;
+            page["items"] = page["hits"].take();
+            page["next"] = page["next"].take();
+            if let Some(page) = page.as_object_mut() {
+                page.remove("hits");
+            }
+            Json(page).into_response()
         }
         Answer::Before => {
             let limit = said.get("limit").and_then(Value::as_u64).unwrap_or(100);

@@ -25,7 +25,7 @@ pub(super) enum Answer {
     Made,
     /// A page of a list, which is the answer or that member of it; `limit` and `offset` choose.
     List(Option<&'static str>),
-    /// A page that the command itself chooses by `limit` and `offset`.
+    /// A page of hits that the command itself makes; `cursor` leads to the next.
     Page,
     /// A page that the command itself chooses by `limit` and `before`.
     Before,
@@ -310,10 +310,12 @@ pub(super) const ROUTES: &[Route] = &[
         "search",
         "Find messages.",
         &[
-            must("query", Text, "What to find; see docs/archiver.md."),
+            must("query", Text, "What to find; see docs/search.md."),
             may("user", Text, "Only this user's archive; also unassigned and quarantine."),
             or("limit", Number, "50", "The most hits."),
-            or("offset", Number, "0", "Hits passed over."),
+            or("offset", Number, "0", "Hits passed over; a cursor stays in place when mail arrives."),
+            or("order", Text, "\"newest\"", "newest, oldest or relevance."),
+            may("cursor", Text, "The next page: what the page before said as next."),
         ],
         Page,
     ),
@@ -388,6 +390,17 @@ pub(super) const ROUTES: &[Route] = &[
         "rebuild",
         "Make catalog and index anew from the packs.",
         &[STORE],
+        Long,
+    ),
+    route(
+        ("POST", "/api/v1/instances/{instance}/rebuild-index"),
+        "index-rebuild",
+        "Make full-text indexes anew while the old ones serve.",
+        &[
+            STORE,
+            or("damaged", Flag, "false", "Only those that are damaged; all are read and checked first."),
+            or("afresh", Flag, "false", "Begin from the beginning."),
+        ],
         Long,
     ),
     route(

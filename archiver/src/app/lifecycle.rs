@@ -80,6 +80,7 @@ impl Core {
         if let Some(instance) = slot.open().take() {
             *closing = Arc::downgrade(&instance);
         }
+        drop(slot.follower.lock().unwrap_or_else(PoisonError::into_inner).take());
         let held = closing.clone();
         drop(closing);
         let start = self.clock.moment();

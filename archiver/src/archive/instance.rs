@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::catalog::{Folder, InFolder};
 use super::files::{read_json, write_json};
+use super::follow::Following;
 use super::index::Extract;
 use super::master::{self, KeepKey, Opener};
 use super::message::{NewMessage, Outcome, Placement};
@@ -61,6 +62,7 @@ pub struct Instance {
     commits: Commits,
     pub(super) extract: Extract,
     safe: bool,
+    pub(super) following: Following,
     _lock: DiskLock,
 }
 
@@ -158,6 +160,7 @@ impl Instance {
             commits: Commits::default(),
             extract,
             safe,
+            following: Following::default(),
             _lock: lock,
         })
     }
@@ -197,7 +200,10 @@ impl Instance {
     /// older store may be there; archiving it again changes nothing.
     pub fn commit(&self, batch: Vec<NewMessage>) -> Result<Vec<Outcome>, ArchiveError> {
         self.check_writable()?;
-        self.stores.commit(&self.commits, batch.into_iter().map(|message| (message, None)).collect())
+        let done =
+            self.stores.commit(&self.commits, batch.into_iter().map(|message| (message, None)).collect());
+        self.following.ring();
+        done
     }
 
     /// Archives a message whose octets are not in memory; `message.content` is not looked at, nor is its fold key. Evidence
@@ -205,6 +211,7 @@ impl Instance {
     pub fn commit_long(&self, message: NewMessage, octets: Arc<dyn Octets>) -> Result<Outcome, ArchiveError> {
         self.check_writable()?;
         let outcomes = self.stores.commit(&self.commits, vec![(message, Some(octets))])?;
+        self.following.ring();
         outcomes.into_iter().next().ok_or(ArchiveError::NoCurrentStore)
     }
 
@@ -239,6 +246,10 @@ impl Instance {
             stats.bytes += counts.bytes;
             stats.unassigned += counts.unassigned;
             stats.quarantined += counts.quarantined;
+            let damage = attached.index.damage();
+            stats
+                .damage
+                .extend(damage.map(|damage| format!("the index of store {}: {damage}", attached.store.id)));
         }
         Ok(stats)
     }

@@ -82,6 +82,10 @@ impl Instance {
             if verified.cancelled {
                 return Ok(verified);
             }
+            if let Some(damage) = attached.index.check()? {
+                let what = format!("the index: {damage}; rebuild --index-only builds another one");
+                verified.findings.push(Finding { store: id, message: None, what });
+            }
         }
         if self.disk.exists(&path).map_err(ArchiveError::file(&path))? {
             self.disk.remove(&path).map_err(ArchiveError::file(&path))?;
@@ -89,7 +93,7 @@ impl Instance {
         Ok(verified)
     }
 
-    fn wanted_stores(
+    pub(super) fn wanted_stores(
         &self,
         store: Option<&str>,
     ) -> Result<Vec<std::sync::Arc<super::stores::Attached>>, ArchiveError> {
@@ -112,9 +116,9 @@ impl Instance {
             }
         }
         // The rebuilt catalogs have other epochs, so each index begins anew.
-        self.catch_up(|done| {
-            watch("indexing", done, None);
-        })?;
+        if !self.follow(watch)? {
+            return Ok(None);
+        }
         Ok(Some(damage.iter().map(ToString::to_string).collect()))
     }
 

@@ -5,6 +5,8 @@ use postern_shared::crypto::digest::Digest;
 use postern_shared::id::MessageId;
 use serde::{Deserialize, Serialize};
 
+use super::index::Snippet;
+
 /// A message to be archived.
 #[derive(Debug, Clone)]
 pub struct NewMessage {
@@ -111,9 +113,68 @@ pub struct IndexFields {
     pub message_id: String,
     /// Text, bounded by whoever extracted it.
     pub body: String,
-    /// Names of attached files.
-    pub attachments: Vec<String>,
-    pub has_attachment: bool,
+    /// What of the message itself is not among these fields; `None`: nothing is missing.
+    pub missing: Option<String>,
+    /// Attached files, in their order.
+    pub attachments: Vec<Attachment>,
+}
+
+/// An attached file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attachment {
+    /// Its name; may be empty.
+    pub name: String,
+    /// Its text.
+    pub text: AttachmentText,
+}
+
+/// The text of an attached file.
+#[derive(Clone, PartialEq, Eq)]
+pub enum AttachmentText {
+    /// It has none that anybody could search: a picture.
+    None,
+    /// Here it is.
+    Text(String),
+    /// Some of it; why not all.
+    Part(String, String),
+    /// A document: whoever reads documents must be asked. Its octets, when they were asked for.
+    Document(Option<Vec<u8>>),
+    /// It cannot be had; why.
+    Missing(String),
+}
+
+impl std::fmt::Debug for AttachmentText {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::None => f.write_str("None"),
+            Self::Text(text) => write!(f, "Text({text:?})"),
+            Self::Part(text, why) => write!(f, "Part({text:?}, {why:?})"),
+            Self::Document(octets) => write!(f, "Document({:?})", octets.as_ref().map(Vec::len)),
+            Self::Missing(why) => write!(f, "Missing({why:?})"),
+        }
+    }
+}
+
+impl IndexFields {
+    /// Whether there are documents whose text is still to be had.
+    pub fn has_documents(&self) -> bool {
+        self.attachments.iter().any(|attachment| matches!(attachment.text, AttachmentText::Document(_)))
+    }
+
+    /// Octets of text in it.
+    pub fn bytes(&self) -> usize {
+        let attachments = self.attachments.iter().map(|attachment| {
+            let text = match &attachment.text {
+                AttachmentText::Text(text) | AttachmentText::Missing(text) => text.len(),
+                AttachmentText::Part(text, why) => text.len() + why.len(),
+                AttachmentText::Document(octets) => octets.as_ref().map_or(0, Vec::len),
+                AttachmentText::None => 0,
+            };
+            text + attachment.name.len()
+        });
+        let fields = [&self.from, &self.to, &self.cc, &self.subject, &self.message_id, &self.body];
+        fields.iter().map(|field| field.len()).sum::<usize>() + attachments.sum::<usize>()
+    }
 }
 
 /// What became of a message.
@@ -144,4 +205,35 @@ pub struct Hit {
     /// Why it could not be parsed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quarantined: Option<String>,
+    /// Where in it the hit is.
+    pub snippets: Vec<Snippet>,
+    /// What of its text cannot be searched.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub text_missing: Vec<TextMissing>,
+}
+
+/// Text that cannot be searched.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TextMissing {
+    /// The attachment's name; empty: the message's own.
+    pub attachment: String,
+    /// Why.
+    pub why: String,
+}
+
+/// A page of hits.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HitPage {
+    /// The hits.
+    pub hits: Vec<Hit>,
+    /// How many there are on all pages.
+    pub total: u64,
+    /// Asks for the next page; `None` on the last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+    /// Changes of the archive that the index has yet to follow: hits may be missing.
+    pub behind: u64,
+    /// Indexes that are damaged: hits may be missing until they are built anew.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub damaged: Vec<String>,
 }

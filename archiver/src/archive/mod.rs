@@ -41,6 +41,7 @@
 mod audit;
 mod catalog;
 mod files;
+mod follow;
 mod index;
 mod instance;
 mod maintenance;
@@ -50,6 +51,7 @@ mod mode;
 mod octets;
 mod read_only;
 mod reader;
+mod search;
 mod store;
 mod stores;
 #[cfg(test)]
@@ -61,11 +63,15 @@ use std::path::PathBuf;
 
 pub use audit::{Audit, By, Chain};
 pub use catalog::{CatalogError, Folder, InFolder};
-pub use index::{Extract, Query, QueryError};
+pub use follow::{DocumentReader, Follower, IndexState};
+pub use index::{CursorError, Extract, Order, Query, QueryError, Snippet};
 pub use instance::{Instance, InstanceInfo, Stats};
 pub use maintenance::{Compacted, Verified};
 pub use master::{KeepKey, Opener};
-pub use message::{AddressEvidence, Evidence, Hit, IndexFields, NewMessage, Outcome, Placement, Source};
+pub use message::{
+    AddressEvidence, Attachment, AttachmentText, Evidence, Hit, HitPage, IndexFields, NewMessage, Outcome,
+    Placement, Source, TextMissing,
+};
 pub use mode::Mode;
 pub use octets::{FileOctets, Octets};
 pub use store::{Damage, StoreError};
@@ -177,8 +183,11 @@ pub enum ArchiveError {
     /// The query.
     #[error(transparent)]
     Query(#[from] QueryError),
+    /// The cursor.
+    #[error(transparent)]
+    Cursor(#[from] CursorError),
     /// The index failed; archiving goes on.
-    #[error("the index: {0}")]
+    #[error("the index: {0}; nothing is lost: rebuild --index-only makes another one")]
     Index(String),
     /// Users.
     #[error(transparent)]

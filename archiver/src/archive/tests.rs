@@ -102,7 +102,13 @@ fn archived(outcomes: &[Outcome]) -> Vec<String> {
 }
 
 fn search(instance: &Instance, text: &str, archive: Option<&str>) -> Vec<Hit> {
-    let query = Query { text: text.into(), archive: archive.map(Into::into), limit: 100, offset: 0 };
+    let query = Query {
+        text: text.into(),
+        archive: archive.map(Into::into),
+        limit: 100,
+        offset: 0,
+        ..Query::default()
+    };
     instance.search(&query).unwrap()
 }
 
@@ -127,7 +133,7 @@ fn what_is_committed_comes_back_and_is_found() {
     assert_eq!(search(&instance, "*", Some("bob"))[0].folder, "bob/Journal/Incoming");
     assert_eq!(search(&instance, "*", Some("carol")).len(), 0);
     assert!(matches!(
-        instance.search(&Query { text: "\"".into(), archive: None, limit: 1, offset: 0 }),
+        instance.search(&Query { text: "\"".into(), archive: None, limit: 1, offset: 0, ..Query::default() }),
         Err(ArchiveError::Query(_))
     ));
     drop(instance);
@@ -144,7 +150,7 @@ fn pages_follow_one_another_newest_first() {
     let instance = bench.open();
     instance.commit((0..10).map(|n| message(n, "anna")).collect()).unwrap();
     let page = |offset| {
-        let query = Query { text: "*".into(), archive: None, limit: 4, offset };
+        let query = Query { text: "*".into(), archive: None, limit: 4, offset, ..Query::default() };
         instance.search(&query).unwrap().into_iter().map(|hit| hit.subject).collect::<Vec<_>>()
     };
     assert_eq!(page(0), ["Report 9", "Report 8", "Report 7", "Report 6"]);
@@ -255,7 +261,7 @@ fn catalog_and_index_are_rebuilt_when_missing_or_damaged() {
     assert_eq!(search(&bench.open(), "\"number 3\"", None)[0].subject, "Report 3");
 
     restore(&catalog, &[0x55; 8192]);
-    let meta = bench.store().join("index/meta.json");
+    let meta = RealDisk.dirs(&bench.store().join("index")).unwrap().remove(0).join("meta.json");
     RealDisk.open(&meta).unwrap().set_len(3).unwrap();
     assert_eq!(all(&bench.open()), whole);
 }

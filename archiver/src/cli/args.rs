@@ -8,6 +8,7 @@ use super::audit::AuditAction;
 use super::instance::InstanceAction;
 use super::jobs::{JobAction, NotificationAction, ResultAction};
 use super::profile::ProfileAction;
+use super::search::SearchArgs;
 use super::token::TokenAction;
 use super::user::UserAction;
 use crate::archive::State;
@@ -83,26 +84,7 @@ pub enum Task {
         action: NotificationAction,
     },
     /// Find messages.
-    ///
-    /// All words must be there: invoice 2026. "annual report" finds the phrase, inv* what begins so,
-    /// from:anna subject:budget only in those fields (also to: cc: bcc: attachment: body:), after:2026-01-01
-    /// before:2026-02-01 by date, has:attachment; * finds everything.
-    Search {
-        #[command(flatten)]
-        instance: InInstance,
-        /// Only this user's archive; also `unassigned` and `quarantine`.
-        #[arg(long, value_name = "USER")]
-        user: Option<String>,
-        /// The most hits shown.
-        #[arg(long, default_value_t = 50, value_name = "N")]
-        limit: usize,
-        /// Hits passed over, for the next page.
-        #[arg(long, default_value_t = 0, value_name = "N")]
-        offset: usize,
-        /// What to find.
-        #[arg(required = true)]
-        query: Vec<String>,
-    },
+    Search(Box<SearchArgs>),
     /// Stores of an instance: the parts it is kept in. New messages go to the current one.
     Store {
         /// What to do.
@@ -131,12 +113,23 @@ pub enum Task {
         afresh: bool,
     },
     /// Make catalog and index anew from the packs, while the old ones serve.
+    ///
+    /// Ctrl-C ends it; the next one goes on from there.
     Rebuild {
         #[command(flatten)]
         instance: InInstance,
         /// Only this store.
         #[arg(long, value_name = "ID")]
         store: Option<String>,
+        /// Only the full-text index.
+        #[arg(long)]
+        index_only: bool,
+        /// Only indexes that are damaged: all are read and checked first.
+        #[arg(long, requires = "index_only")]
+        damaged: bool,
+        /// Begin from the beginning.
+        #[arg(long, requires = "index_only")]
+        afresh: bool,
     },
     /// Free what nobody needs any more.
     Compact {
@@ -184,6 +177,9 @@ pub enum Task {
     },
     /// Print the OpenAPI document of the management API.
     Openapi,
+    /// Reads documents that are handed to it; the archiver starts it itself.
+    #[command(hide = true)]
+    ExtractWorker,
     /// Single messages.
     Message {
         /// What to do.

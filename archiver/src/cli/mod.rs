@@ -9,6 +9,7 @@ mod instance;
 mod jobs;
 mod output;
 mod profile;
+mod search;
 mod setup;
 mod token;
 mod user;
@@ -38,6 +39,9 @@ use crate::settings::Settings;
 /// Reads the arguments (wrong ones end the process with 2) and does what they say.
 pub fn run() -> Result<ExitCode> {
     let args = Args::parse();
+    if let Task::ExtractWorker = args.task {
+        return Ok(crate::documents::run());
+    }
     if let Task::Init = args.task {
         return setup::init(args.config.as_deref());
     }
@@ -55,8 +59,16 @@ pub fn run() -> Result<ExitCode> {
     // What a command logs is for its daemon's log; here only what is wrong concerns the operator.
     start_log(Level::Warn);
     let doctor = matches!(args.task, Task::Doctor);
+    let page = match &args.task {
+        Task::Search(search) => Some(search.wants_page()),
+        _ => None,
+    };
     let (command, show) = command(args.task)?;
-    let answer = ask::answer(&settings, command)?;
+    let mut answer = ask::answer(&settings, command)?;
+    if let Some(whole) = page {
+        search::notes(&answer);
+        answer = if json { search::json(answer, whole) } else { answer };
+    }
     if doctor {
         return setup::doctor(&settings, &answer, json);
     }
@@ -81,10 +93,7 @@ fn command(task: Task) -> Result<(Command, Show)> {
         Task::Job { action } => jobs::job_command(action)?,
         Task::Result { action } => jobs::result_command(action),
         Task::Notifications { action } => jobs::notification_command(&action),
-        Task::Search { instance, user, limit, offset, query } => {
-            let query = query.join(" ");
-            (Command::Search { instance: instance.instance, user, query, limit, offset }, output::hits)
-        }
+        Task::Search(search) => (search.command(), search::hits),
         Task::Message { action: MessageAction::Get { instance, report, id } } => {
             (Command::MessageGet { instance: instance.instance, id, report }, output::raw)
         }
@@ -95,8 +104,11 @@ fn command(task: Task) -> Result<(Command, Show)> {
         Task::Verify { instance, store, afresh } => {
             (Command::Verify { instance: instance.instance, store, afresh }, output::verified)
         }
-        Task::Rebuild { instance, store } => {
+        Task::Rebuild { instance, store, index_only: false, .. } => {
             (Command::Rebuild { instance: instance.instance, store }, output::rebuilt)
+        }
+        Task::Rebuild { instance, store, index_only: true, damaged, afresh } => {
+            (Command::IndexRebuild { instance: instance.instance, store, damaged, afresh }, output::rebuilt)
         }
         Task::Compact { instance, unused } => {
             (Command::Compact { instance: instance.instance, unused_percent: unused }, output::compacted)
@@ -111,9 +123,13 @@ fn command(task: Task) -> Result<(Command, Show)> {
             let recovery_key = recovery_key_file.map(|file| secret_line(&file)).transpose()?;
             (Command::Restore { id, from, key_file, recovery_key }, output::restored)
         }
-        Task::Status | Task::Doctor | Task::Serve | Task::Init | Task::CheckConfig | Task::Openapi => {
-            (Command::Status, output::status)
-        }
+        Task::Status
+        | Task::Doctor
+        | Task::Serve
+        | Task::Init
+        | Task::CheckConfig
+        | Task::Openapi
+        | Task::ExtractWorker => (Command::Status, output::status),
     })
 }
 

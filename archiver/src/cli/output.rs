@@ -168,21 +168,6 @@ pub(super) fn profiles(value: &Value) -> String {
     })
 }
 
-pub(super) fn hits(value: &Value) -> String {
-    lines(value, "nothing found", |hit| {
-        let date: String = text(&hit["date"]).chars().take(16).collect();
-        format!(
-            "{}  {}  {}\n    from {}  to {}\n    in {}",
-            text(&hit["id"]),
-            date.replace('T', " "),
-            text(&hit["subject"]),
-            text(&hit["from"]),
-            text(&hit["to"]),
-            text(&hit["folders"]),
-        )
-    })
-}
-
 /// Never reached: raw octets are printed as they are.
 pub(super) fn raw(value: &Value) -> String {
     text(value)

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Secret, TransportKey};
 use crate::access::Scope;
-use crate::archive::{Privilege, State};
+use crate::archive::{Order, Privilege, State};
 use crate::jobs::Job;
 use crate::profiles::StoredProfile;
 
@@ -110,6 +110,10 @@ pub enum Command {
         query: String,
         limit: usize,
         offset: usize,
+        #[serde(default)]
+        order: Order,
+        #[serde(default)]
+        cursor: Option<String>,
     },
     MessageGet {
         instance: String,
@@ -152,6 +156,12 @@ pub enum Command {
     Rebuild {
         instance: String,
         store: Option<String>,
+    },
+    IndexRebuild {
+        instance: String,
+        store: Option<String>,
+        damaged: bool,
+        afresh: bool,
     },
     Compact {
         instance: String,

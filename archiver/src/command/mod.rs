@@ -195,7 +195,7 @@ impl Commands {
                 Err(CommandError::NotAllowed(why.into()))
             }
             mail @ (Command::Search { .. } | Command::MessageGet { .. } | Command::FolderList { .. }) => {
-                blocking(move || read::execute(&core, &caller, mail)).await
+                blocking(move || read::execute(&core, &caller, mail, &context)).await
             }
             other => blocking(move || execute(&core, other, &context)).await,
         }

@@ -2,9 +2,11 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use postern_shared::control::Context;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
+use super::store::watch;
 use super::{Command, CommandError};
 use crate::access::{Caller, Gate};
 use crate::app::Core;
@@ -12,12 +14,24 @@ use crate::archive::Query;
 
 const HITS_MAX: usize = 10_000;
 
-pub(crate) fn execute(core: &Core, caller: &Caller, command: Command) -> Result<Value, CommandError> {
+pub(crate) fn execute(
+    core: &Core,
+    caller: &Caller,
+    command: Command,
+    context: &Context,
+) -> Result<Value, CommandError> {
     match command {
-        Command::Search { instance, user, query, limit, offset } => {
+        Command::Search { instance, user, query, limit, offset, order, cursor } => {
             let gate = Gate::new(core, caller, &instance)?;
-            let query = Query { text: query, archive: user, limit: limit.min(HITS_MAX), offset };
-            Ok(json!(gate.search(query)?))
+            let query = Query {
+                text: query,
+                archive: user,
+                limit: limit.min(HITS_MAX),
+                offset: offset.min(HITS_MAX),
+                order,
+                cursor,
+            };
+            Ok(json!(gate.search(query, &mut watch(context))?))
         }
         Command::MessageGet { instance, id, report } => {
             let gate = Gate::new(core, caller, &instance)?;

@@ -12,7 +12,7 @@ use crate::app::Core;
 use crate::archive::{Instance, RollOver};
 
 /// Tells progress, and whether to end.
-fn watch(context: &Context) -> impl FnMut(&str, u64, Option<u64>) -> bool + '_ {
+pub(super) fn watch(context: &Context) -> impl FnMut(&str, u64, Option<u64>) -> bool + '_ {
     |what, done, total| {
         context.progress(Progress { what: what.to_owned(), done, total });
         context.is_cancelled()
@@ -72,6 +72,11 @@ fn execute_long(core: &Core, command: Command, context: &Context) -> Result<Valu
             Ok(
                 json!({ "cancelled": damage.is_none(), "damage": damage.unwrap_or_default(), "failed": failed }),
             )
+        }
+        Command::IndexRebuild { instance, store, damaged, afresh } => {
+            let instance = core.instance(&instance)?;
+            let whole = instance.rebuild_indexes(store.as_deref(), (damaged, afresh), &mut watch)?;
+            Ok(json!({ "cancelled": !whole, "damage": [], "failed": 0 }))
         }
         Command::Compact { instance, unused_percent } => {
             let instance = core.instance(&instance)?;

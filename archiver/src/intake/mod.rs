@@ -17,5 +17,5 @@ mod prepare;
 #[cfg(test)]
 mod tests;
 
-pub use extract::index_fields;
+pub use extract::{attached_message, index_fields, index_fields_with_documents};
 pub use prepare::{Altered, Arrival, Via, may_be_report, prepare, prepare_long};

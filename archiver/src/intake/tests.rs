@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use serde::Deserialize;
 
 use super::*;
-use crate::archive::{Evidence, NewMessage, QUARANTINE};
+use crate::archive::{AttachmentText, Evidence, NewMessage, QUARANTINE};
 use crate::profiles::Assign;
 
 /// What a fixture says of itself: the `.json` beside the `.eml`.
@@ -326,7 +326,13 @@ fn html_is_found_by_its_text_and_attachments_by_their_names() {
     assert_eq!(fields.subject, "Grüße");
     assert_eq!(fields.from, "Anna A <anna@example.com>");
     assert!(fields.body.contains("Hello world") && !fields.body.contains("<p>"), "{}", fields.body);
-    assert_eq!((fields.attachments, fields.has_attachment), (vec!["report.pdf".to_owned()], true));
+    let attachment = &fields.attachments[..];
+    assert_eq!(attachment.len(), 1);
+    assert_eq!(attachment[0].name, "report.pdf");
+    assert!(
+        matches!(&attachment[0].text, AttachmentText::Missing(why) if why.contains("PDF")),
+        "{attachment:?}"
+    );
 }
 
 proptest! {

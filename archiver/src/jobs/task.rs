@@ -61,6 +61,15 @@ async fn rebuild_broken(
             errors.extend(damage.iter().cloned());
         }
     }
+    if all["cancelled"] != true {
+        let indexes = Command::IndexRebuild {
+            instance: instance.to_owned(),
+            store: None,
+            damaged: true,
+            afresh: false,
+        };
+        all["cancelled"] = commands.perform(instance, indexes, context).await?["cancelled"].take();
+    }
     Ok(all)
 }
 

@@ -9,6 +9,7 @@
 //! | [`proxy`] | mail clients through the recording proxy and straight to the same servers |
 //! | [`console`] | the console's answers, and what it costs intake |
 //! | [`memory`] | what the gateway's process takes |
+//! | [`search`] | archive, seal and index a Maildir, and search it: ours, mu and notmuch |
 //! | [`scale`] | whether cost grows with what waits |
 //! | [`load`], [`reader`] | the generator of SMTP load, the raw POP3 reader |
 //! | [`raw_disk`] | what the disk does without any mail program |
@@ -29,6 +30,7 @@ pub mod pull;
 pub mod raw_disk;
 pub mod reader;
 pub mod scale;
+pub mod search;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -54,6 +56,8 @@ pub struct Plan {
     pub memory_sessions: usize,
     /// The most messages that wait in the spool.
     pub scale_messages: usize,
+    /// Messages that are archived, indexed and searched.
+    pub search_messages: usize,
     /// Mailboxes that the console shows.
     pub console_mailboxes: usize,
     /// Measures only rows whose name holds this.
@@ -70,6 +74,7 @@ impl Plan {
             dir,
             memory_sessions: 1000,
             scale_messages: 1_000_000,
+            search_messages: 25_000,
             console_mailboxes: 1000,
             only: None,
         }
@@ -84,6 +89,7 @@ impl Plan {
             dir,
             memory_sessions: 50,
             scale_messages: 10_000,
+            search_messages: 1000,
             console_mailboxes: 20,
             only: None,
         }

@@ -9,7 +9,7 @@ use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
-use postern_tests::bench::{Plan, console, download, imap, intake, memory, proxy, pull, scale};
+use postern_tests::bench::{Plan, console, download, imap, intake, memory, proxy, pull, scale, search};
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -27,10 +27,19 @@ fn main() -> Result<()> {
     };
     let start = Instant::now();
     header(&plan);
-    let measured =
-        [intake::run, download::run, imap::run, pull::run, proxy::run, console::run, memory::run, scale::run]
-            .iter()
-            .try_for_each(|run| run(&plan));
+    let measured = [
+        intake::run,
+        download::run,
+        imap::run,
+        pull::run,
+        search::run,
+        proxy::run,
+        console::run,
+        memory::run,
+        scale::run,
+    ]
+    .iter()
+    .try_for_each(|run| run(&plan));
     std::fs::remove_dir_all(&plan.dir)?;
     measured?;
     println!("\nDone in {:.0} s.", start.elapsed().as_secs_f32());

@@ -57,7 +57,11 @@ async fn folders_flags_and_dates_are_kept() -> Result<()> {
 }
 
 fn search(text: &str) -> postern_archiver::archive::Query {
-    postern_archiver::archive::Query { text: text.into(), archive: None, limit: 1000, offset: 0 }
+    postern_archiver::archive::Query {
+        text: text.into(),
+        limit: 1000,
+        ..postern_archiver::archive::Query::default()
+    }
 }
 
 /// Goal: a folder whose messages were numbered anew is listed from its beginning, and what is there folds.

@@ -156,6 +156,8 @@ pub(super) trait Catalog: std::fmt::Debug + Send + Sync {
     fn part_users(&self, object: u64, limit: usize) -> Result<Vec<RecordPlace>, CatalogError>;
     /// A message's row, with the folders in `archive`, or in all; `None` when it has none there.
     fn row(&self, seq: u64, archive: Option<&str>) -> Result<Option<Row>, CatalogError>;
+    /// Who sent and received a message, by its number.
+    fn participants(&self, seq: u64) -> Result<Vec<AddressEvidence>, CatalogError>;
     /// Messages changed after change number `after`, each with its latest number, oldest first, at most `limit`.
     fn changed(&self, after: u64, limit: usize) -> Result<Vec<(u64, u64, MessageId)>, CatalogError>;
     /// Which catalog this is: a rebuilt one numbers its changes anew, and says so by another epoch.

@@ -213,6 +213,10 @@ impl Catalog for SqliteCatalog {
         })
     }
 
+    fn participants(&self, seq: u64) -> Result<Vec<AddressEvidence>, CatalogError> {
+        self.read(|connection| participants(connection, signed(seq)))
+    }
+
     fn changed(&self, after: u64, limit: usize) -> Result<Vec<(u64, u64, MessageId)>, CatalogError> {
         self.read(|connection| {
             // A stretch of changes, so that a page costs the same however many follow it.

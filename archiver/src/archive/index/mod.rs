@@ -1,25 +1,57 @@
 //! Full-text search: follows the catalog, is disposable, and never stands in the way of archiving.
 //!
-//! tantivy with its own files. What it has indexed up to is the change number in the payload of its last commit; a
-//! missing or damaged index is simply begun again from there: 0.
+//! | file | what |
+//! |---|---|
+//! | `words/` | text to words: folded, and pairs of characters where there are no spaces |
+//! | `parse/`, `query` | what is asked, and what tantivy makes of it |
+//! | `fields` | what a message becomes, and who finds it by what |
+//! | `generation`, `flow` | one index on disk; what is on its way into it is bounded |
+//! | `store_index` | the index of a store: which one serves, which one is being built |
+//! | `page`, `cursor`, `snippet` | the order of hits, how a page goes on, where the hit is |
+//!
+//! Promises
+//! - What it has indexed up to is a change number in its last commit. It goes on from there after a crash, in order, without
+//!   doubles; a missing or damaged index is begun anew, or built beside the one that serves.
+//! - A page behind a cursor shows what is behind it, once, whatever arrived since the first page.
+//! - Nobody finds a message by what only another archive's owner may know of it: its Bcc, its folder there.
+//! - Memory is bounded by [`generation`] and [`flow`], whatever the messages hold.
+//!
+//! Not here: reading documents (`documents`), following and searching all stores of an instance (`archive/follow`,
+//! `archive/search`).
 
+mod cursor;
+mod fields;
+mod flow;
+mod generation;
 mod not;
+mod page;
 mod parse;
 mod query;
-mod text;
+mod search;
+mod snippet;
+mod store_index;
+mod words;
 
+pub use cursor::CursorError;
+pub(super) use fields::{Document, Hidden};
+pub(super) use generation::Generation;
+pub use page::Order;
 pub use parse::QueryError;
-pub(super) use text::{Document, TextIndex};
+pub(super) use search::search;
+pub use snippet::Snippet;
+pub(super) use store_index::{StoreIndex, guarded};
 
+use super::ArchiveError;
 use super::message::IndexFields;
 
-/// Makes a message's fields out of its octets and, when it came in one, its journal report.
+/// Makes a message's fields out of its octets and, when it came in one, its journal report. With its documents, whose text is
+/// to be had elsewhere.
 pub type Extract = fn(content: &[u8], report: Option<&[u8]>) -> IndexFields;
 
 /// What to find.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Query {
-    /// Words, phrases, fields; see `search --help`.
+    /// Words, phrases, fields; see docs/search.md.
     pub text: String,
     /// Only in this archive.
     pub archive: Option<String>,
@@ -27,4 +59,12 @@ pub struct Query {
     pub limit: usize,
     /// Hits passed over.
     pub offset: usize,
+    /// In which order.
+    pub order: Order,
+    /// Where the page before ended.
+    pub cursor: Option<String>,
+}
+
+fn failed(error: impl std::fmt::Display) -> ArchiveError {
+    ArchiveError::Index(error.to_string())
 }

@@ -1,107 +1,144 @@
-//! Terms to tantivy queries.
+//! Conditions to tantivy queries.
 
 use std::ops::Bound;
 
 use tantivy::Term as IndexTerm;
 use tantivy::query::{
-    AllQuery, BooleanQuery, EmptyQuery, Occur, PhraseQuery, Query as IndexQuery, RangeQuery, RegexQuery,
-    TermQuery,
+    AllQuery, BooleanQuery, BoostQuery, ConstScoreQuery, EmptyQuery, Occur, PhrasePrefixQuery, PhraseQuery,
+    Query as IndexQuery, RangeQuery, RegexQuery, TermQuery,
 };
 use tantivy::schema::{Field as IndexField, IndexRecordOption};
-use tantivy::tokenizer::TextAnalyzer;
 
+use super::fields::{Fields, scoped_word};
 use super::not::Not;
-use super::parse::{Field, Term, What};
-use super::text::Fields;
+use super::parse::{Condition, Field, QueryError, Term, Text};
+use super::words::{Asked, asked};
 
-/// All terms must hold; negated ones must not. With `archive`, only what is filed there.
+/// Words that a beginning behind other words may become.
+const BEGINNINGS_MAX: u32 = 10_000;
+/// How much more a word in the subject counts.
+const SUBJECT_BOOST: f32 = 2.0;
+
+/// What a query becomes for one who searches `archive`, or all of them.
 pub(super) fn build(
-    terms: &[Term],
+    condition: &Condition,
     archive: Option<&str>,
     fields: &Fields,
-    analyzer: &TextAnalyzer,
-) -> Box<dyn IndexQuery> {
-    let mut clauses: Vec<(Occur, Box<dyn IndexQuery>)> = Vec::new();
-    for term in terms {
-        let query = build_term(&term.what, fields, analyzer);
-        clauses.push((Occur::Must, if term.negated { Box::new(Not(query)) } else { query }));
-    }
-    if let Some(archive) = archive {
-        let term = IndexTerm::from_field_text(fields.archive, archive);
-        clauses.push((Occur::Must, Box::new(TermQuery::new(term, IndexRecordOption::Basic))));
-    }
-    Box::new(BooleanQuery::new(clauses))
+) -> Result<Box<dyn IndexQuery>, QueryError> {
+    let built = Builder { archive, fields }.condition(condition)?;
+    let Some(archive) = archive else { return Ok(built) };
+    let filed = TermQuery::new(IndexTerm::from_field_text(fields.archive, archive), IndexRecordOption::Basic);
+    Ok(Box::new(BooleanQuery::new(vec![(Occur::Must, unscored(filed)), (Occur::Must, built)])))
 }
 
-fn build_term(what: &What, fields: &Fields, analyzer: &TextAnalyzer) -> Box<dyn IndexQuery> {
-    match what {
-        What::Everything => Box::new(AllQuery),
-        What::Text(field, text) => {
-            let tokens = tokens(text, analyzer);
-            in_fields(*field, fields, |field| Some(text_query(field, &tokens)))
+/// What says nothing of how well a message fits.
+fn unscored(query: impl IndexQuery) -> Box<dyn IndexQuery> {
+    Box::new(ConstScoreQuery::new(Box::new(query), 0.0))
+}
+
+struct Builder<'b> {
+    archive: Option<&'b str>,
+    fields: &'b Fields,
+}
+
+impl Builder<'_> {
+    fn condition(&self, condition: &Condition) -> Result<Box<dyn IndexQuery>, QueryError> {
+        Ok(match condition {
+            Condition::All(all) => {
+                let all = all.iter().map(|one| Ok((Occur::Must, self.condition(one)?)));
+                Box::new(BooleanQuery::new(all.collect::<Result<_, _>>()?))
+            }
+            Condition::Any(any) => {
+                let any = any.iter().map(|one| self.condition(one)).collect::<Result<_, _>>()?;
+                Box::new(BooleanQuery::union(any))
+            }
+            Condition::Not(not) => Box::new(Not(self.condition(not)?)),
+            Condition::Is(term) => self.term(term)?,
+        })
+    }
+
+    fn term(&self, term: &Term) -> Result<Box<dyn IndexQuery>, QueryError> {
+        let fields = self.fields;
+        let flag = |field| {
+            let term = IndexTerm::from_field_bool(field, true);
+            unscored(TermQuery::new(term, IndexRecordOption::Basic))
+        };
+        Ok(match term {
+            Term::Everything => Box::new(AllQuery),
+            Term::Text(text) => self.text(text),
+            Term::Date(from, to) => {
+                let bound = |seconds: &i64| IndexTerm::from_field_i64(fields.date, *seconds);
+                let from = from.as_ref().map_or(Bound::Unbounded, |from| Bound::Included(bound(from)));
+                let to = to.as_ref().map_or(Bound::Unbounded, |to| Bound::Excluded(bound(to)));
+                unscored(RangeQuery::new(from, to))
+            }
+            Term::Size(from, to) => {
+                let bound = |octets: u64| Bound::Included(IndexTerm::from_field_u64(fields.size, octets));
+                unscored(RangeQuery::new(bound(*from), bound(*to)))
+            }
+            Term::HasAttachment => flag(fields.has_attachment),
+            Term::TextMissing => flag(fields.text_missing),
+            Term::Id(id) => {
+                let whole = |id: &str| IndexTerm::from_field_text(fields.ids, id);
+                let both = vec![whole(id), whole(&id.to_ascii_uppercase())];
+                unscored(BooleanQuery::new_multiterms_query(both))
+            }
+            Term::Archive(name) => {
+                if self.archive.is_some() {
+                    let what =
+                        "archive: is for searches of all archives; this one is of a single archive already";
+                    return Err(QueryError::new(0, what));
+                }
+                let term = IndexTerm::from_field_text(fields.archive, name);
+                unscored(TermQuery::new(term, IndexRecordOption::Basic))
+            }
+        })
+    }
+
+    fn text(&self, text: &Text) -> Box<dyn IndexQuery> {
+        let words = asked(&text.text, text.begins);
+        let wanted = if text.fields.is_empty() { &Field::ANYWHERE[..] } else { text.fields };
+        let mut places: Vec<Box<dyn IndexQuery>> =
+            wanted.iter().map(|field| self.words_in(*field, &words)).collect();
+        match places.len() {
+            1 => places.remove(0),
+            _ => Box::new(BooleanQuery::union(places)),
         }
-        What::Prefix(field, text) => {
-            let tokens = tokens(text, analyzer);
-            in_fields(*field, fields, |field| prefix_query(field, &tokens))
-        }
-        What::After(seconds) => {
-            let from = IndexTerm::from_field_i64(fields.date, *seconds);
-            Box::new(RangeQuery::new(Bound::Included(from), Bound::Unbounded))
-        }
-        What::Before(seconds) => {
-            let to = IndexTerm::from_field_i64(fields.date, *seconds);
-            Box::new(RangeQuery::new(Bound::Unbounded, Bound::Excluded(to)))
-        }
-        What::HasAttachment => {
-            let term = IndexTerm::from_field_bool(fields.has_attachment, true);
-            Box::new(TermQuery::new(term, IndexRecordOption::Basic))
+    }
+
+    /// One word, or words one behind the other: `anna@example.com` is three of them.
+    fn words_in(&self, field: Field, words: &[Asked]) -> Box<dyn IndexQuery> {
+        let scope = self.archive.filter(|_| matches!(field, Field::Bcc | Field::Folder));
+        let at = self.fields.of(field);
+        let term = |word: &Asked| IndexTerm::from_field_text(at, &scoped_word(scope, &word.text));
+        let query: Box<dyn IndexQuery> = match words {
+            [] => Box::new(EmptyQuery),
+            [word] if word.begins => beginning(at, &scoped_word(scope, &word.text)),
+            [word] => Box::new(TermQuery::new(term(word), IndexRecordOption::WithFreqs)),
+            several => {
+                let begins = several.last().is_some_and(|last| last.begins);
+                let terms = several.iter().map(|word| (word.at, term(word))).collect();
+                if begins {
+                    let mut query = PhrasePrefixQuery::new_with_offset(terms);
+                    query.set_max_expansions(BEGINNINGS_MAX);
+                    Box::new(query)
+                } else {
+                    Box::new(PhraseQuery::new_with_offset(terms))
+                }
+            }
+        };
+        match field {
+            Field::Subject => Box::new(BoostQuery::new(query, SUBJECT_BOOST)),
+            _ => query,
         }
     }
 }
 
-fn tokens(text: &str, analyzer: &TextAnalyzer) -> Vec<String> {
-    let mut analyzer = analyzer.clone();
-    let mut stream = analyzer.token_stream(text);
-    let mut tokens = Vec::new();
-    while stream.advance() {
-        tokens.push(stream.token().text.clone());
+fn beginning(field: IndexField, text: &str) -> Box<dyn IndexQuery> {
+    // Words have letters, digits and marks only; ids of archives hyphens, underscores and dots besides.
+    let pattern = text.replace('.', "\\.");
+    match RegexQuery::from_pattern(&format!("{pattern}.*"), field) {
+        Ok(query) => Box::new(query),
+        Err(_) => Box::new(EmptyQuery),
     }
-    tokens
-}
-
-fn in_fields(
-    field: Option<Field>,
-    fields: &Fields,
-    query: impl Fn(IndexField) -> Option<Box<dyn IndexQuery>>,
-) -> Box<dyn IndexQuery> {
-    match field {
-        Some(field) => query(fields.of(field)).unwrap_or_else(|| Box::new(EmptyQuery)),
-        None => {
-            let all = Field::ALL.into_iter().filter_map(|field| query(fields.of(field)));
-            Box::new(BooleanQuery::union(all.collect()))
-        }
-    }
-}
-
-/// One word, or words one behind the other: `anna@example.com` is three of them.
-fn text_query(field: IndexField, tokens: &[String]) -> Box<dyn IndexQuery> {
-    let mut terms: Vec<IndexTerm> =
-        tokens.iter().map(|token| IndexTerm::from_field_text(field, token)).collect();
-    match terms.len() {
-        0 => Box::new(EmptyQuery),
-        1 => Box::new(TermQuery::new(terms.remove(0), IndexRecordOption::WithFreqs)),
-        _ => Box::new(PhraseQuery::new(terms)),
-    }
-}
-
-/// The last word begins so; those before it are there too.
-fn prefix_query(field: IndexField, tokens: &[String]) -> Option<Box<dyn IndexQuery>> {
-    let (last, before) = tokens.split_last()?;
-    // Tokens hold letters and digits only, so nothing in them means anything to a regular expression.
-    let begins = RegexQuery::from_pattern(&format!("{last}.*"), field).ok()?;
-    let mut clauses: Vec<Box<dyn IndexQuery>> = vec![Box::new(begins)];
-    if !before.is_empty() {
-        clauses.push(text_query(field, before));
-    }
-    Some(Box::new(BooleanQuery::intersection(clauses)))
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use postern_shared::clock::Clock;
+use postern_shared::clock::{Clock, UnixMillis};
 use postern_shared::crypto::SecretBytes;
 use postern_shared::disk::Disk;
 use postern_shared::id::{MessageId, MessageIds};
@@ -13,46 +13,46 @@ use serde::Serialize;
 use super::catalog_file::{open_catalog, open_catalog_as_it_is};
 use super::file::{Entry, FORMAT, RollOver, State, StoreFile, StoresFile};
 use super::store::{Beside, Store, StoreSetup};
-use crate::archive::index::TextIndex;
+use crate::archive::index::StoreIndex;
 use crate::archive::master::derived;
 use crate::archive::message::{IndexFields, Placement};
 use crate::archive::{ArchiveError, check_id};
 
-/// Fields kept for the index; past this it extracts them again.
-const FRESH_MAX: usize = 2000;
+/// Octets of fields kept for the index; past this it extracts them again.
+const FRESH_BYTES_MAX: usize = 32 * 1024 * 1024;
 
 /// A store that is attached and not disabled, with its index.
 #[derive(Debug)]
 pub(in crate::archive) struct Attached {
     pub(in crate::archive) store: Arc<Store>,
-    index: Mutex<Option<Arc<TextIndex>>>,
+    pub(in crate::archive) index: StoreIndex,
     /// One catching up at a time.
     pub(in crate::archive) catching_up: Mutex<()>,
-    fresh: Mutex<HashMap<MessageId, IndexFields>>,
+    /// One long message being read for the index at a time.
+    pub(in crate::archive) reading_long: Mutex<()>,
+    fresh: Mutex<(usize, HashMap<MessageId, IndexFields>)>,
 }
 
 impl Attached {
-    /// The index, opened when it is first asked for.
-    pub(in crate::archive) fn index(&self) -> Result<Arc<TextIndex>, ArchiveError> {
-        let mut index = self.index.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(index) = &*index {
-            return Ok(Arc::clone(index));
-        }
-        let Beside { disk, dir } = &self.store.beside;
-        Ok(Arc::clone(index.insert(Arc::new(TextIndex::open(&**disk, &dir.join("index"))?))))
-    }
-
-    /// Keeps fields for the index, so that they need not be extracted twice.
+    /// Keeps fields for the index, so that they need not be extracted twice. Those of messages with documents are not: their octets
+    /// are needed anyway.
     pub(super) fn keep_fresh(&self, fields: Vec<(MessageId, IndexFields)>) {
         let mut fresh = self.fresh.lock().unwrap_or_else(PoisonError::into_inner);
-        if fresh.len() < FRESH_MAX {
-            fresh.extend(fields);
+        for (id, fields) in fields {
+            let bytes = fields.bytes();
+            if !fields.has_documents() && fresh.0 + bytes <= FRESH_BYTES_MAX {
+                fresh.0 += bytes;
+                fresh.1.insert(id, fields);
+            }
         }
     }
 
     /// Fields that were kept.
     pub(in crate::archive) fn take_fresh(&self, id: MessageId) -> Option<IndexFields> {
-        self.fresh.lock().unwrap_or_else(PoisonError::into_inner).remove(&id)
+        let mut fresh = self.fresh.lock().unwrap_or_else(PoisonError::into_inner);
+        let fields = fresh.1.remove(&id)?;
+        fresh.0 -= fields.bytes();
+        Some(fields)
     }
 }
 
@@ -234,8 +234,9 @@ impl Stores {
         let store = Store::open(&self.disk, setup, Arc::new(catalog), &self.ids, writable)?;
         Ok(Attached {
             store: Arc::new(store),
-            index: Mutex::default(),
+            index: StoreIndex::new(Arc::clone(&beside.disk), beside.dir.join("index")),
             catching_up: Mutex::default(),
+            reading_long: Mutex::default(),
             fresh: Mutex::default(),
         })
     }
@@ -470,6 +471,11 @@ impl Stores {
             })
         });
         shown.collect()
+    }
+
+    /// The calendar time.
+    pub(in crate::archive) fn now(&self) -> UnixMillis {
+        self.clock.wall()
     }
 
     /// A key for one purpose.
