@@ -16,8 +16,8 @@ use crate::command::{Command, CommandError, Secret, TransportKey, names};
 use crate::profiles::Profile;
 use crate::stage::{self, Stage, get, search};
 
-fn ids(hits: &Value) -> BTreeSet<&str> {
-    hits.as_array().unwrap().iter().map(|hit| hit["id"].as_str().unwrap()).collect()
+fn ids(page: &Value) -> BTreeSet<&str> {
+    page["hits"].as_array().unwrap().iter().map(|hit| hit["id"].as_str().unwrap()).collect()
 }
 
 fn is_not_allowed(error: &CommandError) -> bool {

@@ -19,13 +19,14 @@ fn sample(route: &Route, instance: &str) -> (String, String) {
         .replace("{id}", if path.contains("instances/{id}") { instance } else { "x" });
     let value = |field: &Field| match field.kind {
         _ if field.name == "state" => json!("normal"),
+        _ if field.name == "job" => json!({ "name": "x", "template": { "type": "verify" } }),
         _ if field.name == "scopes" => json!(["read"]),
         Kind::Text | Kind::Secret => json!("x"),
         Kind::Texts => json!(["x"]),
         Kind::Number => json!(1),
         Kind::Flag => json!(true),
         Kind::Path => json!("/nowhere/x"),
-        Kind::Json => json!({}),
+        Kind::Json => json!({ "name": "x" }),
     };
     let must = route.fields.iter().filter(|field| field.default.is_none());
     if route.has_query() {
