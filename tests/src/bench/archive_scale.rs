@@ -13,12 +13,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
+use super::words::{Words, word};
 use super::{Plan, progress, rate, settle};
 use crate::foreign;
 use crate::program::{Kind, Program};
 
-/// Words that bodies are made of.
-const VOCABULARY: u64 = 60_000;
 /// Searches whose middle is told.
 const SEARCHES: u64 = 21;
 /// How long the index may take behind a run.
@@ -165,38 +164,15 @@ fn octets_below(dir: &Path) -> Result<u64> {
 
 /// A message of an mbox file; the same for the same number.
 fn message(number: usize) -> String {
-    let mut state = number as u64 ^ 0x9e37_79b9_7f4a_7c15;
-    let mut next = |below: u64| {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (state >> 33) % below
-    };
-    let (day, hour) = (next(28) + 1, next(24));
-    let (from, to) = (next(500), next(500));
+    let mut words = Words::new(number);
+    let (day, hour) = (words.below(28) + 1, words.below(24));
+    let (from, to) = (words.below(500), words.below(500));
     let mut body = String::new();
-    for place in 0..180 {
-        // Few words are frequent, most are rare.
-        let below = next(VOCABULARY) + 1;
-        body.push_str(&word(next(below)));
-        body.push_str(if place % 12 == 11 { "\n" } else { " " });
+    for _ in 0..15 {
+        words.line(&mut body, "\n");
     }
     format!(
         "From sender@mail.test Thu Jan  1 00:00:00 2026\nFrom: Sender {from} <s{from}@mail.test>\nTo: r{to}@mail.test\n\
-         Date: {day:02} Jan 2026 {hour:02}:00:00 +0000\nMessage-ID: <{number}@mail.test>\n\
-         Subject: number{number} {} {}\n\n{body}\n",
-        word(next(VOCABULARY)),
-        word(next(VOCABULARY)),
+         Date: {day:02} Jan 2026 {hour:02}:00:00 +0000\nMessage-ID: <{number}@mail.test>\nSubject: number{number}\n\n{body}\n"
     )
-}
-
-/// A word of the vocabulary.
-fn word(number: u64) -> String {
-    const SYLLABLES: [&str; 16] =
-        ["ba", "ke", "di", "fo", "gu", "la", "me", "ni", "po", "ru", "sa", "te", "vi", "wo", "zu", "cha"];
-    let mut rest = number + 16;
-    let mut text = String::new();
-    while rest > 0 {
-        text.push_str(SYLLABLES[(rest % 16) as usize]);
-        rest /= 16;
-    }
-    text
 }

@@ -13,6 +13,7 @@
 //! | [`archive_scale`] | whether an archive's cost grows with what is in it |
 //! | [`scale`] | whether cost grows with what waits |
 //! | [`load`], [`reader`] | the generator of SMTP load, the raw POP3 reader |
+//! | `words` | text that is like text |
 //! | [`raw_disk`] | what the disk does without any mail program |
 //!
 //! Promises
@@ -33,6 +34,7 @@ pub mod raw_disk;
 pub mod reader;
 pub mod scale;
 pub mod search;
+mod words;
 
 use std::fmt;
 use std::path::PathBuf;

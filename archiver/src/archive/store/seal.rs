@@ -17,13 +17,19 @@ use super::format::{Compression, Kind, ObjectHeader};
 pub(super) const DICTIONARY: &[u8] = include_bytes!("dictionary-1.txt");
 /// Longer objects have phrases enough of their own.
 const DICTIONARY_BYTES_MAX: usize = 128 * 1024;
-const LEVEL: i32 = 7;
+/// What compresses short objects well costs little there; on longer ones it takes most of the time of archiving, for a twenty-fifth of
+/// their size (docs/performance.md).
+const SHORT_BYTES_MAX: usize = 8 * 1024;
+const SHORT_LEVEL: i32 = 7;
+const LEVEL: i32 = 1;
 const LONG_LEVEL: i32 = 3;
 /// Octets sealed under one tag.
 const CHUNK_BYTES: usize = 256 * 1024;
 /// An object longer than this is compressed as it is read, and waits for its place in a file.
 pub(in crate::archive) const LONG_BYTES_MIN: u64 = 8 * 1024 * 1024;
 
+static SHORT_ENCODER: LazyLock<EncoderDictionary<'static>> =
+    LazyLock::new(|| EncoderDictionary::copy(DICTIONARY, SHORT_LEVEL));
 static ENCODER: LazyLock<EncoderDictionary<'static>> =
     LazyLock::new(|| EncoderDictionary::copy(DICTIONARY, LEVEL));
 static DECODER: LazyLock<DecoderDictionary<'static>> = LazyLock::new(|| DecoderDictionary::copy(DICTIONARY));
@@ -68,10 +74,10 @@ pub(in crate::archive) struct Identity {
 impl Sealed {
     /// Compresses and seals what is in memory.
     pub(in crate::archive) fn seal(identity: Identity, key: &SecretBytes, plain: &[u8]) -> io::Result<Self> {
-        let mut compressor = if plain.len() <= DICTIONARY_BYTES_MAX {
-            zstd::bulk::Compressor::with_prepared_dictionary(&ENCODER)?
-        } else {
-            zstd::bulk::Compressor::new(LEVEL)?
+        let mut compressor = match plain.len() {
+            ..=SHORT_BYTES_MAX => zstd::bulk::Compressor::with_prepared_dictionary(&SHORT_ENCODER)?,
+            ..=DICTIONARY_BYTES_MAX => zstd::bulk::Compressor::with_prepared_dictionary(&ENCODER)?,
+            _ => zstd::bulk::Compressor::new(LONG_LEVEL)?,
         };
         let compressed = Zeroizing::new(compressor.compress(plain)?);
         let compression =
