@@ -144,9 +144,10 @@ pub(super) const ROUTES: &[Route] = &[
             must("from", Path, "The backup's directory."),
             may("key_file", Path, "The key file that opens it."),
             may("recovery_key", Secret, "The recovery key that opens it."),
-            may(
+            or(
                 "despite_damage",
                 Flag,
+                "false",
                 "Restore what is whole of a backup with damaged packs, key tables or logs.",
             ),
         ],

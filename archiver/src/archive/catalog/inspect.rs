@@ -189,7 +189,7 @@ fn rows(connection: &Connection, id: MessageId) -> rusqlite::Result<Rows> {
                     ValueRef::Integer(number) => text.push_str(&number.to_string()),
                     ValueRef::Real(number) => text.push_str(&number.to_string()),
                     ValueRef::Text(octets) => {
-                        text.push_str(&format!("{:?}", String::from_utf8_lossy(octets)))
+                        text.push_str(&format!("{:?}", String::from_utf8_lossy(octets)));
                     }
                     ValueRef::Blob(octets) => text.push_str(&hex::encode(octets)),
                 }

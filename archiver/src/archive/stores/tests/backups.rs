@@ -1,5 +1,4 @@
 use std::path::Path;
-use std::sync::Arc;
 
 use postern_shared::disk::simulated::EntryOrder;
 use postern_shared::disk::{Disk, SimulatedDisk, write_atomic};
@@ -7,7 +6,7 @@ use postern_shared::disk::{Disk, SimulatedDisk, write_atomic};
 use super::bench::{Bench, all, commit, content, instance, message, rebuild, verify};
 use super::damage::files;
 use super::maintenance::{filled, patience};
-use super::worn::WornDisk;
+use super::worn::{WornDisk, on};
 use crate::archive::ArchiveError;
 use crate::archive::stores::{Stores, restore};
 
@@ -235,7 +234,7 @@ fn a_sector_that_cannot_be_read_ends_no_backup() {
     let pack = files(&disk, "packs").remove(1);
     let mut worn = WornDisk::new(&disk);
     worn.unreadable.push((pack.clone(), 4096..4200));
-    let stores = bench.open_on(Arc::new(worn.clone()), &instance()).unwrap();
+    let stores = bench.open_on(&on(&worn), &instance()).unwrap();
     let error = backup(&stores).unwrap_err().to_string();
     assert!(error.contains("cannot be read"), "{error}");
     let back = Path::new("/data/back");
@@ -249,7 +248,7 @@ fn a_sector_that_cannot_be_read_ends_no_backup() {
     let stores = bench.open(&disk).unwrap();
     backup(&stores).unwrap();
     drop(stores);
-    let stores = bench.open_on(Arc::new(worn), &instance()).unwrap();
+    let stores = bench.open_on(&on(&worn), &instance()).unwrap();
     commit(&stores, vec![message(content(800, None), "anna")]).unwrap();
     // Nobody needs to read it again.
     backup(&stores).unwrap();

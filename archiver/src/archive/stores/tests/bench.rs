@@ -50,12 +50,13 @@ impl Bench {
     }
 
     pub(super) fn open_at(&self, disk: &SimulatedDisk, dir: &Path) -> Result<Stores, ArchiveError> {
-        self.open_on(Arc::new(disk.clone()), dir)
+        let disk: Arc<dyn Disk> = Arc::new(disk.clone());
+        self.open_on(&disk, dir)
     }
 
-    pub(super) fn open_on(&self, disk: Arc<dyn Disk>, dir: &Path) -> Result<Stores, ArchiveError> {
+    pub(super) fn open_on(&self, disk: &Arc<dyn Disk>, dir: &Path) -> Result<Stores, ArchiveError> {
         let beside = Beside { disk: Arc::new(RealDisk), dir: self.beside.path().to_path_buf() };
-        Stores::open_beside(&disk, &clock(), dir, master(), Some(beside), PACK_BYTES_MAX)
+        Stores::open_beside(disk, &clock(), dir, master(), Some(beside), PACK_BYTES_MAX)
     }
 
     /// What a power cut may leave of the catalogs: nothing.

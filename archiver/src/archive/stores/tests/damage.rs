@@ -1,11 +1,10 @@
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use postern_shared::disk::simulated::EntryOrder;
 use postern_shared::disk::{Disk, SimulatedDisk};
 
 use super::bench::{Bench, all, commit, content, id, instance, message, read, rebuild, verify};
-use super::worn::WornDisk;
+use super::worn::{WornDisk, on};
 
 pub(super) fn flip(disk: &SimulatedDisk, path: &Path, at: u64) {
     let file = disk.open(path).unwrap();
@@ -262,11 +261,8 @@ fn a_sector_that_cannot_be_read_costs_what_lies_there() {
             worn.unreadable.push((pack.clone(), at..at + 512));
             let at = format!("{} at byte {at}", pack.display());
             // The catalog is there: verify names the messages.
-            let open = || {
-                bench
-                    .open_on(Arc::new(worn.clone()), &instance())
-                    .unwrap_or_else(|error| panic!("{at}: {error}"))
-            };
+            let open =
+                || bench.open_on(&on(&worn), &instance()).unwrap_or_else(|error| panic!("{at}: {error}"));
             let stores = open();
             let found = verify(&stores);
             assert!(!found.is_empty(), "{at}");
@@ -322,7 +318,7 @@ fn a_store_on_media_that_cannot_be_written_opens() {
     bench.forget_catalogs();
     let mut worn = WornDisk::new(&disk);
     worn.read_only = Some(medium.to_path_buf());
-    let stores = bench.open_on(Arc::new(worn), &instance()).unwrap();
+    let stores = bench.open_on(&on(&worn), &instance()).unwrap();
     stores.attach(medium).unwrap();
     assert_eq!(all(&stores).unwrap(), [content(1, Some(1))]);
     assert_eq!(verify(&stores), []);

@@ -19,6 +19,11 @@ struct WornFile {
     unreadable: Vec<Range<u64>>,
 }
 
+/// The disk as stores take it.
+pub(super) fn on(disk: &WornDisk) -> Arc<dyn Disk> {
+    Arc::new(disk.clone())
+}
+
 impl WornDisk {
     pub(super) fn new(inner: &SimulatedDisk) -> Self {
         Self { inner: inner.clone(), unreadable: Vec::new(), read_only: None }
