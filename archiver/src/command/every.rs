@@ -38,6 +38,8 @@ pub enum Command {
     InstanceRecover {
         id: String,
         recovery_key: Secret,
+        #[serde(default)]
+        passphrase: Option<Secret>,
     },
     InstanceList,
     InstanceShow {
@@ -215,6 +217,8 @@ pub enum Command {
         from: PathBuf,
         key_file: Option<PathBuf>,
         recovery_key: Option<Secret>,
+        #[serde(default)]
+        despite_damage: bool,
     },
     AuditList {
         instance: Option<String>,

@@ -14,7 +14,7 @@ use zstd::dict::{DecoderDictionary, EncoderDictionary};
 use super::format::{Compression, Kind, ObjectHeader};
 
 /// Part of the format: never changed. Phrases that mail is made of, as raw content.
-pub(super) const DICTIONARY: &[u8] = include_bytes!("dictionary-1.txt");
+pub(in crate::archive) const DICTIONARY: &[u8] = include_bytes!("dictionary-1.txt");
 /// Longer objects have phrases enough of their own.
 const DICTIONARY_BYTES_MAX: usize = 32 * 1024;
 /// What compresses short objects well costs little there; on longer ones it takes most of the time of archiving, for a twentieth of their

@@ -6,15 +6,25 @@ use super::store::Store;
 use crate::archive::ArchiveError;
 use crate::archive::catalog::{Catalog, Change, Entered, RecordPlace};
 use crate::archive::store::record::{Addition, Arrival, Message, Part, decode};
-use crate::archive::store::{Damage, Found, Kind, Leaves, Place, Scan, StoreError, Stored, leaf};
+use crate::archive::store::{
+    Damage, Damages, Found, Kind, Leaves, Place, Scan, StoreError, Stored, is_unreadable, leaf,
+};
 
 /// Objects entered together.
 const BATCH: usize = 500;
+/// Octets of packs between two lines in the log.
+const LOGGED_EACH_BYTES: u64 = 4 * 1024 * 1024 * 1024;
+/// Object numbers that are left out when something cannot be read: it may have had one of them.
+const NUMBERS_LEFT_OUT: u64 = 1 << 20;
 
 /// What a replay leaves to whoever asked for it.
 pub(super) struct Replay<'r> {
     pub(super) cut_torn_tail: bool,
-    pub(super) damage: &'r mut Vec<Damage>,
+    /// Leaves are put right; else one that is not is told.
+    pub(super) restore_leaves: bool,
+    /// Nothing from here on is entered.
+    pub(super) until: Option<Place>,
+    pub(super) damage: &'r mut Damages,
     /// Told how many octets of packs are done; `true` ends it.
     pub(super) progress: &'r mut dyn FnMut(u64) -> bool,
 }
@@ -31,14 +41,35 @@ impl Store {
         &self,
         ids: &MessageIds,
         writable: bool,
-        damage: &mut Vec<Damage>,
+        damage: &mut Damages,
     ) -> Result<(), ArchiveError> {
         let catalog = self.catalog();
         let rebuilding = catalog.watermark()? == Place::default();
         let cut_torn_tail = writable && !rebuilding;
         let mut writing = self.writing();
-        let mut replay = Replay { cut_torn_tail, damage, progress: &mut |_| false };
+        let total = self.packs.total_bytes();
+        if rebuilding && total > 0 {
+            tracing::warn!(
+                store = self.id,
+                bytes = total,
+                "the catalog is missing and is rebuilt from the packs"
+            );
+        }
+        let mut logged = 0;
+        let mut progress = |done: u64| {
+            if done >= logged + LOGGED_EACH_BYTES {
+                logged = done;
+                tracing::info!(store = self.id, done, total, "the catalog is being rebuilt");
+            }
+            false
+        };
+        let mut replay =
+            Replay { cut_torn_tail, restore_leaves: writable, until: None, damage, progress: &mut progress };
         self.enter_from_packs(&*catalog, &mut writing.leaves, ids, &mut replay)?;
+        if rebuilding && total > 0 {
+            self.lost_messages(&*catalog, writing.leaves.count(), damage)?;
+            tracing::info!(store = self.id, messages = catalog.counts()?.messages, "the catalog is rebuilt");
+        }
         // What is no object at the end of the newest pack stays for whoever looks at it; nothing is appended to it.
         let end = self.packs.end()?;
         if writable && end != catalog.watermark()? && end != Place::default() {
@@ -57,18 +88,21 @@ impl Store {
     ) -> Result<bool, ArchiveError> {
         let from = catalog.watermark()?;
         let mut batch = Batch::default();
-        let mut records_damaged = Vec::new();
+        let mut records_damaged = Damages::default();
         let mut failed = None;
         let mut entered = from;
         let mut done = 0;
         let ended = std::cell::Cell::new(false);
         let cancelled = || ended.get();
+        let (restore_leaves, until) = (replay.restore_leaves, replay.until);
         let mut scan =
-            Scan { cut_torn_tail: replay.cut_torn_tail, damage: replay.damage, cancelled: &cancelled };
+            Scan { cut_torn_tail: replay.cut_torn_tail, until, damage: replay.damage, cancelled: &cancelled };
         let end = self.packs.scan(from, &mut scan, &mut |Found { stored, behind, is_uncertain }| {
             match self.change_of(stored, ids, &mut records_damaged) {
                 Ok(Some(change)) if is_uncertain && !self.has_parts(catalog, &batch, &change)? => {
-                    if let Change::Archived(message, _) = &change {
+                    if let Change::Archived(message, _) = &change
+                        && restore_leaves
+                    {
                         // Its number in the log is taken.
                         leaves.restore(message.leaf, message_leaf(message))?;
                     }
@@ -86,7 +120,10 @@ impl Store {
             batch.objects.push(stored);
             done += stored.header.record_bytes();
             if batch.objects.len() >= BATCH {
-                if let Err(error) = flush(catalog, leaves, &std::mem::take(&mut batch), behind) {
+                let full = std::mem::take(&mut batch);
+                if let Err(error) =
+                    self.flush(catalog, leaves, restore_leaves, &full, behind, &mut records_damaged)
+                {
                     failed = Some(error);
                     return Err(StoreError::Cancelled);
                 }
@@ -99,16 +136,16 @@ impl Store {
             return Err(error);
         }
         let end = end?;
-        replay.damage.append(&mut records_damaged);
+        if !ended.get() && (!batch.objects.is_empty() || end != entered) {
+            self.flush(catalog, leaves, restore_leaves, &batch, end, &mut records_damaged)?;
+        }
+        replay.damage.append(records_damaged);
         if ended.get() {
             return Ok(false);
         }
-        if !batch.objects.is_empty() || end != entered {
-            flush(catalog, leaves, &batch, end)?;
-        }
         self.enter_pending(catalog, replay.damage)?;
         let (object, slot, _) = catalog.highest()?;
-        self.packs.at_least(object);
+        self.packs.at_least(if replay.damage.is_empty() { object } else { object + NUMBERS_LEFT_OUT });
         self.keys.at_least(slot);
         Ok(true)
     }
@@ -127,15 +164,20 @@ impl Store {
     }
 
     /// Additions that lie before their message, because that was moved.
-    fn enter_pending(&self, catalog: &dyn Catalog, damage: &mut Vec<Damage>) -> Result<(), ArchiveError> {
+    fn enter_pending(&self, catalog: &dyn Catalog, damage: &mut Damages) -> Result<(), ArchiveError> {
         let mut after = 0;
         loop {
             let pending = catalog.pending(after, BATCH)?;
             let Some((last, _)) = pending.last().copied() else { return Ok(()) };
             let mut changes = Vec::new();
             for (number, place) in pending {
-                let header = self.packs.header(place, number)?;
-                changes.extend(self.change_of(Stored { header, place }, &MessageIds::default(), damage)?);
+                match self.packs.header(place, number) {
+                    Ok(header) => {
+                        let stored = Stored { header, place };
+                        changes.extend(self.change_of(stored, &MessageIds::default(), damage)?);
+                    }
+                    Err(error) => damage.push(self.told(place, error)?),
+                }
             }
             catalog.apply(&[], &changes, catalog.watermark()?)?;
             after = last;
@@ -147,7 +189,7 @@ impl Store {
         &self,
         stored: Stored,
         ids: &MessageIds,
-        damage: &mut Vec<Damage>,
+        damage: &mut Damages,
     ) -> Result<Option<Change>, ArchiveError> {
         let Stored { header, place } = stored;
         if header.kind == Kind::Part {
@@ -156,13 +198,8 @@ impl Store {
         let read = self.record_bytes(header.number, header.slot, place);
         let plain = match read {
             Ok(plain) => plain,
-            Err(ArchiveError::Store(StoreError::Damaged(found))) => {
-                damage.push(found);
-                return Ok(None);
-            }
-            Err(ArchiveError::Store(StoreError::NoKey { path, offset, object })) => {
-                let what = format!("{object} has no key: it was shredded, or the key table is damaged");
-                damage.push(Damage { path, offset, what });
+            Err(ArchiveError::Store(error)) => {
+                damage.push(self.told(place, error)?);
                 return Ok(None);
             }
             Err(error) => return Err(error),
@@ -190,6 +227,49 @@ impl Store {
                 Ok(None)
             }
         }
+    }
+
+    /// What keeps an object from being read, when that is its own trouble and not the machine's.
+    fn told(&self, place: Place, error: StoreError) -> Result<Damage, ArchiveError> {
+        match error {
+            StoreError::Damaged(damage) => Ok(damage),
+            StoreError::NoKey { path, offset, object } => {
+                let what = format!("{object} has no key: it was shredded, or the key table is damaged");
+                Ok(Damage { path, offset, what })
+            }
+            StoreError::Io { path, source } if is_unreadable(&source) => {
+                let what = format!("{} cannot be read: {source}", path.display());
+                Ok(Damage { path: self.packs.path(place), offset: place.offset, what })
+            }
+            error => Err(error.into()),
+        }
+    }
+
+    fn flush(
+        &self,
+        catalog: &dyn Catalog,
+        leaves: &mut Leaves,
+        restore_leaves: bool,
+        batch: &Batch,
+        watermark: Place,
+        damage: &mut Damages,
+    ) -> Result<(), ArchiveError> {
+        let mut restored = false;
+        for change in &batch.changes {
+            let Change::Archived(message, _) = change else { continue };
+            let leaf = message_leaf(message);
+            if restore_leaves {
+                restored |= leaves.restore(message.leaf, leaf)?;
+            } else if leaves.get(message.leaf)? != Some(leaf) {
+                let (path, what) =
+                    (self.dir.join("log/leaves"), "a message's leaf is missing or another one");
+                damage.push(Damage { path, offset: message.leaf * 32, what: what.into() });
+            }
+        }
+        if restored {
+            leaves.sync()?;
+        }
+        Ok(catalog.apply(&batch.objects, &batch.changes, watermark)?)
     }
 
     /// What the catalog knows a message by.
@@ -220,24 +300,6 @@ impl Store {
     ) -> Result<zeroize::Zeroizing<Vec<u8>>, ArchiveError> {
         self.record_bytes(record.object, record.slot, record.place)
     }
-}
-
-fn flush(
-    catalog: &dyn Catalog,
-    leaves: &mut Leaves,
-    batch: &Batch,
-    watermark: Place,
-) -> Result<(), ArchiveError> {
-    let mut restored = false;
-    for change in &batch.changes {
-        if let Change::Archived(message, _) = change {
-            restored |= leaves.restore(message.leaf, message_leaf(message))?;
-        }
-    }
-    if restored {
-        leaves.sync()?;
-    }
-    Ok(catalog.apply(&batch.objects, &batch.changes, watermark)?)
 }
 
 /// The leaf of a message.

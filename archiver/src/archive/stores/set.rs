@@ -10,12 +10,13 @@ use postern_shared::disk::Disk;
 use postern_shared::id::{MessageId, MessageIds};
 use serde::Serialize;
 
-use super::catalog_file::{open_catalog, open_catalog_as_it_is};
+use super::catalog_file::{away, open_catalog, open_catalog_as_it_is};
 use super::file::{Entry, FORMAT, RollOver, State, StoreFile, StoresFile};
 use super::store::{Beside, Store, StoreSetup};
 use crate::archive::index::StoreIndex;
 use crate::archive::master::derived;
 use crate::archive::message::{IndexFields, Placement};
+use crate::archive::read_only::ReadOnlyDisk;
 use crate::archive::{ArchiveError, check_id};
 
 /// Octets of fields kept for the index; past this it extracts them again.
@@ -210,9 +211,12 @@ impl Stores {
     fn open_store(&self, entry: &Entry) -> Result<Attached, ArchiveError> {
         let dir = self.dir_of(entry);
         let file = StoreFile::read(&*self.disk, &dir)?;
+        let away = away(&*self.disk, &self.dir, entry, self.safe)?;
+        let disk =
+            if away.is_some() { ReadOnlyDisk::over(&self.disk, &self.dir) } else { Arc::clone(&self.disk) };
         let beside = match &self.beside {
             Some(Beside { disk, dir }) => Beside { disk: Arc::clone(disk), dir: dir.join(&entry.id) },
-            None => Beside { disk: Arc::clone(&self.disk), dir: dir.clone() },
+            None => Beside { disk: Arc::clone(&self.disk), dir: away.unwrap_or_else(|| dir.clone()) },
         };
         beside.disk.create_dir_all(&beside.dir).map_err(ArchiveError::file(&beside.dir))?;
         let setup = StoreSetup {
@@ -231,7 +235,7 @@ impl Stores {
             false => open_catalog(&*beside.disk, &path)?,
         };
         let writable = matches!(entry.state, State::Current | State::Normal);
-        let store = Store::open(&self.disk, setup, Arc::new(catalog), &self.ids, writable)?;
+        let store = Store::open(&disk, setup, Arc::new(catalog), &self.ids, writable)?;
         Ok(Attached {
             store: Arc::new(store),
             index: StoreIndex::new(Arc::clone(&beside.disk), beside.dir.join("index")),
@@ -466,7 +470,7 @@ impl Stores {
                 bytes: Some(counts.bytes),
                 stored_bytes: Some(store.packs.total_bytes()),
                 leaves: Some(store.leaves()),
-                damage: store.damage().iter().map(ToString::to_string).collect(),
+                damage: store.damage().lines(),
                 error,
             })
         });

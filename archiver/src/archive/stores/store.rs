@@ -13,7 +13,7 @@ use postern_shared::id::MessageIds;
 use crate::archive::ArchiveError;
 use crate::archive::catalog::Catalog;
 use crate::archive::store::record::Part;
-use crate::archive::store::{Damage, KeyTable, Leaves, PACK_BYTES_MAX, Packs, StoreUid, Tail};
+use crate::archive::store::{Damages, KeyTable, Leaves, PACK_BYTES_MAX, Packs, StoreUid, Tail};
 
 /// Parts that were stored or read a moment ago: what comes in several messages comes close together.
 const RECENT_MAX: usize = 4096;
@@ -58,7 +58,7 @@ pub(in crate::archive) struct Store {
     duplicates: SecretBytes,
     writing: Mutex<Writing>,
     recent: Mutex<HashMap<Digest, Part>>,
-    damage: Mutex<Vec<Damage>>,
+    damage: Mutex<Damages>,
 }
 
 /// What a commit changes.
@@ -96,11 +96,11 @@ impl Store {
             beside,
             duplicates,
         };
-        let mut damage = Vec::new();
+        let mut damage = Damages::default();
         if !as_it_is {
             store.replay(ids, writable, &mut damage)?;
         }
-        for damage in &damage {
+        for damage in damage.told() {
             tracing::error!(path = %damage.path.display(), offset = damage.offset, what = %damage.what, "the store is damaged");
         }
         *store.damage.lock().unwrap_or_else(PoisonError::into_inner) = damage;
@@ -142,7 +142,7 @@ impl Store {
     }
 
     /// What was found damaged when it was opened.
-    pub(in crate::archive) fn damage(&self) -> Vec<Damage> {
+    pub(in crate::archive) fn damage(&self) -> Damages {
         self.damage.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 

@@ -8,8 +8,9 @@ use postern_shared::id::MessageId;
 use zeroize::Zeroizing;
 
 use crate::archive::message::{IndexFields, NewMessage, Outcome, Placement, Source};
+use crate::archive::store::Damages;
 use crate::archive::stores::store::Beside;
-use crate::archive::stores::{Commits, Stores};
+use crate::archive::stores::{Commits, Stores, Verification};
 use crate::archive::{ArchiveError, StoreError};
 
 /// Short packs, so that a few messages fill several.
@@ -50,8 +51,12 @@ impl Bench {
 
     pub(super) fn open_at(&self, disk: &SimulatedDisk, dir: &Path) -> Result<Stores, ArchiveError> {
         let disk: Arc<dyn Disk> = Arc::new(disk.clone());
+        self.open_on(&disk, dir)
+    }
+
+    pub(super) fn open_on(&self, disk: &Arc<dyn Disk>, dir: &Path) -> Result<Stores, ArchiveError> {
         let beside = Beside { disk: Arc::new(RealDisk), dir: self.beside.path().to_path_buf() };
-        Stores::open_beside(&disk, &clock(), dir, master(), Some(beside), PACK_BYTES_MAX)
+        Stores::open_beside(disk, &clock(), dir, master(), Some(beside), PACK_BYTES_MAX)
     }
 
     /// What a power cut may leave of the catalogs: nothing.
@@ -139,6 +144,25 @@ pub(super) fn all(stores: &Stores) -> Result<Vec<Vec<u8>>, ArchiveError> {
     }
     found.sort();
     Ok(found)
+}
+
+/// What verify finds in all stores.
+pub(super) fn verify(stores: &Stores) -> Vec<(Option<MessageId>, String)> {
+    let mut found = Vec::new();
+    for attached in stores.open_stores() {
+        let mut state = Verification::default();
+        assert!(attached.store.verify(&mut state, &mut |_, _, _| false, &mut |_| Ok(())).unwrap());
+        found.extend(state.findings.into_iter().map(|finding| (finding.message, finding.what)));
+    }
+    found
+}
+
+/// Rebuilds the current store's catalog; what is damaged.
+pub(super) fn rebuild(stores: &Stores) -> Vec<String> {
+    let mut damage = Damages::default();
+    let current = stores.current().unwrap();
+    assert!(current.store.rebuild(stores.ids(), &mut |_, _, _| false, &mut damage).unwrap());
+    damage.lines()
 }
 
 /// Whether the disk is why it failed.
