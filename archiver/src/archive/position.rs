@@ -24,13 +24,7 @@ impl Instance {
         let shown = self.stores.shown()?;
         let open = self.stores.open_stores();
         for word in position.split_whitespace() {
-            let mut parts = word.splitn(3, ':');
-            let parsed = (|| {
-                let (id, count) = (parts.next()?, parts.next()?.parse::<u64>().ok()?);
-                let leaf: [u8; 32] = hex::decode(parts.next()?).ok()?.try_into().ok()?;
-                Some((id, count.checked_sub(1)?, Digest(leaf)))
-            })();
-            let Some((id, last, leaf)) = parsed else { return Ok(false) };
+            let Some((id, last, leaf)) = parsed(word) else { return Ok(false) };
             match open.iter().find(|attached| attached.store.id == id) {
                 // What lies behind the count was written by a commit that was never acknowledged.
                 Some(attached) if last >= attached.store.leaves() => return Ok(false),
@@ -42,4 +36,12 @@ impl Instance {
         }
         Ok(true)
     }
+}
+
+/// A store, the number of its last leaf, and that leaf.
+fn parsed(word: &str) -> Option<(&str, u64, Digest)> {
+    let (id, rest) = word.split_once(':')?;
+    let (count, leaf) = rest.split_once(':')?;
+    let leaf: [u8; 32] = hex::decode(leaf).ok()?.try_into().ok()?;
+    Some((id, count.parse::<u64>().ok()?.checked_sub(1)?, Digest(leaf)))
 }

@@ -138,6 +138,11 @@ pub async fn run_by(
     (result.clone(), done.map(|()| result))
 }
 
+/// What is to be tried again, and what waits to be deleted.
+fn left(state: &State) -> Result<(u64, u64), StateError> {
+    Ok((state.retries(0)?.1, state.pending_count()?))
+}
+
 fn milliseconds(time: std::time::Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
@@ -160,6 +165,7 @@ impl Job<'_> {
         let start = self.clock.moment();
         let mut state = open_state(self.instance, self.profile).await?;
         let mut pulled = self.pull(&state).await;
+        let mut left = left(&state);
         if state.is_damaged() {
             self.tally.error(
                 "what is known of the source was damaged; it is put aside, and everything there is listed again".into(),
@@ -167,8 +173,9 @@ impl Job<'_> {
             drop(state);
             state = begin_state_anew(self.instance, self.profile).await?;
             pulled = self.pull(&state).await;
+            left = self::left(&state);
         }
-        let (retries, pending) = (state.retries(0)?.1, state.pending_count()?);
+        let (retries, pending) = left?;
         let durable = self.clock.moment();
         self.tally.add(|result| {
             result.pull_ms = milliseconds(durable.since(start));
@@ -347,12 +354,15 @@ impl Ended {
 
 /// The state of a profile of that instance.
 pub(super) async fn open_state(instance: &Arc<Instance>, profile: &Profile) -> Result<Arc<State>, RunError> {
-    with_state(instance, profile, |disk, dir, name| State::open(disk, dir, name)).await
+    match with_state(instance, profile, State::open).await {
+        Err(RunError::State(error)) if error.is_damaged() => begin_state_anew(instance, profile).await,
+        other => other,
+    }
 }
 
 /// The same, of a file that turned out to be damaged.
 async fn begin_state_anew(instance: &Arc<Instance>, profile: &Profile) -> Result<Arc<State>, RunError> {
-    with_state(instance, profile, |disk, dir, name| State::begin_anew(disk, dir, name)).await
+    with_state(instance, profile, State::begin_anew).await
 }
 
 async fn with_state(

@@ -110,8 +110,7 @@ impl State {
         match Self::open_at(&path) {
             Err(error) if error.damaged => {
                 tracing::error!(%error, "what is known of a source is damaged");
-                damage::put_aside(disk, dir, &path)?;
-                Self::open_at(&path)
+                Self::begin_anew(disk, dir, profile)
             }
             other => other,
         }
@@ -359,6 +358,11 @@ fn remove_beside(disk: &dyn Disk, path: &Path) -> std::io::Result<()> {
 }
 
 impl StateError {
+    /// Whether the file makes no sense.
+    pub(super) fn is_damaged(&self) -> bool {
+        self.damaged
+    }
+
     fn io(path: &Path, error: &std::io::Error) -> Self {
         Self { path: path.into(), reason: error.to_string(), damaged: false }
     }

@@ -37,9 +37,11 @@ fn what_is_due_is_found_without_reading_the_rest() {
     let later: Vec<Pending> = state.pending(ACCOUNT).unwrap();
     assert_eq!((later.len(), state.pending_count().unwrap()), (18, 18));
     let mut found: Vec<Pending> = Vec::new();
-    while let page = state.due(ACCOUNT, UnixMillis(20), found.last(), 4).unwrap()
-        && !page.is_empty()
-    {
+    loop {
+        let page = state.due(ACCOUNT, UnixMillis(20), found.last(), 4).unwrap();
+        if page.is_empty() {
+            break;
+        }
         found.extend(page);
     }
     let names: Vec<&str> = found.iter().map(|one| one.folder.0.as_str()).collect();

@@ -179,8 +179,8 @@ impl Listing {
         let unique = id.0.split_once('/').map_or(id.0.as_str(), |(unique, _)| unique);
         let octets = super::names::octets_of(unique);
         let from = self.messages.partition_point(|message| message.parts().0 < octets.as_slice());
-        let of_name = self.messages[from..].iter().take_while(|message| message.parts().0 == octets);
-        of_name.into_iter().find(|message| message.id() == *id)
+        let mut of_name = self.messages[from..].iter().take_while(|message| message.parts().0 == octets);
+        of_name.find(|message| message.id() == *id)
     }
 
     /// Where the messages lie now.

@@ -1,11 +1,14 @@
 //! Names of files as text from which the octets can be made again: what is no UTF-8, and `%`, is written `%XX`.
 
+use std::fmt::Write as _;
+
 pub(super) fn text_of(octets: &[u8]) -> String {
     let mut text = String::with_capacity(octets.len());
     for chunk in octets.utf8_chunks() {
         text.push_str(&chunk.valid().replace('%', "%25"));
         for octet in chunk.invalid() {
-            text.push_str(&format!("%{octet:02X}"));
+            // A text takes everything.
+            let _ = write!(text, "%{octet:02X}");
         }
     }
     text
