@@ -48,14 +48,14 @@ async fn an_archive_that_is_put_back_misses_nothing() -> Result<()> {
     let mut archive = Archive::new(&[("anna", "anna@mail.test")])?;
     assert_eq!(archive.run(&profile).await?.archived, 3);
     let backup = archive.dir.path().join("backup");
-    archive.instance.backup(&backup, &|_, _, _| false)?;
+    archive.instance.backup(&backup, &mut |_, _, _| false)?;
     fill(mail.path(), 3..5)?;
     assert_eq!(archive.run(&profile).await?.archived, 2);
     assert_eq!(archive.run(&profile).await?.duplicates, 0);
 
     let (old, new) = (archive.dir.path().join("main"), archive.dir.path().join("again"));
     let (disk, time): (Arc<dyn Disk>, Arc<dyn Clock>) = (Arc::new(RealDisk), archive.clock.clone());
-    Instance::restore(&RealDisk, &backup, &new, "main", &|_, _, _| false)?;
+    Instance::restore(&RealDisk, &backup, &new, "main", &mut |_, _, _| false)?;
     std::fs::copy(old.join("master.key"), new.join("master.key"))?;
     std::fs::rename(old.join("pull"), new.join("pull"))?;
     archive.instance =

@@ -242,7 +242,7 @@ fn clocks_that_are_put_back_are_believed() {
 fn a_continuous_job_is_put_off_and_hastened() {
     let mut scheduler = scheduler();
     let (job, hourly) = (key("main/job"), key("main/hourly"));
-    scheduler.put(&job, plan("continuous"), || None, at(DAY));
+    scheduler.put(&job, plan("continuous"), || last(DAY), at(DAY));
     scheduler.put(&hourly, plan("hourly"), || last(DAY), at(DAY));
     assert_eq!(started(&mut scheduler, DAY), [due("main/job", DAY)]);
     scheduler.put_off(&job, at(DAY + HOUR));
