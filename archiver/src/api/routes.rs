@@ -242,7 +242,8 @@ pub(super) const ROUTES: &[Route] = &[
             "then",
             Json,
             "\"nothing\"",
-            "\"now\": all of it in the next run; {\"discard\": an item, or null for all}: never again.",
+            "\"now\": all of it in the next run, what was discarded too; {\"discard\": {\"item\", \"folder\", \"account\"} as listed, or \
+             null for all}: never again.",
         )],
         Now,
     ),

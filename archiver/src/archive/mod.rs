@@ -53,6 +53,7 @@ mod master;
 mod message;
 mod mode;
 mod octets;
+mod position;
 mod read_only;
 mod reader;
 mod search;

@@ -137,7 +137,7 @@ impl Store {
     }
 
     /// A leaf.
-    pub(super) fn leaf(&self, number: u64) -> Result<Option<Digest>, ArchiveError> {
+    pub(in crate::archive) fn leaf(&self, number: u64) -> Result<Option<Digest>, ArchiveError> {
         Ok(self.writing().leaves.get(number)?)
     }
 

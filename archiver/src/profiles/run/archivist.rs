@@ -137,7 +137,7 @@ impl Shared {
             match message {
                 Ok(message) => {
                     messages.push(message);
-                    items.push(item.id);
+                    items.push(item);
                 }
                 Err(why) => self.failed(place, &item, &why)?,
             }
@@ -168,13 +168,13 @@ impl Shared {
         let message = prepare_long(&head, &self.arrival(place, item), |address| self.instance.owner(address));
         drop(head);
         let outcome = self.instance.commit_long(message, Arc::new(octets))?;
-        self.entered(place, vec![item.id.clone()], &[outcome])?;
+        self.entered(place, vec![item.clone()], &[outcome])?;
         self.tally.done(1);
         Ok(())
     }
 
     /// Messages are durable.
-    fn entered(&self, place: &Place, items: Vec<ItemId>, outcomes: &[Outcome]) -> Result<(), RunError> {
+    fn entered(&self, place: &Place, items: Vec<Item>, outcomes: &[Outcome]) -> Result<(), RunError> {
         let id = |outcome: &Outcome| match outcome {
             Outcome::Archived(id) | Outcome::Duplicate(id) => *id,
         };
@@ -191,9 +191,9 @@ impl Shared {
             return Ok(self.state.archived(&self.account, &place.folder, &items, due)?);
         };
         let now = self.clock.wall();
-        let entered: Vec<(ItemId, MessageId)> = items.into_iter().zip(outcomes.iter().map(id)).collect();
+        let entered: Vec<(Item, MessageId)> = items.into_iter().zip(outcomes.iter().map(id)).collect();
         if due.is_some_and(|due| due <= now.0) {
-            let read = side_by_side(entered, |(item, message)| {
+            let read = side_by_side(entered, |(Item { id: item, .. }, message)| {
                 let read = self.instance.check_message(message);
                 (item, message, read)
             });
@@ -215,9 +215,11 @@ impl Shared {
         }
         let pending = entered.into_iter().map(|(item, message)| Pending {
             folder: place.folder.clone(),
-            item,
+            item: item.id,
             message: message.to_string(),
             due: due.map(postern_shared::clock::UnixMillis),
+            octets: item.octets,
+            internal_date: item.internal_date,
         });
         let pending: Vec<_> = pending.collect();
         for one in &pending {
