@@ -105,7 +105,7 @@ async fn refused_listings_cost_little() {
         S: p4 OK
         C: p5 UID FETCH 1:5 (UID FLAGS) (CHANGEDSINCE 50)
         S: p5 BAD what?
-        C: p6 EXAMINE \"INBOX\"
+        C: p6 EXAMINE \"INBOX\" (CONDSTORE)
         S: * OK [UIDVALIDITY 9] x
         S: * OK [UIDNEXT 10] x
         S: p6 OK
