@@ -37,7 +37,7 @@ impl Commands {
             })
             .await?;
         let (clock, octets_max) = (Arc::new(SystemClock::new()), core.settings.message_bytes_max);
-        let (result, ran) = job::run_by(clock, &instance, &profile, octets_max, &context).await;
+        let (result, ran) = Box::pin(job::run_by(clock, &instance, &profile, octets_max, &context)).await;
         let mut value =
             serde_json::to_value(&result).map_err(|error| CommandError::Inside(error.to_string()))?;
         let mut noted = json!({ "profile": name, "result": value });
@@ -82,7 +82,7 @@ impl Commands {
             })
             .await?;
         let name = profile.name.to_string();
-        let probed = probe(&instance, &profile, &context).await;
+        let probed = Box::pin(probe(&instance, &profile, &context)).await;
         let probed = probed.map_err(|source| CommandError::Run { name: name.clone(), source })?;
         let failed = probed.iter().filter(|account| account.steps.iter().any(|step| !step.ok)).count();
         Ok(json!({ "profile": name, "accounts": probed, "failed": failed }))

@@ -224,7 +224,7 @@ impl Shared {
         }
         let now = self.clock.wall();
         // One that is deleted, or stays, for the same reason after the other.
-        let mut entered: Vec<(Option<u64>, Vec<(ItemId, String)>)> = Vec::new();
+        let mut entered: Vec<(Option<u64>, Entered)> = Vec::new();
         for (came, outcome) in came.into_iter().zip(outcomes) {
             let message = id(outcome).to_string();
             let due = match came.cut {
@@ -307,6 +307,9 @@ impl Shared {
 
 /// Why a message is in quarantine.
 const FELL_OVER: &str = "this program fell over it; it is kept as it came";
+
+/// Messages, and as which they are archived.
+type Entered = Vec<(ItemId, String)>;
 
 /// A message that came.
 struct Came {
