@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use postern_shared::clock::SystemClock;
 use postern_shared::control::Context;
 use postern_shared::crypto::aead::AeadKey;
 use serde_json::{Value, json};
@@ -37,16 +38,32 @@ impl Commands {
                 Ok((instance, profile))
             })
             .await?;
-        let ran = job::run(&instance, &profile, core.settings.message_bytes_max, &context).await;
-        let result = ran.map_err(|source| CommandError::Run { name: name.clone(), source })?;
+        let (clock, octets_max) = (Arc::new(SystemClock::new()), core.settings.message_bytes_max);
+        let (result, ran) = Box::pin(job::run_by(clock, &instance, &profile, octets_max, &context)).await;
         let mut value =
             serde_json::to_value(&result).map_err(|error| CommandError::Inside(error.to_string()))?;
-        let mut noted = value.clone();
-        // What went on is for whoever asked; the audit log keeps what came of it.
-        noted.as_object_mut().and_then(|result| result.remove("log"));
-        instance.audit().record("profile ran", &json!({ "profile": name, "result": noted }))?;
-        value["profile"] = name.into();
-        Ok(value)
+        let mut noted = json!({ "profile": name, "result": value });
+        // What went on is for whoever asked; the audit log keeps what came of it, and what was deleted at the source.
+        noted["result"].as_object_mut().and_then(|result| result.remove("log"));
+        if let Err(error) = &ran {
+            noted["error"] = error.to_string().into();
+        }
+        instance.audit().record("profile ran", &noted)?;
+        value["profile"] = name.clone().into();
+        match ran {
+            Ok(_) => Ok(value),
+            // Something came of it: the result says that it failed, why, and what was done until then.
+            Err(error) if result.came_to_something() => {
+                let error = error.to_string();
+                if let Some(errors) = value["errors"].as_array_mut()
+                    && !errors.iter().any(|told| told.as_str().is_some_and(|told| told.contains(&error)))
+                {
+                    errors.insert(0, error.into());
+                }
+                Ok(value)
+            }
+            Err(source) => Err(CommandError::Run { name, source }),
+        }
     }
 
     /// Goes the way into each account of a profile.
@@ -68,7 +85,7 @@ impl Commands {
             })
             .await?;
         let name = profile.name.to_string();
-        let probed = probe(&instance, &profile, &context).await;
+        let probed = Box::pin(probe(&instance, &profile, &context)).await;
         let probed = probed.map_err(|source| CommandError::Run { name: name.clone(), source })?;
         let failed = probed.iter().filter(|account| account.steps.iter().any(|step| !step.ok)).count();
         Ok(json!({ "profile": name, "accounts": probed, "failed": failed }))

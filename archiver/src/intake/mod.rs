@@ -18,4 +18,6 @@ mod prepare;
 mod tests;
 
 pub use extract::{attached_message, index_fields, index_fields_with_documents};
-pub use prepare::{Altered, Arrival, Via, may_be_report, prepare, prepare_long};
+pub use prepare::{
+    Altered, Arrival, LongError, Via, may_be_report, prepare, prepare_long, quarantine_unparsed,
+};

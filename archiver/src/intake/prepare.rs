@@ -1,7 +1,9 @@
 //! From octets to a message to be committed.
 
+use std::io;
+
 use postern_shared::clock::UnixMillis;
-use postern_shared::crypto::digest::sha256;
+use postern_shared::crypto::digest::{Sha256, sha256};
 use postern_shared::proto::mime::fold::fold_key;
 use postern_shared::proto::mime::header::Header;
 use postern_shared::proto::mime::journal::{Original, Report, Unwrapped, unwrap};
@@ -10,7 +12,7 @@ use postern_shared::proto::mime::trace::{self, Trace};
 
 use super::extract::index_fields;
 use crate::archive::{
-    AddressEvidence, Evidence, IndexFields, NewMessage, Placement, QUARANTINE, Source, UNASSIGNED,
+    AddressEvidence, Evidence, IndexFields, NewMessage, Octets, Placement, QUARANTINE, Source, UNASSIGNED,
 };
 use crate::profiles::Assign;
 
@@ -104,41 +106,107 @@ pub fn prepare(
     Ok(NewMessage { untrusted_fields, flags, internal_date, ..prepared })
 }
 
-/// The same of a message that is too long to be held, from its beginning; the content is left to whoever commits it.
+/// Why a long message cannot be prepared.
+#[derive(Debug, thiserror::Error)]
+pub enum LongError {
+    /// It is not the one that the gateway received.
+    #[error(transparent)]
+    Altered(#[from] Altered),
+    /// Its octets cannot be read.
+    #[error(transparent)]
+    Unreadable(#[from] io::Error),
+}
+
+/// The same of a message that is too long to be held, from its beginning; the content is left to whoever commits it, from where
+/// it begins in `octets`.
 pub fn prepare_long(
     head: &[u8],
+    octets: &dyn Octets,
     arrival: &Arrival<'_>,
     owner: impl Fn(&str) -> Option<String>,
-) -> NewMessage {
+) -> Result<(NewMessage, u64), LongError> {
+    let (trace, message) = match arrival.via {
+        Via::Gateway(_) => trace::split(head),
+        _ => (None, head),
+    };
+    let before = head.len() - message.len();
+    let block = trace.as_ref().map(|_| String::from_utf8_lossy(&head[..before]).into_owned());
+    let (head, before) = (message, before as u64);
+    if let Some(trace) = &trace {
+        check_long(trace, octets, before)?;
+    }
     let source = Source {
         profile: arrival.profile.to_owned(),
         uidl: arrival.uidl.to_owned(),
-        received: None,
-        trace: None,
+        received: trace.as_ref().map(|trace| trace.received_at),
+        trace: block,
     };
     let folder = match arrival.via {
         Via::Folder(placement) => Some(placement),
         _ => None,
     };
     let prepared = if Header::parse(head).fields.is_empty() {
-        let quarantined = quarantined(head.to_vec(), None, source, folder, "it has no header field");
+        let quarantined =
+            quarantined(head.to_vec(), trace.as_ref(), source, folder, "it has no header field");
         NewMessage { content: Vec::new(), ..quarantined }
     } else {
-        let participants = participants(None, None, head);
+        let participants = participants(trace.as_ref(), None, head);
         let filed_in = place(&participants, arrival.via, owner);
-        plain(Vec::new(), None, source, &participants, filed_in, index_fields(head, None))
+        plain(Vec::new(), trace.as_ref(), source, &participants, filed_in, index_fields(head, None))
     };
-    NewMessage {
+    let prepared = NewMessage {
         untrusted_fields: trace::untrusted_fields(head),
         flags: arrival.flags.to_vec(),
         internal_date: arrival.internal_date,
         ..prepared
-    }
+    };
+    Ok((prepared, before))
 }
 
 /// Whether a message whose beginning is `head` is, or wants to be, a journal report: then it must be looked at as a whole.
-pub fn may_be_report(head: &[u8]) -> bool {
-    !matches!(unwrap(head), Unwrapped::Plain)
+pub fn may_be_report(head: &[u8], via: Via<'_>) -> bool {
+    let message = match via {
+        Via::Folder(_) => return false,
+        Via::Gateway(_) => trace::split(head).1,
+        Via::Multidrop => head,
+    };
+    !matches!(unwrap(message), Unwrapped::Plain)
+}
+
+/// A message of which nothing is looked at, not even its header: as it came, and for people to see to.
+pub fn quarantine_unparsed(content: Vec<u8>, arrival: &Arrival<'_>, why: &str) -> NewMessage {
+    let (profile, uidl) = (arrival.profile.to_owned(), arrival.uidl.to_owned());
+    let source = Source { profile, uidl, received: None, trace: None };
+    let mut filed_in = vec![Placement { archive: QUARANTINE.into(), folder: "Raw".into() }];
+    if let Via::Folder(placement) = arrival.via {
+        filed_in.push(placement.clone());
+    }
+    NewMessage {
+        quarantined: Some(why.to_owned()),
+        flags: arrival.flags.to_vec(),
+        internal_date: arrival.internal_date,
+        ..plain(content, None, source, &[], filed_in, IndexFields::default())
+    }
+}
+
+/// [`check`] of a message behind so many octets, in pieces.
+fn check_long(trace: &Trace, octets: &dyn Octets, before: u64) -> Result<(), LongError> {
+    const PIECE: usize = 1024 * 1024;
+    let mut left = octets.len() - before;
+    if trace.content_bytes != left {
+        return Err(Altered { what: "its length is another than the gateway's" }.into());
+    }
+    let (mut hash, mut piece) = (Sha256::new(), vec![0; PIECE]);
+    while left > 0 {
+        let now = usize::try_from(left).unwrap_or(PIECE).min(PIECE);
+        octets.read_exact_at(&mut piece[..now], octets.len() - left)?;
+        hash.update(&piece[..now]);
+        left -= now as u64;
+    }
+    if trace.content_sha256 != hash.finish() {
+        return Err(Altered { what: "its hash is another than the gateway's" }.into());
+    }
+    Ok(())
 }
 
 fn check(trace: &Trace, message: &[u8]) -> Result<(), Altered> {

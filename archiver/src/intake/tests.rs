@@ -139,6 +139,32 @@ fn every_fixture_is_what_it_says() {
     assert!(seen >= 25, "{seen} fixtures");
 }
 
+/// Goal: a gateway's message that is not in memory becomes what it would be if it were: its fields are believed and taken off, and
+/// when it is not what the gateway got it is refused.
+#[test]
+fn a_long_message_of_a_gateway_is_prepared_like_a_short_one() {
+    let message = [&b"From: anna@example.com\r\nSubject: long\r\n\r\n"[..], &[b'x'; 3_000_000]].concat();
+    let (assign, raw) = (Assign::Envelope {}, served(&message, &["bob@example.com"]));
+    let owner = |address: &str| (address == "bob@example.com").then(|| "bob".to_owned());
+    let (head, octets) = (&raw[..2_000_000], &raw);
+    assert!(!may_be_report(head, Via::Gateway(&assign)));
+    let (long, before) = prepare_long(head, octets, &arrival(&assign), owner).unwrap();
+    let short = prepare(raw.clone(), &arrival(&assign), owner).unwrap();
+    assert_eq!((&raw[usize::try_from(before).unwrap()..], &short.content), (&message[..], &message));
+    assert_eq!((&long.source, &long.mail_from), (&short.source, &short.mail_from));
+    assert_eq!((&long.participants, &long.filed_in), (&short.participants, &short.filed_in));
+    for spoil in [raw.len() - 1, raw.len() - 1_000_000] {
+        let mut spoilt = raw.clone();
+        spoilt[spoil] ^= 1;
+        let refused = prepare_long(&spoilt[..2_000_000], &spoilt, &arrival(&assign), owner).unwrap_err();
+        assert!(matches!(refused, LongError::Altered(_)), "{refused}");
+    }
+    let shorter = raw[..raw.len() - 1].to_vec();
+    assert!(prepare_long(head, &shorter, &arrival(&assign), owner).is_err());
+    let report = [&trace::write(&trace_of(b"x", &[]))[..], &journal("to-cc-bcc")].concat();
+    assert!(may_be_report(&report, Via::Gateway(&assign)) && !may_be_report(&report, Via::Multidrop));
+}
+
 fn shown(who: &crate::archive::AddressEvidence) -> String {
     let list = who.expanded_from.as_ref().map(|list| format!(" from {list}")).unwrap_or_default();
     format!("{} {} {}{list}", who.role, who.address, who.evidence)

@@ -65,6 +65,14 @@ pub struct RunResult {
     pub cancelled: bool,
 }
 
+impl RunResult {
+    /// Whether there is something to tell of a run that failed.
+    pub fn came_to_something(&self) -> bool {
+        let messages = self.archived + self.duplicates + self.failed + self.deleted_at_source;
+        messages > 0 && self.accounts_failed > 0
+    }
+}
+
 /// What a run did in one account.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "as in RunResult")]

@@ -1,12 +1,15 @@
 //! `profile test`: the way into each account of a profile, step by step, and in words which one fails and what to do.
 //!
-//! It goes the way that a run goes, with the same certificates and logins, and reads no message.
+//! It goes the way that a run goes, with the same certificates and logins, and reads no message. A step is called good only
+//! when the next one was reached.
 
 use std::sync::Arc;
 
 use postern_shared::clock::SystemClock;
 use postern_shared::control::Context;
+use postern_shared::proto::pop3::client::{ClientError, TlsStart};
 use postern_shared::telemetry::Progress;
+use postern_shared::tls::client::Trust;
 use serde::{Deserialize, Serialize};
 
 use super::accounts::{Opener, Plan, Planned, Tokens, plan};
@@ -18,6 +21,7 @@ use crate::archive::Instance;
 use crate::sources::account::{Account, Folder};
 use crate::sources::files::{self, FilesSource};
 use crate::sources::gateway::{self, GatewaySource};
+use crate::sources::imap::ImapError;
 use crate::sources::{Source as _, SourceError};
 
 /// Accounts that are tested; the others of a batch go the same way.
@@ -76,13 +80,16 @@ async fn probe_gateways(
             break;
         };
         let found = async {
-            let mut source = GatewaySource::connect(settings, gateway::Limits::default()).await?;
-            let waiting = source.list(None).await?.len();
-            source.finish().await?;
+            let limits = gateway::Limits::default();
+            let mut source = GatewaySource::connect(settings, limits).await.map_err(Stop::before)?;
+            let waiting = source.list(None).await.map_err(Stop::inside)?.len();
+            source.finish().await.map_err(Stop::inside)?;
             Ok(format!("{waiting} messages wait"))
         };
+        let gateway::Settings { host, port, tls, trust, .. } = settings;
+        let server = Server { host, port: *port, tls: *tls, trust };
         let name = format!("{} at {}", settings.credentials.user, settings.host);
-        all.push(probed(name, &settings.host, settings.port, &found.await));
+        all.push(probed(name, server, &found.await));
     }
     all
 }
@@ -91,12 +98,12 @@ async fn probe_files(instance: &Arc<Instance>, settings: &files::Settings, profi
     let opened = FilesSource::open(Arc::clone(instance.disk()), settings.clone(), u64::MAX);
     let found = match opened {
         Ok(account) => look(account, profile).await,
-        Err(error) => Err(error),
+        Err(error) => Err(Stop::before(error)),
     };
     let advice = "check path in the profile, and that the archiver's user may read there";
     let advice = found.is_err().then(|| advice.to_owned());
     let ok = found.is_ok();
-    let words = found.unwrap_or_else(|error| error.to_string());
+    let words = found.unwrap_or_else(|stop| stop.error.to_string());
     let step = StepResult { step: STEPS[FOLDERS].to_owned(), ok, words };
     Probed { account: settings.path.display().to_string(), steps: vec![step], advice }
 }
@@ -127,7 +134,9 @@ async fn probe_accounts(
         let what = format!("testing {}", planned.name);
         context.progress(Progress { what, done: all.len() as u64, total: Some(total) });
         let found = enter(&opener, planned, profile).await;
-        let mut found = probed(planned.name.clone(), &accounts.host, accounts.port, &found);
+        let Accounts { host, port, tls, trust, .. } = accounts;
+        let server = Server { host, port: *port, tls: *tls, trust };
+        let mut found = probed(planned.name.clone(), server, &found);
         if found.advice.is_none() && planned.user.is_none() && profile.assigns_by_account() {
             found.advice = Some(format!(
                 "no user of the instance has the address {}: its mail goes to \"unassigned\"; give the address to a user, or \
@@ -143,10 +152,10 @@ async fn probe_accounts(
     Ok(all)
 }
 
-async fn enter(opener: &Opener<'_>, planned: &Planned, profile: &Profile) -> Result<String, SourceError> {
+async fn enter(opener: &Opener<'_>, planned: &Planned, profile: &Profile) -> Result<String, Stop> {
     match &profile.source {
-        SourceProfile::Pop3(_) => look(opener.pop3(planned).await?, profile).await,
-        _ => look(opener.imap(planned).await?, profile).await,
+        SourceProfile::Pop3(_) => look(opener.pop3(planned).await.map_err(Stop::before)?, profile).await,
+        _ => look(opener.imap(planned).await.map_err(Stop::before)?, profile).await,
     }
 }
 
@@ -156,9 +165,9 @@ impl Profile {
     }
 }
 
-async fn look(mut account: impl Account, profile: &Profile) -> Result<String, SourceError> {
-    let folders = account.folders().await?;
-    account.finish().await?;
+async fn look(mut account: impl Account, profile: &Profile) -> Result<String, Stop> {
+    let folders = account.folders().await.map_err(Stop::inside)?;
+    account.finish().await.map_err(Stop::inside)?;
     let wanted: Vec<&Folder> = folders.iter().filter(|folder| profile.scope.wants(folder)).collect();
     let messages: u64 = wanted.iter().filter_map(|folder| folder.messages).sum();
     let names: Vec<String> = wanted.iter().take(5).map(|folder| folder.path.join("/")).collect();
@@ -167,22 +176,51 @@ async fn look(mut account: impl Account, profile: &Profile) -> Result<String, So
     Ok(format!("{wanted} of {all} are wanted, with {messages} messages: {}{more}", names.join(", ")))
 }
 
-fn probed(account: String, host: &str, port: u16, found: &Result<String, SourceError>) -> Probed {
+/// Where the way into an account goes along.
+#[derive(Clone, Copy)]
+struct Server<'s> {
+    host: &'s str,
+    port: u16,
+    tls: TlsStart,
+    trust: &'s Trust,
+}
+
+/// What ended the way.
+struct Stop {
+    error: SourceError,
+    /// Behind the login.
+    inside: bool,
+}
+
+impl Stop {
+    fn before(error: SourceError) -> Self {
+        Self { error, inside: false }
+    }
+
+    fn inside(error: SourceError) -> Self {
+        Self { error, inside: true }
+    }
+}
+
+fn probed(account: String, server: Server<'_>, found: &Result<String, Stop>) -> Probed {
     let (last, words, advice) = match found {
         Ok(words) => (FOLDERS, words.clone(), None),
-        Err(error) => {
-            let (step, advice) = failed(error, host, port);
-            (step, error.to_string(), Some(advice))
+        Err(stop) => {
+            let (step, advice) = failed(stop, server);
+            (step, stop.error.to_string(), Some(advice))
         }
     };
-    if let Err(SourceError::OAuth { .. }) = found {
+    if let Err(Stop { error: SourceError::OAuth { .. }, .. }) = found {
         let step = StepResult { step: "token".into(), ok: false, words };
         return Probed { account, steps: vec![step], advice };
     }
     let good = [
-        format!("{host} has an address"),
-        format!("port {port} answers"),
-        "the certificate is trusted".into(),
+        format!("{} has an address", server.host),
+        format!("port {} answers", server.port),
+        match server.trust {
+            Trust::Any => "encrypted; nobody looks at the certificate (trust = \"any\")".into(),
+            _ => "the certificate is trusted".into(),
+        },
         "let in".into(),
     ];
     let mut steps: Vec<StepResult> = STEPS
@@ -196,8 +234,12 @@ fn probed(account: String, host: &str, port: u16, found: &Result<String, SourceE
 }
 
 /// At which step, and what to do.
-fn failed(error: &SourceError, host: &str, port: u16) -> (usize, String) {
-    let (step, advice) = match error {
+fn failed(stop: &Stop, server: Server<'_>) -> (usize, String) {
+    let Server { host, port, .. } = server;
+    if stop.inside {
+        return (FOLDERS, "check the account at the server with another client".into());
+    }
+    let (step, advice) = match &stop.error {
         SourceError::Name { .. } => {
             (0, format!("check host = \"{host}\" in the profile, and that this machine can resolve names"))
         }
@@ -233,15 +275,95 @@ fn failed(error: &SourceError, host: &str, port: u16) -> (usize, String) {
         ),
         SourceError::InUse { .. } => (3, "another program reads this mailbox; stop that, or let it finish".into()),
         SourceError::Closed { .. } | SourceError::Broken { .. } | SourceError::TimedOut { .. } => (
-            3,
+            if is_before_tls(&stop.error, server.tls) { 2 } else { 3 },
             format!(
                 "check port = {port} and tls in the profile: servers that expect the other way into TLS fall silent or hang up"
             ),
         ),
-        SourceError::TooMany { .. } | SourceError::Folder { .. } => {
-            (FOLDERS, "check the account at the server with another client".into())
+        error if is_before_tls(error, server.tls) => {
+            (2, "see what the server said; use tls = \"implicit\" when it has a port for that".into())
         }
         _ => (3, "see what the server said; its own log may tell more".into()),
     };
     (step, advice)
+}
+
+/// Whether what was wrong was so before TLS was up.
+fn is_before_tls(error: &SourceError, tls: TlsStart) -> bool {
+    let in_clear = tls == TlsStart::Stls;
+    match error {
+        SourceError::Closed { during, .. }
+        | SourceError::Broken { during, .. }
+        | SourceError::TimedOut { during, .. } => {
+            *during == "the TLS handshake"
+                || (in_clear && ["the connection", "STARTTLS", "STLS"].contains(during))
+        }
+        SourceError::Imap { error, .. } => {
+            matches!(**error, ImapError::StartTls(_) | ImapError::PreAuth)
+                || (in_clear && matches!(**error, ImapError::Greeting(_)))
+        }
+        SourceError::Protocol { error, .. } => match error {
+            ClientError::Refused { command, .. } | ClientError::NotPop3 { command, .. } => {
+                in_clear && ["the connection", "STLS"].contains(command)
+            }
+            ClientError::Greeting(_) => in_clear,
+            _ => false,
+        },
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use postern_shared::proto::imap::Text;
+
+    use super::*;
+
+    fn steps(tls: TlsStart, trust: &Trust, stop: Stop) -> Vec<(String, bool)> {
+        let server = Server { host: "mail.test", port: 993, tls, trust };
+        let probed = probed("anna".into(), server, &Err(stop));
+        assert!(probed.advice.is_some());
+        probed.steps.into_iter().map(|step| (step.step, step.ok)).collect()
+    }
+
+    fn late(during: &'static str) -> SourceError {
+        SourceError::TimedOut { host: "mail.test".into(), during, limit: Duration::from_secs(1) }
+    }
+
+    /// Goal: no step is called good that was not gone.
+    #[test]
+    fn the_failing_step_is_the_one_that_failed() {
+        let imap = |error| SourceError::Imap { host: "mail.test".into(), error: Box::new(error) };
+        let text = || Text { code: None, words: "no".into() };
+        for (tls, stop, step) in [
+            (TlsStart::Implicit, Stop::before(late("the TLS handshake")), "TLS"),
+            (TlsStart::Stls, Stop::before(late("the connection")), "TLS"),
+            (TlsStart::Implicit, Stop::before(late("the connection")), "login"),
+            (TlsStart::Stls, Stop::before(late("the login")), "login"),
+            (TlsStart::Stls, Stop::before(imap(ImapError::StartTls(text()))), "TLS"),
+            (TlsStart::Stls, Stop::before(imap(ImapError::PreAuth)), "TLS"),
+            (TlsStart::Implicit, Stop::before(imap(ImapError::Bye(text()))), "login"),
+            (
+                TlsStart::Implicit,
+                Stop::inside(imap(ImapError::Refused { command: "LIST", text: text() })),
+                "folders",
+            ),
+            (TlsStart::Implicit, Stop::inside(late("the list of folders")), "folders"),
+        ] {
+            let words = stop.error.to_string();
+            let steps = steps(tls, &Trust::System, stop);
+            assert_eq!(steps.last(), Some(&(step.to_owned(), false)), "{words}");
+            let before = STEPS.iter().take_while(|name| **name != step).count();
+            assert!(steps.len() == before + 1 && steps[..before].iter().all(|(_, ok)| *ok), "{words}");
+        }
+    }
+
+    #[test]
+    fn a_certificate_that_nobody_looks_at_is_not_called_trusted() {
+        let server = Server { host: "mail.test", port: 993, tls: TlsStart::Implicit, trust: &Trust::Any };
+        let probed = probed("anna".into(), server, &Ok("all".into()));
+        assert!(probed.steps[2].words.contains("nobody looks at the certificate"), "{:?}", probed.steps[2]);
+    }
 }

@@ -225,6 +225,31 @@ pub trait Account: Send {
         async move { Ok(items) }
     }
 
+    /// After [`Account::fetch`] failed: the message at which it happened, as far as that can be told.
+    fn suspect(&self) -> Option<ItemId> {
+        None
+    }
+
+    /// Whether what comes shorter than [`Item::octets`] claims was cut.
+    fn claims_exact_sizes(&self) -> bool {
+        false
+    }
+
+    /// Whether names may become another message's between two sessions, so that only what this one fetched is deleted.
+    fn deletes_only_what_it_fetched(&self) -> bool {
+        false
+    }
+
+    /// Those of a folder's items that were not fetched in this session, where that matters.
+    fn to_fetch_before_deletion(&self, _folder: &FolderId, _items: &[ItemId]) -> Vec<Item> {
+        Vec::new()
+    }
+
+    /// What people should know of the account, told once each.
+    fn take_notes(&mut self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Deletes these items and no others. At a source that deletes at the end, [`Account::finish`] tells what became of it.
     fn delete(
         &mut self,

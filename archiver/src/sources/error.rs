@@ -201,7 +201,11 @@ impl SourceError {
                 matches!(error.code(), Some(ResponseCode::SysTemp | ResponseCode::LoginDelay))
             }
             Self::OAuth { temporary, .. } => *temporary,
-            Self::Imap { error, .. } => error.code().is_some_and(Code::is_temporary),
+            Self::Imap { error, .. } => match &**error {
+                // A server that shuts down, or an access token that ran out.
+                ImapError::Bye(_) => true,
+                error => error.code().is_some_and(Code::is_temporary),
+            },
             Self::Ews { error, .. } => error.is_temporary(),
             Self::Folder { .. }
             | Self::Files { .. }

@@ -16,7 +16,7 @@
 //! A run, whatever the source:
 //!
 //! 1. open it (`GatewaySource::connect`), then [`Source::list`] what waits after the cursor that the last run left;
-//! 2. [`Source::request`] what is wanted, then [`Source::next`] until `None`;
+//! 2. [`Source::request`] what is wanted, then [`Source::hand_over`] until there is nothing more;
 //! 3. archive each message; when the archive's commit is on disk, and not before, [`Source::acknowledge`] it;
 //! 4. [`Source::finish`]: only what this returns as deleted is gone at the source.
 //!
@@ -27,9 +27,10 @@
 //! Promises
 //! - Nothing is deleted that was not acknowledged.
 //! - No credential leaves before TLS is up with a certificate that the profile trusts.
-//! - Memory: a message of a gateway at a time, up to a bound; an account's are handed on piece by piece. What is longer than
-//!   the bound is passed over with a word, and stays at the source.
-//! - No server can hold a run for ever: every wait has a deadline.
+//! - Memory: messages are handed on piece by piece. What is longer than a bound is passed over with a word, and stays at the
+//!   source.
+//! - No server can hold a run for ever: every wait has a deadline, and a message that comes slower than 16 KiB a second ends
+//!   the session.
 //!
 //! Not here: unwrapping and storing (`intake`, `archive`), when to run (`profiles`).
 
@@ -43,7 +44,7 @@ pub mod imap;
 pub mod oauth;
 pub mod pop3;
 #[cfg(test)]
-mod scripted;
+pub(crate) mod scripted;
 mod wire;
 
 use std::fmt;
@@ -132,8 +133,21 @@ pub trait Source: Send {
     /// [`SourceError::NotListed`] when one was not listed.
     fn request(&mut self, wanted: &[ItemId]) -> Result<(), SourceError>;
 
-    /// The next message asked for; `None` when there is no further one.
-    fn next(&mut self) -> impl Future<Output = Result<Option<Fetched>, SourceError>> + Send;
+    /// Hands over the next message asked for, or why it does not come; `false` when there is no further one. After an error
+    /// it was that message's.
+    fn hand_over(
+        &mut self,
+        sink: &mut (impl account::Sink + ?Sized),
+    ) -> impl Future<Output = Result<bool, SourceError>> + Send;
+
+    /// The same, with its content in memory.
+    fn next(&mut self) -> impl Future<Output = Result<Option<Fetched>, SourceError>> + Send {
+        async {
+            let mut whole = Whole::default();
+            self.hand_over(&mut whole).await?;
+            Ok(whole.fetched)
+        }
+    }
 
     /// These are safe in the archive and may go; does not wait. Takes effect at [`Source::finish`].
     ///
@@ -143,4 +157,33 @@ pub trait Source: Send {
 
     /// Ends the run: what was acknowledged is deleted, or the cursor moved behind it.
     fn finish(self) -> impl Future<Output = Result<Finished, SourceError>> + Send;
+}
+
+/// Keeps one message.
+#[derive(Debug, Default)]
+struct Whole {
+    content: Vec<u8>,
+    fetched: Option<Fetched>,
+}
+
+impl account::Sink for Whole {
+    async fn begins(&mut self, _octets: u64) -> std::io::Result<()> {
+        self.content.clear();
+        Ok(())
+    }
+
+    async fn piece(&mut self, octets: &[u8]) -> std::io::Result<()> {
+        self.content.extend_from_slice(octets);
+        Ok(())
+    }
+
+    async fn ends(&mut self, item: account::Item) -> std::io::Result<()> {
+        self.fetched = Some(Fetched { id: item.id, content: Ok(std::mem::take(&mut self.content)) });
+        Ok(())
+    }
+
+    async fn missing(&mut self, id: ItemId, why: NotFetched) -> std::io::Result<()> {
+        self.fetched = Some(Fetched { id, content: Err(why) });
+        Ok(())
+    }
 }

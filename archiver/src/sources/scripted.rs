@@ -14,15 +14,15 @@ use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
 /// One that takes a connection for each of its scripts.
-pub(super) struct Server {
-    pub(super) port: u16,
+pub(crate) struct Server {
+    pub(crate) port: u16,
     /// Trusts its certificate.
-    pub(super) trust: Trust,
-    pub(super) served: JoinHandle<Result<(), String>>,
+    pub(crate) trust: Trust,
+    pub(crate) served: JoinHandle<Result<(), String>>,
 }
 
 impl Server {
-    pub(super) async fn start(tls: TlsStart, scripts: &[&str]) -> Self {
+    pub(crate) async fn start(tls: TlsStart, scripts: &[&str]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let names = ["127.0.0.1".to_owned()];
         let identity =
@@ -43,7 +43,7 @@ impl Server {
     }
 
     /// What went against the script.
-    pub(super) async fn end(self) -> Result<(), String> {
+    pub(crate) async fn end(self) -> Result<(), String> {
         self.served.await.map_err(|error| error.to_string())?
     }
 }

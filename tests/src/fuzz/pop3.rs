@@ -233,7 +233,7 @@ fn hear(client: &mut Client, mut input: &[u8]) -> bool {
             }
             Ok((used, Some(event))) => {
                 match event {
-                    Event::Listed(listed) => assert!(listed.len() <= MESSAGES_MAX),
+                    Event::Listed(listed, _) => assert!(listed.len() <= MESSAGES_MAX),
                     Event::Content(piece) => assert!(!piece.is_empty() && piece.len() <= used.max(1)),
                     // What came in clear behind it is dropped.
                     Event::StartTls => return true,

@@ -1,4 +1,7 @@
 //! An account that keeps its mail: its folders one after the other, each page by page.
+//!
+//! Whatever a server does at a message, or while it lists a folder, is done to it once more in another session. At the second
+//! time the message goes to the list of what is tried again, or the folder is left for the next run, and the others go on.
 
 use std::collections::{HashMap, HashSet};
 use std::future::Future;
@@ -11,14 +14,18 @@ use super::archivist::{Archivist, Filing, Order, Place};
 use super::collect::Collect;
 use crate::archive::{Placement, UNASSIGNED};
 use crate::profiles::job::RunError;
-use crate::profiles::profile::Assign;
+use crate::profiles::profile::{AfterCare, Assign};
 use crate::profiles::scope::{SLASH_IN_NAME, Verdict, path_of};
 use crate::profiles::state::Retry;
 use crate::sources::account::{Account, Changes, Folder, FolderId, Item};
 use crate::sources::{Cursor, ItemId, SourceError};
 
-/// How often a session that breaks is taken up again before any message came.
+/// How often a session that breaks is taken up again before anything came of one.
 const ATTEMPTS_MAX: u32 = 3;
+/// A run with so many sessions has come to an end, whatever comes of them.
+const SESSIONS_MAX: u32 = 1000;
+/// How often a session breaks at a message or folder before that is left out.
+const BREAKS_MAX: u32 = 2;
 const PAUSE: Duration = Duration::from_secs(2);
 
 /// Opens the same account again and again.
@@ -39,6 +46,22 @@ struct Pull<'p> {
     retries: HashMap<FolderId, Vec<Retry>>,
     /// Folders that were read in this run.
     read: HashSet<FolderId>,
+    /// How often a session broke at a message.
+    suspects: HashMap<(FolderId, ItemId), u32>,
+    /// How often one broke while a folder was listed, since its last page.
+    unlisted: HashMap<FolderId, u32>,
+    session: ThisSession,
+}
+
+/// What came of a session that broke.
+#[derive(Default)]
+struct ThisSession {
+    /// It is known at what it broke, so that another one may come further.
+    has_suspect: bool,
+    /// Something was left out that the next one need not stumble over.
+    left_out: bool,
+    /// A folder's messages have other names, so that what came may come again and again.
+    restarted: bool,
 }
 
 /// How far a session came.
@@ -56,53 +79,74 @@ pub(in crate::profiles) async fn pull<O: Opens>(
     opens: &O,
 ) -> Result<(), RunError> {
     let filter = shared.profile.scope.filter.mark();
-    let mut retries: HashMap<FolderId, Vec<Retry>> = HashMap::new();
-    for retry in shared.state.retries_of(&shared.account)? {
-        retries.entry(FolderId(retry.folder.clone())).or_default().push(retry);
-    }
     let cursors = shared.state.cursors(&shared.account, &filter)?;
-    let archivist = Archivist::start(shared);
-    let mut pull = Pull { shared, user, archivist, cursors, retries, read: HashSet::new() };
+    let mut pull = Pull {
+        shared,
+        user,
+        cursors,
+        retries: retries(shared)?,
+        archivist: Archivist::start(shared),
+        read: HashSet::new(),
+        suspects: HashMap::new(),
+        unlisted: HashMap::new(),
+        session: ThisSession::default(),
+    };
     let pulled = pull.sessions(opens).await;
     // What was handed over is archived whatever happened; and why it could not be is the better reason.
     pull.archivist.end().await?;
     let Some(account) = pulled? else { return Ok(()) };
-    shared.delete_due(account, opens).await
+    shared.unless_cancelled(shared.delete_due(account, opens)).await.unwrap_or(Ok(()))
+}
+
+fn retries(shared: &Shared) -> Result<HashMap<FolderId, Vec<Retry>>, RunError> {
+    let mut retries: HashMap<FolderId, Vec<Retry>> = HashMap::new();
+    for retry in shared.state.retries_of(&shared.account)? {
+        retries.entry(FolderId(retry.folder.clone())).or_default().push(retry);
+    }
+    Ok(retries)
 }
 
 impl Pull<'_> {
     /// Session after session until all folders are read; the last session, which is still good, or `None` when the run was
     /// cancelled.
     async fn sessions<O: Opens>(&mut self, opens: &O) -> Result<Option<O::Account>, RunError> {
-        let mut attempts = 0;
+        let (shared, mut attempts, mut sessions) = (self.shared, 0, 0);
         loop {
-            let before = self.shared.tally.archived();
-            let error = match opens.open().await {
-                Ok(mut account) => match self.session(&mut account).await {
-                    Ok(Came::Through) => return Ok(Some(account)),
-                    Ok(Came::Again(error)) => error,
-                    Err(RunError::Source(error)) => error,
-                    Err(other) => return Err(other),
+            let (new, had) = shared.tally.archived();
+            self.session = ThisSession::default();
+            let error = match shared.unless_cancelled(opens.open()).await {
+                None => return Ok(None),
+                Some(Ok(mut account)) => match shared.unless_cancelled(self.session(&mut account)).await {
+                    None => return Ok(None),
+                    Some(Ok(Came::Through)) => return Ok(Some(account)),
+                    Some(Ok(Came::Again(error)) | Err(RunError::Source(error))) => error,
+                    Some(Err(other)) => return Err(other),
                 },
-                Err(error) => error,
+                Some(Err(error)) => error,
             };
-            if self.shared.context.is_cancelled() {
+            if shared.context.is_cancelled() {
                 return Ok(None);
             }
             self.archivist.catch_up().await;
-            let is_folder = matches!(error, SourceError::Folder { .. });
-            attempts = if is_folder || self.shared.tally.archived() > before { 0 } else { attempts + 1 };
-            if (!is_folder && !error.is_temporary()) || attempts > ATTEMPTS_MAX {
+            let ThisSession { has_suspect, left_out, restarted } = self.session;
+            let (new_now, had_now) = shared.tally.archived();
+            // What the archive had is no progress where it may be told of for ever.
+            let came = new_now > new || (had_now > had && !restarted);
+            attempts = if came || left_out { 0 } else { attempts + 1 };
+            sessions += 1;
+            let may_pass = left_out || has_suspect || error.is_temporary();
+            if !may_pass || attempts > ATTEMPTS_MAX || sessions >= SESSIONS_MAX {
                 return Err(error.into());
             }
-            self.shared.tally.log(&format!("{}: {error}; connecting again", self.shared.name));
-            if !is_folder {
-                let mut context = self.shared.context.clone();
+            shared.tally.log(&format!("{}: {error}; connecting again", shared.name));
+            if !left_out && !has_suspect {
+                let mut context = shared.context.clone();
                 let _ = tokio::time::timeout(PAUSE * attempts, context.cancelled()).await;
             }
-            // What was committed meanwhile need not come again.
-            let filter = self.shared.profile.scope.filter.mark();
-            self.cursors = self.shared.state.cursors(&self.shared.account, &filter)?;
+            // What was committed meanwhile need not come again, and what was left out is not asked for.
+            let filter = shared.profile.scope.filter.mark();
+            self.cursors = shared.state.cursors(&shared.account, &filter)?;
+            self.retries = retries(shared)?;
         }
     }
 
@@ -123,22 +167,36 @@ impl Pull<'_> {
             }
             match self.folder(account, folder).await {
                 Ok(()) => {}
-                Err(RunError::Source(error @ SourceError::Folder { .. })) => {
-                    self.shared.tally.error(format!("{}: {error}", self.shared.name));
+                Err(RunError::Source(error)) if self.is_left(folder, &error) => {
+                    let (name, path) = (&self.shared.name, path_of(folder));
+                    self.shared.tally.error(format!("{name}: {path} is left for another run: {error}"));
                     self.shared.tally.add(|result| result.folders_failed += 1);
                     self.read.insert(folder.id.clone());
+                    self.session.left_out = true;
                     return Ok(Came::Again(error));
                 }
                 Err(other) => return Err(other),
             }
+            for note in account.take_notes() {
+                self.shared.tally.error(format!("{}: {note}", self.shared.name));
+            }
             self.read.insert(folder.id.clone());
         }
         self.forget_gone(&folders)?;
+        for folder in folders.iter().filter(|folder| self.shared.profile.scope.wants(folder)) {
+            self.fetch_before_deletion(account, folder).await?;
+        }
         Ok(Came::Through)
     }
 
+    /// Whether the other folders shall not wait for that one any longer.
+    fn is_left(&self, folder: &Folder, error: &SourceError) -> bool {
+        matches!(error, SourceError::Folder { .. })
+            || self.unlisted.get(&folder.id).is_some_and(|breaks| *breaks >= BREAKS_MAX)
+    }
+
     /// Where messages of a folder go.
-    fn place(&self, folder: &Folder) -> Arc<Place> {
+    fn place(&self, folder: &Folder, again: bool) -> Arc<Place> {
         let shared = self.shared;
         let mut path = path_of(folder);
         if let Some(prefix) = &shared.profile.prefix {
@@ -155,27 +213,30 @@ impl Pull<'_> {
                 Filing::Folder(Placement { archive: UNASSIGNED.into(), folder: format!("{account}/{path}") })
             }
         };
-        Arc::new(Place { folder: folder.id.clone(), name: path_of(folder), filing, safe: None })
+        Arc::new(Place { folder: folder.id.clone(), name: path_of(folder), filing, again, safe: None })
     }
 
     async fn folder(&mut self, account: &mut impl Account, folder: &Folder) -> Result<(), RunError> {
         let shared = self.shared;
-        let place = self.place(folder);
-        let mut known = self.try_again(account, &place).await?;
+        let place = self.place(folder, false);
+        let to_try_again = self.retries.get(&folder.id).into_iter().flatten();
+        let mut known: HashSet<ItemId> = to_try_again.map(|retry| ItemId(retry.item.clone())).collect();
         let mut after = self.cursors.get(&folder.id).cloned();
         known.extend(shared.state.done(&shared.account, &folder.id)?);
         if after.is_none() {
             // With another filter, perhaps: all of it is judged anew.
             shared.state.release(&shared.account, &folder.id, None)?;
         }
+        let mut is_restarted = false;
         loop {
-            let changes = account.changes(&folder.id, after.as_ref()).await?;
+            let changes = self.changes(account, folder, after.as_ref()).await?;
             if let Some(why) = &changes.restarted {
                 shared
                     .tally
                     .log(&format!("{}: {}: {why}; all of it is listed again", shared.name, place.name));
                 shared.state.restart(&shared.account, &folder.id)?;
                 known.clear();
+                (is_restarted, self.session.restarted) = (true, true);
             }
             shared.tally.add(|result| {
                 result.flags_changed += changes.flags.len() as u64;
@@ -193,7 +254,10 @@ impl Pull<'_> {
                 self.order(Order::Read { place, cursor, items }).await?;
             }
             after = Some(changes.cursor);
-            if !changes.more || shared.context.is_cancelled() {
+            if shared.context.is_cancelled() {
+                return Ok(());
+            }
+            if !changes.more {
                 break;
             }
         }
@@ -201,7 +265,24 @@ impl Pull<'_> {
         if !wanted.is_empty() {
             self.fetch(account, &place, &wanted).await?;
         }
-        Ok(())
+        // Behind what is new: one at which the server hangs keeps nothing but those like it. Names of before mean nothing now.
+        if is_restarted { Ok(()) } else { self.try_again(account, &place).await }
+    }
+
+    async fn changes(
+        &mut self,
+        account: &mut impl Account,
+        folder: &Folder,
+        after: Option<&Cursor>,
+    ) -> Result<Changes, RunError> {
+        let changes = account.changes(&folder.id, after).await;
+        if changes.is_ok() {
+            self.unlisted.remove(&folder.id);
+        } else {
+            *self.unlisted.entry(folder.id.clone()).or_default() += 1;
+            self.session.has_suspect = true;
+        }
+        Ok(changes?)
     }
 
     /// What of a page is wanted now; what will be later is kept in mind.
@@ -224,17 +305,68 @@ impl Pull<'_> {
     }
 
     async fn fetch(
-        &self,
+        &mut self,
         account: &mut impl Account,
         place: &Arc<Place>,
         items: &[Item],
     ) -> Result<(), RunError> {
         self.shared.tally.expect(items.len() as u64);
-        let mut collect = Collect::new(self.shared, &self.archivist.orders, Arc::clone(place), items);
+        let mut collect = Collect::new(self.shared, &self.archivist.orders, Arc::clone(place), items)
+            .exact(account.claims_exact_sizes());
         let fetched = account.fetch(&place.folder, items, &mut collect).await;
         // What came whole before it broke is worth keeping.
         let flushed = collect.flush().await.map_err(SourceError::Sink);
+        match &fetched {
+            Ok(()) => collect.forgotten().map_err(SourceError::Sink)?,
+            Err(SourceError::Sink(_)) => {}
+            Err(error) => {
+                let suspect = account.suspect();
+                if let Some(item) = items.iter().find(|item| Some(&item.id) == suspect.as_ref()) {
+                    self.suspect(place, item, error)?;
+                }
+            }
+        }
         Ok(fetched.and(flushed)?)
+    }
+
+    /// The session broke at that message.
+    fn suspect(&mut self, place: &Place, item: &Item, error: &SourceError) -> Result<(), RunError> {
+        self.session.has_suspect = true;
+        let breaks = self.suspects.entry((place.folder.clone(), item.id.clone())).or_default();
+        *breaks += 1;
+        if *breaks >= BREAKS_MAX {
+            let why = format!("the session broke twice while it was fetched: {error}");
+            self.shared.failed(place, item, &why)?;
+            self.session.left_out = true;
+        }
+        Ok(())
+    }
+
+    /// What is due and may have become another message is fetched, and archived if it has.
+    async fn fetch_before_deletion(
+        &mut self,
+        account: &mut impl Account,
+        folder: &Folder,
+    ) -> Result<(), RunError> {
+        let shared = self.shared;
+        if shared.profile.after == AfterCare::Keep || shared.context.is_cancelled() {
+            return Ok(());
+        }
+        if !account.deletes_only_what_it_fetched() {
+            return Ok(());
+        }
+        self.archivist.catch_up().await;
+        let now = shared.clock.wall();
+        let due = shared.state.pending(&shared.account)?.into_iter();
+        let due = due.filter(|one| one.folder == folder.id && one.due.is_some_and(|due| due <= now));
+        let due: Vec<ItemId> = due.map(|one| one.item).collect();
+        let items = account.to_fetch_before_deletion(&folder.id, &due);
+        if items.is_empty() {
+            return Ok(());
+        }
+        let count = items.len();
+        shared.tally.log(&format!("{}: {count} messages are looked at before they are deleted", shared.name));
+        self.fetch(account, &self.place(folder, true), &items).await
     }
 
     async fn order(&self, order: Order) -> Result<(), RunError> {
@@ -242,22 +374,18 @@ impl Pull<'_> {
         Ok(sent.map_err(|_| SourceError::Sink(io::Error::other("archiving ended")))?)
     }
 
-    /// Tries again what could not be had and is due; the names of all that is on the list.
-    async fn try_again(
-        &self,
-        account: &mut impl Account,
-        place: &Arc<Place>,
-    ) -> Result<HashSet<ItemId>, RunError> {
-        let Some(retries) = self.retries.get(&place.folder) else { return Ok(HashSet::new()) };
+    /// Tries again what could not be had and is due.
+    async fn try_again(&mut self, account: &mut impl Account, place: &Arc<Place>) -> Result<(), RunError> {
         let now = self.shared.clock.wall();
-        let due = retries.iter().filter(|retry| !retry.discarded && retry.next <= now);
+        let retries = self.retries.get(&place.folder).into_iter().flatten();
+        let due = retries.filter(|retry| !retry.discarded && retry.next <= now);
         let due: Vec<Item> = due.map(Retry::as_item).collect();
-        if !due.is_empty() {
-            let (count, name) = (due.len(), &self.shared.name);
-            self.shared.tally.log(&format!("{name}: {}: trying {count} messages again", place.name));
-            self.fetch(account, place, &due).await?;
+        if due.is_empty() {
+            return Ok(());
         }
-        Ok(retries.iter().map(|retry| ItemId(retry.item.clone())).collect())
+        let (count, name) = (due.len(), &self.shared.name);
+        self.shared.tally.log(&format!("{name}: {}: trying {count} messages again", place.name));
+        self.fetch(account, place, &due).await
     }
 
     /// What is on the list of a folder that is gone is gone.

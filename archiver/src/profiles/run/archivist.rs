@@ -1,16 +1,23 @@
 //! Batches to the archive, in the order in which they come, on a thread of its own.
+//!
+//! A message that the parsers fall over is archived as it came, in quarantine.
 
-use std::sync::Arc;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, PoisonError};
 
+use postern_shared::clock::UnixMillis;
 use postern_shared::id::MessageId;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::Shared;
+use super::budget::Room;
 use super::collect::HELD_OCTETS_MAX;
 use super::spool::Spooled;
 use crate::archive::{NewMessage, Octets, Outcome, Placement};
-use crate::intake::{Arrival, Via, may_be_report, prepare, prepare_long};
+use crate::intake::{
+    Altered, Arrival, LongError, Via, may_be_report, prepare, prepare_long, quarantine_unparsed,
+};
 use crate::profiles::job::RunError;
 use crate::profiles::state::{Pending, StateError};
 use crate::sources::account::{FolderId, Item};
@@ -23,10 +30,10 @@ const HEAD_OCTETS: usize = 8 * 1024 * 1024;
 
 /// What is to be done next.
 pub(super) enum Order {
-    /// Messages to be archived.
-    Batch { place: Arc<Place>, messages: Vec<Fetched> },
+    /// Messages to be archived, and the room that they take.
+    Batch { place: Arc<Place>, messages: Vec<Fetched>, room: Room },
     /// A message that is not in memory.
-    Long { place: Arc<Place>, item: Item, octets: Spooled },
+    Long { place: Arc<Place>, item: Item, cut: Option<Cut>, octets: Spooled },
     /// All of a page was handed over, so the folder is read up to here; these were in it.
     Read { place: Arc<Place>, cursor: Cursor, items: Vec<ItemId> },
     /// Says when everything before is done.
@@ -36,6 +43,8 @@ pub(super) enum Order {
 /// A message as it came.
 pub(super) struct Fetched {
     pub(super) item: Item,
+    /// It is not all of it.
+    pub(super) cut: Option<Cut>,
     pub(super) content: Vec<u8>,
 }
 
@@ -45,6 +54,8 @@ pub(super) struct Place {
     /// As people know it.
     pub(super) name: String,
     pub(super) filing: Filing,
+    /// Archived before, and fetched once more to be deleted.
+    pub(super) again: bool,
     /// What is told of messages that may be deleted at the source: a gateway's session wants to know at once.
     pub(super) safe: Option<mpsc::UnboundedSender<Vec<ItemId>>>,
 }
@@ -88,8 +99,11 @@ impl Archivist {
 fn work(shared: &Shared, mut given: mpsc::Receiver<Order>) -> Result<(), RunError> {
     while let Some(order) = given.blocking_recv() {
         match order {
-            Order::Batch { place, messages } => shared.batch(&place, messages)?,
-            Order::Long { place, item, octets } => shared.long(&place, &item, octets)?,
+            Order::Batch { place, messages, room } => {
+                shared.batch(&place, messages)?;
+                drop(room);
+            }
+            Order::Long { place, item, cut, octets } => shared.long(&place, &item, cut, octets)?,
             Order::Read { place, cursor, items } => {
                 let filter = shared.profile.scope.filter.mark();
                 shared.state.keep_cursor(&shared.account, &place.folder, (&filter, &cursor), &items)?;
@@ -102,9 +116,11 @@ fn work(shared: &Shared, mut given: mpsc::Receiver<Order>) -> Result<(), RunErro
 }
 
 impl Shared {
-    /// Puts a message on the list of what is to be tried again.
+    /// Puts a message on the list of what is to be tried again. It is not deleted meanwhile, whatever an earlier session saw
+    /// under its name.
     pub(super) fn failed(&self, place: &Place, item: &Item, why: &str) -> Result<(), StateError> {
         self.state.retry(&self.account, (&place.folder, &place.name), item, why, self.clock.wall())?;
+        self.state.forget_pending(&self.account, [(place.folder.clone(), item.id.clone())])?;
         self.tally.add(|result| result.failed += 1);
         let at = if place.name.is_empty() { String::new() } else { format!(" in {}", place.name) };
         self.tally.error(format!("{}: message {}{at}: {why}", self.name, item.id));
@@ -122,22 +138,27 @@ impl Shared {
     }
 
     fn prepared(&self, place: &Place, item: &Item, content: Vec<u8>) -> Result<NewMessage, String> {
-        let owner = |address: &str| self.instance.owner(address);
-        prepare(content, &self.arrival(place, item), owner).map_err(|error| error.to_string())
+        let (arrival, owner) = (self.arrival(place, item), |address: &str| self.instance.owner(address));
+        let prepared = guarded(content, |content| prepare(content, &arrival, owner));
+        match prepared {
+            Ok(prepared) => prepared.map_err(|error| error.to_string()),
+            Err(Some(content)) => Ok(quarantine_unparsed(content, &arrival, FELL_OVER)),
+            Err(None) => Err(FELL_OVER.to_owned()),
+        }
     }
 
     fn batch(&self, place: &Place, fetched: Vec<Fetched>) -> Result<(), RunError> {
         let count = fetched.len() as u64;
-        let prepared = side_by_side(fetched, |Fetched { item, content }| {
+        let prepared = side_by_side(fetched, |Fetched { item, cut, content }| {
             let message = self.prepared(place, &item, content);
-            (item, message)
+            (item, cut, message)
         });
         let (mut items, mut messages) = (Vec::new(), Vec::new());
-        for (item, message) in prepared {
+        for (item, cut, message) in prepared {
             match message {
                 Ok(message) => {
                     messages.push(message);
-                    items.push(item);
+                    items.push(Came { item, cut });
                 }
                 Err(why) => self.failed(place, &item, &why)?,
             }
@@ -150,83 +171,166 @@ impl Shared {
         Ok(())
     }
 
-    fn long(&self, place: &Place, item: &Item, octets: Spooled) -> Result<(), RunError> {
-        /// Journal reports are held whole: one at a time.
-        static WHOLE: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    fn long(&self, place: &Place, item: &Item, cut: Option<Cut>, octets: Spooled) -> Result<(), RunError> {
+        /// Beginnings of long messages are held, and journal reports whole: of all runs one at a time.
+        static ONE: Mutex<()> = Mutex::new(());
+        let one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
         let head_len = usize::try_from(octets.len()).unwrap_or(usize::MAX).min(HEAD_OCTETS);
         let mut head = vec![0; head_len];
         octets.read_exact_at(&mut head, 0).map_err(RunError::Spool)?;
-        let is_mixed = !matches!(place.filing, Filing::Folder(_));
-        if is_mixed && may_be_report(&head) {
+        let arrival = self.arrival(place, item);
+        if catch_unwind(|| may_be_report(&head, arrival.via)).unwrap_or(false) {
             drop(head);
-            let _one = WHOLE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             let mut content = vec![0; usize::try_from(octets.len()).unwrap_or(0)];
             octets.read_exact_at(&mut content, 0).map_err(RunError::Spool)?;
             drop(octets);
-            return self.batch(place, vec![Fetched { item: item.clone(), content }]);
+            return self.batch(place, vec![Fetched { item: item.clone(), cut, content }]);
         }
-        let message = prepare_long(&head, &self.arrival(place, item), |address| self.instance.owner(address));
-        drop(head);
-        let outcome = self.instance.commit_long(message, Arc::new(octets))?;
-        self.entered(place, vec![item.clone()], &[outcome])?;
+        let owner = |address: &str| self.instance.owner(address);
+        let prepared = catch_unwind(AssertUnwindSafe(|| prepare_long(&head, &octets, &arrival, owner)));
+        let (message, before) = match prepared {
+            Ok(Ok(prepared)) => prepared,
+            Ok(Err(LongError::Altered(why))) => {
+                self.failed(place, item, &why.to_string())?;
+                self.tally.done(1);
+                return Ok(());
+            }
+            Ok(Err(LongError::Unreadable(error))) => return Err(RunError::Spool(error)),
+            Err(_) => (quarantine_unparsed(Vec::new(), &arrival, FELL_OVER), 0),
+        };
+        drop((head, one));
+        let outcome = self.instance.commit_long(message, Arc::new(octets.behind(before)))?;
+        self.entered(place, vec![Came { item: item.clone(), cut }], &[outcome])?;
         self.tally.done(1);
         Ok(())
     }
 
     /// Messages are durable.
-    fn entered(&self, place: &Place, items: Vec<Item>, outcomes: &[Outcome]) -> Result<(), RunError> {
+    fn entered(&self, place: &Place, came: Vec<Came>, outcomes: &[Outcome]) -> Result<(), RunError> {
         let id = |outcome: &Outcome| match outcome {
             Outcome::Archived(id) | Outcome::Duplicate(id) => *id,
         };
-        let archived =
-            outcomes.iter().filter(|outcome| matches!(outcome, Outcome::Archived(_))).count() as u64;
+        let is_new = |outcome: &Outcome| matches!(outcome, Outcome::Archived(_));
+        let archived = outcomes.iter().filter(|outcome| is_new(outcome)).count() as u64;
         self.tally.add(|result| {
             result.archived += archived;
-            result.duplicates += outcomes.len() as u64 - archived;
-        });
-        let due = self.due(self.clock.wall());
-        let Some(safe) = &place.safe else {
-            let items: Vec<_> =
-                items.into_iter().zip(outcomes.iter().map(|done| id(done).to_string())).collect();
-            return Ok(self.state.archived(&self.account, &place.folder, &items, due)?);
-        };
-        let now = self.clock.wall();
-        let entered: Vec<(Item, MessageId)> = items.into_iter().zip(outcomes.iter().map(id)).collect();
-        if due.is_some_and(|due| due <= now.0) {
-            let read = side_by_side(entered, |(Item { id: item, .. }, message)| {
-                let read = self.instance.check_message(message);
-                (item, message, read)
-            });
-            let mut whole = Vec::new();
-            for (item, message, read) in read {
-                self.state.forget_retry(&self.account, &place.folder, &item)?;
-                match read {
-                    Ok(()) => whole.push(item),
-                    Err(error) => self.tally.error(format!(
-                        "{}: message {item} is archived as {message} and cannot be read back, so it stays at the source: \
-                         {error}",
-                        self.name
-                    )),
-                }
+            if !place.again {
+                result.duplicates += outcomes.len() as u64 - archived;
             }
-            // A session that is over deletes nothing; the next one does.
-            let _ = safe.send(whole);
-            return Ok(());
-        }
-        let pending = entered.into_iter().map(|(item, message)| Pending {
-            folder: place.folder.clone(),
-            item: item.id,
-            message: message.to_string(),
-            due: due.map(postern_shared::clock::UnixMillis),
-            octets: item.octets,
-            internal_date: item.internal_date,
         });
-        let pending: Vec<_> = pending.collect();
-        for one in &pending {
-            self.state.forget_retry(&self.account, &place.folder, &one.item)?;
+        if let Some(safe) = &place.safe {
+            let entered = came.into_iter().map(|came| came.item).zip(outcomes.iter().map(id)).collect();
+            return self.entered_of_gateway(place, safe, entered);
         }
-        Ok(self.state.keep_pending(&self.account, &pending)?)
+        let now = self.clock.wall();
+        // One that is deleted, or stays, for the same reason after the other.
+        let mut entered: Vec<(Option<u64>, Entered)> = Vec::new();
+        for (came, outcome) in came.into_iter().zip(outcomes) {
+            let message = id(outcome).to_string();
+            let due = match came.cut {
+                Some((came_octets, claimed)) => {
+                    let at = (place.folder.clone(), came.item.id.clone());
+                    self.state.forget_pending(&self.account, [at])?;
+                    self.tally.error(format!(
+                        "{}: message {} is archived as {message} with {came_octets} octets, of {claimed} that the source claims; \
+                         so it stays at the source",
+                        self.name, came.item.id
+                    ));
+                    None
+                }
+                // What was to be deleted now is still what it was.
+                None if place.again && !is_new(outcome) => Some(now.0),
+                None => self.due(now),
+            };
+            match entered.last_mut() {
+                Some((last, items)) if *last == due => items.push((came.item, message)),
+                _ => entered.push((due, vec![(came.item, message)])),
+            }
+        }
+        for (due, items) in entered {
+            if place.again {
+                let at = due.map(UnixMillis);
+                let pending = items.into_iter().map(|(item, message)| Pending {
+                    folder: place.folder.clone(),
+                    item: item.id,
+                    message,
+                    due: at,
+                    octets: item.octets,
+                    internal_date: item.internal_date,
+                });
+                let pending: Vec<_> = pending.filter(|one| one.due.is_some()).collect();
+                self.state.keep_pending(&self.account, &pending)?;
+                continue;
+            }
+            self.state.archived(&self.account, &place.folder, &items, due)?;
+        }
+        Ok(())
     }
+
+    /// The same of a gateway's: what may go at once is read back, and told to the session.
+    fn entered_of_gateway(
+        &self,
+        place: &Place,
+        safe: &mpsc::UnboundedSender<Vec<ItemId>>,
+        entered: Vec<(Item, MessageId)>,
+    ) -> Result<(), RunError> {
+        let now = self.clock.wall();
+        let due = self.due(now);
+        let goes_now = due.is_some_and(|due| due <= now.0);
+        let read = side_by_side(entered, |(item, message)| {
+            let read = if goes_now { self.instance.check_message(message) } else { Ok(()) };
+            (item, message, read)
+        });
+        let mut pending = Vec::new();
+        for (item, message, read) in read {
+            self.state.forget_retry(&self.account, &place.folder, &item.id)?;
+            match read {
+                Ok(()) => pending.push(Pending {
+                    folder: place.folder.clone(),
+                    item: item.id,
+                    message: message.to_string(),
+                    due: due.map(UnixMillis),
+                    octets: item.octets,
+                    internal_date: item.internal_date,
+                }),
+                Err(error) => self.tally.error(format!(
+                    "{}: message {} is archived as {message} and cannot be read back, so it stays at the source: {error}",
+                    self.name, item.id
+                )),
+            }
+        }
+        // First, so that whatever becomes of this session the next one deletes them.
+        self.state.keep_pending(&self.account, &pending)?;
+        if goes_now {
+            // A session that is over deletes nothing.
+            let _ = safe.send(pending.into_iter().map(|one| one.item).collect());
+        }
+        Ok(())
+    }
+}
+
+/// Why a message is in quarantine.
+const FELL_OVER: &str = "this program fell over it; it is kept as it came";
+
+/// Messages, and as which they are archived.
+type Entered = Vec<(Item, String)>;
+
+/// How long a message is, and how long the source says it is, when that is longer.
+pub(super) type Cut = (u64, u64);
+
+/// A message that came.
+struct Came {
+    item: Item,
+    cut: Option<Cut>,
+}
+
+/// What `work` makes of a message; when it panics the message, if it is not too long to be there twice.
+fn guarded(
+    content: Vec<u8>,
+    work: impl FnOnce(Vec<u8>) -> Result<NewMessage, Altered>,
+) -> Result<Result<NewMessage, Altered>, Option<Vec<u8>>> {
+    let kept = (content.len() <= HELD_OCTETS_MAX).then(|| content.clone());
+    catch_unwind(AssertUnwindSafe(|| work(content))).map_err(|_| kept)
 }
 
 /// On all cores, in order.
@@ -258,3 +362,25 @@ pub(super) fn side_by_side<T: Send, R: Send>(all: Vec<T>, work: impl Fn(T) -> R 
 }
 
 const _: () = assert!(HELD_OCTETS_MAX < HEAD_OCTETS);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Goal: a message over which a parser panics is not lost, and does not end the run.
+    #[test]
+    fn a_message_that_panics_is_kept_as_it_came() {
+        let raw = b"Subject: x\r\n\r\n\xff".to_vec();
+        let kept = guarded(raw.clone(), |_| panic!("a parser's")).unwrap_err().unwrap();
+        assert_eq!(kept, raw);
+        let long = guarded(vec![b'x'; HELD_OCTETS_MAX + 1], |_| panic!("a parser's")).unwrap_err();
+        assert_eq!(long, None, "held once already, it goes to the list of what is tried again");
+        let placement = Placement { archive: "anna".into(), folder: "INBOX".into() };
+        let via = Via::Folder(&placement);
+        let arrival = Arrival { profile: "p", uidl: "1/2", via, flags: &[], internal_date: None };
+        let message = quarantine_unparsed(kept, &arrival, FELL_OVER);
+        assert_eq!((message.content, message.quarantined.as_deref()), (raw, Some(FELL_OVER)));
+        let archives: Vec<&str> = message.filed_in.iter().map(|place| place.archive.as_str()).collect();
+        assert_eq!(archives, ["quarantine", "anna"]);
+    }
+}

@@ -1,119 +1,226 @@
 //! A gateway's mailbox: what is archived and was read back is deleted, so the mailbox empties itself.
 //!
-//! A session is finished now and then, so that a run that breaks repeats little; what is repeated folds into what is there.
+//! A session is finished now and then, so that a run that breaks repeats little; what is repeated folds into what is there. What
+//! was read back is kept as such before the session ends: when it breaks, the next one begins by deleting that.
+//!
+//! A message at which two sessions break (a gateway hangs up amid one that it finds damaged) goes to the list of what is tried
+//! again, and the others go on.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::Shared;
-use super::archivist::{Archivist, Fetched, Filing, Order, Place};
-use super::collect::{BATCH_MESSAGES, BATCH_OCTETS};
+use super::archivist::{Archivist, Filing, Place};
+use super::collect::Collect;
 use crate::archive::ArchiveError;
 use crate::profiles::job::RunError;
 use crate::profiles::profile::AfterCare;
+use crate::profiles::state::Pending;
 use crate::sources::account::{FolderId, Item};
 use crate::sources::gateway::{GatewaySource, Limits, Settings};
 use crate::sources::{ItemId, Source, SourceError, Waiting};
 
-/// After so many messages the session is finished and another one begun.
+/// After so many messages, or octets, the session is finished and another one begun.
 const SESSION_MESSAGES: usize = 5000;
+const SESSION_OCTETS: u64 = 256 * 1024 * 1024;
+/// How often a session that breaks is taken up again before anything came of one.
+const ATTEMPTS_MAX: u32 = 3;
+/// How often a session breaks at a message before that is left out.
+const BREAKS_MAX: u32 = 2;
+const PAUSE: Duration = Duration::from_secs(2);
 
 /// Pulls everything from a gateway's mailbox.
 pub(in crate::profiles) async fn pull_gateway(
     shared: &Arc<Shared>,
     settings: &Settings,
 ) -> Result<(), RunError> {
-    loop {
-        let limits = Limits { message_octets_max: shared.message_octets_max, ..Limits::default() };
-        let source = GatewaySource::connect(settings, limits).await?;
-        if !session(shared, source).await? || shared.context.is_cancelled() {
-            return Ok(());
-        }
-    }
-}
-
-/// One session; whether messages are left that another session should pull.
-async fn session(shared: &Arc<Shared>, mut source: impl Source) -> Result<bool, RunError> {
-    let waiting = source.list(None).await?;
-    let folder = FolderId(String::new());
-    let safe = safe_already(shared, &waiting, &folder).await?;
-    let new: Vec<&Waiting> = waiting.iter().filter(|message| !safe.known.contains(&message.id)).collect();
-    let wanted: Vec<&Waiting> = new.iter().take(SESSION_MESSAGES).copied().collect();
-    shared.tally.log(&format!("{}: {} messages, {} of them new", shared.name, waiting.len(), new.len()));
-    shared.tally.expect(wanted.len() as u64);
-    source.acknowledge(&safe.due)?;
-    let ids: Vec<ItemId> = wanted.iter().map(|message| message.id.clone()).collect();
-    source.request(&ids)?;
-
     let archivist = Archivist::start(shared);
-    let (told, mut acknowledged) = unbounded_channel();
-    let place =
-        Place { folder: folder.clone(), name: String::new(), filing: Filing::Gateway, safe: Some(told) };
-    let before = shared.tally.archived();
-    let pulled = pull(shared, &mut source, &archivist, Arc::new(place), &mut acknowledged).await;
-    archivist.end().await?;
-    pulled?;
-    acknowledge(&mut source, &mut acknowledged)?;
-    let finished = source.finish().await?;
-    let gone = finished.deleted.iter().map(|id| (folder.clone(), id.clone()));
-    shared.state.forget_pending(&shared.account, gone)?;
-    shared.tally.add(|result| result.deleted_at_source += finished.deleted.len() as u64);
-    for (id, why) in finished.kept {
-        shared.tally.error(format!("{id} is archived but was not deleted at the source: {why}"));
-    }
-    // A session that achieved nothing would be repeated without end.
-    Ok(new.len() > wanted.len() && shared.tally.archived() > before)
-}
-
-async fn pull(
-    shared: &Shared,
-    source: &mut impl Source,
-    archivist: &Archivist,
-    place: Arc<Place>,
-    acknowledged: &mut UnboundedReceiver<Vec<ItemId>>,
-) -> Result<(), RunError> {
-    let (mut batch, mut octets) = (Vec::new(), 0);
-    let send = async |messages: Vec<Fetched>| {
-        let order = Order::Batch { place: Arc::clone(&place), messages };
-        let sent = archivist.orders.send(order).await;
-        sent.map_err(|_| SourceError::Sink(std::io::Error::other("archiving ended")))
+    let (told, safe) = unbounded_channel();
+    let (folder, name) = (FolderId(String::new()), String::new());
+    let place = Arc::new(Place { folder, name, filing: Filing::Gateway, again: false, safe: Some(told) });
+    let mut pull = Pull {
+        shared,
+        archivist,
+        place,
+        safe,
+        handed: HashSet::new(),
+        suspects: HashMap::new(),
+        broke: false,
+        listed: false,
+        at: None,
     };
-    while !shared.context.is_cancelled()
-        && let Some(fetched) = source.next().await?
-    {
-        let item = Item { id: fetched.id, flags: Vec::new(), internal_date: None, octets: 0 };
-        match fetched.content {
-            Ok(content) => {
-                octets += content.len();
-                batch.push(Fetched { item, content });
-            }
-            Err(why) => {
-                shared.failed(&place, &item, &why.to_string())?;
-                shared.tally.done(1);
-            }
-        }
-        if batch.len() >= BATCH_MESSAGES || octets >= BATCH_OCTETS {
-            octets = 0;
-            send(std::mem::take(&mut batch)).await?;
-            acknowledge(source, acknowledged)?;
-        }
-    }
-    if !batch.is_empty() {
-        send(batch).await?;
-    }
-    Ok(())
+    let pulled = pull.sessions(settings).await;
+    // What was handed over is archived whatever happened; and why it could not be is the better reason.
+    pull.archivist.end().await?;
+    pulled
 }
 
-fn acknowledge(
-    source: &mut impl Source,
-    acknowledged: &mut UnboundedReceiver<Vec<ItemId>>,
-) -> Result<(), SourceError> {
-    while let Ok(safe) = acknowledged.try_recv() {
-        source.acknowledge(&safe)?;
+struct Pull<'p> {
+    shared: &'p Arc<Shared>,
+    archivist: Archivist,
+    place: Arc<Place>,
+    /// What was read back from the archive.
+    safe: UnboundedReceiver<Vec<ItemId>>,
+    /// What came, or did not and it was said why: in one run nothing is asked for again.
+    handed: HashSet<ItemId>,
+    /// How often a session broke at a message.
+    suspects: HashMap<ItemId, u32>,
+    /// Whether the last session broke.
+    broke: bool,
+    /// Whether the gateway listed its messages in this run.
+    listed: bool,
+    /// The message that is awaited.
+    at: Option<Item>,
+}
+
+impl Pull<'_> {
+    async fn sessions(&mut self, settings: &Settings) -> Result<(), RunError> {
+        let (shared, mut attempts) = (self.shared, 0);
+        loop {
+            let handed = self.handed.len();
+            self.at = None;
+            let error = match shared.unless_cancelled(self.session(settings)).await {
+                None | Some(Ok(false)) => return Ok(()),
+                Some(Ok(true)) if shared.context.is_cancelled() => return Ok(()),
+                Some(Ok(true)) => {
+                    (self.broke, attempts) = (false, 0);
+                    continue;
+                }
+                Some(Err(RunError::Source(error))) => error,
+                Some(Err(other)) => return Err(other),
+            };
+            if shared.context.is_cancelled() {
+                return Ok(());
+            }
+            self.archivist.catch_up().await;
+            self.broke = true;
+            let at = self.at.take().filter(|_| !matches!(error, SourceError::Sink(_)));
+            let is_left_out = match &at {
+                Some(item) => self.suspect(item, &error)?,
+                None => false,
+            };
+            attempts = if self.handed.len() > handed || is_left_out { 0 } else { attempts + 1 };
+            let may_pass = at.is_some() || error.is_temporary();
+            if !self.listed || !may_pass || attempts > ATTEMPTS_MAX {
+                return Err(error.into());
+            }
+            shared.tally.log(&format!("{}: {error}; connecting again", shared.name));
+            if at.is_none() {
+                let mut context = shared.context.clone();
+                let _ = tokio::time::timeout(PAUSE * attempts, context.cancelled()).await;
+            }
+        }
     }
-    Ok(())
+
+    /// The session broke at that message; whether the others wait for it no longer.
+    fn suspect(&mut self, item: &Item, error: &SourceError) -> Result<bool, RunError> {
+        let breaks = self.suspects.entry(item.id.clone()).or_default();
+        *breaks += 1;
+        if *breaks < BREAKS_MAX {
+            return Ok(false);
+        }
+        let why = format!("the session broke twice while it was fetched: {error}");
+        self.shared.failed(&self.place, item, &why)?;
+        self.handed.insert(item.id.clone());
+        Ok(true)
+    }
+
+    /// One session; whether messages are left that another session should pull.
+    async fn session(&mut self, settings: &Settings) -> Result<bool, RunError> {
+        let shared = self.shared;
+        let limits = Limits { message_octets_max: shared.message_octets_max, ..Limits::default() };
+        let mut source = GatewaySource::connect(settings, limits).await?;
+        let waiting = source.list(None).await?;
+        self.listed = true;
+        // Of a session that broke: those are known now.
+        while self.safe.try_recv().is_ok() {}
+        let safe = safe_already(shared, &waiting, &self.place.folder).await?;
+        let new: Vec<&Waiting> = waiting
+            .iter()
+            .filter(|message| !safe.known.contains(&message.id) && !self.handed.contains(&message.id))
+            .collect();
+        // After one that broke, first what is safe is deleted: this one may break too.
+        let wanted = if self.broke && !safe.due.is_empty() { Vec::new() } else { one_session_of(&new) };
+        shared.tally.log(&format!(
+            "{}: {} messages, {} of them new{}",
+            shared.name,
+            waiting.len(),
+            new.len(),
+            match source.left_out() {
+                0 => String::new(),
+                more => format!("; {more} more are listed when these are gone"),
+            }
+        ));
+        shared.tally.expect(wanted.len() as u64);
+        let more = new.len() > wanted.len() || (source.left_out() > 0 && !wanted.is_empty());
+        source.acknowledge(&safe.due)?;
+        self.fetch(&mut source, &wanted).await?;
+        self.archivist.catch_up().await;
+        self.acknowledge(&mut source)?;
+        let finished = source.finish().await?;
+        let gone = finished.deleted.iter().map(|id| (self.place.folder.clone(), id.clone()));
+        shared.state.forget_pending(&shared.account, gone)?;
+        shared.tally.add(|result| result.deleted_at_source += finished.deleted.len() as u64);
+        for (id, why) in finished.kept {
+            shared.tally.error(format!("{id} is archived but was not deleted at the source: {why}"));
+        }
+        Ok(more)
+    }
+
+    async fn fetch(&mut self, source: &mut GatewaySource, wanted: &[Item]) -> Result<(), RunError> {
+        let ids: Vec<ItemId> = wanted.iter().map(|item| item.id.clone()).collect();
+        source.request(&ids)?;
+        let orders = self.archivist.orders.clone();
+        let mut collect = Collect::new(self.shared, &orders, Arc::clone(&self.place), wanted);
+        let mut fetched = Ok(());
+        for item in wanted {
+            if self.shared.context.is_cancelled() {
+                break;
+            }
+            self.at = Some(item.clone());
+            match source.hand_over(&mut collect).await {
+                Ok(_) => drop(self.handed.insert(item.id.clone())),
+                Err(error) => {
+                    fetched = Err(error);
+                    break;
+                }
+            }
+            self.at = None;
+            self.acknowledge(source)?;
+        }
+        // What came whole before it broke is worth keeping.
+        let flushed = collect.flush().await.map_err(SourceError::Sink);
+        Ok(fetched.and(flushed)?)
+    }
+
+    fn acknowledge(&mut self, source: &mut GatewaySource) -> Result<(), SourceError> {
+        while let Ok(safe) = self.safe.try_recv() {
+            source.acknowledge(&safe)?;
+        }
+        Ok(())
+    }
+}
+
+/// As many of them as one session fetches.
+fn one_session_of(new: &[&Waiting]) -> Vec<Item> {
+    let mut octets = 0_u64;
+    let fits = |message: &&&Waiting| {
+        // The first in any case.
+        let fits = octets == 0 || octets.saturating_add(message.octets) <= SESSION_OCTETS;
+        octets = octets.saturating_add(message.octets.max(1));
+        fits
+    };
+    let wanted = new.iter().take(SESSION_MESSAGES).take_while(fits);
+    let item = |message: &&Waiting| Item {
+        id: message.id.clone(),
+        flags: Vec::new(),
+        internal_date: None,
+        octets: message.octets,
+    };
+    wanted.map(item).collect()
 }
 
 /// Messages that need not be fetched.
@@ -141,31 +248,45 @@ async fn safe_already(
         }
     }
     let pending = shared.state.pending(&shared.account)?;
-    let (here, gone): (Vec<_>, Vec<_>) = pending.into_iter().partition(|one| there.contains(&one.item));
+    let (mut here, gone): (Vec<_>, Vec<_>) = pending.into_iter().partition(|one| there.contains(&one.item));
     shared.state.forget_pending(&shared.account, gone.into_iter().map(|one| (one.folder, one.item)))?;
-    let deletes = shared.profile.after != AfterCare::Keep;
-    let is_due = |due: Option<postern_shared::clock::UnixMillis>| due.is_some_and(|due| due <= now);
-    let due: HashMap<ItemId, String> = here
-        .iter()
-        .filter(|one| deletes && is_due(one.due))
-        .map(|one| (one.item.clone(), one.message.clone()))
-        .collect();
-    safe.known.extend(here.into_iter().map(|one| one.item));
-    let (instance, name, tally) =
-        (Arc::clone(&shared.instance), shared.name.clone(), Arc::clone(&shared.tally));
+    safe.known.extend(here.iter().map(|one| one.item.clone()));
+    if shared.profile.after == AfterCare::Keep {
+        return Ok(safe);
+    }
+    term(shared, &mut here)?;
+    here.retain(|one| one.due.is_some_and(|due| due <= now));
+    let instance = Arc::clone(&shared.instance);
     let read = tokio::task::spawn_blocking(move || {
-        let whole = due.into_iter().filter(|(item, message)| {
-            let id = message.parse().map_err(|_| ArchiveError::NoMessage(message.clone()));
+        let read = here.into_iter().map(|one| {
+            let id = one.message.parse().map_err(|_| ArchiveError::NoMessage(one.message.clone()));
             let read = id.and_then(|id| instance.check_message(id));
-            if let Err(error) = &read {
-                tally.error(format!(
-                    "{name}: message {item} stays at the source, it cannot be read back: {error}"
-                ));
-            }
-            read.is_ok()
+            (one, read)
         });
-        whole.map(|(item, _)| item).collect()
+        read.collect::<Vec<_>>()
     });
-    safe.due = read.await.map_err(|error| RunError::Inside(error.to_string()))?;
+    for (Pending { folder, item, message, .. }, read) in
+        read.await.map_err(|error| RunError::Inside(error.to_string()))?
+    {
+        let Err(error) = read else {
+            safe.due.push(item);
+            continue;
+        };
+        shared.tally.error(format!(
+            "{}: message {item} is archived as {message} and cannot be read back, so it is fetched once more: {error}",
+            shared.name
+        ));
+        safe.known.remove(&item);
+        shared.state.forget_pending(&shared.account, [(folder, item)])?;
+    }
     Ok(safe)
+}
+
+/// What was archived while the profile let everything stay has a term from now on.
+fn term(shared: &Shared, here: &mut [Pending]) -> Result<(), RunError> {
+    let due = shared.due(shared.clock.wall()).map(postern_shared::clock::UnixMillis);
+    let mut without: Vec<&mut Pending> = here.iter_mut().filter(|one| one.due.is_none()).collect();
+    without.iter_mut().for_each(|one| one.due = due);
+    let now: Vec<Pending> = without.into_iter().map(|one| one.clone()).collect();
+    Ok(shared.state.keep_pending(&shared.account, &now)?)
 }

@@ -5,6 +5,7 @@
 //! | `account` | an account that keeps its mail: folders, pages, what is to be tried again |
 //! | `gateway` | a gateway's mailbox, which empties itself |
 //! | `collect` | what comes, to batches; long messages to a file |
+//! | `budget` | how much of it is in memory at once, of all runs together |
 //! | `spool` | that file: sealed under a key that is nowhere else, and without a name |
 //! | `archivist` | batches to the archive, in order, on a thread of its own |
 //! | `held` | what was not wanted when it was listed, and is by now |
@@ -24,11 +25,15 @@
 //!   there than what was archived under that name.
 //! - An archive keeps what it has: flags that change and messages that vanish at the source change nothing in it. They are
 //!   counted.
-//! - Memory: three batches of 16 MiB and a message that is no journal report and of any length. Journal reports are held
-//!   whole, long ones one at a time.
+//! - Memory: three batches of 16 MiB a run, 128 MiB of all runs together, and a message that is no journal report and of any
+//!   length. What finds no room goes over the disk. Journal reports are held whole, long ones one at a time of all runs.
+//! - A message at which a server fails, in whatever way, is tried twice, then it is on the list; a folder likewise is left for
+//!   the next run. Neither keeps another one.
+//! - A run that is cancelled ends within seconds, whatever it waits for.
 
 mod account;
 mod archivist;
+mod budget;
 mod collect;
 mod delete;
 mod gateway;
@@ -36,8 +41,12 @@ mod held;
 mod places;
 mod spool;
 mod tally;
+#[cfg(test)]
+mod tests;
 
+use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use postern_shared::clock::{Clock, UnixMillis};
 use postern_shared::control::Context;
@@ -52,6 +61,8 @@ use super::state::State;
 use crate::archive::Instance;
 
 const DAY_MS: u64 = 24 * 3600 * 1000;
+/// What is under way when a run is cancelled may come to its end in good order within that.
+const GRACE: Duration = Duration::from_millis(if cfg!(test) { 50 } else { 5000 });
 
 /// What all parts of an account's run share.
 pub(super) struct Shared {
@@ -74,6 +85,20 @@ impl Shared {
         match self.profile.after {
             AfterCare::Keep => None,
             AfterCare::Delete { days } => Some(now.0.saturating_add(u64::from(days) * DAY_MS)),
+        }
+    }
+
+    /// What comes of `work`; `None` when the run was cancelled and `work` did not end soon.
+    async fn unless_cancelled<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        let mut context = self.context.clone();
+        let given_up = async {
+            context.cancelled().await;
+            tokio::time::sleep(GRACE).await;
+        };
+        tokio::select! {
+            biased;
+            done = work => Some(done),
+            () = given_up => None,
         }
     }
 

@@ -30,7 +30,10 @@ pub(super) struct Spool {
 pub(super) struct Spooled {
     file: Arc<dyn DiskFile>,
     key: AeadKey,
-    len: u64,
+    /// Octets before it that do not belong to it.
+    start: u64,
+    /// Where it ends, from the beginning of the file.
+    end: u64,
 }
 
 impl Spool {
@@ -65,29 +68,36 @@ impl Spool {
     }
 
     pub(super) fn end(mut self) -> io::Result<Spooled> {
-        let len = self.pieces * PIECE as u64 + self.rest.len() as u64;
+        let end = self.pieces * PIECE as u64 + self.rest.len() as u64;
         if !self.rest.is_empty() {
             self.seal()?;
         }
-        Ok(Spooled { file: self.file, key: self.key, len })
+        Ok(Spooled { file: self.file, key: self.key, start: 0, end })
+    }
+}
+
+impl Spooled {
+    /// What is behind its first octets.
+    pub(super) fn behind(self, octets: u64) -> Self {
+        Self { start: self.start.saturating_add(octets).min(self.end), ..self }
     }
 }
 
 impl Octets for Spooled {
     fn len(&self) -> u64 {
-        self.len
+        self.end - self.start
     }
 
     fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
-        if offset.saturating_add(buffer.len() as u64) > self.len {
+        if offset.saturating_add(buffer.len() as u64) > self.len() {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        let (mut at, mut left) = (offset, buffer);
+        let (mut at, mut left) = (self.start + offset, buffer);
         let mut sealed = vec![0; SEALED];
         while !left.is_empty() {
             let number = at / PIECE as u64;
             let plain_len =
-                usize::try_from((self.len - number * PIECE as u64).min(PIECE as u64)).unwrap_or(PIECE);
+                usize::try_from((self.end - number * PIECE as u64).min(PIECE as u64)).unwrap_or(PIECE);
             let sealed = &mut sealed[..plain_len + SEALED - PIECE];
             self.file.read_exact_at(sealed, number * SEALED as u64)?;
             let piece = self.key.unwrap(&number.to_be_bytes(), sealed);
@@ -134,6 +144,11 @@ mod tests {
                 let mut raw = vec![0; 100];
                 spooled.file.read_exact_at(&mut raw, 12).unwrap();
                 assert_ne!(raw, octets[..100]);
+                let rest = spooled.behind(77);
+                let mut found = vec![0; len - 77];
+                rest.read_exact_at(&mut found, 0).unwrap();
+                assert!(rest.len() == len as u64 - 77 && found == octets[77..]);
+                assert!(rest.read_exact_at(&mut [0], rest.len()).is_err());
             }
         }
     }

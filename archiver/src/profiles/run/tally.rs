@@ -52,9 +52,10 @@ impl Tally {
         self.now().done += messages;
     }
 
-    pub(super) fn archived(&self) -> u64 {
+    /// How many messages were new to the archive, and how many it had.
+    pub(super) fn archived(&self) -> (u64, u64) {
         let now = self.now();
-        now.result.archived + now.result.duplicates
+        (now.result.archived, now.result.duplicates)
     }
 
     pub(super) fn progress(&self, what: String) -> Progress {

@@ -6,7 +6,8 @@
 //!
 //! A maildrop held by another client ([IN-USE], RFC 2449 §8.1.2) is tried again, with growing pauses, for a bounded time.
 //!
-//! Messages are handed over as one buffer each, up to [`Limits::message_octets_max`].
+//! Messages are handed over piece by piece, up to [`Limits::message_octets_max`]. Of a maildrop with more messages than
+//! [`Limits::messages_max`] so many are listed: it empties itself, and a later session lists the others.
 
 #[cfg(test)]
 mod tests;
@@ -20,8 +21,12 @@ use postern_shared::proto::sasl::PlainCredentials;
 use postern_shared::tls::client::Trust;
 use tokio::time::timeout;
 
-use super::pop3::connection::{Connection, Content, Happened, Server};
-use super::{Cursor, Fetched, Finished, ItemId, NotFetched, Source, SourceError, Waiting};
+use super::account::{Item, Sink};
+use super::pop3::connection::{Connection, Happened, Server};
+use super::{Cursor, Finished, ItemId, NotFetched, Source, SourceError, Waiting};
+
+/// A message that is too long is read over up to so many octets more than may be; then it ends the session.
+pub(super) const READ_OVER_MAX: u64 = 64 * 1024 * 1024;
 
 /// Where the gateway is, and who pulls.
 #[derive(Debug, Clone)]
@@ -41,9 +46,9 @@ pub struct Settings {
 /// Bounds and deadlines.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// A longer message is passed over. One message of this size is in memory at a time.
+    /// A longer message is passed over.
     pub message_octets_max: u64,
-    /// Messages that a maildrop may list.
+    /// Messages that are listed at once; a maildrop may hold more.
     pub messages_max: usize,
     /// Commands under way at once.
     pub window: usize,
@@ -75,7 +80,7 @@ impl Default for Limits {
             login: Duration::from_secs(60),
             list: Duration::from_secs(300),
             silence: Duration::from_secs(120),
-            octets_per_second_min: 1024,
+            octets_per_second_min: 16 * 1024,
             finish: Duration::from_secs(600),
             in_use_pause: Duration::from_secs(1),
             in_use_patience: Duration::from_secs(60),
@@ -88,9 +93,9 @@ pub struct GatewaySource {
     connection: Connection,
     host: String,
     limits: Limits,
-    content: Content,
     listed: Vec<Listed>,
     by_id: HashMap<ItemId, usize>,
+    left_out: u64,
     /// Messages asked for and not handed over yet, in order; those too long were not asked the gateway for.
     requested: VecDeque<MessageNumber>,
     acknowledged: HashSet<MessageNumber>,
@@ -113,10 +118,10 @@ impl GatewaySource {
         Ok(Self {
             connection,
             host: host.clone(),
-            content: Content::new(limits.message_octets_max),
             limits,
             listed: Vec::new(),
             by_id: HashMap::new(),
+            left_out: 0,
             requested: VecDeque::new(),
             acknowledged: HashSet::new(),
             finished: Finished::default(),
@@ -126,9 +131,8 @@ impl GatewaySource {
     async fn list_now(&mut self) -> Result<Vec<Waiting>, SourceError> {
         self.connection.client.list();
         loop {
-            if let Happened::Listed(listed) =
-                self.connection.event_with(&mut self.content, self.limits.silence).await?
-            {
+            if let Happened::Listed(listed, left_out) = self.connection.event(self.limits.silence).await? {
+                self.left_out = left_out;
                 let id = |message: &Listed| ItemId(message.uidl.as_str().to_owned());
                 self.by_id = listed.iter().enumerate().map(|(index, message)| (id(message), index)).collect();
                 let waiting =
@@ -140,37 +144,42 @@ impl GatewaySource {
         }
     }
 
-    /// The next message asked for; answers to DELE are noted on the way.
-    async fn next_message(&mut self) -> Result<Fetched, SourceError> {
+    /// How many messages wait beyond those that were listed.
+    pub fn left_out(&self) -> u64 {
+        self.left_out
+    }
+
+    /// The next message asked for: how long it was, or why there is none. Answers to DELE are noted on the way.
+    async fn next_message(
+        &mut self,
+        listed: u64,
+        sink: &mut (impl Sink + ?Sized),
+    ) -> Result<Result<u64, NotFetched>, SourceError> {
+        let octets_max = self.limits.message_octets_max;
+        let mut octets = 0_u64;
         loop {
-            let happened = self.connection.event_with(&mut self.content, self.limits.silence).await?;
-            match happened {
-                Happened::MessageBegins(number) => {
-                    let octets = self.message(number).map_or(0, |message| message.octets);
-                    self.content.begin(octets);
+            match self.connection.event(self.limits.silence).await? {
+                Happened::MessageBegins => sink.begins(listed).await.map_err(SourceError::Sink)?,
+                Happened::Content(range) => {
+                    let piece = self.connection.octets(&range);
+                    octets += piece.len() as u64;
+                    if octets <= octets_max {
+                        sink.piece(piece).await.map_err(SourceError::Sink)?;
+                    } else if octets - octets_max > READ_OVER_MAX {
+                        let max = usize::try_from(octets_max).unwrap_or(usize::MAX);
+                        return Err(SourceError::TooMany {
+                            host: self.host.clone(),
+                            what: "octets of a message",
+                            max,
+                        });
+                    }
                 }
-                Happened::MessageEnds(number) => return Ok(self.fetched(number)),
-                Happened::MessageRefused(number, reply) => {
-                    let content = Err(NotFetched::Refused(reply.to_string()));
-                    return Ok(Fetched { id: self.id(number), content });
-                }
+                Happened::MessageEnds(_) if octets <= octets_max => return Ok(Ok(octets)),
+                Happened::MessageEnds(_) => return Ok(Err(NotFetched::TooLong { octets, octets_max })),
+                Happened::MessageRefused(reply) => return Ok(Err(NotFetched::Refused(reply.to_string()))),
                 other => self.note(other),
             }
         }
-    }
-
-    fn fetched(&mut self, number: MessageNumber) -> Fetched {
-        let id = self.id(number);
-        let octets_max = self.limits.message_octets_max;
-        let content = self.content.take().map_err(|octets| NotFetched::TooLong { octets, octets_max });
-        if let (Some(message), Ok(content)) = (self.message(number), &content)
-            && message.octets != content.len() as u64
-        {
-            // The end came in good order, so nothing is missing; but a gateway of ours counts exactly.
-            tracing::warn!(host = %self.host, message = %id, listed = message.octets, fetched = content.len(),
-                "message has another size than listed");
-        }
-        Fetched { id, content }
     }
 
     fn note(&mut self, happened: Happened) {
@@ -189,10 +198,9 @@ impl GatewaySource {
 
     async fn quit(&mut self) -> Result<(), SourceError> {
         loop {
-            match self.connection.event_with(&mut self.content, self.limits.finish).await? {
+            match self.connection.event(self.limits.finish).await? {
                 Happened::Bye => return Ok(()),
-                // Asked for and not wanted any more: its octets are not kept.
-                Happened::MessageBegins(_) => self.content = Content::new(0),
+                // Messages asked for and not wanted any more are passed over.
                 other => self.note(other),
             }
         }
@@ -241,17 +249,30 @@ impl Source for GatewaySource {
         Ok(())
     }
 
-    async fn next(&mut self) -> Result<Option<Fetched>, SourceError> {
-        let Some(number) = self.requested.pop_front() else { return Ok(None) };
-        let octets = self.message(number).map_or(0, |message| message.octets);
+    async fn hand_over(&mut self, sink: &mut (impl Sink + ?Sized)) -> Result<bool, SourceError> {
+        let Some(number) = self.requested.pop_front() else { return Ok(false) };
+        let (id, listed) = (self.id(number), self.message(number).map_or(0, |message| message.octets));
         let octets_max = self.limits.message_octets_max;
-        if octets > octets_max {
-            let content = Err(NotFetched::TooLong { octets, octets_max });
-            return Ok(Some(Fetched { id: self.id(number), content }));
+        let came = if listed > octets_max {
+            Err(NotFetched::TooLong { octets: listed, octets_max })
+        } else {
+            let limit = self.message_deadline(listed);
+            let came = timeout(limit, self.next_message(listed, sink)).await;
+            came.unwrap_or_else(|_| Err(self.late("a message", limit)))?
+        };
+        match came {
+            Ok(octets) => {
+                if octets != listed {
+                    // The end came in good order, so nothing is missing; but a gateway of ours counts exactly.
+                    tracing::warn!(host = %self.host, message = %id, listed, fetched = octets,
+                        "message has another size than listed");
+                }
+                sink.ends(Item { id, flags: Vec::new(), internal_date: None, octets }).await
+            }
+            Err(why) => sink.missing(id, why).await,
         }
-        let limit = self.message_deadline(octets);
-        let fetched = timeout(limit, self.next_message()).await;
-        fetched.unwrap_or_else(|_| Err(self.late("a message", limit))).map(Some)
+        .map_err(SourceError::Sink)?;
+        Ok(true)
     }
 
     fn acknowledge(&mut self, safe: &[ItemId]) -> Result<(), SourceError> {

@@ -4,8 +4,11 @@
 //!
 //! ```text
 //! {"validity":9,"uid":812,"modseq":5311}                        read up to UID 812, flags as of 5311
-//! {"validity":9,"uid":812,"modseq":5311,"sweep":[400,6000]}     flags as of 6000 are told up to UID 400
+//! {"validity":9,"uid":812,"modseq":5311,"sweep":[400,6000,790]} flags as of 6000 are told up to UID 400, of those up to 790
 //! ```
+//!
+//! New messages come first: a server whose CHANGEDSINCE is broken hides none. Their flags come with them, so that flags are
+//! then told of those before them only.
 //!
 //! A page is asked for by a window of UIDs and keeps the lowest that come, up to a bound: whatever a window brings, and in
 //! whatever order, memory is bounded and nothing is passed over.
@@ -28,9 +31,9 @@ pub(super) struct Position {
     /// And their flags as of this modification sequence; 0 when the server keeps none.
     #[serde(default)]
     pub(super) modseq: u64,
-    /// Flags as of the second are told up to the UID that is the first.
+    /// Flags as of the second are told up to the UID that is the first, of messages up to the third.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) sweep: Option<(u32, u64)>,
+    pub(super) sweep: Option<(u32, u64, u32)>,
 }
 
 /// A folder as it is now.
@@ -60,13 +63,21 @@ impl Position {
     }
 
     /// From a cursor; why it is of no use when it is not.
-    pub(super) fn read(cursor: &Cursor, validity: Uid) -> Result<Self, String> {
+    pub(super) fn read(cursor: &Cursor, state: &State) -> Result<Self, String> {
         let position: Self = serde_json::from_str(&cursor.0)
             .map_err(|_| "the cursor of the last run is no cursor".to_owned())?;
-        if position.validity != validity {
-            let then = position.validity;
+        let (then, validity) = (position.validity, state.validity);
+        if then != validity {
             return Err(format!(
                 "the server numbered its messages anew (UIDVALIDITY was {then}, is {validity})"
+            ));
+        }
+        // Everything below UIDNEXT is read at most, and it never falls (RFC 3501 §2.3.1.1), but where a folder was put back.
+        if let Some(next) = state.uid_next.filter(|next| next.get() <= position.uid) {
+            let read = position.uid;
+            return Err(format!(
+                "the server gives numbers out again (UIDNEXT went back from {} or more to {next})",
+                u64::from(read) + 1
             ));
         }
         Ok(position)
@@ -79,31 +90,37 @@ impl Position {
 
     /// What to ask for, of a window so wide.
     pub(super) fn next(&self, state: &State, width: u32) -> Next {
-        // Flags first: those of new messages are told with them.
-        let (told, as_of) = self.sweep.unwrap_or((0, state.modseq));
-        if as_of > self.modseq && told < self.uid {
-            return Next::Changed(told + 1, told.saturating_add(width).min(self.uid), self.modseq);
-        }
         let last = state.uid_next.map_or(u32::MAX, |next| next.get() - 1);
         if self.uid < last {
             return Next::New(self.uid + 1, self.uid.saturating_add(width).min(last));
+        }
+        let (told, as_of, of) = self.sweep.unwrap_or((0, state.modseq, self.uid));
+        if as_of > self.modseq && told < of {
+            return Next::Changed(told + 1, told.saturating_add(width).min(of), self.modseq);
         }
         Next::Nothing
     }
 
     /// Everything up to that UID was told of.
-    pub(super) fn read_to(&mut self, uid: u32) {
+    pub(super) fn read_to(&mut self, uid: u32, state: &State) {
+        if uid > self.uid && self.sweep.is_none() && state.modseq > self.modseq {
+            match self.uid {
+                // None whose flags could have changed.
+                0 => self.modseq = state.modseq,
+                before => self.sweep = Some((0, state.modseq, before)),
+            }
+        }
         self.uid = self.uid.max(uid);
     }
 
     /// Changed flags up to that UID were told.
     pub(super) fn swept_to(&mut self, uid: u32, state: &State) {
-        let as_of = self.sweep.map_or(state.modseq, |(_, as_of)| as_of);
-        if uid >= self.uid {
+        let (_, as_of, of) = self.sweep.unwrap_or((0, state.modseq, self.uid));
+        if uid >= of {
             self.modseq = self.modseq.max(as_of);
             self.sweep = None;
         } else {
-            self.sweep = Some((uid, as_of));
+            self.sweep = Some((uid, as_of, of));
         }
     }
 
@@ -206,37 +223,52 @@ mod tests {
     #[test]
     fn a_cursor_survives_writing_and_tells_when_it_cannot_be_used() {
         let mut position = Position::start(&state(100, 5));
-        position.read_to(99);
+        position.read_to(99, &state(100, 5));
         assert_eq!(position.cursor().0, r#"{"validity":9,"uid":99,"modseq":5}"#);
         position.swept_to(40, &state(100, 7));
-        assert_eq!(position.cursor().0, r#"{"validity":9,"uid":99,"modseq":5,"sweep":[40,7]}"#);
-        assert_eq!(Position::read(&position.cursor(), uid(9)), Ok(position));
-        assert!(Position::read(&position.cursor(), uid(8)).unwrap_err().contains("UIDVALIDITY was 9, is 8"));
+        assert_eq!(position.cursor().0, r#"{"validity":9,"uid":99,"modseq":5,"sweep":[40,7,99]}"#);
+        assert_eq!(Position::read(&position.cursor(), &state(100, 7)), Ok(position));
+        let other = State { validity: uid(8), ..state(100, 7) };
+        assert!(Position::read(&position.cursor(), &other).unwrap_err().contains("UIDVALIDITY was 9, is 8"));
         for text in ["", "x", "{}", r#"{"validity":0,"uid":1}"#, r#"{"validity":9,"uid":-1}"#] {
-            assert!(Position::read(&Cursor(text.into()), uid(9)).is_err(), "{text}");
+            assert!(Position::read(&Cursor(text.into()), &state(100, 7)).is_err(), "{text}");
         }
     }
 
+    /// Goal: UIDs that are given out again are noticed, whether or not the server tells UIDNEXT.
     #[test]
-    fn changed_flags_come_first_then_new_messages_then_nothing() {
+    fn a_uidnext_that_goes_back_begins_anew() {
+        let position = Position { validity: uid(9), uid: 99, modseq: 5, sweep: None };
+        let read = |uid_next| Position::read(&position.cursor(), &state(uid_next, 5));
+        assert!(read(90).unwrap_err().contains("UIDNEXT went back from 100 or more to 90"));
+        assert!(read(99).is_err() && read(100).is_ok() && read(101).is_ok() && read(0).is_ok());
+    }
+
+    #[test]
+    fn new_messages_come_first_then_changed_flags_then_nothing() {
         let now = state(21, 8);
         let mut position = Position { validity: uid(9), uid: 10, modseq: 5, sweep: None };
         assert!(!position.is_at(&now));
+        assert_eq!(position.next(&now, 6), Next::New(11, 16));
+        position.read_to(16, &now);
+        assert_eq!(position.next(&now, 6), Next::New(17, 20));
+        position.read_to(20, &now);
+        // Of those that were there before only; and as after a crash.
+        position = Position::read(&position.cursor(), &now).unwrap();
         assert_eq!(position.next(&now, 6), Next::Changed(1, 6, 5));
         position.swept_to(6, &now);
         // Between two pages more flags change: they are told by the next sweep.
         assert_eq!(position.next(&state(21, 9), 6), Next::Changed(7, 10, 5));
         position.swept_to(10, &state(21, 9));
         assert_eq!(position.modseq, 8);
-        assert_eq!(position.next(&now, 6), Next::New(11, 16));
-        position.read_to(16);
-        assert_eq!(position.next(&now, 6), Next::New(17, 20));
-        position.read_to(20);
         assert!(position.is_at(&now) && !position.is_at(&state(21, 9)) && !position.is_at(&state(22, 8)));
+        assert_eq!(position.next(&state(21, 9), 99), Next::Changed(1, 20, 8));
         assert!(position.is_at(&state(21, 0)), "a server that keeps none any more");
         assert_eq!(position.next(&state(0, 8), u32::MAX), Next::New(21, u32::MAX), "UIDNEXT is not told");
-        let empty = Position { uid: 0, ..position };
+        let mut empty = Position { uid: 0, ..position };
         assert_eq!(empty.next(&state(1, 90), 9), Next::Nothing, "a folder without messages");
+        empty.read_to(4, &state(5, 90));
+        assert!(empty.is_at(&state(5, 90)), "the flags of its first messages came with them");
     }
 
     #[test]
@@ -272,10 +304,10 @@ mod tests {
                 answers.extend(uids.last().copied().filter(|_| mix % 2 == 0));
                 answers.into_iter().for_each(|number| page.take(Fetch { uid: Uid::new(number), ..Fetch::default() }));
                 prop_assert!(page.len() <= max);
-                position.read_to(page.complete_to());
+                position.read_to(page.complete_to(), &now);
                 told.extend(page.into_messages().map(|(uid, _)| uid.get()));
                 // As after a crash.
-                position = Position::read(&position.cursor(), uid(9)).unwrap();
+                position = Position::read(&position.cursor(), &now).unwrap();
             }
             prop_assert_eq!(told, uids.into_iter().collect::<Vec<_>>());
         }

@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use postern_shared::proto::imap::{Body, Code, Command, Condition, Fetch, Response, Text, Uid, UidSet};
+use postern_shared::proto::sasl::Credentials;
 use tokio::time::timeout;
 
-use super::changes::uid_of;
+use super::changes::{id_of, uid_of};
 use super::delete::SET_OCTETS_MAX;
 use super::session::Ticket;
 use super::{Happened, ImapError, ImapSource, connect};
@@ -18,8 +19,8 @@ const BATCH_MESSAGES: usize = 200;
 const BATCH_OCTETS: u64 = 4 * 1024 * 1024;
 /// Commands under way, so that the server never waits for us.
 const BATCHES_UNDER_WAY: usize = 3;
-/// A message that is too long is read over up to so many times the bound; more ends the session.
-const READ_OVER: u64 = 16;
+/// A message that is too long is read over up to so many octets more than may be; more ends the session.
+const READ_OVER_MAX: u64 = 64 * 1024 * 1024;
 /// How often a fetch whose connection breaks is taken up again.
 const RECONNECTS_MAX: u32 = 8;
 
@@ -33,6 +34,8 @@ struct Work {
     under_way: VecDeque<(Ticket, Wanted)>,
     /// What began last and did not end: the connection broke within it, or right before it.
     within: Option<Uid>,
+    /// It was named as missing before the session had to end because of it.
+    is_named: bool,
     /// The content handed on before the response that says whose it is.
     content: Option<Result<u64, u64>>,
     /// What the server did not send, and said that all was done.
@@ -46,10 +49,14 @@ impl Work {
         let unsent = std::mem::take(&mut self.unsent);
         let left: Wanted = batches.chain(self.pending.drain(..)).flatten().chain(unsent).collect();
         self.pending = batches_of(left);
-        self.content = None;
+        (self.content, self.is_named) = (None, false);
     }
 
+    /// At which message the session broke.
     fn first(&self) -> Option<Uid> {
+        if self.is_named {
+            return None;
+        }
         let is_under_way = |uid: &Uid| self.under_way.iter().any(|(_, batch)| batch.contains_key(uid));
         let (_, batch) = self.under_way.front()?;
         self.within.filter(is_under_way).or_else(|| batch.keys().next().copied())
@@ -78,6 +85,18 @@ fn batches_of(wanted: Wanted) -> VecDeque<Wanted> {
     batches
 }
 
+/// Whether the message that was awaited may be what broke the session; else it is the account, the server, or here.
+fn is_of_a_message(error: &SourceError) -> bool {
+    match error {
+        SourceError::Closed { .. } | SourceError::Broken { .. } | SourceError::TimedOut { .. } => true,
+        SourceError::Imap { error, .. } => matches!(
+            **error,
+            ImapError::Bye(_) | ImapError::Read(_) | ImapError::Response(_) | ImapError::Unsolicited(_)
+        ),
+        _ => false,
+    }
+}
+
 impl ImapSource {
     pub(super) async fn fetch_all(
         &mut self,
@@ -85,6 +104,7 @@ impl ImapSource {
         items: &[Item],
         sink: &mut (impl Sink + ?Sized),
     ) -> Result<(), SourceError> {
+        self.suspect = None;
         let mut work = Work::default();
         let state = self.open(folder, false, false).await?;
         let octets_max = self.limits.message_octets_max;
@@ -112,32 +132,43 @@ impl ImapSource {
                 Ok(()) => return Ok(()),
                 Err(error) => error,
             };
-            let broken = matches!(error, SourceError::Closed { .. } | SourceError::Broken { .. });
-            let bye =
-                matches!(&error, SourceError::Imap { error, .. } if matches!(**error, ImapError::Bye(_)));
-            if !(broken || bye) || reconnects == RECONNECTS_MAX {
+            if !is_of_a_message(&error) {
+                return Err(error);
+            }
+            let at = work.first();
+            self.suspect = at.map(|uid| id_of(state.validity, uid));
+            // A token may have run out meanwhile: whoever opened the session gets another one.
+            let has_token = matches!(self.settings.login.credentials, Credentials::Bearer(_));
+            if has_token || reconnects == RECONNECTS_MAX {
                 return Err(error);
             }
             reconnects += 1;
             // The message at which it breaks twice is the one that breaks it: the others shall not wait for it.
-            let at = work.first();
             if at.is_some()
                 && at == broke_at
                 && let Some(item) = at.and_then(|uid| work.remove(uid))
             {
                 let why =
-                    NotFetched::Refused(format!("the connection broke twice while it was fetched: {error}"));
+                    NotFetched::Refused(format!("the session broke twice while it was fetched: {error}"));
                 sink.missing(item.id, why).await.map_err(SourceError::Sink)?;
             }
             broke_at = at;
             work.again();
             tracing::info!(host = %self.settings.host, %folder, %error, "connecting again to go on");
-            self.opened = None;
-            self.connection = connect(&self.settings, &self.limits).await?;
-            if self.open(folder, false, true).await?.validity != state.validity {
+            // What was the matter says more than why there is no other connection.
+            if !self.connect_again(folder, state.validity).await {
                 return Err(error);
             }
         }
+    }
+
+    /// Whether there is another connection, to the same messages.
+    async fn connect_again(&mut self, folder: &FolderId, validity: Uid) -> bool {
+        self.opened = None;
+        drop(self.connection.take_stream());
+        let Ok(connection) = connect(&self.settings, &self.limits).await else { return false };
+        self.connection = connection;
+        self.open(folder, false, true).await.is_ok_and(|state| state.validity == validity)
     }
 
     async fn fetch_work(
@@ -162,6 +193,15 @@ impl ImapSource {
                 }
                 Happened::ContentBegins(uid, octets) => {
                     work.within = uid;
+                    let octets_max = self.limits.message_octets_max;
+                    if octets.saturating_sub(octets_max) > READ_OVER_MAX {
+                        if let Some(item) = uid.and_then(|uid| work.remove(uid)) {
+                            let why = NotFetched::TooLong { octets, octets_max };
+                            sink.missing(item.id, why).await.map_err(SourceError::Sink)?;
+                            work.is_named = true;
+                        }
+                        return Err(self.connection.fault(ImapError::Unsolicited("a message far too long")));
+                    }
                     let limit = self.message_deadline(octets);
                     let content = timeout(limit, self.content(octets, sink)).await;
                     let content = content.unwrap_or_else(|_| Err(self.late("a message", limit)))?;
@@ -212,9 +252,6 @@ impl ImapSource {
         sink: &mut (impl Sink + ?Sized),
     ) -> Result<Result<u64, u64>, SourceError> {
         let octets_max = self.limits.message_octets_max;
-        if octets > octets_max.saturating_mul(READ_OVER) {
-            return Err(self.connection.fault(ImapError::Unsolicited("a message far too long")));
-        }
         let wanted = octets <= octets_max;
         if wanted {
             sink.begins(octets).await.map_err(SourceError::Sink)?;

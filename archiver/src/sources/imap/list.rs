@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use postern_shared::proto::imap::{Command, Condition, ListEntry, MailboxStatus, Response, UidSet};
+use postern_shared::proto::imap::{Code, Command, Condition, ListEntry, MailboxStatus, Response, UidSet};
 
 use super::changes::{Next, Page, Position, State, id_of, up_to};
 use super::{ImapSource, folders};
@@ -108,13 +108,13 @@ impl ImapSource {
     ) -> Result<Changes, SourceError> {
         // Told by the list of folders: then it need not even be opened. Told once, for it grows old.
         if let (Some(known), Some(after)) = (self.states.remove(folder), after)
-            && Position::read(after, known.validity).is_ok_and(|position| position.is_at(&known))
+            && Position::read(after, &known).is_ok_and(|position| position.is_at(&known))
         {
             return Ok(nothing(after.clone(), known));
         }
         let afresh = self.opened.as_ref().is_some_and(|opened| opened.read_through);
         let mut state = self.open(folder, false, afresh).await?;
-        let (mut position, restarted) = match after.map(|cursor| Position::read(cursor, state.validity)) {
+        let (mut position, restarted) = match after.map(|cursor| Position::read(cursor, &state)) {
             None => (Position::start(&state), None),
             Some(Ok(position)) => (position, None),
             Some(Err(why)) => (Position::start(&state), Some(why)),
@@ -123,10 +123,11 @@ impl ImapSource {
         while changes.items.is_empty() && changes.flags.is_empty() && changes.vanished.is_empty() {
             match position.next(&state, self.width) {
                 Next::New(first, last) => {
-                    self.new_page(first, last, &mut state, &mut position, &mut changes).await?;
+                    self.new_page(folder, (first, last), &mut state, &mut position, &mut changes).await?;
                 }
                 Next::Changed(first, last, since) => {
-                    self.changed_page((first, last, since), &state, &mut position, &mut changes).await?;
+                    self.changed_page(folder, (first, last, since), &state, &mut position, &mut changes)
+                        .await?;
                 }
                 Next::Nothing => break,
             }
@@ -142,8 +143,8 @@ impl ImapSource {
 
     async fn new_page(
         &mut self,
-        first: u32,
-        last: u32,
+        folder: &FolderId,
+        (first, last): (u32, u32),
         state: &mut State,
         position: &mut Position,
         changes: &mut Changes,
@@ -161,7 +162,11 @@ impl ImapSource {
             })
             .await?;
         if condition != Condition::Ok {
-            return Err(self.refused("FETCH", text));
+            if text.code.as_ref().is_some_and(Code::is_temporary) {
+                return Err(self.refused("FETCH", text));
+            }
+            let (host, text) = (self.settings.host.clone(), format!("its messages cannot be listed: {text}"));
+            return Err(SourceError::Folder { host, folder: folder.clone(), text });
         }
         self.adapt(&page);
         let (cut, complete_to) = (page.is_cut(), page.complete_to());
@@ -172,10 +177,10 @@ impl ImapSource {
                 internal_date: fetch.internal_date,
                 octets: fetch.size.unwrap_or(0),
             });
-            position.read_to(uid.get());
+            position.read_to(uid.get(), state);
         }
         if state.uid_next.is_some() || cut {
-            position.read_to(complete_to);
+            position.read_to(complete_to, state);
         } else {
             // All there is was asked for: what comes next has a higher UID than the highest seen.
             state.uid_next = std::num::NonZeroU32::new(position.uid.saturating_add(1));
@@ -185,6 +190,7 @@ impl ImapSource {
 
     async fn changed_page(
         &mut self,
+        folder: &FolderId,
         (first, last, since): (u32, u32, u64),
         state: &State,
         position: &mut Position,
@@ -208,7 +214,10 @@ impl ImapSource {
             })
             .await?;
         if condition != Condition::Ok {
-            return Err(self.refused("FETCH", text));
+            // Flags are counted only: a server that cannot tell them is told of, and all else goes on.
+            self.notes.push(format!("{folder}: the server does not tell which flags changed: {text}"));
+            position.swept_to(u32::MAX, state);
+            return Ok(());
         }
         self.adapt(&page);
         let complete_to = page.complete_to();

@@ -25,7 +25,9 @@
 //! - Messages are read by BODY.PEEK\[\] from folders opened read-only (EXAMINE): reading changes nothing at the source.
 //! - A message counts as fetched when the whole response that holds it made sense; one that is cut never ends.
 //! - Nothing is expunged but what was ordered by UID, under the UIDVALIDITY it was listed with.
-//! - What is new in a folder is found by UID alone, so no extension of the server can hide a message.
+//! - What is new in a folder is found by UID alone, and before anything else is asked, so no extension of the server can hide
+//!   a message.
+//! - UIDs that are given out again (UIDNEXT went back) are noticed like another UIDVALIDITY.
 //! - Memory does not grow with folders or messages: pages, pieces, and [`Limits`].
 //!
 //! Not here: which folders and messages are wanted, what becomes of them (`profiles`).
@@ -115,7 +117,7 @@ impl Default for Limits {
             login: Duration::from_secs(60),
             list: Duration::from_secs(300),
             silence: Duration::from_secs(120),
-            octets_per_second_min: 1024,
+            octets_per_second_min: 16 * 1024,
             finish: Duration::from_secs(10),
         }
     }
@@ -131,6 +133,9 @@ pub struct ImapSource {
     states: HashMap<FolderId, State>,
     /// How many UIDs the next page asks for.
     width: u32,
+    /// At which message a fetch failed.
+    suspect: Option<ItemId>,
+    notes: Vec<String>,
 }
 
 impl ImapSource {
@@ -142,7 +147,8 @@ impl ImapSource {
         let connection = connect(settings, &limits).await?;
         let width = u32::try_from(limits.page_messages_max).unwrap_or(u32::MAX).max(1);
         let (settings, states) = (settings.clone(), HashMap::new());
-        Ok(Self { connection, settings, limits, opened: None, states, width })
+        let (opened, suspect, notes) = (None, None, Vec::new());
+        Ok(Self { connection, settings, limits, opened, states, width, suspect, notes })
     }
 
     /// What the server offered behind the login, for people who look into a profile.
@@ -217,8 +223,15 @@ async fn connect(settings: &Settings, limits: &Limits) -> Result<Connection, Sou
     };
     let mut connection = Connection::new(host, stream, session);
     let login = timeout(limits.login, log_in(&mut connection, config, limits)).await;
-    let late = || SourceError::TimedOut { host: host.clone(), during: "the login", limit: limits.login };
-    login.unwrap_or_else(|_| Err(late())).map_err(|error| login_error(error, settings))?;
+    let login = login.unwrap_or_else(|_| {
+        let during = match connection.session.waiting_for() {
+            // Before TLS there is no login that could be late.
+            before @ ("the connection" | "STARTTLS") => before,
+            _ => "the login",
+        };
+        Err(SourceError::TimedOut { host: host.clone(), during, limit: limits.login })
+    });
+    login.map_err(|error| login_error(error, settings))?;
     Ok(connection)
 }
 
@@ -292,6 +305,18 @@ impl Account for ImapSource {
         let limit = self.limits.list;
         let found = within(limit, self.look_now(folder, items)).await;
         found.unwrap_or_else(|| Err(self.late("a look at messages", limit)))
+    }
+
+    fn suspect(&self) -> Option<ItemId> {
+        self.suspect.clone()
+    }
+
+    fn claims_exact_sizes(&self) -> bool {
+        true
+    }
+
+    fn take_notes(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.notes)
     }
 
     async fn delete(&mut self, folder: &FolderId, items: &[ItemId]) -> Result<Deleted, SourceError> {

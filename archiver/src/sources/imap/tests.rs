@@ -1,5 +1,7 @@
 //! Against scripted servers, most of them hostile. Against real ones: `tests/tests/imap/`.
 
+mod troubles;
+
 use postern_shared::proto::sasl::{Credentials, PlainCredentials};
 
 use super::*;
@@ -250,7 +252,7 @@ async fn a_message_that_breaks_the_connection_is_left_out() {
     assert_eq!(script, Ok(()));
     assert_eq!(kept.contents(), ["two"]);
     assert!(
-        kept.whys()[1].starts_with("9/2: the source refuses it: the connection broke twice"),
+        kept.whys()[1].starts_with("9/2: the source refuses it: the session broke twice"),
         "{:?}",
         kept.whys()
     );

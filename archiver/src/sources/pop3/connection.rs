@@ -15,8 +15,6 @@ use crate::sources::gateway::Limits;
 use crate::sources::wire::Wire;
 
 const READ_OCTETS: usize = 64 * 1024;
-/// Reserved for a message at once, whatever size the server claims for it.
-const RESERVE_OCTETS_MAX: u64 = 1024 * 1024;
 
 /// Where a server is, and how its certificate is judged.
 #[derive(Debug, Clone, Copy)]
@@ -31,52 +29,15 @@ pub(crate) struct Server<'s> {
 pub(crate) enum Happened {
     StartTls,
     LoggedIn,
-    Listed(Vec<Listed>),
-    MessageBegins(MessageNumber),
+    Listed(Vec<Listed>, u64),
+    MessageBegins,
     /// Where in [`Connection::octets`].
     Content(Range<usize>),
     MessageEnds(MessageNumber),
-    MessageRefused(MessageNumber, Reply),
+    MessageRefused(Reply),
     Deleted(MessageNumber),
     DeleteRefused(MessageNumber, Reply),
     Bye,
-}
-
-/// The content of one message, kept up to a bound and counted beyond it.
-#[derive(Debug)]
-pub(crate) struct Content {
-    octets_max: u64,
-    octets: u64,
-    kept: Vec<u8>,
-}
-
-impl Content {
-    pub(crate) fn new(octets_max: u64) -> Self {
-        Self { octets_max, octets: 0, kept: Vec::new() }
-    }
-
-    /// Makes ready for the next message, of which the server claims `octets`.
-    pub(crate) fn begin(&mut self, octets: u64) {
-        self.octets = 0;
-        // Bounded by a constant that fits.
-        let reserve = usize::try_from(octets.min(RESERVE_OCTETS_MAX)).unwrap_or(0);
-        self.kept = Vec::with_capacity(reserve);
-    }
-
-    fn push(&mut self, piece: &[u8]) {
-        self.octets += piece.len() as u64;
-        if self.octets <= self.octets_max {
-            self.kept.extend_from_slice(piece);
-        } else {
-            self.kept = Vec::new();
-        }
-    }
-
-    /// The whole content, or how long it was when that is too long.
-    pub(crate) fn take(&mut self) -> Result<Vec<u8>, u64> {
-        let kept = std::mem::take(&mut self.kept);
-        if self.octets <= self.octets_max { Ok(kept) } else { Err(self.octets) }
-    }
 }
 
 pub(crate) struct Connection {
@@ -133,9 +94,14 @@ impl Connection {
         };
         let mut connection = Self::new(host, stream, client);
         let login = timeout(limits.login, connection.log_in(config, limits)).await;
-        let late =
-            || SourceError::TimedOut { host: host.to_owned(), during: "the login", limit: limits.login };
-        let login = login.unwrap_or_else(|_| Err(late()));
+        let login = login.unwrap_or_else(|_| {
+            let during = match connection.client.waiting_for() {
+                // Before TLS there is no login that could be late.
+                before @ ("the connection" | "STLS") => before,
+                _ => "the login",
+            };
+            Err(SourceError::TimedOut { host: host.to_owned(), during, limit: limits.login })
+        });
         login.map_err(|error| login_error(error, options.credentials.user()))?;
         Ok(connection)
     }
@@ -163,20 +129,6 @@ impl Connection {
     /// The octets of [`Happened::Content`], until the next event.
     pub(crate) fn octets(&self, range: &Range<usize>) -> &[u8] {
         self.input.get(range.clone()).unwrap_or_default()
-    }
-
-    /// What happens next but for content, which goes into `content`.
-    pub(crate) async fn event_with(
-        &mut self,
-        content: &mut Content,
-        silence: Duration,
-    ) -> Result<Happened, SourceError> {
-        loop {
-            match self.event(silence).await? {
-                Happened::Content(range) => content.push(self.octets(&range)),
-                happened => return Ok(happened),
-            }
-        }
     }
 
     /// What happens next. Waits at most `silence` for each sending and each piece received.
@@ -220,10 +172,10 @@ impl Connection {
             Event::Content(piece) => Happened::Content(end - piece.len()..end),
             Event::StartTls => Happened::StartTls,
             Event::LoggedIn => Happened::LoggedIn,
-            Event::Listed(listed) => Happened::Listed(listed),
-            Event::MessageBegins(number) => Happened::MessageBegins(number),
+            Event::Listed(listed, left_out) => Happened::Listed(listed, left_out),
+            Event::MessageBegins(_) => Happened::MessageBegins,
             Event::MessageEnds(number) => Happened::MessageEnds(number),
-            Event::MessageRefused(number, reply) => Happened::MessageRefused(number, reply),
+            Event::MessageRefused(_, reply) => Happened::MessageRefused(reply),
             Event::Deleted(number) => Happened::Deleted(number),
             Event::DeleteRefused(number, reply) => Happened::DeleteRefused(number, reply),
             Event::Bye => Happened::Bye,

@@ -8,10 +8,12 @@
 //! waited for, as a gateway's is (`gateway`).
 //!
 //! Promises
-//! - DELE only on order, and only for the message that was meant: the one with that unique-id and size, and when the
-//!   unique-id is not one message's alone, only one that this session fetched. It takes effect at QUIT: a session that
-//!   breaks before deleted nothing.
+//! - DELE only on order, and only for a message that this session fetched: between two sessions a unique-id may become another
+//!   message's, of the same size even, where it is the message's number (RFC 1939 §7). Whoever orders fetches first what
+//!   [`Account::to_fetch_before_deletion`] names, and archives it. DELE takes effect at QUIT: a session that breaks before
+//!   deleted nothing.
 //! - A message counts as fetched when its final dot came.
+//! - Of a maildrop with more messages than [`Limits::messages_max`] so many are listed, and that is told.
 //!
 //! Not here: gateways, whose mail is deleted when it is archived (`gateway`); APOP.
 
@@ -31,6 +33,7 @@ use tokio::time::timeout;
 
 use super::account::{Account, Changes, Deleted, Folder, FolderId, Item, ItemSet, Owner, Role, Sink, Woken};
 pub use super::gateway::Limits;
+use super::gateway::READ_OVER_MAX;
 use super::{Cursor, ItemId, NotFetched, SourceError};
 use connection::{Connection, Happened, Server};
 use seen::Seen;
@@ -39,8 +42,6 @@ use seen::Seen;
 const INBOX: &str = "INBOX";
 /// Messages of a page: its cursor names all that were read, so pages are large.
 const PAGE_MESSAGES_MAX: usize = 10_000;
-/// A message that is too long is read over up to so many times the bound; more ends the session.
-const READ_OVER: u64 = 16;
 
 /// Where the server is, and who pulls.
 #[derive(Debug, Clone)]
@@ -67,6 +68,9 @@ pub struct Pop3Source {
     listing: Option<Listing>,
     fetched: HashSet<MessageNumber>,
     marked: Vec<ItemId>,
+    /// At which message a fetch failed.
+    suspect: Option<ItemId>,
+    notes: Vec<String>,
 }
 
 /// The maildrop, as it is for the whole session.
@@ -96,8 +100,17 @@ impl Pop3Source {
             same_uidls: true,
         };
         let connection = Connection::open(Server { host, port: *port, trust }, &options, &limits).await?;
-        let (host, fetched) = (host.clone(), HashSet::new());
-        Ok(Self { connection, host, limits, listing: None, fetched, marked: Vec::new() })
+        let (host, fetched, listing, suspect) = (host.clone(), HashSet::new(), None, None);
+        Ok(Self {
+            connection,
+            host,
+            limits,
+            listing,
+            fetched,
+            marked: Vec::new(),
+            suspect,
+            notes: Vec::new(),
+        })
     }
 
     /// The maildrop; asked for once.
@@ -114,7 +127,14 @@ impl Pop3Source {
     async fn list_now(&mut self) -> Result<Vec<Listed>, SourceError> {
         self.connection.client.list();
         loop {
-            if let Happened::Listed(listed) = self.connection.event(self.limits.silence).await? {
+            if let Happened::Listed(listed, left_out) = self.connection.event(self.limits.silence).await? {
+                if left_out > 0 {
+                    let max = self.limits.messages_max;
+                    self.notes.push(format!(
+                        "the maildrop has {left_out} messages more than the {max} that are listed; they come when others are \
+                         deleted there"
+                    ));
+                }
                 return Ok(listed);
             }
         }
@@ -130,11 +150,11 @@ impl Pop3Source {
         let mut octets = 0_u64;
         loop {
             match self.connection.event(self.limits.silence).await? {
-                Happened::MessageBegins(_) => sink.begins(claimed).await.map_err(SourceError::Sink)?,
+                Happened::MessageBegins => sink.begins(claimed).await.map_err(SourceError::Sink)?,
                 Happened::Content(range) => {
                     let piece = self.connection.octets(&range);
                     octets += piece.len() as u64;
-                    if octets > octets_max.saturating_mul(READ_OVER) {
+                    if octets > octets_max.saturating_add(READ_OVER_MAX) {
                         let max = usize::try_from(octets_max).unwrap_or(usize::MAX);
                         return Err(SourceError::TooMany {
                             host: self.host.clone(),
@@ -151,7 +171,7 @@ impl Pop3Source {
                     return Ok(Ok(octets));
                 }
                 Happened::MessageEnds(_) => return Ok(Err(NotFetched::TooLong { octets, octets_max })),
-                Happened::MessageRefused(_, reply) => return Ok(Err(NotFetched::Refused(reply.to_string()))),
+                Happened::MessageRefused(reply) => return Ok(Err(NotFetched::Refused(reply.to_string()))),
                 _ => {}
             }
         }
@@ -274,6 +294,7 @@ impl Account for Pop3Source {
         sink: &mut (impl Sink + ?Sized),
     ) -> Result<(), SourceError> {
         self.check(folder)?;
+        self.suspect = None;
         let octets_max = self.limits.message_octets_max;
         let listing = self.listing().await?;
         let mut asked = Vec::new();
@@ -298,7 +319,11 @@ impl Account for Pop3Source {
             let rate = self.limits.octets_per_second_min.max(1);
             let limit = self.limits.silence + Duration::from_secs(claimed / rate);
             let message = timeout(limit, self.next_message(octets_max, sink, claimed)).await;
-            match message.unwrap_or_else(|_| Err(self.late("a message", limit)))? {
+            let message = message.unwrap_or_else(|_| Err(self.late("a message", limit)));
+            if message.as_ref().is_err_and(|error| !matches!(error, SourceError::Sink(_))) {
+                self.suspect = Some(id.clone());
+            }
+            match message? {
                 Ok(octets) => sink.ends(Item { id, flags: Vec::new(), internal_date: None, octets }).await,
                 Err(why) => sink.missing(id, why).await,
             }
@@ -317,6 +342,35 @@ impl Account for Pop3Source {
         Ok(there.collect())
     }
 
+    fn suspect(&self) -> Option<ItemId> {
+        self.suspect.clone()
+    }
+
+    fn claims_exact_sizes(&self) -> bool {
+        true
+    }
+
+    fn deletes_only_what_it_fetched(&self) -> bool {
+        true
+    }
+
+    fn to_fetch_before_deletion(&self, folder: &FolderId, items: &[ItemId]) -> Vec<Item> {
+        let Some(listing) = self.listing.as_ref().filter(|_| folder.0 == INBOX) else { return Vec::new() };
+        let listed = items.iter().filter_map(|id| Some((id, listing.messages.get(*listing.by_id.get(id)?)?)));
+        let unfetched = listed.filter(|(_, message)| !self.fetched.contains(&message.number));
+        let item = |(id, message): (&ItemId, &Listed)| Item {
+            id: id.clone(),
+            flags: Vec::new(),
+            internal_date: None,
+            octets: message.octets,
+        };
+        unfetched.map(item).collect()
+    }
+
+    fn take_notes(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.notes)
+    }
+
     async fn delete(&mut self, folder: &FolderId, items: &[ItemId]) -> Result<Deleted, SourceError> {
         self.check(folder)?;
         self.listing().await?;
@@ -326,8 +380,9 @@ impl Account for Pop3Source {
                 let message = listing.by_id.get(id).and_then(|index| listing.messages.get(*index));
                 match message.map(|message| message.number) {
                     None => kept.push((id.clone(), "it is not in the maildrop".to_owned())),
-                    Some(number) if listing.shared.contains(&number) && !self.fetched.contains(&number) => {
-                        let why = "the server gives its unique-id to several messages, and it was not fetched just now";
+                    Some(number) if !self.fetched.contains(&number) => {
+                        let why =
+                            "it was not fetched in this session, so it may be another that got its unique-id";
                         kept.push((id.clone(), why.to_owned()));
                     }
                     Some(number) => drop(wanted.insert(number, id.clone())),

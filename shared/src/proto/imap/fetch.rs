@@ -88,8 +88,9 @@ impl Fetch {
     /// The UID in a FETCH response of which only the beginning came, when it is told before the content.
     pub fn uid_in(begun: &[u8]) -> Option<Uid> {
         let text = begun.strip_prefix(b"* ")?;
-        let at = memchr::memmem::find(text, b"UID ")
-            .filter(|&at| matches!(text.get(at - 1), Some(b'(' | b' ')))?;
+        let at = memchr::memmem::find(text, b"UID ").filter(|&at| {
+            matches!(at.checked_sub(1).and_then(|before| text.get(before)), Some(b'(' | b' '))
+        })?;
         let before = std::str::from_utf8(&text[..at]).ok()?;
         // In a string it would be anything.
         if before.contains('"') && before.matches('"').count() % 2 != 0 {

@@ -174,6 +174,7 @@ fn a_uid_told_before_the_content_is_known_in_time() {
     assert_eq!(Fetch::uid_in(b"* 12 FETCH (X \"UID 7 \" BODY[] \0"), None);
     assert_eq!(Fetch::uid_in(b"* 12 FETCH (BODY[] \0"), None);
     assert_eq!(Fetch::uid_in(b""), None);
+    assert_eq!(Fetch::uid_in(b"* UID FETCH (BODY[] \0"), None, "no number, and nothing before it");
 }
 
 #[test]

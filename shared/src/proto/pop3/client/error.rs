@@ -42,12 +42,6 @@ pub enum ClientError {
     /// UIDL and LIST make no sense.
     #[error("the server's list of messages is wrong: {0}")]
     Listing(String),
-    /// More messages than this client is told to handle.
-    #[error("the server lists more than {messages_max} messages")]
-    TooManyMessages {
-        /// The bound.
-        messages_max: usize,
-    },
     /// The CAPA list does not end.
     #[error("the server's list of capabilities does not end")]
     EndlessCapabilities,

@@ -24,7 +24,7 @@ pub struct Options {
     pub mechanism: Option<Mechanism>,
     /// Commands under way at once, when the server announces PIPELINING; at least 1.
     pub window: usize,
-    /// Messages a maildrop may list.
+    /// Messages that are listed; a maildrop may hold more.
     pub messages_max: usize,
     /// Whether a unique-id may stand beside several messages, as broken servers have it.
     pub same_uidls: bool,
@@ -37,8 +37,8 @@ pub enum Event<'a> {
     StartTls,
     /// The maildrop is open.
     LoggedIn,
-    /// All its messages, by number.
-    Listed(Vec<Listed>),
+    /// Its messages, by number, up to the bound; and how many more there are.
+    Listed(Vec<Listed>, u64),
     /// The content of a message asked for begins.
     MessageBegins(MessageNumber),
     /// The next piece of its content.

@@ -21,6 +21,9 @@ pub struct Listed {
 pub(super) struct Listing {
     unique_ids: Vec<(MessageNumber, UidlToken)>,
     sizes: Vec<(MessageNumber, u64)>,
+    /// Lines of each list that found no room.
+    unique_ids_left: u64,
+    sizes_left: u64,
 }
 
 impl Listing {
@@ -28,23 +31,28 @@ impl Listing {
     pub(super) fn unique_id(&mut self, line: &[u8], messages_max: usize) -> Result<(), ClientError> {
         let entry =
             two_words(line).and_then(|(number, uidl)| Some((number.parse().ok()?, uidl.parse().ok()?)));
-        push(&mut self.unique_ids, entry, line, messages_max)
+        push((&mut self.unique_ids, &mut self.unique_ids_left), entry, line, messages_max)
     }
 
     /// One line of the LIST response.
     pub(super) fn size(&mut self, line: &[u8], messages_max: usize) -> Result<(), ClientError> {
         let entry =
             two_words(line).and_then(|(number, octets)| Some((number.parse().ok()?, decimal_u64(octets)?)));
-        push(&mut self.sizes, entry, line, messages_max)
+        push((&mut self.sizes, &mut self.sizes_left), entry, line, messages_max)
     }
 
-    /// Every message that both lists name; they must name the same ones, each once, and by unique-ids that are unique unless
-    /// `same_uidls`.
-    pub(super) fn finish(mut self, same_uidls: bool) -> Result<Vec<Listed>, ClientError> {
+    /// Every message that both lists name, and how many more there are than a list may hold. They must name the same ones,
+    /// each once, and by unique-ids that are unique unless `same_uidls`.
+    pub(super) fn finish(mut self, same_uidls: bool) -> Result<(Vec<Listed>, u64), ClientError> {
         self.unique_ids.sort_by_key(|&(number, _)| number);
         self.sizes.sort_by_key(|&(number, _)| number);
         if !self.unique_ids.is_sorted_by(|a, b| a.0 < b.0) {
             return Err(ClientError::Listing("a message number twice".into()));
+        }
+        let left_out = self.unique_ids_left.max(self.sizes_left);
+        if left_out > 0 {
+            // Of two lists that go on, each in an order of its own, the beginnings need not name the same ones.
+            self.keep_what_both_name();
         }
         let numbers = |left: &(MessageNumber, _), right: &(MessageNumber, u64)| left.0 == right.0;
         if self.unique_ids.len() != self.sizes.len()
@@ -60,16 +68,32 @@ impl Listing {
         }
         let sizes = self.sizes.into_iter().map(|(_, octets)| octets);
         let listed = |((number, uidl), octets)| Listed { number, uidl, octets };
-        Ok(self.unique_ids.into_iter().zip(sizes).map(listed).collect())
+        Ok((self.unique_ids.into_iter().zip(sizes).map(listed).collect(), left_out))
+    }
+
+    /// Both are in the order of their numbers.
+    fn keep_what_both_name(&mut self) {
+        let sizes = &self.sizes;
+        self.unique_ids
+            .retain(|(number, _)| sizes.binary_search_by_key(number, |&(number, _)| number).is_ok());
+        let unique_ids = &self.unique_ids;
+        self.sizes
+            .retain(|(number, _)| unique_ids.binary_search_by_key(number, |&(number, _)| number).is_ok());
     }
 }
 
-fn push<T>(list: &mut Vec<T>, entry: Option<T>, line: &[u8], messages_max: usize) -> Result<(), ClientError> {
+fn push<T>(
+    (list, left): (&mut Vec<T>, &mut u64),
+    entry: Option<T>,
+    line: &[u8],
+    messages_max: usize,
+) -> Result<(), ClientError> {
     let entry = entry.ok_or_else(|| ClientError::Listing(format!("the line {:?}", printable(line))))?;
-    if list.len() == messages_max {
-        return Err(ClientError::TooManyMessages { messages_max });
+    if list.len() < messages_max {
+        list.push(entry);
+    } else {
+        *left += 1;
     }
-    list.push(entry);
     Ok(())
 }
 

@@ -306,7 +306,7 @@ impl Client {
                 self.answered();
                 std::mem::take(&mut self.listing)
                     .finish(self.options.same_uidls)
-                    .map(|listed| Some(Event::Listed(listed)))
+                    .map(|(listed, left_out)| Some(Event::Listed(listed, left_out)))
             }
             _ => {
                 self.answered();

@@ -1,0 +1,349 @@
+//! Runs against servers that fail in the midst of things.
+
+use postern_shared::clock::ManualClock;
+use postern_shared::disk::{Disk, RealDisk};
+use postern_shared::proto::pop3::client::TlsStart;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::archive::{KeepKey, Opener};
+use crate::intake::index_fields;
+use crate::profiles::job::{self, RunError, RunResult};
+use crate::sources::account::{
+    Account, Changes, Deleted, Folder, FolderId, Item, ItemSet, Owner, Sink, Woken,
+};
+use crate::sources::scripted::Server;
+use crate::sources::{Cursor, ItemId, SourceError};
+
+struct Archive {
+    _dir: tempfile::TempDir,
+    instance: Arc<Instance>,
+    clock: Arc<ManualClock>,
+}
+
+impl Archive {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let clock = Arc::new(ManualClock::at(UnixMillis(1_900_000_000_000)));
+        let (disk, time): (Arc<dyn Disk>, Arc<dyn Clock>) = (Arc::new(RealDisk), clock.clone());
+        let at = dir.path().join("main");
+        Instance::create(&disk, &time, &at, "main", &KeepKey::File(None)).unwrap();
+        let instance =
+            Instance::open(&disk, &time, &at, "main", &Opener::KeyFile(None), index_fields).unwrap();
+        instance.add_user("anna", &["anna@mail.test".to_owned()]).unwrap();
+        Self { _dir: dir, instance: Arc::new(instance), clock }
+    }
+
+    async fn run_in(&self, profile: &Profile, context: &Context) -> (RunResult, Result<RunResult, RunError>) {
+        job::run_by(self.clock.clone(), &self.instance, profile, 16 * 1024 * 1024, context).await
+    }
+
+    async fn run(&self, profile: &Profile) -> RunResult {
+        let (context, _told, _cancel) = Context::new();
+        self.run_in(profile, &context).await.1.unwrap()
+    }
+
+    /// Runs an account that is no server's.
+    async fn pull(&self, fake: &Fake) -> RunResult {
+        let (context, _told, _cancel) = Context::new();
+        let profile = Profile::from_json(json!({
+            "name": "fake", "source": { "type": "imap", "host": "h", "username": "u", "password": "p" },
+            "assign": { "mode": "user", "user": "anna" },
+        }));
+        let profile = profile.unwrap();
+        let state = State::open(&RealDisk, &job::state_dir(&self.instance), &profile.name).unwrap();
+        let clock: Arc<dyn Clock> = self.clock.clone();
+        let shared = Arc::new(Shared {
+            instance: Arc::clone(&self.instance),
+            tally: Arc::new(Tally::new("fake", Arc::clone(&clock))),
+            profile: Arc::new(profile),
+            state: Arc::new(state),
+            clock,
+            context,
+            account: "fake".into(),
+            name: "fake".into(),
+            message_octets_max: 1024,
+        });
+        pull(&shared, Some("anna"), fake).await.unwrap();
+        let retries = shared.state.retries(0).unwrap().1;
+        RunResult { retries, ..shared.tally.result() }
+    }
+}
+
+fn profile(kind: &str, server: &Server, after: &Value) -> Profile {
+    let user = if kind == "gateway" { "mbx-dead1234beef5678" } else { "anna" };
+    let mut profile = json!({
+        "name": "mail",
+        "source": {
+            "type": kind, "host": "127.0.0.1", "port": server.port, "trust": server.trust.to_string(),
+            "username": user, "password": "geheim",
+        },
+    });
+    if kind != "gateway" {
+        profile["assign"] = json!({ "mode": "user", "user": "anna" });
+    }
+    if !after.is_null() {
+        profile["after"] = after.clone();
+    }
+    Profile::from_json(profile).unwrap()
+}
+
+fn login(user: &str) -> String {
+    format!("S: +OK\nC: CAPA\nS: -ERR\nC: USER {user}\nS: +OK\nC: PASS geheim\nS: +OK\nC: CAPA\nS: -ERR\n")
+}
+
+fn list(messages: &[(&str, u64)]) -> String {
+    let numbered = || messages.iter().zip(1..);
+    let uidl: String = numbered().map(|((uidl, _), number)| format!("S: {number} {uidl}\n")).collect();
+    let sizes: String = numbered().map(|((_, octets), number)| format!("S: {number} {octets}\n")).collect();
+    format!("C: UIDL\nS: +OK\n{uidl}S: .\nC: LIST\nS: +OK\n{sizes}S: .\n")
+}
+
+fn gives(number: u32, subject: &str) -> String {
+    format!("C: RETR {number}\nS: +OK\nS: Subject: {subject}\nS:\nS: {subject}\nS: .\n")
+}
+
+fn breaks(number: u32) -> String {
+    format!("C: RETR {number}\nS: +OK\nRAW Subj\n")
+}
+
+const QUIT: &str = "C: QUIT\nS: +OK\n";
+
+fn dele(number: u32) -> String {
+    format!("C: DELE {number}\nS: +OK\n")
+}
+
+async fn serve(scripts: &[String]) -> Server {
+    let scripts: Vec<&str> = scripts.iter().map(String::as_str).collect();
+    Server::start(TlsStart::Implicit, &scripts).await
+}
+
+/// Goal: a message amid which a gateway hangs up keeps neither those behind it from coming nor those before it from leaving.
+#[tokio::test]
+async fn a_gateways_broken_message_keeps_no_other() {
+    let login = login("mbx-dead1234beef5678");
+    let all = list(&[("aa", 17), ("bb", 17), ("cc", 17)]);
+    let left = list(&[("bb", 17), ("cc", 17)]);
+    let server = serve(&[
+        [&*login, &all, &gives(1, "a"), &breaks(2)].concat(),
+        // First what is safe goes, in a session of its own.
+        [&*login, &all, &dele(1), QUIT].concat(),
+        [&*login, &left, &breaks(1)].concat(),
+        [&*login, &left, &gives(2, "c"), &dele(2), QUIT].concat(),
+    ])
+    .await;
+    let archive = Archive::new();
+    let ran = archive.run(&profile("gateway", &server, &Value::Null)).await;
+    assert_eq!(server.end().await, Ok(()));
+    assert_eq!((ran.archived, ran.failed, ran.retries, ran.deleted_at_source), (2, 1, 1, 2), "{ran:?}");
+    assert!(ran.errors[0].contains("message bb: the session broke twice"), "{ran:?}");
+}
+
+/// Goal: a gateway's message that is too long to be held comes octet for octet, by way of the disk, and leaves.
+#[tokio::test]
+async fn a_gateways_long_message_goes_over_the_disk() {
+    let login = login("mbx-dead1234beef5678");
+    let content = format!("Subject: long\r\n\r\n{}\r\n", "x".repeat(collect::HELD_OCTETS_MAX + 1));
+    let all = list(&[("aa", content.len() as u64), ("bb", 17)]);
+    let long = format!("C: RETR 1\nS: +OK\nRAW {}\nS: .\n", content.replace("\r\n", "\\r\\n"));
+    let server = serve(&[[&*login, &all, &long, &gives(2, "b"), &dele(1), &dele(2), QUIT].concat()]).await;
+    let archive = Archive::new();
+    let ran = archive.run(&profile("gateway", &server, &Value::Null)).await;
+    assert_eq!(server.end().await, Ok(()), "{ran:?}");
+    assert_eq!((ran.archived, ran.deleted_at_source), (2, 2), "{ran:?}");
+    let folder = crate::archive::Placement { archive: "unassigned".into(), folder: "Journal".into() };
+    let held = archive.instance.in_folder(&folder, 0, 10).unwrap();
+    let found: Vec<Vec<u8>> =
+        held.iter().map(|held| archive.instance.message(&held.id.to_string()).unwrap()).collect();
+    assert!(found.contains(&content.into_bytes()) && found.len() == 2);
+}
+
+/// Goal: what was archived while a profile kept everything at a gateway is deleted when the profile is changed, without being
+/// fetched again.
+#[tokio::test]
+async fn what_a_gateway_kept_goes_when_the_profile_says_so() {
+    let login = login("mbx-dead1234beef5678");
+    let all = list(&[("aa", 17)]);
+    let server =
+        serve(&[[&*login, &all, &gives(1, "a"), QUIT].concat(), [&*login, &all, &dele(1), QUIT].concat()])
+            .await;
+    let archive = Archive::new();
+    let ran = archive.run(&profile("gateway", &server, &json!({ "delete": false }))).await;
+    assert_eq!((ran.archived, ran.deleted_at_source), (1, 0), "{ran:?}");
+    let ran = archive.run(&profile("gateway", &server, &json!({ "delete": true }))).await;
+    assert_eq!((ran.archived, ran.duplicates, ran.deleted_at_source), (0, 0, 1), "{ran:?}");
+    assert_eq!(server.end().await, Ok(()));
+}
+
+/// Goal: a message at which a POP3 session breaks twice is left out; and what an earlier session fetched is fetched once more,
+/// for it may be another by now, before it is deleted.
+#[tokio::test]
+async fn a_maildrops_broken_message_keeps_no_other() {
+    let login = login("anna");
+    let all = list(&[("a", 17), ("b", 17), ("c", 17)]);
+    let server = serve(&[
+        [&*login, &all, &gives(1, "a"), &breaks(2)].concat(),
+        [&*login, &all, &breaks(2)].concat(),
+        [&*login, &all, &gives(3, "c"), &gives(1, "a"), &dele(1), &dele(3), QUIT].concat(),
+    ])
+    .await;
+    let archive = Archive::new();
+    let ran = archive.run(&profile("pop3", &server, &json!({ "delete": true }))).await;
+    assert_eq!(server.end().await, Ok(()), "{ran:?}");
+    assert_eq!((ran.archived, ran.duplicates, ran.failed, ran.retries), (2, 0, 1, 1), "{ran:?}");
+    assert_eq!((ran.deleted_at_source, ran.pending_deletions), (2, 0), "{ran:?}");
+}
+
+/// Goal: a unique-id that became another message's of the same size costs no message: the other one is archived before anything
+/// is deleted, and has its own time.
+#[tokio::test]
+async fn a_unique_id_of_another_message_deletes_nothing_unseen() {
+    let (login, all) = (login("anna"), list(&[("1", 17)]));
+    let server = serve(&[
+        [&*login, &all, &gives(1, "a"), QUIT].concat(),
+        [&*login, &all, &gives(1, "b"), QUIT].concat(),
+        [&*login, &all, &gives(1, "b"), &dele(1), QUIT].concat(),
+    ])
+    .await;
+    let (archive, day) = (Archive::new(), Duration::from_secs(24 * 3600));
+    let profile = profile("pop3", &server, &json!({ "delete": true, "days": 1 }));
+    assert_eq!(archive.run(&profile).await.pending_deletions, 1);
+    archive.clock.advance(day);
+    let ran = archive.run(&profile).await;
+    assert_eq!((ran.archived, ran.deleted_at_source, ran.pending_deletions), (1, 0, 1), "{ran:?}");
+    archive.clock.advance(day);
+    let ran = archive.run(&profile).await;
+    assert_eq!((ran.archived, ran.deleted_at_source, ran.pending_deletions), (0, 1, 0), "{ran:?}");
+    assert_eq!(server.end().await, Ok(()));
+}
+
+/// Goal: what comes shorter than the server said is archived, told, and not deleted there.
+#[tokio::test]
+async fn what_was_cut_stays_at_the_source() {
+    let (login, all) = (login("anna"), list(&[("a", 5000)]));
+    let server = serve(&[[&*login, &all, &gives(1, "a"), QUIT].concat()]).await;
+    let archive = Archive::new();
+    let ran = archive.run(&profile("pop3", &server, &json!({ "delete": true }))).await;
+    assert_eq!(server.end().await, Ok(()));
+    assert_eq!((ran.archived, ran.deleted_at_source, ran.pending_deletions), (1, 0, 0), "{ran:?}");
+    assert!(ran.errors[0].contains("of 5000 that the source claims"), "{ran:?}");
+}
+
+/// Goal: a run that is cancelled waits out nobody's silence.
+#[tokio::test]
+async fn a_cancelled_run_ends_before_the_servers_silence() {
+    for kind in ["pop3", "gateway", "imap"] {
+        let server = serve(&["HANG\n".to_owned()]).await;
+        let (context, _told, cancel) = Context::new();
+        cancel.send_replace(true);
+        let profile = profile(kind, &server, &Value::Null);
+        let archive = Archive::new();
+        let ran = tokio::time::timeout(Duration::from_secs(30), archive.run_in(&profile, &context)).await;
+        assert!(ran.unwrap().0.cancelled, "{kind}");
+    }
+}
+
+/// Goal: what was done until a run failed is told.
+#[tokio::test]
+async fn a_run_that_fails_has_a_result() {
+    let (login, all) = (login("anna"), list(&[("a", 17)]));
+    let rest = "C: DELE 1\nS: +OK\nC: QUIT\nS: -ERR disk full\n";
+    let server = serve(&[[&*login, &all, &gives(1, "a"), rest].concat()]).await;
+    let (context, _told, _cancel) = Context::new();
+    let profile = profile("pop3", &server, &json!({ "delete": true }));
+    let (result, ran) = Archive::new().run_in(&profile, &context).await;
+    assert!(ran.unwrap_err().to_string().contains("disk full"));
+    assert!(result.came_to_something() && result.archived == 1 && !result.log.is_empty(), "{result:?}");
+}
+
+/// An account with two folders, each with a message.
+struct Fake {
+    /// Does not list the first one's.
+    hangs: bool,
+}
+
+impl Opens for Fake {
+    type Account = FakeAccount;
+
+    async fn open(&self) -> Result<FakeAccount, SourceError> {
+        Ok(FakeAccount(self.hangs))
+    }
+}
+
+struct FakeAccount(bool);
+
+impl Account for FakeAccount {
+    async fn folders(&mut self) -> Result<Vec<Folder>, SourceError> {
+        let folder = |name: &str| Folder {
+            id: FolderId(name.into()),
+            path: vec![name.into()],
+            role: None,
+            owner: Owner::Own,
+            holds_messages: true,
+            messages: None,
+        };
+        Ok(vec![folder("A"), folder("B")])
+    }
+
+    async fn changes(&mut self, folder: &FolderId, after: Option<&Cursor>) -> Result<Changes, SourceError> {
+        if self.0 && folder.0 == "A" {
+            let limit = Duration::from_secs(120);
+            return Err(SourceError::TimedOut { host: "h".into(), during: "FETCH", limit });
+        }
+        let id = ItemId(format!("{folder}/1"));
+        let item = Item { id, flags: Vec::new(), internal_date: None, octets: 1 };
+        Ok(Changes {
+            items: if after.is_none() { vec![item] } else { Vec::new() },
+            flags: Vec::new(),
+            vanished: ItemSet::default(),
+            restarted: None,
+            cursor: Cursor("all".into()),
+            more: false,
+        })
+    }
+
+    async fn fetch(
+        &mut self,
+        folder: &FolderId,
+        items: &[Item],
+        sink: &mut (impl Sink + ?Sized),
+    ) -> Result<(), SourceError> {
+        // Of what is in A it forgets to say anything.
+        for item in items.iter().filter(|_| folder.0 == "B") {
+            let content = b"Subject: b\r\n\r\nb\r\n";
+            sink.begins(1).await.map_err(SourceError::Sink)?;
+            sink.piece(content).await.map_err(SourceError::Sink)?;
+            let item = Item { octets: content.len() as u64, ..item.clone() };
+            sink.ends(item).await.map_err(SourceError::Sink)?;
+        }
+        Ok(())
+    }
+
+    async fn delete(&mut self, _: &FolderId, _: &[ItemId]) -> Result<Deleted, SourceError> {
+        Ok(Deleted::default())
+    }
+
+    async fn wait(&mut self, _: &FolderId, _: Duration) -> Result<Woken, SourceError> {
+        Err(SourceError::CannotWait)
+    }
+
+    async fn finish(self) -> Result<Deleted, SourceError> {
+        Ok(Deleted::default())
+    }
+}
+
+/// Goal: a source that says nothing of a message has it on the list of what is tried again, and not behind the cursor unseen.
+#[tokio::test]
+async fn what_a_source_forgets_is_tried_again() {
+    let ran = Archive::new().pull(&Fake { hangs: false }).await;
+    assert_eq!((ran.archived, ran.failed, ran.retries), (1, 1, 1), "{ran:?}");
+    assert!(ran.errors[0].contains("said nothing of it"), "{ran:?}");
+}
+
+/// Goal: a folder at which the server falls silent keeps no other one.
+#[tokio::test]
+async fn a_folder_that_is_not_listed_keeps_no_other() {
+    let ran = Archive::new().pull(&Fake { hangs: true }).await;
+    assert_eq!((ran.archived, ran.folders_failed, ran.failed), (1, 1, 0), "{ran:?}");
+    assert!(ran.errors[0].contains("A is left for another run"), "{ran:?}");
+}
