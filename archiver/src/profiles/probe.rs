@@ -10,6 +10,7 @@ use postern_shared::telemetry::Progress;
 use serde::{Deserialize, Serialize};
 
 use super::accounts::{Opener, Planned, Tokens, plan};
+use super::exchange;
 use super::job::{RunError, open_state};
 use super::profile::Profile;
 use super::run::places;
@@ -21,7 +22,7 @@ use crate::sources::gateway::{self, GatewaySource};
 use crate::sources::{Source as _, SourceError};
 
 /// Accounts that are tested; the others of a batch go the same way.
-const ACCOUNTS_MAX: usize = 1000;
+pub(super) const ACCOUNTS_MAX: usize = 1000;
 
 /// How far the way into an account led.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,7 +39,7 @@ pub struct Probed {
 /// A step of the way.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StepResult {
-    /// DNS, TCP, TLS, token, login, folders.
+    /// DNS, TCP, TLS, token, login, folders; at Exchange also Autodiscover, impersonation and mailbox.
     pub step: String,
     /// Whether it led on.
     pub ok: bool,
@@ -57,6 +58,7 @@ pub async fn probe(
 ) -> Result<Vec<Probed>, RunError> {
     match &profile.source {
         SourceProfile::Gateway(gateways) => Ok(probe_gateways(gateways, context).await),
+        SourceProfile::Ews(source) => exchange::probe(instance, source, profile, context).await,
         SourceProfile::Files(settings, _) => Ok(vec![probe_files(instance, settings, profile).await]),
         SourceProfile::Imap(accounts) | SourceProfile::Pop3(accounts) => {
             probe_accounts(instance, accounts, profile, context).await
@@ -116,11 +118,7 @@ async fn probe_accounts(
         let found = enter(&opener, planned, profile).await;
         let mut found = probed(planned.name.clone(), &accounts.host, accounts.port, &found);
         if found.advice.is_none() && planned.user.is_none() && profile.assigns_by_account() {
-            found.advice = Some(format!(
-                "no user of the instance has the address {}: its mail goes to \"unassigned\"; give the address to a user, or \
-                 write address = \"…\" into the profile",
-                planned.name
-            ));
+            found.advice = Some(nobodys(&planned.name));
         }
         all.push(found);
         if context.is_cancelled() {
@@ -137,13 +135,20 @@ async fn enter(opener: &Opener<'_>, planned: &Planned, profile: &Profile) -> Res
     }
 }
 
+pub(super) fn nobodys(name: &str) -> String {
+    format!(
+        "no user of the instance has the address {name}: its mail goes to \"unassigned\"; give the address to a user, or write \
+         address = \"…\" or [assign] with mode = \"user\" into the profile"
+    )
+}
+
 impl Profile {
-    fn assigns_by_account(&self) -> bool {
+    pub(super) fn assigns_by_account(&self) -> bool {
         self.assign == super::Assign::Account {}
     }
 }
 
-async fn look(mut account: impl Account, profile: &Profile) -> Result<String, SourceError> {
+pub(super) async fn look(mut account: impl Account, profile: &Profile) -> Result<String, SourceError> {
     let folders = account.folders().await?;
     account.finish().await?;
     let wanted: Vec<&Folder> = folders.iter().filter(|folder| profile.scope.wants(folder)).collect();
@@ -183,7 +188,7 @@ fn probed(account: String, host: &str, port: u16, found: &Result<String, SourceE
 }
 
 /// At which step, and what to do.
-fn failed(error: &SourceError, host: &str, port: u16) -> (usize, String) {
+pub(super) fn failed(error: &SourceError, host: &str, port: u16) -> (usize, String) {
     let (step, advice) = match error {
         SourceError::Name { .. } => {
             (0, format!("check host = \"{host}\" in the profile, and that this machine can resolve names"))
