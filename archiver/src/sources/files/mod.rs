@@ -260,7 +260,7 @@ impl Account for FilesSource {
             Form::Mbox(_) => {
                 let why = "messages are not taken out of mbox files";
                 let kept = items.iter().map(|item| (item.clone(), why.to_owned())).collect();
-                Ok(Deleted { deleted: Vec::new(), kept })
+                Ok(Deleted { kept, ..Deleted::default() })
             }
         }
     }
