@@ -114,6 +114,13 @@ impl Pull<'_> {
             let (all, wanted) = (folders.len(), wanted.len());
             self.shared.tally.log(&format!("{}: {wanted} of {all} folders are wanted", self.shared.name));
         }
+        let unlisted = account.unlisted();
+        if self.read.is_empty() {
+            for why in &unlisted {
+                self.shared.tally.error(format!("{}: {why}", self.shared.name));
+                self.shared.tally.add(|result| result.folders_failed += 1);
+            }
+        }
         for folder in wanted {
             if self.shared.context.is_cancelled() {
                 return Ok(Came::Through);
@@ -133,7 +140,10 @@ impl Pull<'_> {
             }
             self.read.insert(folder.id.clone());
         }
-        self.forget_gone(&folders)?;
+        // What was not listed may be there.
+        if unlisted.is_empty() {
+            self.forget_gone(&folders)?;
+        }
         Ok(Came::Through)
     }
 
@@ -166,6 +176,8 @@ impl Pull<'_> {
         known.extend(shared.state.done(&shared.account, &folder.id)?);
         // Something may be wanted later: the cursor must not pass it.
         let mut held = false;
+        // What no cursor has passed yet.
+        let mut passed = Vec::new();
         loop {
             let changes = account.changes(&folder.id, after.as_ref()).await?;
             if let Some(why) = &changes.restarted {
@@ -185,8 +197,9 @@ impl Pull<'_> {
                 shared.tally.log(&format!("{}: {}: {count} messages", shared.name, place.name));
                 self.fetch(account, &place, &wanted).await?;
             }
+            passed.extend(changes.items.into_iter().map(|item| item.id).filter(|_| !held));
             if !held && after.as_ref() != Some(&changes.cursor) {
-                let items = changes.items.into_iter().map(|item| item.id).collect();
+                let items = std::mem::take(&mut passed);
                 let (place, cursor) = (Arc::clone(&place), changes.cursor.clone());
                 self.order(Order::Read { place, cursor, items }).await?;
             }
