@@ -234,7 +234,11 @@ async fn a_server_that_gives_no_item_ends_the_run() -> Result<()> {
     let mut kept = Kept::default();
     let error = account.fetch(&inbox, &page.items, &mut kept).await.unwrap_err();
     assert!(error.to_string().contains("HTTP status 500"), "{error}");
-    assert_eq!((kept.missing.len(), exchange.asked("GetItem")), (5, 1 + 2 * 5));
+    assert_eq!(
+        (kept.missing.len(), exchange.asked("GetItem")),
+        (5, 2 + 2 * 5),
+        "two batches, and each alone twice"
+    );
     Ok(())
 }
 

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use postern_archiver::sources::ews::auth::ClientCredentials;
-use postern_archiver::sources::ews::{Access, EwsAccount, Login, Settings};
+use postern_archiver::sources::ews::{Access, Common, EwsAccount, Login, Settings};
 use postern_archiver::sources::{Account as _, SourceError};
 use postern_shared::proto::sasl::PlainCredentials;
 use postern_shared::tls::client::Trust;
@@ -94,6 +94,8 @@ async fn tokens_are_fetched_and_renewed() -> Result<()> {
     assert_eq!((kept.whole.len(), exchange.asked("token")), (1, 2));
     let wrong = ClientCredentials { client_secret: "wrong".to_owned().into(), ..client };
     settings.login = Login::ClientCredentials(wrong);
+    // Another login has nothing in common with the first one.
+    settings.common = Common::default();
     let error = refused(&settings).await.to_string();
     assert!(error.contains("gives no access token: invalid_client: AADSTS7000215"), "{error}");
     settings.login = Login::Bearer("no token".to_owned().into());

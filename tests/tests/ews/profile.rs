@@ -145,7 +145,12 @@ async fn a_journal_mailbox_is_everybodys() -> Result<()> {
     exchange.store().mailbox(USER);
     let inbox = exchange.store().inbox(USER);
     let original = messages::plain(1, "boss@else.example", ANNA, "journaled", "text");
-    let report = messages::journal_report("boss@else.example", &[ANNA, BEN], "journaled", &original);
+    let report = messages::journal_report(
+        "boss@else.example",
+        &["To: anna@example.com", "Bcc: ben@example.com"],
+        "journaled",
+        &original,
+    );
     exchange.store().deliver(&inbox, &report);
     let archive = Archive::new(&[("anna", ANNA), ("ben", BEN), ("carol", "carol@example.com")])?;
     let more = json!({ "assign": { "mode": "envelope" }, "after": { "delete": true } });

@@ -196,7 +196,7 @@ async fn what_was_ordered_is_deleted_and_nothing_else() -> Result<()> {
     let order: Vec<ItemId> = ids.iter().take(3).map(|id| named(&kept, id)).collect();
     exchange.store().delete(&ids[1]);
     let deleted = account.delete(&inbox, &order).await?;
-    assert_eq!(deleted.deleted, [order[0].clone(), order[1].clone()], "what was gone is deleted");
+    assert_eq!(sorted(deleted.deleted), order[..2], "what was gone is deleted");
     assert_eq!(deleted.kept, [(order[2].clone(), "ErrorCannotDeleteObject: It is on hold.".to_owned())]);
     let left: Vec<_> = exchange.store().folders[&folder].items.iter().map(|item| item.id.clone()).collect();
     assert_eq!(left, [ids[2].clone(), ids[3].clone(), ids[4].clone()]);

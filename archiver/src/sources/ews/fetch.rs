@@ -145,7 +145,7 @@ impl EwsAccount {
                 (failures, self.failed) = (0, 0);
             }
             let alone = before == 1;
-            failures += u32::from(alone);
+            failures += u32::from(alone && !work.under_way.is_empty());
             tracing::info!(host = self.service.session.client.host(), %folder, %error, alone, "asking again one by one");
             // A server that answers nothing at all has no bad items.
             self.is_there().await?;
