@@ -162,7 +162,7 @@ impl Job<'_> {
         let pulled = match &self.profile.source {
             SourceProfile::Gateway(gateways) => self.gateways(gateways, &state).await,
             SourceProfile::Imap(_) | SourceProfile::Pop3(_) => self.accounts(&state).await,
-            SourceProfile::Ews(source) => self.exchange(source, &state).await,
+            SourceProfile::Ews(source) => Box::pin(self.exchange(source, &state)).await,
             SourceProfile::Files(settings, address) => self.files(settings, address.as_deref(), &state).await,
         };
         let (retries, pending) = (state.retries(0)?.1, state.pending_count()?);

@@ -58,7 +58,7 @@ pub async fn probe(
 ) -> Result<Vec<Probed>, RunError> {
     match &profile.source {
         SourceProfile::Gateway(gateways) => Ok(probe_gateways(gateways, context).await),
-        SourceProfile::Ews(source) => exchange::probe(instance, source, profile, context).await,
+        SourceProfile::Ews(source) => Box::pin(exchange::probe(instance, source, profile, context)).await,
         SourceProfile::Files(settings, _) => Ok(vec![probe_files(instance, settings, profile).await]),
         SourceProfile::Imap(accounts) | SourceProfile::Pop3(accounts) => {
             probe_accounts(instance, accounts, profile, context).await

@@ -34,7 +34,7 @@ pub(super) fn is_delivered(row: &ItemRow) -> bool {
         let begins = row.class.get(..class.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(class));
         begins && matches!(row.class.as_bytes().get(class.len()), None | Some(b'.'))
     };
-    !row.flags.draft && DELIVERED.iter().any(|class| is(&class))
+    !row.flags.draft && DELIVERED.iter().any(is)
 }
 
 #[cfg(test)]
