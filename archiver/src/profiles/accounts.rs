@@ -99,7 +99,7 @@ fn all(source: &SourceProfile, instance: &Instance) -> Vec<Planned> {
     let (protocol, accounts) = match source {
         SourceProfile::Imap(accounts) => (Protocol::Imap, accounts),
         SourceProfile::Pop3(accounts) => (Protocol::Pop3, accounts),
-        SourceProfile::Gateway(_) | SourceProfile::Files(..) => return Vec::new(),
+        SourceProfile::Gateway(_) | SourceProfile::Ews(_) | SourceProfile::Files(..) => return Vec::new(),
     };
     let planned = |name: &str, login: String, act_as: Option<String>, address: &str, proof: Proof| {
         let acting = act_as.as_ref().map(|name| format!("/{name}")).unwrap_or_default();

@@ -10,6 +10,7 @@ use postern_shared::telemetry::Progress;
 use serde::{Deserialize, Serialize};
 
 use super::accounts::{Opener, Plan, Planned, Tokens, plan, user_of};
+use super::exchange::{OpensMailbox, host, mailboxes};
 use super::name::ProfileName;
 use super::profile::Profile;
 use super::run::{Opens, Shared, Tally, places, pull, pull_gateway};
@@ -17,6 +18,7 @@ use super::source::SourceProfile;
 use super::state::{State, StateError};
 use crate::archive::{ArchiveError, Instance};
 use crate::sources::SourceError;
+use crate::sources::ews;
 use crate::sources::files::{self, FilesSource};
 use crate::sources::imap::ImapSource;
 use crate::sources::pop3::Pop3Source;
@@ -202,6 +204,7 @@ impl Job<'_> {
         match &self.profile.source {
             SourceProfile::Gateway(gateways) => self.gateways(gateways, state).await,
             SourceProfile::Imap(_) | SourceProfile::Pop3(_) => self.accounts(state).await,
+            SourceProfile::Ews(source) => Box::pin(self.exchange(source, state)).await,
             SourceProfile::Files(settings, address) => self.files(settings, address.as_deref(), state).await,
         }
     }
@@ -273,6 +276,42 @@ impl Job<'_> {
                 _ => pull(&shared, user, &OpensImap { opener: &opener, planned }).await,
             };
             ended.add(self.tally, &planned.name, pulled)?;
+            if self.context.is_cancelled() {
+                break;
+            }
+        }
+        ended.result()
+    }
+
+    /// One login reads all mailboxes: when it is refused, or the server wants to be left alone, the others are not tried.
+    async fn exchange(&self, source: &ews::profile::Source, state: &Arc<State>) -> Result<(), RunError> {
+        let mailboxes = mailboxes(source, self.instance);
+        if mailboxes.is_empty() {
+            return Err(RunError::NoAccounts);
+        }
+        let mut ended = Ended::of(mailboxes.len());
+        for (index, mailbox) in mailboxes.iter().enumerate() {
+            let shared = self.shared(state, mailbox.key.clone(), &mailbox.address);
+            let host = host(&source.settings, &mailbox.address);
+            let Some(_place) = places().session(&self.instance.info().id, &host, self.context).await else {
+                break;
+            };
+            self.tally.begin();
+            let opens = OpensMailbox {
+                settings: &source.settings,
+                mailbox,
+                message_octets_max: self.message_octets_max,
+            };
+            let pulled = pull(&shared, mailbox.user.as_deref(), &opens).await;
+            let ends = matches!(&pulled, Err(RunError::Source(error)) if ews::is_of_the_login(error));
+            ended.add(self.tally, &mailbox.address, pulled)?;
+            let left = (mailboxes.len() - index - 1) as u64;
+            if ends && left > 0 {
+                let why = format!("{left} more mailboxes are not tried: it would be the same for them");
+                self.tally.error(why);
+                self.tally.add(|result| result.accounts_failed += left);
+                break;
+            }
             if self.context.is_cancelled() {
                 break;
             }

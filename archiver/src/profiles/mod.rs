@@ -5,7 +5,7 @@
 //! | [`profile`] | a TOML file as an operator writes it → [`Profile`], checked |
 //! | `document`, `raw`, `source`, [`scope`], `name` | its parts: secrets apart, keys, servers and accounts, folders and messages |
 //! | [`stored`] | profiles on disk, `profiles/<name>.json` in an instance's directory, secrets sealed |
-//! | `accounts` | a source's accounts as they are now, and the way into each |
+//! | `accounts` | a source's accounts as they are now, and the way into each; `exchange` the same for mailboxes at Exchange |
 //! | [`state`] | what is known of the sources from run to run: cursors, what is to be tried again, what to be deleted |
 //! | [`job`] | a run and its result; `run` how it goes |
 //! | [`probe`] | `profile test`: each step into each account, in words |
@@ -23,6 +23,7 @@
 mod accounts;
 pub mod continuous;
 mod document;
+mod exchange;
 pub mod job;
 mod name;
 pub mod probe;

@@ -13,6 +13,7 @@ use postern_shared::tls::client::Trust;
 use serde::{Deserialize, Serialize};
 
 use super::accounts::{Opener, Plan, Planned, Tokens, plan};
+use super::exchange;
 use super::job::{RunError, open_state};
 use super::profile::Profile;
 use super::run::places;
@@ -25,7 +26,7 @@ use crate::sources::imap::ImapError;
 use crate::sources::{Source as _, SourceError};
 
 /// Accounts that are tested; the others of a batch go the same way.
-const ACCOUNTS_MAX: usize = 1000;
+pub(super) const ACCOUNTS_MAX: usize = 1000;
 
 /// How far the way into an account led.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,7 +43,7 @@ pub struct Probed {
 /// A step of the way.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StepResult {
-    /// DNS, TCP, TLS, token, login, folders.
+    /// DNS, TCP, TLS, token, login, folders; at Exchange also Autodiscover, impersonation and mailbox.
     pub step: String,
     /// Whether it led on.
     pub ok: bool,
@@ -62,6 +63,7 @@ pub async fn probe(
 ) -> Result<Vec<Probed>, RunError> {
     match &profile.source {
         SourceProfile::Gateway(gateways) => Ok(probe_gateways(instance, gateways, context).await),
+        SourceProfile::Ews(source) => Box::pin(exchange::probe(instance, source, profile, context)).await,
         SourceProfile::Files(settings, _) => Ok(vec![probe_files(instance, settings, profile).await]),
         SourceProfile::Imap(accounts) | SourceProfile::Pop3(accounts) => {
             probe_accounts(instance, accounts, profile, context).await
@@ -138,11 +140,7 @@ async fn probe_accounts(
         let server = Server { host, port: *port, tls: *tls, trust };
         let mut found = probed(planned.name.clone(), server, &found);
         if found.advice.is_none() && planned.user.is_none() && profile.assigns_by_account() {
-            found.advice = Some(format!(
-                "no user of the instance has the address {}: its mail goes to \"unassigned\"; give the address to a user, or \
-                 write address = \"…\" into the profile",
-                planned.name
-            ));
+            found.advice = Some(nobodys(&planned.name));
         }
         all.push(found);
         if context.is_cancelled() {
@@ -159,13 +157,20 @@ async fn enter(opener: &Opener<'_>, planned: &Planned, profile: &Profile) -> Res
     }
 }
 
+pub(super) fn nobodys(name: &str) -> String {
+    format!(
+        "no user of the instance has the address {name}: its mail goes to \"unassigned\"; give the address to a user, or write \
+         address = \"…\" or [assign] with mode = \"user\" into the profile"
+    )
+}
+
 impl Profile {
-    fn assigns_by_account(&self) -> bool {
+    pub(super) fn assigns_by_account(&self) -> bool {
         self.assign == super::Assign::Account {}
     }
 }
 
-async fn look(mut account: impl Account, profile: &Profile) -> Result<String, Stop> {
+pub(super) async fn look(mut account: impl Account, profile: &Profile) -> Result<String, Stop> {
     let folders = account.folders().await.map_err(Stop::inside)?;
     account.finish().await.map_err(Stop::inside)?;
     let wanted: Vec<&Folder> = folders.iter().filter(|folder| profile.scope.wants(folder)).collect();
@@ -178,16 +183,16 @@ async fn look(mut account: impl Account, profile: &Profile) -> Result<String, St
 
 /// Where the way into an account goes along.
 #[derive(Clone, Copy)]
-struct Server<'s> {
-    host: &'s str,
-    port: u16,
-    tls: TlsStart,
-    trust: &'s Trust,
+pub(super) struct Server<'s> {
+    pub(super) host: &'s str,
+    pub(super) port: u16,
+    pub(super) tls: TlsStart,
+    pub(super) trust: &'s Trust,
 }
 
 /// What ended the way.
-struct Stop {
-    error: SourceError,
+pub(super) struct Stop {
+    pub(super) error: SourceError,
     /// Behind the login.
     inside: bool,
 }
@@ -235,11 +240,16 @@ fn probed(account: String, server: Server<'_>, found: &Result<String, Stop>) -> 
 
 /// At which step, and what to do.
 fn failed(stop: &Stop, server: Server<'_>) -> (usize, String) {
-    let Server { host, port, .. } = server;
     if stop.inside {
         return (FOLDERS, "check the account at the server with another client".into());
     }
-    let (step, advice) = match &stop.error {
+    failed_before(&stop.error, server)
+}
+
+/// The same of what failed up to the login.
+pub(super) fn failed_before(error: &SourceError, server: Server<'_>) -> (usize, String) {
+    let Server { host, port, .. } = server;
+    let (step, advice) = match error {
         SourceError::Name { .. } => {
             (0, format!("check host = \"{host}\" in the profile, and that this machine can resolve names"))
         }
@@ -275,7 +285,7 @@ fn failed(stop: &Stop, server: Server<'_>) -> (usize, String) {
         ),
         SourceError::InUse { .. } => (3, "another program reads this mailbox; stop that, or let it finish".into()),
         SourceError::Closed { .. } | SourceError::Broken { .. } | SourceError::TimedOut { .. } => (
-            if is_before_tls(&stop.error, server.tls) { 2 } else { 3 },
+            if is_before_tls(error, server.tls) { 2 } else { 3 },
             format!(
                 "check port = {port} and tls in the profile: servers that expect the other way into TLS fall silent or hang up"
             ),

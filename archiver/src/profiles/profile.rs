@@ -3,7 +3,7 @@
 //! ```toml
 //! name = "journal"
 //! [source]
-//! type = "gateway"        # gateway, imap, pop3, files
+//! type = "gateway"        # gateway, imap, pop3, ews, files
 //! host = "gateway.example.com"
 //! port = 995              # default: 995, with starttls 110
 //! tls = "implicit"        # default; or starttls
@@ -43,6 +43,14 @@
 //! client_authentication = "basic" # or body
 //! scopes = ["…"]
 //! refresh_token = "…"     # of the one account; without any, the client's own credentials are used
+//!
+//! [source]
+//! type = "ews"            # Exchange on-premises; all keys: see `sources::ews::profile`
+//! url = "https://mail.example.com/EWS/Exchange.asmx"
+//! username = 'CORP\svc-archive'
+//! password = "…"
+//! access = "impersonate"
+//! mailboxes = ["anna@example.com"]
 //!
 //! [source]
 //! type = "files"
@@ -88,8 +96,9 @@ use super::raw::{
     Line, Mode, Raw, RawAfter, RawAssign, RawFiles, RawGateways, RawScope, RawServer, SourceType, Typed,
 };
 use super::scope::{Filter, Pattern, Scope};
-use super::source::{SourceProfile, files, gateways, imap, pop3};
+use super::source::{SourceProfile, ews, files, gateways, imap, pop3};
 use crate::jobs::schedule::Schedule;
+use crate::sources::ews::profile::Table;
 
 const DAYS_MAX: u32 = 36_500;
 
@@ -224,6 +233,10 @@ fn check(form: &Form<'_>, document: Document) -> Result<Profile, Wrong> {
             let raw = form.read::<Raw<RawServer>>()?;
             Ok(whole(raw, kind, document, pop3)?)
         }
+        SourceType::Ews => {
+            let raw = form.read::<Raw<Table>>()?;
+            Ok(whole(raw, kind, document, ews)?)
+        }
         SourceType::Files => {
             let raw = form.read::<Raw<RawFiles>>()?;
             Ok(whole(raw, kind, document, files)?)
@@ -237,7 +250,7 @@ fn whole<S>(
     document: Document,
     source: impl FnOnce(S) -> Result<SourceProfile, Fault>,
 ) -> Result<Profile, Fault> {
-    let scope = scope(raw.scope)?;
+    let mut scope = scope(raw.scope)?;
     match (kind, scope == Scope::default(), scope.filter.needs_dates_or_flags()) {
         (SourceType::Gateway, false, _) => {
             return Err(Fault::new(&["scope"], "a gateway's mailbox is pulled whole: it has no scope"));
@@ -247,6 +260,8 @@ fn whole<S>(
         }
         _ => {}
     }
+    // What is read of an Exchange server's says `parts`; whose it is there does not matter.
+    scope.shared |= kind == SourceType::Ews;
     let is_gateway = kind == SourceType::Gateway;
     let prefix = raw.assign.prefix.clone();
     if is_gateway && prefix.is_some() {

@@ -45,6 +45,7 @@ pub(super) enum SourceType {
     Gateway,
     Imap,
     Pop3,
+    Ews,
     Files,
 }
 
@@ -56,13 +57,14 @@ impl TryFrom<String> for SourceType {
             "gateway" => Ok(Self::Gateway),
             "imap" => Ok(Self::Imap),
             "pop3" => Ok(Self::Pop3),
+            "ews" => Ok(Self::Ews),
             "files" => Ok(Self::Files),
-            "ews" | "graph" => Err(format!(
-                "sources of type {text:?} are not supported by this version; \"gateway\", \"imap\", \"pop3\" and \
+            "graph" => Err(format!(
+                "sources of type {text:?} are not supported by this version; \"gateway\", \"imap\", \"pop3\", \"ews\" and \
                  \"files\" are"
             )),
             _ => Err(format!(
-                "{text:?} is no type of source; \"gateway\", \"imap\", \"pop3\" and \"files\" are"
+                "{text:?} is no type of source; \"gateway\", \"imap\", \"pop3\", \"ews\" and \"files\" are"
             )),
         }
     }

@@ -14,6 +14,7 @@ use super::raw::{
     ClientAuthentication, Line, RawAccounts, RawFiles, RawGateway, RawGateways, RawMechanism, RawOAuth,
     RawServer, Tls,
 };
+use crate::sources::ews::profile::{Source as EwsSource, Table};
 use crate::sources::oauth::{self, Endpoint};
 use crate::sources::{files as files_source, gateway, imap as imap_source};
 
@@ -28,6 +29,8 @@ pub enum SourceProfile {
     Imap(Accounts),
     /// Accounts on a POP3 server.
     Pop3(Accounts),
+    /// Mailboxes at an Exchange server.
+    Ews(Box<EwsSource>),
     /// Files of this machine, and whose mail is in them.
     Files(files_source::Settings, Option<String>),
 }
@@ -159,6 +162,11 @@ pub(super) fn pop3(raw: RawServer) -> Result<SourceProfile, Fault> {
         ));
     }
     Ok(SourceProfile::Pop3(accounts(raw, [995, 110])?))
+}
+
+pub(super) fn ews(raw: Table) -> Result<SourceProfile, Fault> {
+    let checked = raw.checked().map_err(|bad| Fault::new(&["source", bad.key], bad.message))?;
+    Ok(SourceProfile::Ews(Box::new(checked)))
 }
 
 pub(super) fn files(raw: RawFiles) -> Result<SourceProfile, Fault> {

@@ -183,6 +183,8 @@ pub struct Deleted {
     pub deleted: Vec<ItemId>,
     /// What is not, and why.
     pub kept: Vec<(ItemId, String)>,
+    /// What is no longer what was archived, so it stays; and what it is called now, if it is to be fetched again.
+    pub changed: Vec<(ItemId, Option<ItemId>)>,
 }
 
 /// Why [`Account::wait`] returned.
@@ -198,6 +200,11 @@ pub enum Woken {
 pub trait Account: Send {
     /// All folders, parents before what is in them.
     fn folders(&mut self) -> impl Future<Output = Result<Vec<Folder>, SourceError>> + Send;
+
+    /// Folders whose own folders [`Account::folders`] could not list, and why: it did not tell of all there are.
+    fn unlisted(&self) -> Vec<String> {
+        Vec::new()
+    }
 
     /// The next page of what happened behind `after`; everything there is when that is none.
     fn changes(

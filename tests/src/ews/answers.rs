@@ -9,12 +9,14 @@ use postern_archiver::sources::ews::soap::xml::escaped;
 
 use super::store::{Folder, Happened, Refusal, Store, Stored};
 use super::tree::Node;
-use super::{Fault, Shared};
+use super::{Fault, Shared, USER};
 
 /// An error of one response message or of all: code and words.
 type Refused = (&'static str, &'static str);
 
 const NO_FOLDER: Refused = ("ErrorFolderNotFound", "The specified folder could not be found in the store.");
+const NO_MAILBOX: Refused =
+    ("ErrorNonExistentMailbox", "The SMTP address has no mailbox associated with it.");
 const NO_ITEM: Refused = ("ErrorItemNotFound", "The specified object was not found in the store.");
 
 /// Around the number of groups of base64 that an answer has in this place.
@@ -25,6 +27,8 @@ struct Asked<'a> {
     name: String,
     body: &'a Node,
     user: String,
+    /// Whether others' mailboxes are open to that user.
+    has_access: bool,
     /// What a shape asks for.
     fields: Vec<String>,
     tags: Vec<String>,
@@ -35,6 +39,16 @@ struct Asked<'a> {
 pub(super) fn name(envelope: &Node) -> String {
     let body = envelope.child("Body").and_then(|body| body.children.first());
     body.map(|body| body.name.clone()).unwrap_or_default()
+}
+
+/// How a request for content is refused as a whole, because of an item in it.
+pub(super) fn refusal(shared: &Shared, envelope: &Node) -> Option<Refusal> {
+    envelope.find("IncludeMimeContent").filter(|wanted| wanted.text == "true")?;
+    let ids = envelope.find("ItemIds")?.all("Id");
+    let mut refused = ids.iter().filter_map(|id| shared.store.item(id)?.refusal);
+    refused.find(|refusal| {
+        matches!(refusal, Refusal::Status(_) | Refusal::Bent | Refusal::Silent | Refusal::HangUp)
+    })
 }
 
 /// The content of the answer's `Body`, or a fault.
@@ -51,15 +65,17 @@ pub(super) fn answer(
         let text = "The account does not have permission to impersonate the requested user.";
         return Ok(Err(("ErrorImpersonateUserDenied", text)));
     }
-    let user = impersonated.map_or("anna@example.com", |who| who.text.trim()).to_owned();
-    if shared.store.find(&user, "root").is_none() {
-        return Ok(Err(("ErrorNonExistentMailbox", "The SMTP address has no mailbox associated with it.")));
+    // Who acts for nobody is who logged in, and may have no mailbox.
+    let user = impersonated.map_or(USER, |who| who.text.trim()).to_owned();
+    if impersonated.is_some() && shared.store.find(&user, "root").is_none() {
+        return Ok(Err(NO_MAILBOX));
     }
     let shape = body.child("ItemShape").or_else(|| body.child("FolderShape"));
     let asked = Asked {
         name: body.name.clone(),
         body,
         user,
+        has_access: shared.has_access,
         fields: shape.map(|shape| shape.all("FieldURI")).unwrap_or_default(),
         tags: shape.map(|shape| shape.all("PropertyTag")).unwrap_or_default(),
         all: shape.and_then(|shape| shape.child("BaseShape")).is_some_and(|base| base.text != "IdOnly"),
@@ -145,6 +161,8 @@ impl Asked<'_> {
                 let user = place.find("EmailAddress").map_or(self.user.as_str(), |other| other.text.as_str());
                 match place.name.as_str() {
                     "FolderId" => store.folders.get(id).ok_or(NO_FOLDER),
+                    _ if user != self.user && !self.has_access => Err(NO_FOLDER),
+                    _ if id != "publicfoldersroot" && store.find(user, "root").is_none() => Err(NO_MAILBOX),
                     _ if id == "archivemsgfolderroot" => store.find(user, id).ok_or((
                         "ErrorArchiveMailboxNotEnabled",
                         "The archive mailbox is not enabled for this user.",
@@ -180,24 +198,24 @@ fn beneath<'s>(store: &'s Store, root: &str) -> Vec<&'s Folder> {
 }
 
 fn sync_hierarchy(store: &Store, asked: &Asked<'_>) -> Messages {
-    /// Folders of one answer.
-    const PAGE: usize = 4;
     let root = asked.places(store, "SyncFolderId").into_iter().next();
     let root = match root.unwrap_or_else(|| store.find(&asked.user, "msgfolderroot").ok_or(NO_FOLDER)) {
         Ok(root) => root,
         Err(refused) => return vec![Err(refused)],
     };
     let all = beneath(store, &root.id);
+    // Folders of one answer.
+    let most = all.len().div_ceil(3).max(4);
     let from: usize =
         asked.body.child("SyncState").and_then(|state| state.text.parse().ok()).unwrap_or_default();
     let page: String = all
         .iter()
         .skip(from)
-        .take(PAGE)
+        .take(most)
         .map(|folder| format!("<t:Create>{}</t:Create>", folder_xml(store, asked, folder)))
         .collect();
-    let last = from + PAGE >= all.len();
-    let state = (from + PAGE).min(all.len());
+    let last = from + most >= all.len();
+    let state = (from + most).min(all.len());
     vec![Ok(format!(
         "<m:SyncState>{state}</m:SyncState><m:IncludesLastFolderInRange>{last}</m:IncludesLastFolderInRange>\
          <m:Changes>{page}</m:Changes>"
@@ -213,6 +231,9 @@ fn find_folder(store: &Store, asked: &Asked<'_>) -> Messages {
     places
         .map(|place| {
             let parent = place?;
+            if let Some(closed) = parent.closed {
+                return Err(closed);
+            }
             let all = if deep { beneath(store, &parent.id) } else { store.children(&parent.id) };
             let page: String =
                 all.iter().skip(offset).take(max).map(|folder| folder_xml(store, asked, folder)).collect();
@@ -405,6 +426,9 @@ fn item_xml(asked: &Asked<'_>, item: &Stored, mime: bool) -> String {
         (0x1090, "Integer", item.flag_status.to_string()),
         (0x1081, "Integer", item.last_verb.to_string()),
     ]);
+    if asked.wants("item:LastModifiedTime") {
+        let _ = write!(text, "<t:LastModifiedTime>{}</t:LastModifiedTime>", item.modified());
+    }
     if asked.wants("message:IsRead") && element == "Message" {
         let _ = write!(text, "<t:IsRead>{}</t:IsRead>", item.message_flags & 1 == 1);
     }

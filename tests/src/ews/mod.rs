@@ -25,7 +25,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use anyhow::Result;
-use postern_archiver::sources::ews::{Access, Disposal, Login, Part, Server, Settings};
+use postern_archiver::sources::ews::{Access, Common, Disposal, Login, Part, Server, Settings};
 use postern_shared::clock::{Clock, SystemClock};
 use postern_shared::disk::RealDisk;
 use postern_shared::proto::sasl::PlainCredentials;
@@ -67,6 +67,8 @@ pub enum Fault {
     Cut(usize),
     /// This, with status 200.
     Text(&'static str),
+    /// Status 500, and a body of which an octet comes now and then, without an end.
+    Drip,
 }
 
 /// What all connections share.
@@ -75,6 +77,12 @@ pub(crate) struct Shared {
     pub(crate) wants: Wants,
     /// Whether the account may impersonate.
     pub(crate) impersonates: bool,
+    /// Whether it has full access to others' mailboxes.
+    pub(crate) has_access: bool,
+    /// Whether connections are closed as soon as they are up.
+    pub(crate) hangs_up: bool,
+    /// Of each request to Autodiscover, whether it brought a login.
+    pub(crate) brought: Vec<bool>,
     pub(crate) version: (u32, u32),
     pub(crate) faults: VecDeque<(&'static str, Fault)>,
     /// Requests by name.
@@ -111,6 +119,9 @@ impl Exchange {
             store: Store::default(),
             wants,
             impersonates: true,
+            has_access: true,
+            hangs_up: false,
+            brought: Vec::new(),
             version: (15, 2),
             faults: VecDeque::new(),
             asked: BTreeMap::new(),
@@ -148,6 +159,11 @@ impl Exchange {
         format!("https://127.0.0.1:{}{path}", self.address.port())
     }
 
+    /// SHA-256 of its certificate, as profiles pin it.
+    pub fn fingerprint(&self) -> &str {
+        &self.fingerprint
+    }
+
     /// What trusts it.
     pub fn trust(&self) -> Trust {
         self.fingerprint.parse().unwrap_or(Trust::System)
@@ -169,6 +185,7 @@ impl Exchange {
             everything: false,
             disposal: Disposal::Soft,
             public_folder_mailbox: None,
+            common: Common::default(),
         }
     }
 
@@ -180,6 +197,21 @@ impl Exchange {
     /// Whether the account may impersonate.
     pub fn impersonates(&self, may: bool) {
         self.shared().impersonates = may;
+    }
+
+    /// Whether the account has full access to the mailboxes of others.
+    pub fn has_access(&self, has: bool) {
+        self.shared().has_access = has;
+    }
+
+    /// Whether it closes connections as soon as they are up, as a load balancer does that has no server behind it.
+    pub fn hangs_up(&self, hangs_up: bool) {
+        self.shared().hangs_up = hangs_up;
+    }
+
+    /// Of each request to Autodiscover's XML, whether it brought a login.
+    pub fn brought(&self) -> Vec<bool> {
+        self.shared().brought.clone()
     }
 
     /// Which version it says it is.

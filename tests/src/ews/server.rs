@@ -1,12 +1,13 @@
 //! HTTP over TLS: EWS, Autodiscover, a token endpoint, and faults on order.
 
 use std::collections::VecDeque;
-use std::convert::Infallible;
+use std::future::Future as _;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use http_body_util::BodyExt;
@@ -19,9 +20,11 @@ use hyper_util::rt::TokioIo;
 use rustls::ServerConfig;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
+use tokio::time::{Sleep, sleep};
 use tokio_rustls::TlsAcceptor;
 
 use super::login::{Shown, check};
+use super::store::Refusal;
 use super::tree::Node;
 use super::{CLIENT_SECRET, Fault, Shared, answers};
 
@@ -32,6 +35,8 @@ pub(super) struct Octets {
     /// Groups of base64 that come before the last piece.
     groups: u64,
     cut: bool,
+    /// Until the next octet of a body that only drips.
+    drip: Option<Pin<Box<Sleep>>>,
     /// How often one looked: what came before shall be on the line when it is cut.
     looked: u8,
 }
@@ -63,6 +68,11 @@ impl Body for Octets {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
+        if let Some(pause) = &mut self.drip {
+            std::task::ready!(pause.as_mut().poll(context));
+            *pause = Box::pin(sleep(Duration::from_millis(20)));
+            return Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(b" ")))));
+        }
         match self.next() {
             Some(data) => Poll::Ready(Some(Ok(Frame::data(data)))),
             None if self.cut && self.looked < 3 => {
@@ -105,10 +115,21 @@ pub(super) fn serve(
                 // Clients that do not trust us go.
                 let Ok(stream) = acceptor.accept(stream).await else { return };
                 lock(&shared).connections += 1;
+                if lock(&shared).hangs_up {
+                    return;
+                }
                 let shown = Arc::new(Mutex::new(Shown::default()));
                 let service = service_fn(move |request| {
                     let (shared, shown) = (Arc::clone(&shared), Arc::clone(&shown));
-                    async move { Ok::<_, Infallible>(respond(request, &shared, &shown).await) }
+                    async move {
+                        let answer = respond(request, &shared, &shown).await;
+                        match answer.extensions().get() {
+                            Some(Refusal::Silent) => std::future::pending().await,
+                            Some(Refusal::HangUp) => Err(std::io::ErrorKind::ConnectionAborted),
+                            _ => Ok(answer),
+                        }
+                        .map_err(std::io::Error::from)
+                    }
                 });
                 let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
             });
@@ -128,6 +149,7 @@ async fn respond(request: Request<Incoming>, shared: &Mutex<Shared>, shown: &Mut
     let mut shared = lock(shared);
     match head.uri.path() {
         "/token" => return token(&mut shared, &body),
+        "/autodiscover/autodiscover.xml" => shared.brought.push(field(AUTHORIZATION.as_str()).is_some()),
         path if path.starts_with("/autodiscover/autodiscover.json/") => {
             return match &shared.autodiscover.1 {
                 Some(json) => plain(200, json),
@@ -186,8 +208,23 @@ fn ews(shared: &mut Shared, body: &[u8]) -> Result<Answer> {
             answer.headers_mut().insert(*name, HeaderValue::from_static(value));
             return Ok(answer);
         }
+        Some(Fault::Drip) => {
+            let mut answer = plain(500, "");
+            answer.body_mut().drip = Some(Box::pin(sleep(Duration::ZERO)));
+            return Ok(answer);
+        }
         Some(Fault::Text(text)) => return Ok(xml(200, (*text).to_owned(), None)),
         _ => {}
+    }
+    match answers::refusal(shared, &envelope) {
+        Some(Refusal::Status(status)) => return Ok(plain(status, "")),
+        Some(Refusal::Bent) => return Ok(xml(200, "<s:Envelope xmlns:s='x'><s:Body></m:x>".into(), None)),
+        Some(refusal) => {
+            let mut answer = plain(200, "");
+            answer.extensions_mut().insert(refusal);
+            return Ok(answer);
+        }
+        None => {}
     }
     let cut = match &fault {
         Some(Fault::Cut(octets)) => Some(*octets),

@@ -38,6 +38,8 @@ pub struct Folder {
     pub deleted: u64,
     /// Sync states of before are not known any more.
     pub generation: u64,
+    /// With which code and words the folders in it are not listed.
+    pub closed: Option<(&'static str, &'static str)>,
 }
 
 /// What happened to an item.
@@ -62,6 +64,14 @@ pub enum Refusal {
     NoContent,
     /// Its content is no base64.
     Garbled,
+    /// Whatever it is asked for with comes to this status of HTTP, without a word.
+    Status(u16),
+    /// The answer is bent.
+    Bent,
+    /// No answer comes.
+    Silent,
+    /// The connection ends before an answer begins.
+    HangUp,
 }
 
 /// An item.
@@ -85,6 +95,8 @@ pub struct Stored {
     pub last_verb: u32,
     /// The user's words.
     pub categories: Vec<String>,
+    /// How often it was changed.
+    pub changed: u64,
     /// How it is refused.
     pub refusal: Option<Refusal>,
 }
@@ -95,6 +107,18 @@ pub struct Store {
     /// All folders by id.
     pub folders: BTreeMap<String, Folder>,
     ids: u64,
+}
+
+impl Stored {
+    /// When it was changed last, as XML writes it.
+    pub fn modified(&self) -> String {
+        format!(
+            "2026-02-01T{:02}:{:02}:{:02}Z",
+            self.changed / 3600 % 24,
+            self.changed / 60 % 60,
+            self.changed % 60
+        )
+    }
 }
 
 impl Store {
@@ -159,6 +183,7 @@ impl Store {
             changes: 0,
             deleted: 0,
             generation: 0,
+            closed: None,
         };
         self.folders.insert(id.clone(), folder);
         id
@@ -199,6 +224,7 @@ impl Store {
             flag_status: 0,
             last_verb: 0,
             categories: Vec::new(),
+            changed: 0,
             refusal: None,
         };
         self.happened(folder, Happened::Created, &id);
@@ -209,7 +235,10 @@ impl Store {
     /// Changes an item.
     pub fn change(&mut self, folder: &str, id: &str, what: Happened, change: impl FnOnce(&mut Stored)) {
         let item = self.at(folder).items.iter_mut().find(|item| item.id == id);
-        change(item.expect("it is there"));
+        let item = item.expect("it is there");
+        // Reading is no change.
+        item.changed += u64::from(what == Happened::Updated);
+        change(item);
         self.happened(folder, what, id);
     }
 
@@ -222,6 +251,11 @@ impl Store {
         at.deleted += 1;
         self.happened(&folder, Happened::Deleted, id);
         true
+    }
+
+    /// Lets folders in that one not be listed, or lets them.
+    pub fn close(&mut self, folder: &str, closed: Option<(&'static str, &'static str)>) {
+        self.at(folder).closed = closed;
     }
 
     /// Forgets how far clients have read.

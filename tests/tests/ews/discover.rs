@@ -36,6 +36,7 @@ async fn the_server_is_found_as_xml_and_as_json() -> Result<()> {
         exchange.autodiscovers(Some(&account), None);
         let mut found = connect(&settings(&exchange, &[])).await.map_err(anyhow::Error::msg)?;
         assert_eq!(found.folders().await?.len(), 6);
+        assert!(!exchange.brought()[0] && exchange.brought().len() > 1, "no login goes unasked");
         assert_eq!(exchange.asked("Autodiscover"), 1);
         exchange
             .autodiscovers(None, Some(&format!("{{\"Protocol\":\"EWS\",\"Url\":\"{}\"}}", exchange.url())));

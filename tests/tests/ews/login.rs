@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use postern_archiver::sources::ews::auth::ClientCredentials;
-use postern_archiver::sources::ews::{Access, EwsAccount, Login, Settings};
+use postern_archiver::sources::ews::{Access, Common, EwsAccount, Login, Settings};
 use postern_archiver::sources::{Account as _, SourceError};
 use postern_shared::proto::sasl::PlainCredentials;
 use postern_shared::tls::client::Trust;
@@ -94,6 +94,8 @@ async fn tokens_are_fetched_and_renewed() -> Result<()> {
     assert_eq!((kept.whole.len(), exchange.asked("token")), (1, 2));
     let wrong = ClientCredentials { client_secret: "wrong".to_owned().into(), ..client };
     settings.login = Login::ClientCredentials(wrong);
+    // Another login has nothing in common with the first one.
+    settings.common = Common::default();
     let error = refused(&settings).await.to_string();
     assert!(error.contains("gives no access token: invalid_client: AADSTS7000215"), "{error}");
     settings.login = Login::Bearer("no token".to_owned().into());
@@ -114,13 +116,30 @@ async fn a_missing_right_is_named() -> Result<()> {
     ] {
         assert!(error.contains(words), "{error}");
     }
-    let mut settings = exchange.settings();
-    settings.access = Access::Own;
-    assert!(connect(&settings).await.is_ok());
     exchange.impersonates(true);
     let nobody = EwsAccount::connect(&exchange.settings(), "nobody@example.com", limits()).await;
     let error = nobody.err().expect("there is no such mailbox").to_string();
     assert!(error.contains("ErrorNonExistentMailbox"), "{error}");
+    Ok(())
+}
+
+/// Goal: an account that is taken for the mailbox's own and is not never has its own mail read in place of the mailbox's.
+#[tokio::test]
+async fn the_logins_own_mail_is_not_taken_for_anothers() -> Result<()> {
+    let exchange = Exchange::start(Wants::Basic)?;
+    exchange.store().mailbox(USER);
+    let secret = exchange.store().inbox(USER);
+    exchange.store().deliver(&secret, b"the service account's");
+    exchange.has_access(false);
+    let mut settings = exchange.settings();
+    settings.access = Access::Own;
+    let error = refused(&settings).await.to_string();
+    assert!(error.contains("ErrorFolderNotFound"), "{error}");
+    let mut own = EwsAccount::connect(&settings, USER, limits()).await?;
+    let inbox = inbox(&mut own).await?;
+    let (kept, ..) = pull(&mut own, &inbox, None).await?;
+    assert_eq!(kept.contents(), [b"the service account's".to_vec()]);
+    exchange.judged()?;
     Ok(())
 }
 

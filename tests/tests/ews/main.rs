@@ -5,6 +5,7 @@ mod discover;
 mod exchangelib;
 mod faults;
 mod login;
+mod profile;
 mod public;
 mod pull;
 
@@ -89,6 +90,11 @@ fn awkward(number: usize) -> Vec<u8> {
     message.extend_from_slice(&[0, 255, 0xc3, b'\r', b'&']);
     message.resize(message.len() + number * 37 % 5000, b'x');
     message
+}
+
+/// The server's id in an item's name.
+fn id(item: &ItemId) -> &str {
+    item.0.split_once(' ').expect("an id and a time").0
 }
 
 /// The inbox.

@@ -34,6 +34,31 @@ async fn public_folders_are_listed_on_all_levels() -> Result<()> {
     Ok(())
 }
 
+/// Goal: a folder whose folders are not listed is told, and is not taken for one without any; one that is gone is gone.
+#[tokio::test]
+async fn what_cannot_be_listed_is_told() -> Result<()> {
+    let exchange = Exchange::start(Wants::Basic)?;
+    let root = exchange.store().public();
+    let parents: Vec<_> = ["a", "b"].map(|name| exchange.store().folder(&root, name, "IPF.Note")).to_vec();
+    for parent in &parents {
+        exchange.store().folder(parent, "below", "IPF.Note");
+    }
+    let mut account = connect(&exchange).await?;
+    assert_eq!((account.folders().await?.len(), account.unlisted()), (4, Vec::new()));
+    let denied = ("ErrorAccessDenied", "Access is denied.");
+    exchange.store().close(&parents[0], Some(denied));
+    assert_eq!(account.folders().await?.len(), 3);
+    let told = account.unlisted();
+    assert_eq!(
+        told,
+        ["the folders in the public folder \"a\" cannot be listed: ErrorAccessDenied: Access is denied."]
+    );
+    exchange.store().close(&parents[0], Some(("ErrorFolderNotFound", "It is gone.")));
+    assert_eq!((account.folders().await?.len(), account.unlisted()), (3, Vec::new()));
+    exchange.judged()?;
+    Ok(())
+}
+
 /// Goal: everything comes once, over pages and runs, whatever others insert or remove meanwhile; nothing is asked for where
 /// a folder shows that nothing happened.
 #[tokio::test]

@@ -158,6 +158,13 @@ impl Pull<'_> {
             let (all, wanted) = (folders.len(), wanted.len());
             self.shared.tally.log(&format!("{}: {wanted} of {all} folders are wanted", self.shared.name));
         }
+        let unlisted = account.unlisted();
+        if self.read.is_empty() {
+            for why in &unlisted {
+                self.shared.tally.error(format!("{}: {why}", self.shared.name));
+                self.shared.tally.add(|result| result.folders_failed += 1);
+            }
+        }
         for folder in wanted {
             if self.shared.context.is_cancelled() {
                 return Ok(Came::Through);
@@ -182,7 +189,10 @@ impl Pull<'_> {
             }
             self.read.insert(folder.id.clone());
         }
-        self.forget_gone(&folders)?;
+        // What was not listed may be there.
+        if unlisted.is_empty() {
+            self.forget_gone(&folders)?;
+        }
         for folder in folders.iter().filter(|folder| self.shared.profile.scope.wants(folder)) {
             self.fetch_before_deletion(account, folder).await?;
         }
@@ -228,6 +238,8 @@ impl Pull<'_> {
             shared.state.release(&shared.account, &folder.id, None)?;
         }
         let mut is_restarted = false;
+        // What no cursor has passed yet.
+        let mut passed = Vec::new();
         loop {
             let changes = self.changes(account, folder, after.as_ref()).await?;
             if let Some(why) = &changes.restarted {
@@ -248,8 +260,9 @@ impl Pull<'_> {
                 shared.tally.log(&format!("{}: {}: {count} messages", shared.name, place.name));
                 self.fetch(account, &place, &wanted).await?;
             }
+            passed.extend(changes.items.into_iter().map(|item| item.id));
             if after.as_ref() != Some(&changes.cursor) {
-                let items = changes.items.into_iter().map(|item| item.id).collect();
+                let items = std::mem::take(&mut passed);
                 let (place, cursor) = (Arc::clone(&place), changes.cursor.clone());
                 self.order(Order::Read { place, cursor, items }).await?;
             }

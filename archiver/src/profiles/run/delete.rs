@@ -186,6 +186,16 @@ impl Shared {
                 self.state.postpone(&self.account, folder, item, later)?;
             }
         }
+        for (item, now_called) in &deleted.changed {
+            let Some(folder) = ordered.get(item) else { continue };
+            if let Some(id) = now_called {
+                let why = "it was changed at the source since it was archived";
+                self.tally.log(&format!("{}: message {item} stays for now: {why}", self.name));
+                let again = Item { id: id.clone(), flags: Vec::new(), internal_date: None, octets: 0 };
+                self.state.retry(&self.account, (folder, &folder.0), &again, why, self.clock.wall())?;
+            }
+            self.state.forget_pending(&self.account, [(folder.clone(), item.clone())])?;
+        }
         Ok(())
     }
 }

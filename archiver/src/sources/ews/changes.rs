@@ -1,12 +1,13 @@
 //! Pages of what happened in a folder: by SyncFolderItems, and in public folders by FindItem.
 
 use postern_shared::clock::Clock;
+use postern_shared::crypto::random;
 
-use super::EwsAccount;
 use super::folders::part_of;
 use super::position::{Position, Seen};
 use super::settings::Part;
 use super::soap::{Answer, Change, Flags, ItemRow, Place, Request};
+use super::{EwsAccount, item};
 use crate::sources::account::{Changes, FolderId, Item, ItemSet};
 use crate::sources::{Cursor, ItemId, SourceError};
 
@@ -15,13 +16,12 @@ const QUIET_PAGES_MAX: usize = 50;
 /// Items whose flags are asked for at once.
 const FLAGS_MAX: usize = 100;
 
-/// A public folder that is being read: where, and behind which cursor the next page is.
+/// A public folder that is being read.
 pub(super) struct Scan {
     folder: FolderId,
-    cursor: Cursor,
+    /// What its cursors are known by.
+    number: u64,
     offset: u64,
-    /// What was listed since the beginning, new or not.
-    listed: Seen,
     seen: Seen,
 }
 
@@ -101,7 +101,13 @@ impl EwsAccount {
             }
             match change {
                 Change::Create => page.items.push(item(row)),
-                Change::Update => page.flags.push((ItemId(row.id.clone()), words(row.flags, row.categories))),
+                Change::Update => {
+                    page.flags.push((item::name(&row), words(row.flags, row.categories.clone())));
+                    // What people work on is archived in each state that is met.
+                    if !item::is_delivered(&row) {
+                        page.items.push(item(row));
+                    }
+                }
                 Change::Delete => page.vanished.add(ItemId(row.id)),
                 Change::ReadFlag => unsure.push(row.id),
             }
@@ -131,7 +137,7 @@ impl EwsAccount {
             // What is gone by now is told next time.
             for (_, row) in replies.into_iter().flat_map(|reply| reply.items) {
                 if some.contains(&row.id.as_str()) {
-                    flags.push((ItemId(row.id), words(row.flags, row.categories)));
+                    flags.push((item::name(&row), words(row.flags, row.categories)));
                 }
             }
         }
@@ -146,21 +152,18 @@ impl EwsAccount {
         position: Position,
         mut restarted: Option<String>,
     ) -> Result<Changes, SourceError> {
-        let going_on = self.scan.take().filter(|scan| scan.folder == *folder && Some(&scan.cursor) == after);
+        let going_on =
+            self.scan.take().filter(|scan| scan.folder == *folder && Some(scan.number) == position.scan);
+        let going = going_on.is_some();
         let mut scan = going_on.unwrap_or_else(|| {
             let seen = position.seen.as_deref().map(Seen::read);
             if seen == Some(None) {
                 restarted = Some("the cursor of the last run is no cursor".into());
             }
-            let (folder, cursor) = (folder.clone(), Cursor(String::new()));
-            Scan {
-                folder,
-                cursor,
-                offset: 0,
-                listed: Seen::default(),
-                seen: seen.flatten().unwrap_or_default(),
-            }
+            let number = u64::from_le_bytes(random());
+            Scan { folder: folder.clone(), number, offset: 0, seen: seen.flatten().unwrap_or_default() }
         });
+        drop(position);
         let place = Place::Id(id.to_owned());
         let (mut page, mut last) = (changes(Cursor(String::new())), false);
         for _ in 0..QUIET_PAGES_MAX {
@@ -187,7 +190,8 @@ impl EwsAccount {
                 return Err(self.too_many("items of a public folder", self.service.limits.public_items_max));
             }
             for (_, row) in reply.items {
-                if !row.id.is_empty() && scan.listed.add(&row.id) && !scan.seen.has(&row.id) {
+                let name = item::name(&row);
+                if !row.id.is_empty() && scan.seen.list(&name.0) {
                     page.items.push(item(row));
                 }
             }
@@ -195,23 +199,25 @@ impl EwsAccount {
                 break;
             }
         }
-        for item in &page.items {
-            scan.seen.add(&item.id.0);
-        }
         page.more = !last;
         page.restarted = restarted;
         let mut position = Position::default();
         if last {
             // What is not there any more is forgotten.
-            position.seen = Some(scan.listed.write());
+            position.seen = Some(scan.seen.write_listed());
             position.ends(self.stamps.remove(folder), self.clock.wall());
             page.cursor = position.cursor();
-        } else {
-            position.seen = Some(scan.seen.write());
-            page.cursor = position.cursor();
-            scan.cursor = page.cursor.clone();
-            self.scan = Some(scan);
+            return Ok(page);
         }
+        page.cursor = match after.filter(|_| going && !scan.seen.is_due()) {
+            // What was archived since stands in nobody's cursor; a run that dies lists it again, and finds it archived.
+            Some(after) => after.clone(),
+            None => {
+                (position.scan, position.seen) = (Some(scan.number), Some(scan.seen.write()));
+                position.cursor()
+            }
+        };
+        self.scan = Some(scan);
         Ok(page)
     }
 }
@@ -228,8 +234,9 @@ fn changes(cursor: Cursor) -> Changes {
 }
 
 fn item(row: ItemRow) -> Item {
+    let id = item::name(&row);
     let flags = words(row.flags, row.categories);
-    Item { id: ItemId(row.id), flags, internal_date: row.received, octets: row.octets }
+    Item { id, flags, internal_date: row.received, octets: row.octets }
 }
 
 /// Flags as IMAP writes them, and categories as their users do.

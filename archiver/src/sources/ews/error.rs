@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::auth::{NtlmError, TokenError};
 use super::soap::{Answer, BadAnswer};
+use crate::sources::SourceError;
 
 /// What the server did wrong or refused, with its own words where it had any.
 #[derive(Debug, thiserror::Error)]
@@ -42,7 +43,7 @@ pub enum EwsError {
     },
     /// It wants to be left alone for longer than a run waits.
     #[error(
-        "the server is busy ({code}: {text}) and was so for {waited:?}; it is tried again with the next run"
+        "the server is busy ({code}: {text}) and was waited for {waited:?}; it is tried again with the next run"
     )]
     Busy {
         /// Its code, or HTTP's status.
@@ -120,6 +121,41 @@ impl EwsError {
             Self::Token(error) => error.is_temporary(),
             _ => false,
         }
+    }
+}
+
+/// Whether it may be one item's own fault that no answer came, or none that makes sense.
+pub(super) fn is_of_an_item(error: &SourceError) -> bool {
+    match error {
+        SourceError::TimedOut { .. } | SourceError::Closed { .. } | SourceError::Broken { .. } => true,
+        SourceError::Ews { error, .. } => match &**error {
+            EwsError::Status { status, .. } => (500..=599).contains(status),
+            EwsError::Refused { code, .. } => code != "ErrorNonExistentMailbox",
+            EwsError::Answer { .. } | EwsError::Nonsense { .. } | EwsError::Http(_) => true,
+            _ => false,
+        },
+        _ => false,
+    }
+}
+
+/// Whether it may be a folder's own fault that there is no list of what changed in it.
+pub(super) fn is_of_a_folder(error: &SourceError) -> bool {
+    is_of_an_item(error) && !matches!(error, SourceError::Closed { .. } | SourceError::Broken { .. })
+}
+
+/// Whether it will be the same for every other mailbox that is read by the same login.
+pub fn is_of_the_login(error: &SourceError) -> bool {
+    match error {
+        SourceError::Login { .. } => true,
+        SourceError::Ews { error, .. } => matches!(
+            **error,
+            EwsError::Busy { .. }
+                | EwsError::NotOffered { .. }
+                | EwsError::Ntlm(_)
+                | EwsError::Token(_)
+                | EwsError::Online(_)
+        ),
+        _ => false,
     }
 }
 

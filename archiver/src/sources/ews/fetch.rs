@@ -2,24 +2,33 @@
 //!
 //! MIME stands before its item's id, so what it belongs to is known by the order of response messages (MS-OXWSCORE §3.1.4.4),
 //! and believed when the id that follows says the same.
+//!
+//! When no answer comes, or none that makes sense, what was asked for is asked for one by one; what fails so twice while the
+//! server answers another request is the item's own fault, and the others shall not wait for it.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
-use super::EwsAccount;
 use super::changes::words;
-use super::error::{is_busy, is_gone};
+use super::error::{is_busy, is_gone, is_of_an_item};
 use super::folders::part_of;
 use super::http::Body;
-use super::service::{Patience, RECONNECTS_MAX};
+use super::service::Patience;
 use super::soap::{Answer, Decoder, Event, ItemRow, Request};
+use super::{EwsAccount, Part, item, within};
 use crate::sources::account::{FolderId, Item, Sink};
 use crate::sources::{NotFetched, SourceError};
 
 /// How often an item is asked for that the server does not manage.
 const ITEM_TRIES_MAX: u32 = 3;
+/// How often an item may fail that is asked for alone.
+const ITEM_FAILURES_MAX: u32 = 2;
+/// Items that fail one after the other before it is the server that fails.
+const FAILED_ITEMS_MAX: u32 = 5;
+/// No message takes longer, whatever size it was listed with.
+const MESSAGE_MAX: Duration = Duration::from_secs(6 * 3600);
 
 /// What is still to be fetched.
 #[derive(Default)]
@@ -27,14 +36,14 @@ struct Work {
     waiting: VecDeque<Item>,
     /// What was asked for and has not been answered yet.
     under_way: VecDeque<Item>,
-    /// What comes in a request of its own: it broke the connection, or the server had enough before it.
-    alone: bool,
+    /// How many come in requests of their own: no answer came of them together, or the server had enough before them.
+    alone: usize,
 }
 
 impl Work {
     fn next_batch(&mut self, items_max: usize, octets_max: u64) {
         let mut octets = 0_u64;
-        let items_max = if self.alone { 1 } else { items_max.max(1) };
+        let items_max = if self.alone > 0 { 1 } else { items_max.max(1) };
         while let Some(item) = self.waiting.front() {
             octets = octets.saturating_add(item.octets);
             let full = self.under_way.len() == items_max || octets > octets_max;
@@ -43,7 +52,7 @@ impl Work {
             }
             self.under_way.extend(self.waiting.pop_front());
         }
-        self.alone = false;
+        self.alone = self.alone.saturating_sub(1);
     }
 
     /// What was not answered is asked for again, first.
@@ -94,7 +103,7 @@ impl EwsAccount {
             }
         }
         let (mut patience, mut tries) = (Patience::default(), 0);
-        let (mut broken, mut broke_at) = (0, None);
+        let mut failures = 0;
         loop {
             let limits = &self.service.limits;
             work.next_batch(limits.batch_items_max, limits.batch_octets_max);
@@ -104,7 +113,7 @@ impl EwsAccount {
             let before = work.under_way.len();
             let error = match self.fetch_batch(&mut work, sink).await {
                 Ok(Ended::Done) => {
-                    (patience, tries, broken) = (Patience::default(), 0, 0);
+                    (patience, tries, failures, self.failed) = (Patience::default(), 0, 0, 0);
                     continue;
                 }
                 Ok(Ended::Busy(answer)) => {
@@ -122,33 +131,54 @@ impl EwsAccount {
                         (patience, tries) = (Patience::default(), 0);
                     }
                     work.again();
-                    work.alone = true;
+                    work.alone += 1;
                     self.service.wait(&mut patience, &answer).await?;
                     continue;
                 }
                 Err(error) => error,
             };
             self.service.session.client.close();
-            let passes = matches!(error, SourceError::Closed { .. } | SourceError::Broken { .. });
-            if !passes || broken == RECONNECTS_MAX {
+            if !is_of_an_item(&error) {
                 return Err(error);
             }
-            broken = if work.under_way.len() < before { 1 } else { broken + 1 };
-            // The item at which it breaks twice is the one that breaks it: the others shall not wait for it.
-            let at = work.under_way.front().map(|item| item.id.clone());
-            if at.is_some()
-                && at == broke_at
-                && let Some(item) = work.under_way.pop_front()
-            {
-                let why = format!("the connection broke twice while it was fetched: {error}");
-                sink.missing(item.id, NotFetched::Refused(why)).await.map_err(SourceError::Sink)?;
-                broken = 0;
+            if work.under_way.len() < before {
+                (failures, self.failed) = (0, 0);
             }
-            broke_at = at;
-            work.again();
-            work.alone = true;
-            tracing::info!(host = self.service.session.client.host(), %folder, %error, "connecting again to go on");
+            let alone = before == 1;
+            failures += u32::from(alone && !work.under_way.is_empty());
+            tracing::info!(host = self.service.session.client.host(), %folder, %error, alone, "asking again one by one");
+            // A server that answers nothing at all has no bad items.
+            self.is_there().await?;
+            if failures < ITEM_FAILURES_MAX {
+                work.alone += work.under_way.len();
+                work.again();
+                if alone {
+                    sleep(self.service.limits.pause_first).await;
+                }
+                continue;
+            }
+            failures = 0;
+            if let Some(item) = work.under_way.pop_front() {
+                let why = NotFetched::Refused(format!(
+                    "nothing came of it twice while it was asked for alone: {error}"
+                ));
+                sink.missing(item.id, why).await.map_err(SourceError::Sink)?;
+            }
+            self.failed += 1;
+            if self.failed >= FAILED_ITEMS_MAX {
+                return Err(error);
+            }
         }
+    }
+
+    /// Whether the server answers a request that costs it nothing.
+    pub(super) async fn is_there(&mut self) -> Result<(), SourceError> {
+        let public = self.settings.parts.iter().all(|part| *part == Part::PublicFolders);
+        let root = if public { Part::PublicFolders } else { Part::Mailbox }.root();
+        let place = [self.distinguished(root)];
+        let limit = self.patience();
+        let answered = within(limit, self.service.ask(&Request::GetFolder(&place))).await;
+        answered.unwrap_or_else(|| Err(self.late("an answer", limit))).map(drop)
     }
 
     async fn fetch_batch(
@@ -156,12 +186,14 @@ impl EwsAccount {
         work: &mut Work,
         sink: &mut (impl Sink + ?Sized),
     ) -> Result<Ended, SourceError> {
-        let ids: Vec<String> = work.under_way.iter().map(|item| item.id.0.clone()).collect();
+        let ids: Vec<String> = work.under_way.iter().map(|item| item::id(&item.id).to_owned()).collect();
         let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
         let request = Request::GetItem(&ids, true);
         let octets: u64 = work.under_way.iter().map(|item| item.octets).sum();
         let limit = self.deadline(octets);
-        let body = self.service.open(&request).await?;
+        let patience = self.patience();
+        let opened = within(patience, self.service.open(&request)).await;
+        let body = opened.unwrap_or_else(|| Err(self.late("an answer", patience)))?;
         let (host, during) = (self.service.session.client.host().to_owned(), "messages");
         let late = |_| SourceError::TimedOut { host, during, limit };
         timeout(limit, self.take(&request, body, work, sink)).await.map_err(late)?
@@ -172,7 +204,8 @@ impl EwsAccount {
     fn deadline(&self, octets: u64) -> Duration {
         let limits = &self.service.limits;
         let rate = limits.octets_per_second_min.max(1);
-        limits.list + limits.silence + Duration::from_secs(octets.saturating_mul(2) / rate)
+        let limit = limits.list + limits.silence + Duration::from_secs(octets.saturating_mul(2) / rate);
+        limit.min(MESSAGE_MAX)
     }
 
     async fn take(
@@ -252,7 +285,7 @@ impl EwsAccount {
             NotFetched::Gone
         } else if answer.is_error() {
             NotFetched::Refused(format!("{}: {}", answer.code, answer.text))
-        } else if row.id != item.id.0 {
+        } else if row.id != item::id(&item.id) {
             NotFetched::Refused("the server answered with another item".into())
         } else if content.too_long {
             NotFetched::TooLong { octets: content.octets, octets_max }

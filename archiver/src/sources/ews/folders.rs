@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use super::EwsAccount;
 use super::settings::{Access, Part};
-use super::soap::{Change, FolderRow, Place, Request};
+use super::soap::{Answer, Change, FolderRow, Place, Request};
 use crate::sources::SourceError;
 use crate::sources::account::{Folder, FolderId, Owner, Role};
 
@@ -71,14 +71,16 @@ pub(super) fn part_of(folder: &FolderId) -> Option<(Part, &str)> {
 impl EwsAccount {
     /// A folder that has the same name in every mailbox.
     pub(super) fn distinguished(&self, name: &'static str) -> Place {
-        // Public folders are nobody's, and impersonation has made the mailbox the own one.
-        let mailbox = (self.settings.access == Access::Delegate && name != Part::PublicFolders.root())
-            .then(|| self.mailbox.clone());
+        // Public folders are nobody's, and impersonation has made the mailbox the own one. In any other case it is named: an
+        // account that is taken for the mailbox's own and is not must not have its own mail archived as that of another.
+        let named = self.settings.access != Access::Impersonate && name != Part::PublicFolders.root();
+        let mailbox = named.then(|| self.mailbox.clone());
         Place::Distinguished(name, mailbox)
     }
 
     pub(super) async fn list_folders(&mut self) -> Result<Vec<Folder>, SourceError> {
         self.stamps.clear();
+        self.unlisted.clear();
         let mut folders = Vec::new();
         for part in self.settings.parts.clone() {
             self.route(part);
@@ -180,6 +182,7 @@ impl EwsAccount {
     /// Public folders are listed level by level: servers refuse to list them all at once.
     async fn public_folders(&mut self) -> Result<Vec<FolderRow>, SourceError> {
         let mut rows: Vec<FolderRow> = Vec::new();
+        let mut names: HashMap<String, String> = HashMap::new();
         let mut parents = vec![(self.distinguished(Part::PublicFolders.root()), 0_u64)];
         let mut known = std::collections::HashSet::new();
         while !parents.is_empty() {
@@ -200,11 +203,17 @@ impl EwsAccount {
             }
             for (reply, parent) in replies.into_iter().zip(&asked) {
                 if reply.answer.is_error() {
-                    // The root must be readable; a folder in it may be closed to this user.
-                    if matches!(parent, Place::Distinguished(..)) {
+                    // The root must be readable; a folder in it may be closed to this user, or gone since.
+                    let Place::Id(id) = parent else {
                         return Err(self.service.refused(&request, &reply.answer));
+                    };
+                    let Answer { code, text, .. } = &reply.answer;
+                    if !matches!(code.as_str(), "ErrorFolderNotFound" | "ErrorItemNotFound") {
+                        let name = names.get(id).map_or("", String::as_str);
+                        self.unlisted.push(format!(
+                            "the folders in the public folder {name:?} cannot be listed: {code}: {text}"
+                        ));
                     }
-                    tracing::info!(?parent, code = %reply.answer.code, "a public folder cannot be listed");
                     continue;
                 }
                 let count = reply.folders.len() as u64;
@@ -213,6 +222,7 @@ impl EwsAccount {
                         continue;
                     }
                     if row.children > 0 {
+                        names.insert(row.id.clone(), row.name.clone());
                         parents.push((Place::Id(row.id.clone()), 0));
                     }
                     rows.push(row);

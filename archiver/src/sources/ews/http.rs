@@ -1,5 +1,6 @@
 //! HTTP/1.1 over TLS to one host, one connection at a time, for that is what NTLM logs in. Redirects are not followed here.
 
+use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,8 +12,11 @@ use hyper::client::conn::http1::{self, SendRequest};
 use hyper::header::{CONNECTION, HOST, HeaderMap, HeaderValue, RETRY_AFTER, USER_AGENT};
 use hyper::{Method, Request};
 use hyper_util::rt::TokioIo;
+use postern_shared::clock::UnixMillis;
 use postern_shared::telemetry::explain;
 use rustls::ClientConfig;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc2822;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use url::Url;
@@ -43,6 +47,11 @@ impl Target {
         Some(Self { host, port: url.port().unwrap_or(443), path })
     }
 
+    /// As a URL.
+    pub(super) fn url(&self) -> Option<Url> {
+        Url::parse(&format!("https://{}{}", self.field(), self.path)).ok()
+    }
+
     fn field(&self) -> String {
         let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
         if self.port == 443 { host } else { format!("{host}:{}", self.port) }
@@ -50,12 +59,19 @@ impl Target {
 }
 
 /// What is sent.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(super) struct Sent {
     pub(super) method: Method,
     pub(super) path: String,
     pub(super) fields: HeaderMap,
     pub(super) body: Bytes,
+}
+
+impl fmt::Debug for Sent {
+    /// The body may hold a secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} with {} octets", self.method, self.path, self.body.len())
+    }
 }
 
 /// What came back.
@@ -66,10 +82,9 @@ pub(super) struct Answered {
 }
 
 impl Answered {
-    /// `Retry-After`, when it is a number of seconds (RFC 9110 §10.2.3).
-    pub(super) fn retry_after(&self) -> Option<Duration> {
-        let text = self.fields.get(RETRY_AFTER)?.to_str().ok()?;
-        text.trim().parse().ok().map(Duration::from_secs)
+    /// `Retry-After`.
+    pub(super) fn retry_after(&self, now: UnixMillis) -> Option<Duration> {
+        retry_after(self.fields.get(RETRY_AFTER)?.to_str().ok()?, now)
     }
 
     /// A field's text.
@@ -78,11 +93,23 @@ impl Answered {
     }
 }
 
+/// A number of seconds, or a date (RFC 9110 §10.2.3).
+fn retry_after(text: &str, now: UnixMillis) -> Option<Duration> {
+    if let Ok(seconds) = text.trim().parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = OffsetDateTime::parse(text.trim(), &Rfc2822).ok()?;
+    let date = u64::try_from(date.unix_timestamp_nanos() / 1_000_000).ok()?;
+    Some(UnixMillis(date).since(now))
+}
+
 /// A body that is still coming.
 pub(super) struct Body {
     incoming: Incoming,
     host: String,
     silence: Duration,
+    /// For all of it, when it is short.
+    whole: Duration,
 }
 
 impl Body {
@@ -107,15 +134,20 @@ impl Body {
 
     /// All of it, when it is not longer than `max`; else as much.
     pub(super) async fn up_to(mut self, max: usize) -> Result<Vec<u8>, SourceError> {
-        let mut all = Vec::new();
-        while let Some(piece) = self.next().await? {
-            let room = max.saturating_sub(all.len());
-            all.extend_from_slice(piece.get(..room).unwrap_or(&piece));
-            if piece.len() > room {
-                break;
+        let (host, limit) = (self.host.clone(), self.whole);
+        let read = timeout(limit, async {
+            let mut all = Vec::new();
+            while let Some(piece) = self.next().await? {
+                let room = max.saturating_sub(all.len());
+                all.extend_from_slice(piece.get(..room).unwrap_or(&piece));
+                if piece.len() > room {
+                    break;
+                }
             }
-        }
-        Ok(all)
+            Ok(all)
+        });
+        let late = |_| SourceError::TimedOut { host, during: "the rest of an answer", limit };
+        read.await.map_err(late)?
     }
 }
 
@@ -133,13 +165,14 @@ pub(super) struct Client {
     config: Arc<ClientConfig>,
     connect: Duration,
     silence: Duration,
+    whole: Duration,
     connection: Option<Connection>,
 }
 
 impl Client {
     pub(super) fn new(target: Target, config: Arc<ClientConfig>, limits: &Limits) -> Self {
-        let (connect, silence) = (limits.connect, limits.silence);
-        Self { target, config, connect, silence, connection: None }
+        let (connect, silence, whole) = (limits.connect, limits.silence, limits.list);
+        Self { target, config, connect, silence, whole, connection: None }
     }
 
     pub(super) fn host(&self) -> &str {
@@ -207,7 +240,7 @@ impl Client {
         let answered = match answered {
             Ok(Ok(response)) => {
                 let (head, incoming) = response.into_parts();
-                let body = Body { incoming, host, silence: limit };
+                let body = Body { incoming, host, silence: limit, whole: self.whole };
                 return Ok(Answered { status: head.status.as_u16(), fields: head.headers, body });
             }
             Ok(Err(error)) => broken(&host, during, &error),
@@ -283,6 +316,29 @@ mod tests {
     use super::*;
 
     #[test]
+    fn pauses_are_seconds_or_dates() {
+        // 1994-11-06T08:49:37Z
+        let now = UnixMillis(784_111_777_000);
+        for (text, expected) in [
+            ("120", Some(120)),
+            (" 0 ", Some(0)),
+            ("Sun, 06 Nov 1994 08:51:37 GMT", Some(120)),
+            ("Sun, 06 Nov 1994 08:00:00 GMT", Some(0)),
+            ("soon", None),
+            ("-1", None),
+        ] {
+            assert_eq!(retry_after(text, now).map(|pause| pause.as_secs()), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_sent_is_in_no_log() {
+        let body = Bytes::from_static(b"client_secret=geheim");
+        let sent = Sent { method: Method::POST, path: "/token".into(), fields: HeaderMap::new(), body };
+        assert_eq!(format!("{sent:?}"), "POST /token with 20 octets");
+    }
+
+    #[test]
     fn only_https_is_a_target() {
         let of = |url: &str| Target::of(&Url::parse(url).unwrap());
         let target = of("https://mail.example.com/EWS/Exchange.asmx").unwrap();
@@ -291,6 +347,7 @@ mod tests {
             ("mail.example.com", 443, "/EWS/Exchange.asmx")
         );
         assert_eq!(target.field(), "mail.example.com");
+        assert_eq!(target.url().unwrap().as_str(), "https://mail.example.com/EWS/Exchange.asmx");
         let v6 = of("https://[::1]:8443/a?b=c").unwrap();
         assert_eq!(
             (v6.host.as_str(), v6.field().as_str(), v6.path.as_str()),

@@ -7,7 +7,8 @@
 //! | `http`, `session` | one connection to one host, and the login there |
 //! | `service` | whole answers; what is busy is waited for |
 //! | `autodiscover` | from an address to the server |
-//! | `folders`, `position`, `changes`, `fetch`, `delete` | what [`Account`] promises |
+//! | `common` | what all mailboxes read by one login share |
+//! | `folders`, `position`, `item`, `changes`, `fetch`, `delete` | what [`Account`] promises |
 //! | [`profile`] | the table in a profile |
 //! | `online` | is it Exchange Online? |
 //!
@@ -22,28 +23,36 @@
 //!
 //! Promises
 //! - Nothing is read but by requests that change nothing at the source; nothing is deleted but what was ordered by its id.
-//! - An item counts as fetched when its response message was whole and named it; what cannot be converted, is refused or breaks
-//!   the connection twice goes to the list of what is tried again, with the server's words.
+//! - An item counts as fetched when its response message was whole and named it; what cannot be converted, is refused, or
+//!   brings no answer that makes sense when it is asked for alone, twice, while the server answers other requests, goes to the
+//!   list of what is tried again, with the server's words. Five such items one after the other end the run.
+//! - What is deleted is what was archived: an item that was changed since is archived again first, and drafts and what is no mail
+//!   are never deleted.
 //! - A sync state that the server does not know any more has everything listed again.
-//! - A server that wants to be left alone is left alone as long as it says, and longer and longer where it does not say.
+//! - A server that wants to be left alone is left alone as long as it says, and longer and longer where it does not say; where
+//!   that is longer than a run waits, by all mailboxes of the login.
+//! - Every wait has a deadline, however slowly octets come.
 //! - Login data goes to the host in the profile, or to one under the domain of the mailbox, or to one that the profile lists;
 //!   always over TLS with a certificate that the profile trusts. No redirect is followed with them.
-//! - Memory does not grow with folders or messages: pages, pieces, and [`Limits`]; but for cursors of public folders, which
-//!   name every item that is still there.
+//! - Memory does not grow with folders or messages: pages, pieces, and [`Limits`]; but for public folders, of which every item
+//!   that is still there is named by twelve octets in the cursor.
 //!
-//! An item that changes after it was listed is told of with its flags, and not as new: a draft stays as it was archived, and when
-//! it is sent it is another item in another folder.
+//! Mail that changes after it was listed is told of with its flags, and not as new. Drafts, posts, appointments and the like are
+//! listed again when they are changed, and each state that is met is archived; a draft that is sent is another item in another
+//! folder.
 //!
 //! Not here: which folders and messages are wanted, what becomes of them (`profiles`).
 
 pub mod auth;
 mod autodiscover;
 mod changes;
+mod common;
 mod delete;
 mod error;
 mod fetch;
 mod folders;
 mod http;
+mod item;
 mod online;
 mod position;
 pub mod profile;
@@ -58,12 +67,15 @@ use std::time::Duration;
 
 use postern_shared::clock::SystemClock;
 use tokio::time::timeout;
+use url::Url;
 
 use super::account::{Account, Changes, Deleted, Folder, FolderId, Item, Role, Sink, Woken};
 use super::{Cursor, ItemId, SourceError};
 pub use auth::Login;
 use changes::Scan;
-pub use error::EwsError;
+pub use common::Common;
+use error::is_of_a_folder;
+pub use error::{EwsError, is_of_the_login};
 use http::Target;
 use position::Shown;
 use service::Service;
@@ -82,6 +94,30 @@ pub struct EwsAccount {
     stamps: HashMap<FolderId, Shown>,
     /// The public folder that is being read.
     scan: Option<Scan>,
+    /// Public folders whose folders could not be listed, and why.
+    unlisted: Vec<String>,
+    /// Items one after the other that brought no answer that makes sense.
+    failed: u32,
+}
+
+/// Where the mailbox's EWS is, as Autodiscover tells.
+///
+/// # Errors
+/// When it does not, with all that was tried.
+pub async fn discover(settings: &Settings, mailbox: &str, limits: &Limits) -> Result<Url, SourceError> {
+    let target = locate(settings, mailbox, limits).await?;
+    target.url().ok_or(SourceError::BadHost { host: target.host })
+}
+
+async fn locate(settings: &Settings, mailbox: &str, limits: &Limits) -> Result<Target, SourceError> {
+    match &settings.server {
+        Server::Url(url) => {
+            Target::of(url).ok_or_else(|| SourceError::BadHost { host: url.as_str().to_owned() })
+        }
+        Server::Autodiscover { first, hosts } => {
+            autodiscover::find(first.as_ref(), hosts, settings, mailbox, limits).await
+        }
+    }
 }
 
 impl EwsAccount {
@@ -90,15 +126,7 @@ impl EwsAccount {
     /// # Errors
     /// Naming the step that failed: Autodiscover, name, TCP, TLS, certificate, login, the right to the mailbox.
     pub async fn connect(settings: &Settings, mailbox: &str, limits: Limits) -> Result<Self, SourceError> {
-        let target = match &settings.server {
-            Server::Url(url) => {
-                Target::of(url).ok_or_else(|| SourceError::BadHost { host: url.as_str().to_owned() })?
-            }
-            Server::Autodiscover { first, hosts } => {
-                autodiscover::find(first.as_ref(), hosts, settings, mailbox, &limits).await?
-            }
-        };
-        let limit = limits.list;
+        let target = locate(settings, mailbox, &limits).await?;
         let service = Service::new(target, settings, mailbox, limits)?;
         let mut account = Self {
             service,
@@ -108,10 +136,14 @@ impl EwsAccount {
             roles: HashMap::new(),
             stamps: HashMap::new(),
             scan: None,
+            unlisted: Vec::new(),
+            failed: 0,
         };
+        // A busy server is waited for here as anywhere.
+        let limit = account.patience();
         if settings.parts.iter().any(|part| *part != Part::PublicFolders) {
-            let found = timeout(limit, account.find_roles()).await;
-            found.unwrap_or_else(|_| Err(account.late("the login", limit)))?;
+            let found = within(limit, account.find_roles()).await;
+            found.unwrap_or_else(|| Err(account.late("the login", limit)))?;
         }
         Ok(account)
     }
@@ -166,10 +198,22 @@ impl Account for EwsAccount {
         folders.unwrap_or_else(|| Err(self.late("the list of folders", limit)))
     }
 
+    fn unlisted(&self) -> Vec<String> {
+        self.unlisted.clone()
+    }
+
     async fn changes(&mut self, folder: &FolderId, after: Option<&Cursor>) -> Result<Changes, SourceError> {
         let limit = self.patience();
         let changes = within(limit, self.next_changes(folder, after)).await;
-        changes.unwrap_or_else(|| Err(self.late("the changes in a folder", limit)))
+        match changes.unwrap_or_else(|| Err(self.late("the changes in a folder", limit))) {
+            Err(error) if is_of_a_folder(&error) => {
+                self.service.session.client.close();
+                // The folders behind this one shall not wait for it, if the server answers at all.
+                self.is_there().await?;
+                Err(self.no_folder(folder, &error.to_string()))
+            }
+            changes => changes,
+        }
     }
 
     async fn fetch(

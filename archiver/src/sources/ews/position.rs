@@ -4,16 +4,20 @@
 //!
 //! ```text
 //! {"sync":"H4sI…","stamp":{"commit":"2026-01-02T03:04:05Z","deleted":7},"total":9,"asked":1767323045000}
-//! {"seen":"<base64>","stamp":…,"total":…,"asked":…}     12 octets an item: the first of SHA-256(its id)
+//! {"scan":7046029254386353131,"seen":"<base64>"}        12 octets an item: the first of SHA-256(its name)
+//! {"seen":"<base64>","stamp":…,"total":…,"asked":…}
 //! ```
 //!
 //! `sync` is the server's own state. `stamp`, `total` and `asked` are there when the folder was read to its end: what it showed
 //! *before* that, and when. While it shows the same, there is nothing to ask for.
 //!
 //! Public folders cannot be synchronised, so each item is named: what another client inserts or removes while pages are read
-//! hides nothing for good. A million items take 16 MB; two of them are taken for one with a probability of 2^-57.
+//! hides nothing for good. A million items take 16 MB in a cursor and some 30 MB while they are read; two of them are taken for
+//! one with a probability of 2^-57. While a folder is read a cursor is written when an eighth more is known than the last one
+//! says, or 100,000 items: all cursors of a folder of a million items together take ten times the last one. `scan` tells that one
+//! from those of other readings.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::time::Duration;
 
 use base64::Engine;
@@ -25,10 +29,15 @@ use serde::{Deserialize, Serialize};
 use super::soap::Stamp;
 use crate::sources::Cursor;
 
+/// Items that are in no cursor yet, at most and about.
+const UNWRITTEN_MAX: usize = 100_000;
+
 /// How far a folder was read.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Position {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) scan: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) sync: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -72,33 +81,50 @@ impl Position {
     }
 }
 
-/// Items, by their marks.
+/// Items, by their marks; and whether they were listed since this was read or made.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Seen(HashSet<[u8; 12]>);
+pub(super) struct Seen {
+    marks: HashMap<[u8; 12], bool>,
+    /// How many no cursor names yet.
+    unwritten: usize,
+}
 
 impl Seen {
     /// `None` when it is no such text.
     pub(super) fn read(text: &str) -> Option<Self> {
         let octets = STANDARD_NO_PAD.decode(text).ok()?;
         let (marks, rest) = octets.as_chunks::<12>();
-        rest.is_empty().then(|| Self(marks.iter().copied().collect()))
+        let marks = marks.iter().map(|mark| (*mark, false)).collect();
+        rest.is_empty().then_some(Self { marks, unwritten: 0 })
     }
 
-    /// Always the same text for the same items.
-    pub(super) fn write(&self) -> String {
-        let mut marks: Vec<[u8; 12]> = self.0.iter().copied().collect();
-        marks.sort_unstable();
-        STANDARD_NO_PAD.encode(marks.as_flattened())
+    /// All of them. Always the same text for the same items.
+    pub(super) fn write(&mut self) -> String {
+        self.unwritten = 0;
+        text(self.marks.keys().copied().collect())
     }
 
-    pub(super) fn has(&self, id: &str) -> bool {
-        self.0.contains(&mark(id))
+    /// Those that were listed.
+    pub(super) fn write_listed(&self) -> String {
+        text(self.marks.iter().filter(|(_, listed)| **listed).map(|(mark, _)| *mark).collect())
     }
 
-    /// Whether it was not there yet.
-    pub(super) fn add(&mut self, id: &str) -> bool {
-        self.0.insert(mark(id))
+    /// Whether so many are in no cursor that it is worth to write one.
+    pub(super) fn is_due(&self) -> bool {
+        self.unwritten.saturating_mul(8) >= self.marks.len() || self.unwritten >= UNWRITTEN_MAX
     }
+
+    /// One is listed; whether it was not known yet.
+    pub(super) fn list(&mut self, name: &str) -> bool {
+        let known = self.marks.insert(mark(name), true).is_some();
+        self.unwritten += usize::from(!known);
+        !known
+    }
+}
+
+fn text(mut marks: Vec<[u8; 12]>) -> String {
+    marks.sort_unstable();
+    STANDARD_NO_PAD.encode(marks.as_flattened())
 }
 
 fn mark(id: &str) -> [u8; 12] {
@@ -142,11 +168,30 @@ mod tests {
         fn items_that_were_seen_survive_writing(ids in proptest::collection::hash_set("[A-Za-z0-9+/=]{1,40}", 0..40)) {
             let mut seen = Seen::default();
             for id in &ids {
-                prop_assert!(seen.add(id) && !seen.add(id));
+                prop_assert!(seen.list(id) && !seen.list(id));
             }
-            let read = Seen::read(&seen.write()).unwrap();
-            prop_assert!(ids.iter().all(|id| read.has(id)) && !read.has("another one"));
-            prop_assert_eq!(read, seen);
+            let whole = seen.write();
+            prop_assert_eq!(&seen.write_listed(), &whole);
+            let mut read = Seen::read(&whole).unwrap();
+            prop_assert_eq!(read.write_listed(), "", "none was listed since");
+            prop_assert!(ids.iter().all(|id| !read.list(id)));
+            prop_assert_eq!(read.write_listed(), whole);
+            prop_assert!(read.list("another one"));
         }
+    }
+
+    /// Goal: what is written of a folder while it is read grows with the folder, and not with its square.
+    #[test]
+    fn cursors_are_written_seldom() {
+        let (mut seen, mut written, mut last) = (Seen::default(), 0, 0);
+        for page in 0..500 {
+            (0..100).for_each(|item| assert!(seen.list(&format!("{page} {item}"))));
+            if seen.is_due() {
+                last = seen.write().len();
+                written += last;
+            }
+        }
+        let whole = seen.write().len();
+        assert!(written < 11 * whole && last * 9 > whole * 7, "{written} {last} {whole}");
     }
 }

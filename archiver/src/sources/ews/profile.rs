@@ -8,7 +8,7 @@
 //! | `trust` | `"system"`, `"any"`, `"sha256:…"`, `"file:…"` | `"system"` |
 //! | `auth` | `"basic"`, `"ntlm"`, `"bearer"`, `"oauth"` | `"ntlm"` |
 //! | `username` | `"svc-archive@example.com"`, `"CORP\\svc-archive"` | needed with basic and ntlm |
-//! | `password`, `password_file`, `password_env` | the password; with bearer the access token, with oauth the client secret | needed |
+//! | `password`, `password_file`, `password_env` | the password; with bearer the access token, with oauth the client secret (`client_secret` is the same) | needed |
 //! | `token_endpoint` | `"https://login.example.com/…/oauth2/v2.0/token"` | needed with oauth |
 //! | `client_id` | who asks for tokens | needed with oauth |
 //! | `scope` | `"https://mail.example.com/.default"` | none |
@@ -17,6 +17,7 @@
 //! | `access` | `"own"`, `"impersonate"`, `"delegate"` | `"own"` |
 //! | `mailbox` | the mailbox's primary SMTP address | `username`, when it is an address |
 //! | `mailboxes` | several of them | `mailbox` alone |
+//! | `accounts` | `"users"`: the mailbox of every user of the instance, by the first address | those named |
 //! | `parts` | of `"mailbox"`, `"archive"`, `"public-folders"` | `["mailbox"]` |
 //! | `everything` | `true`: calendars, contacts, tasks, notes and journals too | `false` |
 //! | `delete` | what becomes of what is deleted: `"soft"`, `"hard"`, `"move-to-deleted-items"` | `"soft"` |
@@ -36,10 +37,12 @@
 use postern_shared::proto::sasl::PlainCredentials;
 use postern_shared::tls::client::Trust;
 use secrecy::SecretString;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 use url::Url;
 
 use super::auth::{ClientCredentials, Login};
+use super::common::Common;
 use super::http::Target;
 use super::online;
 use super::settings::{Access, Part, Server, Settings};
@@ -49,13 +52,12 @@ use super::soap::Disposal;
 const MAILBOXES_MAX: usize = 10_000;
 const TEXT_OCTETS_MAX: usize = 1024;
 
-/// Keys of the table that every source has: they are the profile's.
-const OF_THE_PROFILE: [&str; 4] = ["type", "password", "password_file", "password_env"];
-
-/// The table as it is written, without the keys that every source has. Holds no secret.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+/// The table as it is written.
+#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Table {
+    #[serde(rename = "type")]
+    _kind: IgnoredAny,
     url: Option<String>,
     autodiscover: Option<String>,
     #[serde(default)]
@@ -65,6 +67,8 @@ pub struct Table {
     #[serde(default)]
     auth: Auth,
     username: Option<String>,
+    #[serde(alias = "client_secret")]
+    password: Option<SecretString>,
     token_endpoint: Option<String>,
     client_id: Option<String>,
     scope: Option<String>,
@@ -76,6 +80,7 @@ pub struct Table {
     mailbox: Option<String>,
     #[serde(default)]
     mailboxes: Vec<String>,
+    accounts: Option<RawAccounts>,
     #[serde(default = "mailbox")]
     parts: Vec<RawPart>,
     #[serde(default)]
@@ -93,7 +98,7 @@ fn mailbox() -> Vec<RawPart> {
     vec![RawPart::Mailbox]
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum Auth {
     Basic,
@@ -103,7 +108,7 @@ enum Auth {
     Oauth,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum RawAccess {
     #[default]
@@ -112,7 +117,13 @@ enum RawAccess {
     Delegate,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum RawAccounts {
+    Users,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum RawPart {
     Mailbox,
@@ -120,7 +131,7 @@ enum RawPart {
     PublicFolders,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum Delete {
     #[default]
@@ -143,39 +154,40 @@ fn bad(key: &'static str, message: impl Into<String>) -> BadKey {
     BadKey { key, message: message.into() }
 }
 
+/// Which mailboxes are read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Mailboxes {
+    /// Those with these primary SMTP addresses.
+    Named(Vec<String>),
+    /// Those of all users of the instance, by their first addresses.
+    Users,
+}
+
 /// A source, checked, and the mailboxes that are read.
 #[derive(Debug, Clone)]
 pub struct Source {
     /// How they are read.
     pub settings: Settings,
-    /// Their primary SMTP addresses.
-    pub mailboxes: Vec<String>,
+    /// Which.
+    pub mailboxes: Mailboxes,
 }
 
 impl Table {
-    /// Reads the table of a profile.
-    ///
-    /// # Errors
-    /// Naming a key that is unknown, or whose value is none of its kind.
-    pub fn read(mut table: toml::Table) -> Result<Self, toml::de::Error> {
-        for key in OF_THE_PROFILE {
-            table.remove(key);
-        }
-        table.try_into()
-    }
-
-    /// Checks it. `secret` is the password, the access token or the client secret.
+    /// Checks it.
     ///
     /// # Errors
     /// Naming the key.
-    pub fn checked(self, secret: SecretString) -> Result<Source, BadKey> {
+    pub fn checked(self) -> Result<Source, BadKey> {
+        let secret = self.password.clone();
+        let secret =
+            secret.ok_or_else(|| bad("password", "a password, password_file or password_env is needed"))?;
         let (server, login) = (self.server()?, self.login(secret)?);
         let access = match self.access {
             RawAccess::Own => Access::Own,
             RawAccess::Impersonate => Access::Impersonate,
             RawAccess::Delegate => Access::Delegate,
         };
-        let mailboxes = self.addresses(access)?;
+        let mailboxes = self.mailboxes(access)?;
         let mut parts: Vec<Part> = self
             .parts
             .iter()
@@ -190,7 +202,8 @@ impl Table {
         if parts.is_empty() {
             return Err(bad("parts", "name at least one of \"mailbox\", \"archive\" and \"public-folders\""));
         }
-        if parts.contains(&Part::PublicFolders) && mailboxes.len() > 1 {
+        let one = matches!(&mailboxes, Mailboxes::Named(all) if all.len() == 1);
+        if parts.contains(&Part::PublicFolders) && !one {
             let message =
                 "public folders are the same for all mailboxes: read them by a profile with one mailbox";
             return Err(bad("parts", message));
@@ -204,9 +217,18 @@ impl Table {
         if public_folder_mailbox.as_deref().is_some_and(|mailbox| !is_address(mailbox)) {
             return Err(bad("public_folder_mailbox", "it is no e-mail address"));
         }
-        let (trust, everything) = (self.trust, self.everything);
-        let settings =
-            Settings { server, trust, login, access, parts, everything, disposal, public_folder_mailbox };
+        let (trust, everything, common) = (self.trust, self.everything, Common::default());
+        let settings = Settings {
+            server,
+            trust,
+            login,
+            access,
+            parts,
+            everything,
+            disposal,
+            public_folder_mailbox,
+            common,
+        };
         Ok(Source { settings, mailboxes })
     }
 
@@ -264,6 +286,19 @@ impl Table {
                     trust: self.token_trust.clone(),
                 }))
             }
+        }
+    }
+
+    fn mailboxes(&self, access: Access) -> Result<Mailboxes, BadKey> {
+        if self.accounts.is_none() {
+            return self.addresses(access).map(Mailboxes::Named);
+        }
+        if self.mailbox.is_some() || !self.mailboxes.is_empty() {
+            return Err(bad("accounts", "either accounts = \"users\", or mailbox or mailboxes"));
+        }
+        match access {
+            Access::Own => Err(bad("accounts", "it needs access = \"impersonate\" or \"delegate\"")),
+            Access::Impersonate | Access::Delegate => Ok(Mailboxes::Users),
         }
     }
 

@@ -70,7 +70,7 @@ impl Service {
         if online::is_host(&host) {
             return Err(SourceError::Ews { host, error: Box::new(EwsError::Online(String::new())) });
         }
-        let session = Session::new(target, &settings.trust, &settings.login, &limits)?;
+        let session = Session::new(target, settings, &limits)?;
         let impersonated = (settings.access == Access::Impersonate).then(|| mailbox.to_owned());
         let caller = Caller { impersonated, modern: false };
         let (mailbox, fields) = (mailbox.to_owned(), HeaderMap::new());
@@ -130,6 +130,8 @@ impl Service {
         let waited = patience.waited;
         let Some(pause) = patience.next(busy.back_off, &self.limits) else {
             let (code, text) = (busy.code.clone(), busy.text.clone());
+            let pause = busy.back_off.unwrap_or(self.limits.pause_max);
+            self.session.common.leave_alone(pause, &code, &text);
             return Err(self.fault(EwsError::Busy { code, text, waited }));
         };
         tracing::info!(host = self.session.client.host(), code = %busy.code, ?pause, "the server is busy");
@@ -137,8 +139,12 @@ impl Service {
         Ok(())
     }
 
-    /// Sends a request until there is an answer with status 200.
+    /// Sends a request until there is an answer with status 200. Nothing is sent while the server wants this login to leave it
+    /// alone for longer than somebody waited.
     pub(super) async fn open(&mut self, request: &Request<'_>) -> Result<Body, SourceError> {
+        if let Some((code, text)) = self.session.common.busy() {
+            return Err(self.fault(EwsError::Busy { code, text, waited: Duration::ZERO }));
+        }
         let (mut patience, mut broken) = (Patience::default(), 0);
         loop {
             let envelope = request.envelope(&self.caller);
@@ -163,7 +169,7 @@ impl Service {
                 }
                 429 | 503 => {
                     let code = format!("HTTP status {}", answered.status);
-                    let back_off = answered.retry_after();
+                    let back_off = answered.retry_after(self.session.now());
                     let text = match online::answered(&answered.fields) {
                         true => "Exchange Online".to_owned(),
                         false => "no further words".to_owned(),

@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use hyper::Method;
 use hyper::body::Bytes;
 use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, WWW_AUTHENTICATE};
-use postern_shared::clock::{Clock, Moment, SystemClock};
+use postern_shared::clock::{Clock, SystemClock, UnixMillis};
 use postern_shared::crypto::random;
 use postern_shared::proto::sasl::PlainCredentials;
 use postern_shared::tls::client::{Trust, client_config};
@@ -16,8 +16,9 @@ use secrecy::SecretString;
 
 use super::auth::ntlm::{self, Challenge, Circumstances};
 use super::auth::{ClientCredentials, Login, TokenError, basic, bearer, ntlm_field, token};
+use super::common::Common;
 use super::http::{Answered, Client, Sent, Target};
-use super::settings::Limits;
+use super::settings::{Limits, Settings};
 use super::soap::answer::printable;
 use super::{EwsError, online};
 use crate::sources::SourceError;
@@ -33,24 +34,22 @@ pub(super) struct Session {
     login: Login,
     limits: Limits,
     clock: SystemClock,
-    /// An access token, and until when it is used.
-    token: Option<(SecretString, Moment)>,
+    pub(super) common: Common,
 }
 
 impl Session {
-    pub(super) fn new(
-        target: Target,
-        trust: &Trust,
-        login: &Login,
-        limits: &Limits,
-    ) -> Result<Self, SourceError> {
-        let client = Client::new(target, tls(trust)?, limits);
-        let (login, limits) = (login.clone(), limits.clone());
-        Ok(Self { client, login, limits, clock: SystemClock::new(), token: None })
+    pub(super) fn new(target: Target, settings: &Settings, limits: &Limits) -> Result<Self, SourceError> {
+        let client = Client::new(target, tls(&settings.trust)?, limits);
+        let (login, common) = (settings.login.clone(), settings.common.clone());
+        Ok(Self { client, login, limits: limits.clone(), clock: SystemClock::new(), common })
     }
 
     pub(super) fn login(&self) -> &Login {
         &self.login
+    }
+
+    pub(super) fn now(&self) -> UnixMillis {
+        self.clock.wall()
     }
 
     pub(super) fn fault(&self, error: EwsError) -> SourceError {
@@ -64,14 +63,7 @@ impl Session {
         fields: &HeaderMap,
         body: &str,
     ) -> Result<Answered, SourceError> {
-        let mut sent = Sent {
-            method: Method::POST,
-            path: path.to_owned(),
-            fields: fields.clone(),
-            body: Bytes::copy_from_slice(body.as_bytes()),
-        };
-        sent.fields.insert(CONTENT_TYPE, HeaderValue::from_static("text/xml; charset=utf-8"));
-        sent.fields.insert(ACCEPT, HeaderValue::from_static("text/xml"));
+        let mut sent = posted(path, fields, body);
         let mut again = true;
         loop {
             let was_known = match self.login.clone() {
@@ -91,7 +83,7 @@ impl Session {
                     false
                 }
                 Login::ClientCredentials(client) => {
-                    let known = self.token.is_some();
+                    let known = self.common.token().is_some();
                     let field = self.access_token(&client).await?;
                     sent.fields.insert(AUTHORIZATION, field);
                     known
@@ -114,11 +106,28 @@ impl Session {
                 return Err(self.refused(&answered));
             }
             again = false;
-            self.token = None;
+            self.common.forget_token();
             self.client.forget_login();
             // What is left unread would end the connection.
             drop(answered.body.up_to(WORDS_OCTETS_MAX).await?);
         }
+    }
+
+    /// Posts to a path without a login; whether the server asks for one of this kind.
+    pub(super) async fn post_openly(&mut self, path: &str, body: &str) -> Result<Asked, SourceError> {
+        let answered = self.client.send(&posted(path, &HeaderMap::new(), body)).await?;
+        if answered.status != 401 {
+            return Ok(Asked::Answered(answered));
+        }
+        let scheme = self.login.scheme();
+        let offered = offers(&answered.fields).any(|offer| {
+            offer.split_whitespace().next().is_some_and(|offer| offer.eq_ignore_ascii_case(scheme))
+        });
+        if !offered {
+            return Err(self.refused(&answered));
+        }
+        drop(answered.body.up_to(WORDS_OCTETS_MAX).await?);
+        Ok(Asked::ForLogin)
     }
 
     /// Gets something without a login.
@@ -168,13 +177,15 @@ impl Session {
     }
 
     async fn access_token(&mut self, client: &ClientCredentials) -> Result<HeaderValue, SourceError> {
-        let now = self.clock.moment();
-        if self.token.as_ref().is_none_or(|(_, until)| *until <= now) {
-            let (token, lasts) = fetch_token(client, &self.limits).await?;
-            self.token = Some((token, now.plus(lasts)));
-        }
-        let field = self.token.as_ref().and_then(|(token, _)| bearer(token));
-        field.ok_or_else(|| self.unusable())
+        let token = match self.common.token() {
+            Some(token) => token,
+            None => {
+                let (token, lasts) = fetch_token(client, &self.limits).await?;
+                self.common.keep_token(token.clone(), lasts);
+                token
+            }
+        };
+        bearer(&token).ok_or_else(|| self.unusable())
     }
 
     fn unusable(&self) -> SourceError {
@@ -224,6 +235,22 @@ impl Session {
     }
 }
 
+/// What came of a request without a login.
+pub(super) enum Asked {
+    /// An answer.
+    Answered(Answered),
+    /// The server wants the login.
+    ForLogin,
+}
+
+fn posted(path: &str, fields: &HeaderMap, body: &str) -> Sent {
+    let mut fields = fields.clone();
+    fields.insert(CONTENT_TYPE, HeaderValue::from_static("text/xml; charset=utf-8"));
+    fields.insert(ACCEPT, HeaderValue::from_static("text/xml"));
+    let body = Bytes::copy_from_slice(body.as_bytes());
+    Sent { method: Method::POST, path: path.to_owned(), fields, body }
+}
+
 fn offers(fields: &HeaderMap) -> impl Iterator<Item = &str> {
     fields.get_all(WWW_AUTHENTICATE).iter().filter_map(|value| value.to_str().ok())
 }
@@ -248,7 +275,7 @@ async fn fetch_token(
     let mut fields = HeaderMap::new();
     fields.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
     fields.insert(ACCEPT, HeaderValue::from_static("application/json"));
-    let body = Bytes::copy_from_slice(token::form(credentials).as_bytes());
+    let body = Bytes::from_owner(token::form(credentials));
     let answered = client.send(&Sent { method: Method::POST, path, fields, body }).await?;
     let status = answered.status;
     let body = zeroize::Zeroizing::new(answered.body.up_to(TOKEN_OCTETS_MAX).await?);

@@ -6,6 +6,7 @@ use postern_shared::tls::client::Trust;
 use url::Url;
 
 use super::auth::Login;
+use super::common::Common;
 use super::soap::Disposal;
 
 /// Where the server is.
@@ -25,7 +26,7 @@ pub enum Server {
 /// By which right the mailbox is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
-    /// It is the account's own; so are journal mailboxes read.
+    /// It is the account's own, and the server is asked for it by name; so are journal mailboxes read.
     Own,
     /// By the management role ApplicationImpersonation: the account acts as the mailbox's user.
     Impersonate,
@@ -63,6 +64,8 @@ pub struct Settings {
     pub disposal: Disposal,
     /// The mailbox that holds public folders, to which requests for them are sent.
     pub public_folder_mailbox: Option<String>,
+    /// What is known of the server by this login.
+    pub common: Common,
 }
 
 /// Bounds and deadlines.

@@ -351,7 +351,7 @@ impl Account for FilesSource {
             Form::Mbox(_) => {
                 let why = "messages are not taken out of mbox files";
                 let kept = wanted.into_iter().map(|item| (item, why.to_owned())).collect();
-                Ok(Deleted { deleted: Vec::new(), kept })
+                Ok(Deleted { kept, ..Deleted::default() })
             }
         }
     }

@@ -412,6 +412,6 @@ impl Account for Pop3Source {
             Err(SourceError::TimedOut { host: self.host.clone(), during: "the end of the session", limit })
         })?;
         self.connection.close(Duration::from_secs(5)).await;
-        Ok(Deleted { deleted: self.marked, kept: Vec::new() })
+        Ok(Deleted { deleted: self.marked, ..Deleted::default() })
     }
 }

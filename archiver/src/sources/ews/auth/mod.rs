@@ -14,7 +14,8 @@
 //!
 //! Promises
 //! - Nothing is sent but over TLS with a certificate that the profile trusts.
-//! - Passwords, tokens and what is derived from them are wiped, and in no log.
+//! - Passwords, tokens and what is derived from them are in no log, and wiped where we hold them. What HTTP and TLS hold of them
+//!   on their way is freed, and not wiped.
 //!
 //! Not here: the connection that NTLM belongs to (`http`), when to log in (`service`).
 

@@ -5,19 +5,15 @@ use super::*;
 const URL: &str = "url = \"https://mail.example.com/EWS/Exchange.asmx\"\n";
 
 fn checked(text: &str) -> Result<Source, String> {
-    let text = format!("type = \"ews\"\npassword_file = \"x\"\n{text}");
-    let table: toml::Table = toml::from_str(&text).map_err(|error| error.message().to_owned())?;
-    let table = Table::read(table).map_err(|error| error.message().to_owned())?;
-    // As it is kept.
-    let kept = serde_json::to_string(&table).map_err(|error| error.to_string())?;
-    let table: Table = serde_json::from_str(&kept).map_err(|error| error.to_string())?;
-    table.checked("s3cret".to_owned().into()).map_err(|error| error.to_string())
+    let text = format!("type = \"ews\"\npassword = \"s3cret\"\n{text}");
+    let table: Table = toml::from_str(&text).map_err(|error| error.message().to_owned())?;
+    table.checked().map_err(|error| error.to_string())
 }
 
 #[test]
 fn the_least_that_is_needed() {
     let source = checked("username = \"anna@example.com\"").unwrap();
-    assert_eq!(source.mailboxes, ["anna@example.com"]);
+    assert_eq!(source.mailboxes, Mailboxes::Named(vec!["anna@example.com".into()]));
     assert_eq!(source.settings.server, Server::Autodiscover { first: None, hosts: Vec::new() });
     assert_eq!((source.settings.access, source.settings.disposal), (Access::Own, Disposal::Soft));
     assert!(matches!(source.settings.login, Login::Ntlm(_)));
@@ -33,7 +29,10 @@ fn everything_that_can_be_said() {
          everything = true\ndelete = \"move-to-deleted-items\"\npublic_folder_mailbox = \"pf@example.com\""
     );
     let source = checked(&text).unwrap();
-    assert_eq!(source.mailboxes.len(), 2);
+    assert_eq!(
+        source.mailboxes,
+        Mailboxes::Named(["a@example.com", "b@example.com"].map(str::to_owned).to_vec())
+    );
     assert_eq!(source.settings.parts, [Part::Mailbox, Part::Archive]);
     assert_eq!(source.settings.disposal, Disposal::MoveToDeletedItems);
     assert_eq!(source.settings.login.user(), "app");
@@ -65,6 +64,11 @@ fn what_is_wrong_is_named() {
             "mailboxes: A@b.c is named twice",
         ),
         (&format!("{user}mailbox = \"a b@c\""), "is no e-mail address"),
+        (&format!("{user}accounts = \"users\""), "accounts: it needs access"),
+        (
+            &format!("{user}access = \"delegate\"\naccounts = \"users\"\nmailbox = \"a@b.c\""),
+            "accounts: either",
+        ),
         (&format!("{user}parts = []"), "parts: name at least one"),
         (&format!("{user}colour = \"red\""), "unknown field `colour`"),
         (&format!("{user}auth = \"kerberos\""), "unknown variant `kerberos`"),
@@ -74,4 +78,9 @@ fn what_is_wrong_is_named() {
     }
     let many = "access = \"impersonate\"\nmailboxes = [\"a@b.c\", \"d@b.c\"]\nparts = [\"public-folders\"]\n";
     assert!(checked(&format!("{user}{many}")).unwrap_err().contains("parts: public folders are the same"));
+    let all = "access = \"impersonate\"\naccounts = \"users\"\n";
+    assert_eq!(checked(&format!("{user}{all}")).unwrap().mailboxes, Mailboxes::Users);
+    assert!(checked(&format!("{user}{all}parts = [\"public-folders\"]")).is_err());
+    let table: Table = toml::from_str("type = \"ews\"\nusername = \"anna@example.com\"").unwrap();
+    assert!(table.checked().unwrap_err().to_string().starts_with("password: "));
 }

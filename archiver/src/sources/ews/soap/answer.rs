@@ -11,7 +11,7 @@ use super::base64::Base64;
 use super::tags::{Flags, Stamp};
 use super::xml::{Reader, Token, XmlError};
 
-/// Octets of a sync state. Those of large folders have some hundred thousand.
+/// Octets of a sync state; a longer one is refused. Those of large folders have some hundred thousand.
 const STATE_OCTETS_MAX: usize = 16 * 1024 * 1024;
 /// Octets of any other text that is kept; what is longer is cut.
 const TEXT_OCTETS_MAX: usize = 16 * 1024;
@@ -93,6 +93,8 @@ pub struct ItemRow {
     pub octets: u64,
     /// When it arrived.
     pub received: Option<UnixMillis>,
+    /// When something of it was changed last, as the server writes it.
+    pub modified: String,
     /// What its properties say of flags.
     pub flags: Flags,
     /// The user's words.
@@ -166,6 +168,7 @@ enum Field {
     Children,
     Size,
     Received,
+    Modified,
     Category,
     IsRead,
     Property(u32),
@@ -212,7 +215,7 @@ impl Decoder {
             let event = match token {
                 None => return Ok((used, None)),
                 Some(Token::Start) => self.start()?,
-                Some(Token::Text) => self.found_text(),
+                Some(Token::Text) => self.found_text()?,
                 Some(Token::End) => self.end(),
             };
             if event.is_some() {
@@ -331,6 +334,7 @@ impl Decoder {
             }
             (Row::Item(_), "Size", 1) => Some(Field::Size),
             (Row::Item(_), "DateTimeReceived", 1) => Some(Field::Received),
+            (Row::Item(_), "LastModifiedTime", 1) => Some(Field::Modified),
             (Row::Item(_), "String", 2) if reader.above(1) == "Categories" => Some(Field::Category),
             (Row::Item(_), "IsRead", 1) if *change == Change::ReadFlag => Some(Field::IsRead),
             (Row::Item(_), "MimeContent", 1) => {
@@ -356,23 +360,26 @@ impl Decoder {
         self.text.clear();
     }
 
-    fn found_text(&mut self) -> Option<Event> {
-        let (field, depth) = self.field?;
-        if depth != self.reader.depth() {
-            return None;
-        }
+    fn found_text(&mut self) -> Result<Option<Event>, BadAnswer> {
+        let Some((field, _)) = self.field.filter(|(_, depth)| *depth == self.reader.depth()) else {
+            return Ok(None);
+        };
         if field == Field::Content {
             self.decoded.clear();
             if self.sound {
                 self.sound = self.base64.decode(self.reader.text(), &mut self.decoded).is_ok();
             }
-            return (self.sound && !self.decoded.is_empty()).then_some(Event::Content);
+            return Ok((self.sound && !self.decoded.is_empty()).then_some(Event::Content));
         }
         let max = if field == Field::State { STATE_OCTETS_MAX } else { TEXT_OCTETS_MAX };
         let room = max.saturating_sub(self.text.len());
         let text = self.reader.text();
+        // A part of a state is none.
+        if field == Field::State && text.len() > room {
+            return Err(BadAnswer::Long);
+        }
         self.text.extend_from_slice(text.get(..room).unwrap_or(text));
-        None
+        Ok(None)
     }
 
     fn end(&mut self) -> Option<Event> {
@@ -425,6 +432,10 @@ impl Decoder {
                 Field::Class => item.class = text.to_owned(),
                 Field::Size => item.octets = number().unwrap_or_default(),
                 Field::Received => item.received = moment(text),
+                // It becomes part of a name.
+                Field::Modified => {
+                    item.modified = text.chars().filter(char::is_ascii_graphic).take(40).collect();
+                }
                 Field::Category if item.categories.len() < CATEGORIES_MAX => {
                     item.categories.push(text.to_owned());
                 }

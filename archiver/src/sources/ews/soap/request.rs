@@ -193,7 +193,7 @@ fn folder_shape() -> String {
 
 fn item_shape(content: bool) -> String {
     let mut more = String::new();
-    for field in ["ItemClass", "DateTimeReceived", "Size", "Categories"] {
+    for field in ["ItemClass", "DateTimeReceived", "Size", "Categories", "LastModifiedTime"] {
         more += &format!("<t:FieldURI FieldURI=\"item:{field}\"/>");
     }
     properties(&mut more, &[(MESSAGE_FLAGS, "Integer"), (FLAG_STATUS, "Integer"), (LAST_VERB, "Integer")]);

@@ -198,3 +198,17 @@ fn official_answers_are_read() {
     }
     assert!(answers >= 50 && rows >= 10, "{answers} answers, {rows} rows");
 }
+
+/// Goal: a sync state that is too long is no state, rather than a part of one that the server would not know.
+#[test]
+fn a_state_that_is_too_long_is_refused() {
+    let mut decoder = Decoder::default();
+    let head = "<s:Envelope xmlns:s='x'><s:Body><m:SyncFolderItemsResponse><m:ResponseMessages>\
+                <m:SyncFolderItemsResponseMessage ResponseClass='Success'><m:SyncState>";
+    assert_eq!(decoder.receive(head.as_bytes()), Ok((head.len(), None)));
+    let mebi = vec![b'A'; 1024 * 1024];
+    for _ in 0..16 {
+        assert_eq!(decoder.receive(&mebi), Ok((mebi.len(), None)));
+    }
+    assert_eq!(decoder.receive(b"A"), Err(BadAnswer::Long));
+}
