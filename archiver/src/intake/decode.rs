@@ -48,7 +48,7 @@ impl Encoded {
     /// How many octets `body` stands for, or a few more.
     pub(super) fn bytes(self, body: &[u8]) -> usize {
         match self {
-            Self::Base64 => body.iter().filter(|octet| !octet.is_ascii_whitespace()).count() / 4 * 3 + 3,
+            Self::Base64 => body.iter().filter(|octet| !octet.is_ascii_whitespace()).count().div_ceil(4) * 3,
             _ => body.len(),
         }
     }

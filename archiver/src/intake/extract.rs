@@ -275,7 +275,8 @@ impl Reader {
         let inner = Entity::of(decoded.as_deref().unwrap_or(entity.body));
         let depth = place.depth + 1;
         let missing = self.missing.len();
-        let text = self.message_at(inner, Place { depth, messages: place.messages + 1, ..Place::WHOLE }, Some(at));
+        let text =
+            self.message_at(inner, Place { depth, messages: place.messages + 1, ..Place::WHOLE }, Some(at));
         self.attachments[at].text = match text {
             None => AttachmentText::Missing("it is no message".into()),
             Some((text, true)) if self.missing.len() == missing => AttachmentText::Text(text),
@@ -294,10 +295,17 @@ impl Reader {
     }
 
     /// A message's text with its head, and whether that is all. It is listed at `named`, under its subject when it has no other name.
-    fn message_at(&mut self, message: Entity<'_>, place: Place, named: Option<usize>) -> Option<(String, bool)> {
+    fn message_at(
+        &mut self,
+        message: Entity<'_>,
+        place: Place,
+        named: Option<usize>,
+    ) -> Option<(String, bool)> {
         let fields = Fields::of(message.header, OF_MESSAGES);
         let read = fields.read()?;
-        if let Some(listed) = named.and_then(|at| self.attachments.get_mut(at)).filter(|it| it.name.is_empty()) {
+        if let Some(listed) =
+            named.and_then(|at| self.attachments.get_mut(at)).filter(|it| it.name.is_empty())
+        {
             listed.name = bounded(read.subject().unwrap_or_default());
         }
         let head = [HeaderName::From, HeaderName::To, HeaderName::Cc].map(|name| addresses(&read, &name));

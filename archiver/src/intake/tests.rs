@@ -326,10 +326,13 @@ fn messages_within_messages_end() {
     let nested = format!("Subject: outer\r\n{}Subject: inner\r\n\r\ntext\r\n", level.repeat(1_000_000));
     let encoded = |inner: &str| {
         let inner = STANDARD.encode(inner);
-        format!("Subject: outer\r\nContent-Type: message/rfc822\r\nContent-Transfer-Encoding: base64\r\n\r\n{inner}")
+        format!(
+            "Subject: outer\r\nContent-Type: message/rfc822\r\nContent-Transfer-Encoding: base64\r\n\r\n{inner}"
+        )
     };
     let hidden = encoded(&level.repeat(800_000));
-    let spaced = format!("Subject: outer\r\n{}", "Content-Type: (x) message / (y)\r\n rfc822\r\n\r\n".repeat(500_000));
+    let spaced =
+        format!("Subject: outer\r\n{}", "Content-Type: (x) message / (y)\r\n rfc822\r\n\r\n".repeat(500_000));
     let digests: String = (0..200_000)
         .map(|n| format!("Content-Type: multipart/digest; boundary=b{n}\r\n\r\n--b{n}\r\n\r\n"))
         .collect();
@@ -338,16 +341,18 @@ fn messages_within_messages_end() {
         layers = encoded(&layers);
     }
     let read = move || {
-        for bomb in [nested, hidden, spaced, format!("Subject: outer\r\n{digests}"), layers] {
-            for with_documents in [false, true] {
-                let fields = match with_documents {
-                    false => index_fields(bomb.as_bytes(), None),
-                    true => index_fields_with_documents(bomb.as_bytes(), None),
-                };
+        let digests = format!("Subject: outer\r\n{digests}");
+        // What is written so oddly is no message to anybody, and is not followed.
+        for (bomb, followed) in
+            [(nested, true), (hidden, true), (spaced, false), (digests, true), (layers, true)]
+        {
+            for read in [index_fields, index_fields_with_documents] {
+                let fields = read(bomb.as_bytes(), None);
                 assert_eq!(fields.subject, "outer");
                 assert!(fields.attachments.len() < 20, "{}", fields.attachments.len());
-                let marked = fields.attachments.iter().any(|one| matches!(&one.text, AttachmentText::Missing(_)));
-                assert!(marked || fields.missing.is_some(), "{fields:?}");
+                let marked =
+                    fields.attachments.iter().any(|one| matches!(&one.text, AttachmentText::Missing(_)));
+                assert_eq!(marked || fields.missing.is_some(), followed, "{fields:?}");
             }
         }
     };

@@ -152,7 +152,10 @@ mod tests {
     #[test]
     fn parts_are_cut_at_their_delimiters() {
         assert_eq!(
-            bodies(b"preamble\r\n--b\r\nA: b\r\n\r\none\r\n--b  \r\n\r\ntwo\r\n--bc\r\n--b--\r\nend --b", "b"),
+            bodies(
+                b"preamble\r\n--b\r\nA: b\r\n\r\none\r\n--b  \r\n\r\ntwo\r\n--bc\r\n--b--\r\nend --b",
+                "b"
+            ),
             [&b"one"[..], b"two\r\n--bc"]
         );
         assert_eq!(bodies(b"--b\n\none\n--b\n\ntwo", "b"), [&b"one"[..], b"two"]);

@@ -40,8 +40,10 @@ impl Fields {
             }
             let field = &header[at..end];
             at = end;
-            let name = field.iter().position(|octet| *octet == b':').map(|colon| field[..colon].trim_ascii_end());
-            let wanted = |name: &[u8]| names.iter().position(|wanted| name.eq_ignore_ascii_case(wanted.as_bytes()));
+            let name =
+                field.iter().position(|octet| *octet == b':').map(|colon| field[..colon].trim_ascii_end());
+            let wanted =
+                |name: &[u8]| names.iter().position(|wanted| name.eq_ignore_ascii_case(wanted.as_bytes()));
             let Some((count, bytes)) = name.and_then(wanted).map(|at| &mut left[at]) else { continue };
             if *count > 0 {
                 let field = &field[..field.len().min(*bytes)];
