@@ -23,6 +23,7 @@ pub(super) fn failed_in(error: impl Into<TantivyError>) -> ArchiveError {
 }
 
 /// What the disk could not do for it.
+#[expect(clippy::needless_pass_by_value, reason = "it is handed to map_err")]
 pub(super) fn waits(error: io::Error) -> ArchiveError {
     ArchiveError::IndexWaits(error.to_string())
 }

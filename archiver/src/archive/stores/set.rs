@@ -478,7 +478,6 @@ impl Stores {
         self.clock.wall()
     }
 
-    /// The time for measuring how long something takes.
     pub(in crate::archive) fn moment(&self) -> Moment {
         self.clock.moment()
     }
