@@ -76,8 +76,11 @@ impl Instance {
         for place in found.places {
             // The catalog has the last word on who may see what.
             let row = stores[place.index].store.catalog().row(place.seq, query.archive.as_deref())?;
-            let row = row.filter(|row| halves(row.id) == place.id);
-            page.hits.extend(row.map(|row| hit(row, place.snippets, place.missing)));
+            // An index of an older catalog may have another message under that number: its text is not shown.
+            page.hits.extend(row.map(|row| match halves(row.id) == place.id {
+                true => hit(row, place.snippets, place.missing),
+                false => hit(row, Vec::new(), Vec::new()),
+            }));
         }
         Ok(page)
     }
