@@ -198,13 +198,9 @@ impl Core {
             Mode::Safe => return Ok(Arc::new(Instance::open_safe(disk, clock, &dir, id, opener, extract)?)),
             Mode::Stopped => return Err(ArchiveError::Stopped(id.into())),
         });
-        match std::env::current_exe() {
-            Ok(program) => {
-                let workers = Workers::new(program, &["extract-worker"], Limits::default());
-                instance.read_documents_with(Arc::new(workers));
-            }
-            Err(error) => tracing::error!(%error, "attached documents are not read: where is this program?"),
-        }
+        // This very program, also when a newer one has taken its place on disk.
+        let workers = Workers::new("/proc/self/exe".into(), &["extract-worker"], Limits::default());
+        instance.read_documents_with(Arc::new(workers));
         if self.running {
             let follower = Follower::start(&instance).map_err(ArchiveError::file(&dir))?;
             *slot.follower.lock().unwrap_or_else(PoisonError::into_inner) = Some(follower);

@@ -3,10 +3,15 @@
 
 #![expect(clippy::disallowed_methods, reason = "it stands outside the programs, as an operator does")]
 
+use std::io::{Read as _, Write as _};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::process::{Command, Stdio};
+
 use anyhow::{Context, Result, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use postern_tests::program::{Kind, NewMailbox, Program};
+use postern_tests::program::{Kind, NewMailbox, Program, binary};
 use postern_tests::smtp::SmtpClient;
 use postern_tests::{Archive, Security, foreign, messages};
 use serde_json::{Value, json};
@@ -224,6 +229,128 @@ fn lying_zip() -> Vec<u8> {
     zip
 }
 
+/// A zlib stream that becomes `bytes` zeros: one literal, then copies of 258 octets, in fixed codes (RFC 1951 §3.2.6).
+fn zeros(bytes: usize) -> Vec<u8> {
+    let (mut out, mut octet, mut bits) = (vec![0x78, 0x01], 0_u8, 0);
+    let mut bit = |set: bool| {
+        octet |= u8::from(set) << bits;
+        bits += 1;
+        if bits == 8 {
+            out.push(octet);
+            (octet, bits) = (0, 0);
+        }
+    };
+    let mut code = |code: u16, length: u16| (0..length).rev().for_each(|at| bit(code >> at & 1 == 1));
+    // The last block, of fixed codes; the literal 0.
+    code(0b110, 3);
+    code(0b0011_0000, 8);
+    for _ in 0..bytes / 258 {
+        code(0b1100_0101, 8);
+        code(0, 5);
+    }
+    // The end, and what fills the last octet.
+    code(0, 7);
+    code(0, 8);
+    out
+}
+
+/// A PDF whose only page takes `bytes` octets of memory.
+fn swelling_pdf(bytes: usize) -> Vec<u8> {
+    let stream = zeros(bytes);
+    let objects = [
+        b"<</Type/Catalog/Pages 2 0 R>>".to_vec(),
+        b"<</Type/Pages/Kids[3 0 R]/Count 1>>".to_vec(),
+        b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 99 99]/Contents 4 0 R>>".to_vec(),
+        [
+            format!("<</Length {}/Filter/FlateDecode>>stream\n", stream.len()).as_bytes(),
+            &stream,
+            b"\nendstream",
+        ]
+        .concat(),
+    ];
+    let (mut pdf, mut table) = (b"%PDF-1.4\n".to_vec(), "0000000000 65535 f \n".to_owned());
+    for (number, object) in objects.iter().enumerate() {
+        table.push_str(&format!("{:010} 00000 n \n", pdf.len()));
+        pdf.extend(format!("{} 0 obj\n", number + 1).as_bytes());
+        pdf.extend(object);
+        pdf.extend(b"\nendobj\n");
+    }
+    let start = pdf.len();
+    pdf.extend(
+        format!("xref\n0 5\n{table}trailer<</Size 5/Root 1 0 R>>\nstartxref\n{start}\n%%EOF\n").as_bytes(),
+    );
+    pdf
+}
+
+/// Goal: our own worker has no more than it is meant to have, as the system tells, and goes on after what it cannot read.
+#[test]
+fn our_own_worker_is_bounded() -> Result<()> {
+    let (mut ours, theirs) = UnixStream::pair()?;
+    let mut worker = Command::new(binary("postern-archiver")?)
+        .arg("extract-worker")
+        .env_clear()
+        .stdin(Stdio::from(OwnedFd::from(theirs)))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()?;
+    for (name, octets, text) in [("a.pdf", &b"no PDF"[..], ""), ("a.txt", b"some text", "some text")] {
+        for piece in [name.as_bytes(), octets] {
+            ours.write_all(&u32::try_from(piece.len())?.to_be_bytes())?;
+            ours.write_all(piece)?;
+        }
+        let mut piece = || -> Result<String> {
+            let mut length = [0; 4];
+            ours.read_exact(&mut length)?;
+            let mut octets = vec![0; usize::try_from(u32::from_be_bytes(length))?];
+            ours.read_exact(&mut octets)?;
+            Ok(String::from_utf8(octets)?)
+        };
+        let (found, why) = (piece()?, piece()?);
+        ensure!(found == text && why.is_empty() == !text.is_empty(), "{name}: {found} {why}");
+    }
+    let of = |what: &str| std::fs::read_to_string(format!("/proc/{}/{what}", worker.id()));
+    let limits = of("limits")?;
+    for (limit, hard) in [
+        ("Max address space", "805306368"),
+        ("Max cpu time", "120"),
+        ("Max open files", "0"),
+        ("Max processes", "0"),
+        ("Max file size", "0"),
+        ("Max core file size", "0"),
+    ] {
+        let line = limits.lines().find(|line| line.starts_with(limit)).context("a limit")?;
+        let mut values = line[limit.len()..].split_whitespace();
+        ensure!(values.next() == Some(hard) && values.next() == Some(hard), "{line}");
+    }
+    ensure!(of("status")?.lines().any(|line| line.split_whitespace().eq(["NoNewPrivs:", "1"])));
+    drop(ours);
+    ensure!(worker.wait()?.success(), "it ends with whoever asks");
+    Ok(())
+}
+
+/// Goal: a million messages within one another, and 30 MB of empty parts, cost the daemon neither its life nor its memory.
+#[test]
+fn messages_made_to_break_their_reader_are_archived_and_found() -> Result<()> {
+    let mut stage = Stage::new()?;
+    stage.archive.program.start()?;
+    let nested = format!(
+        "From: anna@example.com\r\nTo: bob@example.com\r\nSubject: nested\r\n{}text\r\n",
+        "Content-Type:message/rfc822\r\n\r\n".repeat(1_000_000)
+    );
+    let parts = format!(
+        "From: anna@example.com\r\nTo: bob@example.com\r\nSubject: parts\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n{}",
+        "--b\r\n\r\n".repeat(4_300_000)
+    );
+    stage.deliver(&[nested.into_bytes(), parts.into_bytes(), with_files(3, "fine", &[])])?;
+    let mut found = stage.subjects(&["subject:nested OR subject:parts OR subject:fine"])?;
+    found.sort();
+    ensure!(found == ["fine", "nested", "parts"], "{found:?}");
+    ensure!(stage.subjects(&["has:missing-text"])?.len() == 2);
+    let peak = stage.archive.program.peak_bytes()?;
+    ensure!(peak < 300 * 1024 * 1024, "{peak}");
+    Ok(())
+}
+
 /// Goal: attachments that mean harm cost a mark on their message; the daemon goes on, and others are found.
 #[test]
 fn harmful_attachments_cost_a_mark() -> Result<()> {
@@ -234,12 +361,13 @@ fn harmful_attachments_cost_a_mark() -> Result<()> {
         with_files(1, "lies", &[("lies.zip", &lying_zip())]),
         with_files(2, "deep", &[("deep.pdf", pdf.as_bytes()), ("good.rtf", b"{\\rtf1 still readable}")]),
         with_files(3, "fine", &[("fine.txt", b"harmless words")]),
+        with_files(4, "swelling", &[("swelling.pdf", &swelling_pdf(1 << 30))]),
     ])?;
     ensure!(stage.subjects(&["harmless"])? == ["fine"]);
     ensure!(stage.subjects(&["\"still readable\""])? == ["deep"]);
     let mut missing = stage.subjects(&["has:missing-text"])?;
     missing.sort();
-    ensure!(missing == ["deep", "lies"], "{missing:?}");
+    ensure!(missing == ["deep", "lies", "swelling"], "{missing:?}");
     ensure!(stage.archive.program.resident_bytes()? < 300 * 1024 * 1024);
     Ok(())
 }

@@ -135,6 +135,7 @@ impl From<ArchiveError> for Problem {
             | ArchiveError::User(UserError::Unknown(_)) => Self::not_found(text),
             ArchiveError::BadId(_)
             | ArchiveError::Query(_)
+            | ArchiveError::Cursor(_)
             | ArchiveError::OwnDirectory { .. }
             | ArchiveError::RollOver { .. }
             | ArchiveError::User(UserError::BadAddress(_) | UserError::Reserved(_)) => Self::invalid(text),

@@ -69,7 +69,7 @@ use std::path::PathBuf;
 
 pub use audit::{Audit, By, Chain};
 pub use catalog::{CatalogError, Folder, InFolder};
-pub use follow::{DocumentReader, Follower, IndexState};
+pub use follow::{DocumentReader, Follower, IndexState, NotRead};
 pub use index::{CursorError, Extract, Order, Query, QueryError, Snippet};
 pub use instance::{Instance, InstanceInfo, Stats};
 pub use maintenance::{Compacted, Verified};
@@ -216,6 +216,9 @@ pub enum ArchiveError {
     /// The index failed; archiving goes on.
     #[error("the index: {0}; nothing is lost: rebuild --index-only makes another one")]
     Index(String),
+    /// The index cannot be read or written at present; that is no damage, and passes.
+    #[error("the index waits: {0}; archiving goes on, and the index follows when that is over")]
+    IndexWaits(String),
     /// Users.
     #[error(transparent)]
     User(#[from] UserError),

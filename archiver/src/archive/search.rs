@@ -6,13 +6,15 @@ use postern_shared::clock::UnixMillis;
 
 use super::ArchiveError;
 use super::catalog::Row;
-use super::index::{Query, Snippet, guarded, search};
+use super::index::{CursorKey, Query, Search, Snippet, guarded, halves, search};
 use super::instance::Instance;
 use super::message::{Hit, HitPage, TextMissing};
 use super::stores::Watch;
 
 /// How long a search waits for what was archived just before; then it says how far behind it is.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a search may take.
+const DEADLINE: Duration = Duration::from_secs(30);
 
 impl Instance {
     /// Finds messages; the hits alone.
@@ -20,38 +22,49 @@ impl Instance {
         self.find(query).map(|page| page.hits)
     }
 
-    /// Finds messages. Lets the indexes catch up before; where somebody follows in the background, it waits a moment for them.
+    /// Finds messages. Lets the indexes catch up before; where somebody follows in the background, it waits a moment for them. What
+    /// cannot follow is searched as it is, and the page says so.
     pub fn find(&self, query: &Query) -> Result<HitPage, ArchiveError> {
         self.find_watched(query, &mut |_, _, _| false)
     }
 
     /// The same; `watch` is told how the index catches up, and may end that.
     pub fn find_watched(&self, query: &Query, watch: Watch<'_>) -> Result<HitPage, ArchiveError> {
+        let mut cannot = None;
         if self.is_safe() {
             // What was indexed before is found.
         } else if !self.following.is_followed() {
-            self.follow(watch)?;
+            cannot = self.follow(watch).err();
         } else if self.behind()? > 0 {
             self.following.wait(PATIENCE);
         }
-        self.find_now(query)
+        let mut page = self.find_now(query)?;
+        page.damaged.extend(cannot.map(|error| error.to_string()));
+        Ok(page)
     }
 
     /// Finds messages in what is indexed.
     pub fn find_now(&self, query: &Query) -> Result<HitPage, ArchiveError> {
-        let stores = self.stores.open_stores();
         let mut page = HitPage { behind: self.behind()?, ..HitPage::default() };
-        let mut indexes = Vec::with_capacity(stores.len());
-        for attached in &stores {
-            let damage = attached.index.damage();
+        let (mut stores, mut indexes) = (Vec::new(), Vec::new());
+        for attached in self.stores.open_stores() {
+            let opened = attached.index.current();
+            let damage = opened.as_ref().err().map(ToString::to_string).or_else(|| attached.index.damage());
             page.damaged
                 .extend(damage.map(|damage| format!("the index of store {}: {damage}", attached.store.id)));
-            indexes.push(attached.index.current()?);
+            if let Ok(generation) = opened {
+                indexes.push(generation);
+                stores.push(attached);
+            }
         }
-        let found = match guarded(|| search(query, &indexes, self.stores.now())).and_then(|found| found) {
+        let started = self.stores.moment();
+        let late = || self.stores.moment().since(started) > DEADLINE;
+        let key = CursorKey::new(&self.stores.derived(CursorKey::PURPOSE));
+        let asked = Search { now: self.stores.now(), key, late: &late };
+        let found = match guarded(|| search(query, &indexes, &asked)).and_then(|found| found) {
             Err(error @ ArchiveError::Index(_)) => {
                 for attached in &stores {
-                    attached.index.check()?;
+                    attached.index.check_for_failure(self.stores.moment())?;
                 }
                 self.following.ring();
                 return Err(error);
@@ -59,11 +72,15 @@ impl Instance {
             found => found?,
         };
         page.total = found.total;
-        page.next = found.next.map(|cursor| cursor.to_string());
+        page.next = found.next;
         for place in found.places {
             // The catalog has the last word on who may see what.
             let row = stores[place.index].store.catalog().row(place.seq, query.archive.as_deref())?;
-            page.hits.extend(row.map(|row| hit(row, place.snippets, place.missing)));
+            // An index of an older catalog may have another message under that number: its text is not shown.
+            page.hits.extend(row.map(|row| match halves(row.id) == place.id {
+                true => hit(row, place.snippets, place.missing),
+                false => hit(row, Vec::new(), Vec::new()),
+            }));
         }
         Ok(page)
     }

@@ -12,8 +12,6 @@ use crate::access::{Caller, Gate};
 use crate::app::Core;
 use crate::archive::Query;
 
-const HITS_MAX: usize = 10_000;
-
 pub(crate) fn execute(
     core: &Core,
     caller: &Caller,
@@ -26,8 +24,8 @@ pub(crate) fn execute(
             let query = Query {
                 text: query,
                 archive: user,
-                limit: limit.min(HITS_MAX),
-                offset: offset.min(HITS_MAX),
+                limit: limit.min(Query::REACH_MAX),
+                offset,
                 order,
                 cursor,
             };

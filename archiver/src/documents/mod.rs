@@ -17,8 +17,10 @@
 //! | doc, xls, ppt, msg; rar, 7z, gz, tar; encrypted documents | No, and the message is marked | |
 //!
 //! Promises
-//! - Whatever a document is, reading it ends after [`Limits::deadline`], and the worker never has more than its bounds.
-//! - A document that killed two workers is not tried again, in this message or another, as long as the process lives.
+//! - Whatever a document is, reading it ends after [`Limits::deadline`], or soon after nobody waits for it; and the worker never has
+//!   more than its bounds.
+//! - A document that killed two workers, or took too long, is not tried again, in this message or another, as long as the process
+//!   lives. That no worker can be started is no document's fault: who asks is told, and asks again.
 //! - What is read in part only says so.
 //!
 //! Not here: text of bodies (`intake`), what is indexed of it (`archive/index`).

@@ -6,7 +6,7 @@ use zip::write::SimpleFileOptions;
 
 use super::text::{Text, read};
 use super::*;
-use crate::archive::{AttachmentText, DocumentReader};
+use crate::archive::{AttachmentText, DocumentReader as _, NotRead};
 
 /// The text of a document, and why it is not all.
 fn text_of(name: &str, octets: &[u8]) -> (String, String) {
@@ -224,17 +224,50 @@ fn questions_are_answered_one_after_the_other() {
 #[test]
 fn workers_that_hang_or_die_are_replaced() {
     let limits = Limits { deadline: Duration::from_millis(300), workers: 1 };
+    let read = |workers: &Workers, name| workers.read(name, name.as_bytes(), &|| false);
+    let before = |read: Result<AttachmentText, NotRead>| matches!(read, Ok(AttachmentText::Missing(why)) if why.contains("before"));
     let hanging = Workers::new("/bin/sleep".into(), &["1000"], limits);
-    for _ in 0..2 {
-        let why = hanging.read("a.pdf", b"hangs");
-        assert!(
-            matches!(&why, AttachmentText::Missing(why) if why.contains("longer") || why.contains("before")),
-            "{why:?}"
-        );
-    }
+    assert!(matches!(read(&hanging, "a.pdf"), Err(NotRead::Broken(why)) if why.contains("longer")));
+    assert!(before(read(&hanging, "a.pdf")));
     let dying = Workers::new("/bin/true".into(), &[], limits);
-    assert!(matches!(dying.read("a.pdf", b"dies"), AttachmentText::Missing(why) if why.contains("memory")));
-    assert!(matches!(dying.read("b.pdf", b"dies"), AttachmentText::Missing(why) if why.contains("before")));
+    assert!(matches!(read(&dying, "a.pdf"), Err(NotRead::Broken(why)) if why.contains("memory")));
+    assert!(before(read(&dying, "a.pdf")));
     let missing = Workers::new("/nowhere/at/all".into(), &[], limits);
-    assert!(matches!(missing.read("a.pdf", b"x"), AttachmentText::Missing(why) if why.contains("started")));
+    for _ in 0..2 {
+        assert!(matches!(read(&missing, "a.pdf"), Err(NotRead::NotNow(why)) if why.contains("started")));
+    }
+}
+
+/// Goal: a document is tried twice before it is called poisonous: its first worker may have died of something else.
+#[test]
+fn one_death_is_no_proof() {
+    let dir = tempfile::tempdir().unwrap();
+    let died = dir.path().join("died");
+    // Answers "ok" in its second life: an answer is two pieces, each behind its length.
+    let script = format!(
+        "if test -e {0}; then printf '\\0\\0\\0\\2ok\\0\\0\\0\\0' >&0; cat >/dev/null; fi; : > {0}",
+        died.display()
+    );
+    let limits = Limits { deadline: Duration::from_secs(20), workers: 1 };
+    let workers = Workers::new("/bin/sh".into(), &["-c", &script], limits);
+    assert_eq!(workers.read("a.txt", b"x", &|| false), Ok(AttachmentText::Text("ok".into())));
+}
+
+/// Goal: whoever is to end does not wait for a document, nor for a worker that another document has.
+#[test]
+fn nobody_waits_for_a_document_when_all_ends() {
+    let limits = Limits { deadline: Duration::from_secs(1000), workers: 1 };
+    let hanging = Workers::new("/bin/sleep".into(), &["1000"], limits);
+    let ended = std::sync::atomic::AtomicBool::new(false);
+    let is_ended = || ended.load(std::sync::atomic::Ordering::Relaxed);
+    std::thread::scope(|scope| {
+        let both = ["a.pdf", "b.pdf"].map(|name| {
+            let (hanging, is_ended) = (&hanging, &is_ended);
+            scope.spawn(move || hanging.read(name, b"x", is_ended))
+        });
+        ended.store(true, std::sync::atomic::Ordering::Relaxed);
+        for one in both {
+            assert_eq!(one.join().unwrap(), Err(NotRead::Ended));
+        }
+    });
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::ffi::OsString;
-use std::io;
+use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -10,13 +10,16 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
+use postern_shared::clock::{Clock as _, Moment, SystemClock};
 use postern_shared::crypto::digest::{Digest, sha256};
 
 use super::frames;
-use crate::archive::{AttachmentText, DocumentReader};
+use crate::archive::{AttachmentText, DocumentReader, NotRead};
 
 /// Documents that a worker reads before another one takes its place.
 const DOCUMENTS_MAX: u32 = 200;
+/// How soon a wait is looked at again: whether anybody still wants its end.
+const GLANCE: Duration = Duration::from_millis(100);
 /// Poisonous documents that are remembered.
 const POISONOUS_MAX: usize = 10_000;
 
@@ -46,6 +49,7 @@ pub struct Workers {
     free: Condvar,
     /// Documents that killed their workers.
     poisonous: Mutex<HashSet<Digest>>,
+    clock: SystemClock,
 }
 
 /// Why there is no answer.
@@ -56,6 +60,8 @@ enum Failure {
     Deadline,
     /// It died.
     Died,
+    /// Nobody waits any more.
+    Ended,
 }
 
 impl Workers {
@@ -68,16 +74,17 @@ impl Workers {
             workers: Mutex::default(),
             free: Condvar::new(),
             poisonous: Mutex::default(),
+            clock: SystemClock::new(),
         }
     }
 
-    /// Asks a worker; one that died of an earlier document's remains is replaced once.
-    fn ask(&self, name: &str, octets: &[u8]) -> Result<(String, String), Failure> {
+    /// Asks a worker, and another one when it dies: it may have died of an earlier document, or because the machine was short of memory.
+    fn ask(&self, name: &str, octets: &[u8], ended: &dyn Fn() -> bool) -> Result<(String, String), Failure> {
         let mut worker = self.worker()?;
-        let mut answer = worker.ask(name, octets);
-        if matches!(answer, Err(Failure::Died)) && worker.served > 0 {
+        let mut answer = worker.ask(self, name, octets, ended);
+        if matches!(answer, Err(Failure::Died)) {
             worker = Worker::start(self).map_err(Failure::NotStarted)?;
-            answer = worker.ask(name, octets);
+            answer = worker.ask(self, name, octets, ended);
         }
         let answer = answer?;
         if worker.served < DOCUMENTS_MAX {
@@ -97,12 +104,18 @@ impl Workers {
         }
     }
 
-    /// Holds a place for a worker at work.
-    fn place(&self) -> Place<'_> {
-        let full = |(_, working): &mut (Vec<Worker>, usize)| *working >= self.limits.workers.max(1);
-        let waited = self.free.wait_while(self.lock(), full);
-        waited.unwrap_or_else(PoisonError::into_inner).1 += 1;
-        Place(self)
+    /// Holds a place for a worker at work; `None` when nobody waits for it any more.
+    fn place(&self, ended: &dyn Fn() -> bool) -> Option<Place<'_>> {
+        let mut workers = self.lock();
+        while workers.1 >= self.limits.workers.max(1) {
+            if ended() {
+                return None;
+            }
+            let waited = self.free.wait_timeout(workers, GLANCE);
+            workers = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        workers.1 += 1;
+        Some(Place(self))
     }
 }
 
@@ -116,31 +129,25 @@ impl Drop for Place<'_> {
 }
 
 impl DocumentReader for Workers {
-    fn read(&self, name: &str, octets: &[u8]) -> AttachmentText {
+    fn read(&self, name: &str, octets: &[u8], ended: &dyn Fn() -> bool) -> Result<AttachmentText, NotRead> {
         let hash = sha256(octets);
         let poisonous = || self.poisonous.lock().unwrap_or_else(PoisonError::into_inner);
         if poisonous().contains(&hash) {
-            return AttachmentText::Missing("reading it failed before".into());
+            return Ok(AttachmentText::Missing("reading it failed before".into()));
         }
-        let _place = self.place();
-        let why = match self.ask(name, octets) {
-            Ok((text, why)) if why.is_empty() => {
-                return if text.trim().is_empty() {
-                    AttachmentText::None
-                } else {
-                    AttachmentText::Text(text)
-                };
-            }
+        let _place = self.place(ended).ok_or(NotRead::Ended)?;
+        let why = match self.ask(name, octets, ended) {
             Ok((text, why)) => {
-                return if text.trim().is_empty() {
-                    AttachmentText::Missing(why)
-                } else {
-                    AttachmentText::Part(text, why)
-                };
+                return Ok(match (text.trim().is_empty(), why.is_empty()) {
+                    (true, true) => AttachmentText::None,
+                    (false, true) => AttachmentText::Text(text),
+                    (true, false) => AttachmentText::Missing(why),
+                    (false, false) => AttachmentText::Part(text, why),
+                });
             }
+            Err(Failure::Ended) => return Err(NotRead::Ended),
             Err(Failure::NotStarted(error)) => {
-                tracing::error!(%error, "no process to read documents can be started; their text stays missing");
-                return AttachmentText::Missing(format!("no process to read it could be started: {error}"));
+                return Err(NotRead::NotNow(format!("no process to read documents can be started: {error}")));
             }
             Err(Failure::Deadline) => {
                 format!("reading it took longer than {} s", self.limits.deadline.as_secs())
@@ -152,7 +159,7 @@ impl DocumentReader for Workers {
         if known.len() < POISONOUS_MAX {
             known.insert(hash);
         }
-        AttachmentText::Missing(why)
+        Err(NotRead::Broken(why))
     }
 }
 
@@ -167,9 +174,8 @@ struct Worker {
 impl Worker {
     fn start(workers: &Workers) -> io::Result<Self> {
         let (socket, theirs) = UnixStream::pair()?;
-        // Of one write and one read; the answer comes in one go, when it is whole.
-        socket.set_read_timeout(Some(workers.limits.deadline))?;
-        socket.set_write_timeout(Some(workers.limits.deadline))?;
+        socket.set_read_timeout(Some(GLANCE))?;
+        socket.set_write_timeout(Some(GLANCE))?;
         let child = Command::new(&workers.program)
             .args(&workers.arguments)
             .env_clear()
@@ -181,13 +187,65 @@ impl Worker {
         Ok(Self { child, socket, served: 0 })
     }
 
-    fn ask(&mut self, name: &str, octets: &[u8]) -> Result<(String, String), Failure> {
-        let asked = frames::ask(&mut self.socket, name, octets);
-        let answered = asked.and_then(|()| frames::answered(&mut self.socket));
-        answered.inspect(|_| self.served += 1).map_err(|error| match error.kind() {
-            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => Failure::Deadline,
-            _ => Failure::Died,
-        })
+    fn ask(
+        &mut self,
+        workers: &Workers,
+        name: &str,
+        octets: &[u8],
+        ended: &dyn Fn() -> bool,
+    ) -> Result<(String, String), Failure> {
+        let (clock, until) = (&workers.clock, workers.clock.moment().plus(workers.limits.deadline));
+        let mut talk = Talk { socket: &self.socket, ended, clock, until, over: None };
+        let asked = frames::ask(&mut talk, name, octets);
+        let answered = asked.and_then(|()| frames::answered(&mut talk));
+        let over = talk.over;
+        answered.inspect(|_| self.served += 1).map_err(|_| over.unwrap_or(Failure::Died))
+    }
+}
+
+/// What is said to a worker and by it, until the deadline, or until nobody waits.
+struct Talk<'t> {
+    socket: &'t UnixStream,
+    ended: &'t dyn Fn() -> bool,
+    clock: &'t SystemClock,
+    until: Moment,
+    over: Option<Failure>,
+}
+
+impl Talk<'_> {
+    /// Repeats what has to wait. However little comes at a time, the deadline stands.
+    fn until(&mut self, mut one: impl FnMut(&UnixStream) -> io::Result<usize>) -> io::Result<usize> {
+        loop {
+            if (self.ended)() {
+                self.over = Some(Failure::Ended);
+            } else if self.clock.moment() >= self.until {
+                self.over = Some(Failure::Deadline);
+            }
+            if self.over.is_some() {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            match one(self.socket) {
+                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
+                }
+                done => return done,
+            }
+        }
+    }
+}
+
+impl Read for Talk<'_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        self.until(|mut socket| socket.read(into))
+    }
+}
+
+impl Write for Talk<'_> {
+    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+        self.until(|mut socket| socket.write(octets))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

@@ -12,6 +12,7 @@
 //!
 //! Not here: storing (`archive`), pulling (`sources`).
 
+mod decode;
 mod extract;
 mod prepare;
 #[cfg(test)]

@@ -1,5 +1,7 @@
 use std::path::{Path, PathBuf};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use postern_shared::clock::UnixMillis;
 use postern_shared::crypto::digest::sha256;
 use postern_shared::disk::{Disk, RealDisk};
@@ -339,6 +341,105 @@ fn bombs_cost_little() {
         let found = prepared(bomb.as_bytes());
         assert_eq!(found.content, bomb.as_bytes());
         assert!(found.index.body.len() <= 1 << 20 && found.index.subject.len() <= 1 << 16);
+    }
+}
+
+/// Goal: messages within messages, however many, as they are and encoded, cost neither stack nor memory.
+/// Method: on a stack of 2 MiB, as a daemon's threads have; dropping what a library makes of it has ended the whole process.
+#[test]
+fn messages_within_messages_end() {
+    let level = "Content-Type:message/rfc822\r\n\r\n";
+    let nested = format!("Subject: outer\r\n{}Subject: inner\r\n\r\ntext\r\n", level.repeat(1_000_000));
+    let encoded = |inner: &str| {
+        let inner = STANDARD.encode(inner);
+        format!(
+            "Subject: outer\r\nContent-Type: message/rfc822\r\nContent-Transfer-Encoding: base64\r\n\r\n{inner}"
+        )
+    };
+    let hidden = encoded(&level.repeat(800_000));
+    let spaced =
+        format!("Subject: outer\r\n{}", "Content-Type: (x) message / (y)\r\n rfc822\r\n\r\n".repeat(500_000));
+    let digests: String = (0..200_000)
+        .map(|n| format!("Content-Type: multipart/digest; boundary=b{n}\r\n\r\n--b{n}\r\n\r\n"))
+        .collect();
+    let mut layers = "Subject: core\r\n\r\ntext".to_owned();
+    for _ in 0..20 {
+        layers = encoded(&layers);
+    }
+    let read = move || {
+        let digests = format!("Subject: outer\r\n{digests}");
+        // What is written so oddly is no message to anybody, and is not followed.
+        for (bomb, followed) in
+            [(nested, true), (hidden, true), (spaced, false), (digests, true), (layers, true)]
+        {
+            for read in [index_fields, index_fields_with_documents] {
+                let fields = read(bomb.as_bytes(), None);
+                assert_eq!(fields.subject, "outer");
+                assert!(fields.attachments.len() < 20, "{}", fields.attachments.len());
+                let marked =
+                    fields.attachments.iter().any(|one| matches!(&one.text, AttachmentText::Missing(_)));
+                assert_eq!(marked || fields.missing.is_some(), followed, "{fields:?}");
+            }
+        }
+    };
+    std::thread::Builder::new().stack_size(2 << 20).spawn(read).unwrap().join().unwrap();
+}
+
+/// Goal: 32 MB of empty parts, or of fields, become a few parts and fields, and the message says so.
+#[test]
+fn parts_and_fields_in_millions_are_left_out() {
+    for part in ["--b\r\n\r\n", "--b\r\nContent-Type:a/b\r\n\r\n", "--b\r\nContent-Type:text/x\r\n\r\n"] {
+        let head = "Subject: parts\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n";
+        let fields = index_fields(format!("{head}{}", part.repeat(4_500_000)).as_bytes(), None);
+        assert_eq!(fields.subject, "parts");
+        let missing = fields.missing.unwrap();
+        assert!(missing.contains("first 10000 parts"), "{missing}");
+        assert_eq!(missing.contains("500 attached files"), part.contains("Content"), "{missing}");
+        assert!(fields.attachments.len() <= 500 && fields.body.len() <= 10_000);
+    }
+    let fields = format!("Subject: fields\r\n{}\r\ntext", "To: a@example.com\r\n".repeat(1_500_000));
+    let read = index_fields(fields.as_bytes(), None);
+    assert_eq!((read.subject.as_str(), read.to.matches("example").count()), ("fields", 8));
+}
+
+/// Goal: what is bent is read as far as it goes, and what says it is encoded is decoded.
+#[test]
+fn text_of_bent_messages_is_found() {
+    for (message, body, attached) in [
+        ("Content-Type: multipart/mixed\r\n\r\nno boundary", "no boundary", ""),
+        ("Content-Type: multipart/mixed; boundary=b\r\n\r\nno part", "no part", ""),
+        ("Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nopen", "open", ""),
+        ("Content-Type: text/plain; charset=iso-2022-jp\r\n\r\n\x1b$B;q9p\x1b(B", "資告", ""),
+        (
+            "Content-Type: multipart/alternative; boundary=b\r\n\r\n--b\r\nContent-Type: text/plain\r\n\r\nHello  world\r\n\
+             --b\r\nContent-Type: text/html\r\n\r\n<p>Hello <b>world</b></p>\r\n--b--",
+            "Hello  world",
+            "",
+        ),
+        (
+            "Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nbody\r\n--b\r\nContent-Type: text/plain; name=a.txt\r\n\
+             Content-Transfer-Encoding: base64\r\n\r\nYXR0YWNoZWQ=\r\n--b--",
+            "body",
+            "attached",
+        ),
+        (
+            "Content-Type: multipart/digest; boundary=b\r\n\r\n--b\r\n\r\nSubject: one\r\n\r\nof a digest\r\n--b--",
+            "",
+            "one\n\n\n\nof a digest",
+        ),
+        (
+            "Content-Type: message/rfc822\r\nContent-Transfer-Encoding: base64\r\n\r\nU3ViamVjdDogaW5uZXINCg0KdGV4dA==",
+            "",
+            "inner\n\n\n\ntext",
+        ),
+    ] {
+        let fields = index_fields(format!("Subject: x\r\nMIME-Version: 1.0\r\n{message}").as_bytes(), None);
+        assert_eq!((fields.body.as_str(), fields.missing), (body, None), "{message}");
+        let text = fields.attachments.first().map(|attachment| match &attachment.text {
+            AttachmentText::Text(text) => text.as_str(),
+            other => panic!("{other:?}"),
+        });
+        assert_eq!(text.unwrap_or_default(), attached, "{message}");
     }
 }
 

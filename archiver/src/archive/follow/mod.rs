@@ -1,13 +1,19 @@
 //! The indexes follow the catalogs: in the background of a daemon, or before a search where there is none.
 //!
 //! Archiving only rings a bell. What is indexed is read again from the store, but for what was archived a moment ago; what cannot be
-//! read is indexed by its place and date. Documents attached are read by a [`DocumentReader`], elsewhere.
+//! read is indexed by its place and date, and says so. Documents attached are read by a [`DocumentReader`], elsewhere.
+//!
+//! | file | what |
+//! |---|---|
+//! | `document` | what the index gets of one message, and how long that may take |
+//! | `follower` | following in the background, and healing |
 //!
 //! Promises
-//! - An index that follows stops at a safe point when it is told to, and goes on from there.
+//! - An index that follows stops at a safe point when it is told to, also within a message, and goes on from there.
+//! - One store's trouble is no other store's; one message's is no other message's.
+//! - What passes (no process to read documents, too many open files) makes the index wait; it is not written down as missing.
 //! - Memory: a few messages at once, of long ones one, and the start of it.
 
-use std::collections::{BTreeSet, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
@@ -16,16 +22,15 @@ use postern_shared::id::MessageId;
 use serde::Serialize;
 
 use super::ArchiveError;
-use super::catalog::Row;
-use super::index::{Document, Generation, Hidden, guarded};
+use super::index::{Generation, guarded};
 use super::instance::Instance;
-use super::message::{AddressEvidence, AttachmentText, IndexFields};
-use super::reader::copy_content;
-use super::search::seconds;
-use super::stores::{Attached, Store, Watch};
+use super::stores::{Attached, Watch};
 
+mod document;
 mod follower;
 
+use document::Halt;
+pub use document::{DocumentReader, NotRead};
 pub use follower::Follower;
 
 /// Changes taken from the catalog at once.
@@ -36,18 +41,8 @@ const COMMIT_MESSAGES: u64 = 5000;
 const THREADS_MAX: usize = 4;
 /// Fewer messages are not worth threads.
 const SIDE_BY_SIDE_MIN: usize = 4;
-/// A longer message is indexed by its beginning.
-const READ_BYTES_MAX: usize = 32 * 1024 * 1024;
-/// Of messages longer than this, one is read at a time.
-const LONG_BYTES_MIN: u64 = 4 * 1024 * 1024;
-/// Text of all attachments of a message.
-const ATTACHED_TEXT_MAX: usize = 4 * 1024 * 1024;
-
-/// Makes text of documents.
-pub trait DocumentReader: std::fmt::Debug + Send + Sync {
-    /// The text of the document `name`, or as much as can be had of it.
-    fn read(&self, name: &str, octets: &[u8]) -> AttachmentText;
-}
+/// What took so long is committed, however few messages it is.
+const STRETCH_PATIENCE: Duration = Duration::from_secs(60);
 
 /// What following needs beside the stores.
 #[derive(Debug, Default)]
@@ -57,6 +52,8 @@ pub(super) struct Following {
     rung: Condvar,
     /// Somebody follows in the background.
     followed: AtomicBool,
+    /// Whoever follows is to end, in whatever message it is.
+    stopping: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -66,6 +63,8 @@ struct Bell {
     done: u64,
     /// Somebody waits.
     urgent: bool,
+    /// It failed, and is tried again in a while: nobody waits for it.
+    failing: bool,
 }
 
 impl Following {
@@ -86,7 +85,8 @@ impl Following {
         bell.urgent = true;
         let wanted = bell.rung;
         self.rung.notify_all();
-        let behind = |bell: &mut Bell| bell.done < wanted && self.followed.load(Ordering::Relaxed);
+        let behind =
+            |bell: &mut Bell| bell.done < wanted && !bell.failing && self.followed.load(Ordering::Relaxed);
         drop(self.rung.wait_timeout_while(bell, patience, behind));
     }
 
@@ -123,36 +123,67 @@ impl Instance {
         .map(drop)
     }
 
-    /// The same, ended when `watch` says so: `false` then.
+    /// The same, ended when `watch` says so: `false` then. What fails in one store keeps no other from following.
     pub fn follow(&self, watch: Watch<'_>) -> Result<bool, ArchiveError> {
-        let mut before = 0;
+        let (mut before, mut failed) = (0, None);
         for attached in self.stores.open_stores() {
             let mut in_store = 0;
-            let whole = self.follow_store(&attached, &mut |what, done, total| {
+            let followed = self.follow_store(&attached, &mut |what, done, total| {
                 in_store = done;
                 watch(what, before + done, total.map(|total| before + total))
-            })?;
+            });
             before += in_store;
-            if !whole {
-                return Ok(false);
+            match followed {
+                Ok(true) => {}
+                Ok(false) => return Ok(false),
+                Err(error) => {
+                    tracing::error!(store = attached.store.id, %error, "an index cannot follow; archiving goes on");
+                    failed.get_or_insert(error);
+                }
             }
         }
-        Ok(true)
+        failed.map_or(Ok(true), Err)
     }
 
     fn follow_store(&self, attached: &Attached, watch: Watch<'_>) -> Result<bool, ArchiveError> {
+        if self.is_of_another(attached, &*attached.index.current()?)? {
+            // It followed another catalog: it serves what it has until one has followed this one.
+            let _builder = attached.index.builder();
+            if self.is_of_another(attached, &*attached.index.current()?)?
+                && !self.build(attached, false, watch)?
+            {
+                return Ok(false);
+            }
+        }
         let _one = attached.catching_up.lock().unwrap_or_else(PoisonError::into_inner);
         let generation = attached.index.current()?;
-        let followed = guarded(|| self.follow_with(attached, &generation, "indexing", watch));
-        match followed.and_then(|followed| followed) {
-            Err(error @ ArchiveError::Index(_)) => {
-                generation.roll_back();
-                // A full disk is no damage, nor is a thread that died; files that changed are.
-                attached.index.check()?;
-                Err(error)
+        let followed = self.followed(attached, &generation, "indexing", watch);
+        match followed {
+            Ok(true) => attached.index.settle(),
+            Err(ArchiveError::Index(_)) => {
+                // A thread that died is no damage; files that changed are.
+                attached.index.check_for_failure(self.stores.moment())?;
             }
-            followed => followed,
+            _ => {}
         }
+        followed
+    }
+
+    fn is_of_another(&self, attached: &Attached, generation: &Generation) -> Result<bool, ArchiveError> {
+        let catalog = attached.store.catalog();
+        Ok(generation.is_of_another(&catalog.epoch()?, catalog.last_change()?))
+    }
+
+    /// Lets `generation` follow, whatever falls over; what failed is rolled back.
+    fn followed(
+        &self,
+        attached: &Attached,
+        generation: &Generation,
+        what: &str,
+        watch: Watch<'_>,
+    ) -> Result<bool, ArchiveError> {
+        let followed = guarded(|| self.follow_with(attached, generation, what, watch));
+        followed.and_then(|followed| followed).inspect_err(|_| generation.roll_back())
     }
 
     /// Lets `generation` follow the catalog to its end.
@@ -165,34 +196,35 @@ impl Instance {
     ) -> Result<bool, ArchiveError> {
         let catalog = attached.store.catalog();
         let epoch = catalog.epoch()?;
-        let (mut reached, last) = (generation.watermark(&epoch), catalog.last_change()?);
-        if (reached == 0 && last > 0) || reached > last {
-            // It followed another catalog, or this one before it was put back to an earlier day.
+        let last = catalog.last_change()?;
+        if generation.is_of_another(&epoch, last) {
             generation.clear()?;
-            reached = 0;
         }
+        let mut reached = generation.watermark(&epoch);
         let total = last - reached;
         let (mut done, mut waiting) = (0, 0);
         loop {
             let changed = catalog.changed(reached, STRETCH)?;
             let ended = AtomicBool::new(watch(what, done, Some(total.max(done))));
             let messages: Vec<(u64, MessageId)> = changed.iter().map(|(_, seq, id)| (*seq, *id)).collect();
-            let count = messages.len() as u64;
-            if let Some((latest, ..)) = changed.last() {
-                let added = self.add(attached, generation, messages, &ended, &mut |more| {
+            let Stretch { added, whole, halted } =
+                self.add(attached, generation, messages, &ended, &mut |more| {
                     watch(what, done + more, Some(total.max(done + more)))
                 })?;
-                waiting += added;
-                if !ended.load(Ordering::Relaxed) {
-                    reached = *latest;
-                    done += count;
-                }
+            waiting += added;
+            if let Some((latest, ..)) = whole.checked_sub(1).and_then(|last| changed.get(last)) {
+                reached = *latest;
+                done += whole as u64;
             }
             let ended = ended.load(Ordering::Relaxed);
-            if waiting > 0 && (waiting >= COMMIT_MESSAGES || ended || changed.is_empty()) {
+            let slow = whole < changed.len();
+            if waiting > 0 && (waiting >= COMMIT_MESSAGES || slow || ended || changed.is_empty()) {
                 // What was added of a stretch that was not ended is replaced by what is added for it again.
                 generation.commit(&epoch, reached)?;
                 waiting = 0;
+            }
+            if let Some(error) = halted {
+                return Err(error);
             }
             if ended || changed.is_empty() {
                 return Ok(!ended);
@@ -200,7 +232,7 @@ impl Instance {
         }
     }
 
-    /// Adds messages, on several cores; how many.
+    /// Adds messages, on several cores.
     fn add(
         &self,
         attached: &Attached,
@@ -208,20 +240,36 @@ impl Instance {
         messages: Vec<(u64, MessageId)>,
         ended: &AtomicBool,
         watch: &mut dyn FnMut(u64) -> bool,
-    ) -> Result<u64, ArchiveError> {
+    ) -> Result<Stretch, ArchiveError> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX);
         let threads = if messages.len() < SIDE_BY_SIDE_MIN { 1 } else { cores };
+        let count = messages.len();
         let (left, added) = (Mutex::new(messages.into_iter()), AtomicU64::new(0));
-        let known = generation.highest();
+        let halted: Mutex<Option<Option<ArchiveError>>> = Mutex::default();
+        let (known, started) = (generation.highest(), self.stores.moment());
+        let stopped = || ended.load(Ordering::Relaxed) || self.following.stopping.load(Ordering::Relaxed);
         let one = || -> Result<bool, ArchiveError> {
-            if ended.load(Ordering::Relaxed) {
+            if stopped() || self.stores.moment().since(started) > STRETCH_PATIENCE {
                 return Ok(false);
             }
             let next = left.lock().unwrap_or_else(PoisonError::into_inner).next();
             let Some((seq, id)) = next else { return Ok(false) };
-            if let Some(document) = self.document(attached, seq, id)? {
-                generation.add(document, known)?;
-                added.fetch_add(1, Ordering::Relaxed);
+            match self.document(attached, seq, id, &stopped) {
+                Ok(None) => {}
+                Ok(Some(document)) => {
+                    generation.add(document, known)?;
+                    added.fetch_add(1, Ordering::Relaxed);
+                }
+                Err(halt) => {
+                    let mut halted = halted.lock().unwrap_or_else(PoisonError::into_inner);
+                    match halt {
+                        Halt::Failed(error) => *halted = Some(Some(error)),
+                        Halt::Ended if halted.is_none() => *halted = Some(None),
+                        Halt::Ended => {}
+                    }
+                    ended.store(true, Ordering::Relaxed);
+                    return Ok(false);
+                }
             }
             Ok(true)
         };
@@ -254,93 +302,25 @@ impl Instance {
             }
             first
         })?;
-        Ok(added.into_inner())
-    }
-
-    /// What the index gets of a message; one that cannot be read is still found by its place and date.
-    fn document(
-        &self,
-        attached: &Attached,
-        seq: u64,
-        id: MessageId,
-    ) -> Result<Option<Document>, ArchiveError> {
-        let catalog = attached.store.catalog();
-        let Some(row) = catalog.row(seq, None)? else { return Ok(None) };
-        let participants = catalog.participants(seq)?;
-        let fields = match attached.take_fresh(id) {
-            Some(fields) => fields,
-            None => self.extracted(attached, id, &row).unwrap_or_else(|error| {
-                tracing::error!(id = %id, %error, "a message cannot be indexed");
-                IndexFields { subject: row.subject.clone(), from: row.from.clone(), ..IndexFields::default() }
-            }),
-        };
-        let bcc = self.hidden(&participants, &fields);
-        let date = seconds(&row);
-        Ok(Some(Document { seq, id, date, size: row.bytes, filed_in: row.folders, bcc, fields }))
-    }
-
-    fn extracted(&self, attached: &Attached, id: MessageId, row: &Row) -> Result<IndexFields, ArchiveError> {
-        let _one = (row.bytes > LONG_BYTES_MIN)
-            .then(|| attached.reading_long.lock().unwrap_or_else(PoisonError::into_inner));
-        let mut content = Vec::new();
-        copy_content(&attached.store, id, &mut |piece| {
-            // More is not looked at; see `intake::extract`.
-            let room = READ_BYTES_MAX.saturating_sub(content.len());
-            content.extend_from_slice(&piece[..piece.len().min(room)]);
-            Ok(())
-        })?;
-        let report = bounded_report(&attached.store, id)?;
-        let mut fields = (self.extract)(&content, report.as_deref());
-        drop((content, report));
-        self.read_documents(&mut fields);
-        Ok(fields)
-    }
-
-    /// Has the text of attached documents read.
-    fn read_documents(&self, fields: &mut IndexFields) {
-        let mut room = ATTACHED_TEXT_MAX;
-        for attachment in &mut fields.attachments {
-            if let AttachmentText::Document(octets) = &mut attachment.text {
-                let octets = octets.take();
-                attachment.text = match (self.following.documents.get(), octets) {
-                    (Some(reader), Some(octets)) => reader.read(&attachment.name, &octets),
-                    _ => AttachmentText::Missing("nothing here reads documents".into()),
-                };
-            }
-            if let AttachmentText::Text(text) | AttachmentText::Part(text, _) = &mut attachment.text {
-                text.truncate(text.floor_char_boundary(room));
-                room -= text.len();
-            }
-        }
-    }
-
-    /// Who received it without being named in it, and who may know.
-    fn hidden(&self, participants: &[AddressEvidence], fields: &IndexFields) -> Vec<Hidden> {
-        let header = [&fields.from, &fields.to, &fields.cc].map(|text| text.to_lowercase());
-        let named: HashSet<&str> =
-            header.iter().flat_map(|text| text.split([' ', ',', '<', '>', '"', '\'', ';'])).collect();
-        let senders: BTreeSet<String> = participants
-            .iter()
-            .filter(|who| who.role == "sender")
-            .filter_map(|who| self.owner(&who.address))
-            .collect();
-        let mut seen = HashSet::new();
-        let unnamed = participants.iter().filter(|who| {
-            who.role != "sender" && !named.contains(who.address.as_str()) && seen.insert(who.address.as_str())
-        });
-        let hidden = unnamed.map(|who| {
-            let known_to = senders.iter().cloned().chain(self.owner(&who.address)).collect();
-            Hidden { address: who.address.clone(), known_to }
-        });
-        hidden.collect()
+        // They are taken in order, and those that were taken are there, unless one of them was given up.
+        let taken = count - left.into_inner().unwrap_or_else(PoisonError::into_inner).len();
+        let halted = halted.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let whole = if halted.is_some() { 0 } else { taken };
+        ended.fetch_or(self.following.stopping.load(Ordering::Relaxed), Ordering::Relaxed);
+        Ok(Stretch { added: added.into_inner(), whole, halted: halted.flatten() })
     }
 
     /// Changes of the catalogs that the indexes have yet to follow.
     pub(super) fn behind(&self) -> Result<u64, ArchiveError> {
         let mut behind = 0;
         for attached in self.stores.open_stores() {
-            let (catalog, generation) = (attached.store.catalog(), attached.index.current()?);
-            behind += catalog.last_change()?.saturating_sub(generation.watermark(&catalog.epoch()?));
+            let catalog = attached.store.catalog();
+            let reached = match attached.index.current() {
+                Ok(generation) => generation.watermark(&catalog.epoch()?),
+                // All of it is.
+                Err(_) => 0,
+            };
+            behind += catalog.last_change()?.saturating_sub(reached);
         }
         Ok(behind)
     }
@@ -396,15 +376,20 @@ impl Instance {
         watch: Watch<'_>,
     ) -> Result<bool, ArchiveError> {
         let _builder = attached.index.builder();
+        self.build(attached, afresh, watch)
+    }
+
+    /// The same by who holds the builder's place.
+    fn build(&self, attached: &Attached, afresh: bool, watch: Watch<'_>) -> Result<bool, ArchiveError> {
         let (number, generation) = attached.index.building(afresh)?;
         let what = format!("building the index of store {}", attached.store.id);
-        if !self.follow_with(attached, &generation, &what, watch)? {
+        if !self.followed(attached, &generation, &what, watch)? {
             generation.rest()?;
             return Ok(false);
         }
         // What arrived meanwhile; then nobody writes to the old one any more.
         let _one = attached.catching_up.lock().unwrap_or_else(PoisonError::into_inner);
-        if !self.follow_with(attached, &generation, &what, watch)? {
+        if !self.followed(attached, &generation, &what, watch)? {
             return Ok(false);
         }
         generation.rest()?;
@@ -415,19 +400,14 @@ impl Instance {
     }
 }
 
-/// The journal report, unless it is long: then a decrypted copy in it is not looked for.
-fn bounded_report(store: &Store, id: MessageId) -> Result<Option<Vec<u8>>, ArchiveError> {
-    let opened = store.opened(id)?.ok_or_else(|| ArchiveError::NoMessage(id.to_string()))?;
-    let mut report = Vec::new();
-    let mut whole = true;
-    let found = store.copy_report(&opened, &mut |piece| {
-        whole &= report.len() + piece.len() <= READ_BYTES_MAX;
-        if whole {
-            report.extend_from_slice(piece);
-        }
-        Ok(())
-    })?;
-    Ok((found && whole).then_some(report))
+/// What became of a stretch of messages.
+struct Stretch {
+    /// Messages added.
+    added: u64,
+    /// How many of them, from the first on, are done.
+    whole: usize,
+    /// Why it stopped before its time.
+    halted: Option<ArchiveError>,
 }
 
 #[cfg(test)]

@@ -6,9 +6,12 @@ use postern_shared::disk::{Disk, RealDisk};
 
 use super::*;
 use crate::archive::{
-    Attachment, HitPage, Instance, KeepKey, NewMessage, Opener, Order, Placement, Query, QueryError, Source,
+    AddressEvidence, Attachment, AttachmentText, HitPage, IndexFields, Instance, KeepKey, NewMessage, Opener,
+    Order, Placement, Query, QueryError, Source,
 };
 use crate::intake::index_fields_with_documents;
+
+mod trouble;
 
 struct Bench {
     dir: tempfile::TempDir,
@@ -296,10 +299,10 @@ fn bcc_and_folders_are_found_by_those_who_may_know() {
 struct Reader;
 
 impl DocumentReader for Reader {
-    fn read(&self, name: &str, octets: &[u8]) -> AttachmentText {
+    fn read(&self, name: &str, octets: &[u8], _: &dyn Fn() -> bool) -> Result<AttachmentText, NotRead> {
         match name {
-            "bomb.rtf" => AttachmentText::Missing("reading it took too long".into()),
-            _ => AttachmentText::Text(String::from_utf8_lossy(octets).into_owned()),
+            "bomb.rtf" => Err(NotRead::Broken("reading it took too long".into())),
+            _ => Ok(AttachmentText::Text(String::from_utf8_lossy(octets).into_owned())),
         }
     }
 }

@@ -3,12 +3,15 @@
 //! How well a message fits depends on how rare its words are in the whole archive, and that changes with every message that
 //! arrives. So the numbers that the first page was reckoned with travel in the cursor, and later pages are reckoned with them too.
 //!
-//! A cursor opens nothing: whoever hands one in is asked for their rights as with any query.
+//! They are numbers of all archives: how often a word stands in other people's mail. So a cursor is sealed under a key of the
+//! instance; nobody reads it, and nobody makes one. It opens nothing: whoever hands one in is asked for their rights as with any query.
 
 use std::collections::{BTreeSet, HashMap};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use postern_shared::crypto::SecretBytes;
+use postern_shared::crypto::aead::AeadKey;
 use postern_shared::crypto::digest::sha256;
 use serde::{Deserialize, Serialize};
 use tantivy::query::{Bm25StatisticsProvider, Query as IndexQuery};
@@ -18,7 +21,8 @@ use tantivy::{Searcher, Term as IndexTerm};
 use super::Query;
 use super::page::{Key, Order};
 
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
+const SEALED_AS: &[u8] = b"postern cursor v2";
 const CURSOR_BYTES_MAX: usize = 64 * 1024;
 
 /// Where a page ended.
@@ -44,11 +48,17 @@ impl Cursor {
         Self { version: VERSION, query: fingerprint(query), after, reckoned }
     }
 
-    pub(in crate::archive) fn read(text: &str, query: &Query) -> Result<Self, CursorError> {
+    /// As it is handed out.
+    pub(in crate::archive) fn sealed(&self, key: &CursorKey) -> String {
+        URL_SAFE_NO_PAD.encode(key.0.wrap(SEALED_AS, &serde_json::to_vec(self).unwrap_or_default()))
+    }
+
+    pub(in crate::archive) fn open(text: &str, key: &CursorKey, query: &Query) -> Result<Self, CursorError> {
         if text.len() > CURSOR_BYTES_MAX {
             return Err(CursorError);
         }
-        let json = URL_SAFE_NO_PAD.decode(text.trim()).map_err(|_| CursorError)?;
+        let sealed = URL_SAFE_NO_PAD.decode(text.trim()).map_err(|_| CursorError)?;
+        let json = key.0.unwrap(SEALED_AS, &sealed).map_err(|_| CursorError)?;
         let cursor: Self = serde_json::from_slice(&json).map_err(|_| CursorError)?;
         let scored = query.order == Order::Relevance;
         let whole = cursor.version == VERSION
@@ -58,9 +68,16 @@ impl Cursor {
     }
 }
 
-impl std::fmt::Display for Cursor {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&URL_SAFE_NO_PAD.encode(serde_json::to_vec(self).unwrap_or_default()))
+/// Seals an instance's cursors.
+#[derive(Debug)]
+pub(in crate::archive) struct CursorKey(AeadKey);
+
+impl CursorKey {
+    /// What keys of an instance are derived for.
+    pub(in crate::archive) const PURPOSE: &[u8] = b"postern search cursors";
+
+    pub(in crate::archive) fn new(derived: &SecretBytes) -> Self {
+        Self(AeadKey::new(derived))
     }
 }
 
@@ -137,5 +154,28 @@ impl Bm25StatisticsProvider for Scale {
     fn doc_freq(&self, term: &IndexTerm) -> tantivy::Result<u64> {
         // It never asks for more than there are, whatever a cursor says.
         Ok(self.having.get(term).copied().unwrap_or(0).min(self.messages))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Goal: nobody learns from a cursor how often a word stands in mail they may not read, and nobody makes one.
+    #[test]
+    fn a_cursor_tells_nothing() {
+        let [key, other] = [1, 2].map(|octet| CursorKey(AeadKey::new(&[octet; 32])));
+        let query = Query { text: "merger".into(), order: Order::Relevance, ..Query::default() };
+        let reckoned = Reckoned { messages: 1_234_567, words: vec![7_654_321], having: vec![4_711] };
+        let cursor = Cursor::behind(&query, Key::default(), Some(reckoned.clone()));
+        let sealed = cursor.sealed(&key);
+        let octets = URL_SAFE_NO_PAD.decode(&sealed).unwrap();
+        for number in [&b"1234567"[..], b"7654321", b"4711", b"messages"] {
+            assert!(memchr::memmem::find(&octets, number).is_none());
+        }
+        assert_eq!(Cursor::open(&sealed, &key, &query).unwrap().reckoned, Some(reckoned));
+        assert!(Cursor::open(&sealed, &other, &query).is_err());
+        let forged = URL_SAFE_NO_PAD.encode(serde_json::to_vec(&cursor).unwrap());
+        assert!(Cursor::open(&forged, &key, &query).is_err());
     }
 }

@@ -147,7 +147,7 @@ impl Shown {
 /// What tantivy is given.
 pub(super) fn document(document: Document, fields: &Fields) -> TantivyDocument {
     let mut out = TantivyDocument::default();
-    let Document { seq, id, date, size, filed_in, bcc, fields: found } = document;
+    let Document { seq, id, date, size, filed_in, bcc, fields: mut found } = document;
     out.add_u64(fields.seq, seq);
     out.add_i64(fields.date, date);
     out.add_u64(fields.size, size);
@@ -174,6 +174,17 @@ pub(super) fn document(document: Document, fields: &Fields) -> TantivyDocument {
             out.add_text(fields.of(field), text);
         }
     }
+    let folders =
+        filed_in.iter().map(|placement| (placement.folder.as_str(), vec![placement.archive.as_str()]));
+    let (folders, all_folders) = scoped(folders);
+    let known = bcc.iter().map(|hidden| {
+        (hidden.address.as_str(), hidden.known_to.iter().map(String::as_str).collect::<Vec<_>>())
+    });
+    let (known, all_known) = scoped(known);
+    if !all_folders || !all_known {
+        let why = format!("folders or hidden recipients, past {SCOPED_WORDS_MAX} words");
+        found.missing = Some(found.missing.map_or_else(|| why.clone(), |before| format!("{before}; {why}")));
+    }
     let mut text_missing = found.missing.is_some();
     for attachment in &found.attachments {
         if !attachment.name.is_empty() {
@@ -190,14 +201,9 @@ pub(super) fn document(document: Document, fields: &Fields) -> TantivyDocument {
         }
     }
     out.add_bool(fields.text_missing, text_missing);
-    let folders =
-        filed_in.iter().map(|placement| (placement.folder.as_str(), vec![placement.archive.as_str()]));
-    out.add_pre_tokenized_text(fields.of(Field::Folder), scoped(folders));
+    out.add_pre_tokenized_text(fields.of(Field::Folder), folders);
     if !bcc.is_empty() {
-        let known = bcc.iter().map(|hidden| {
-            (hidden.address.as_str(), hidden.known_to.iter().map(String::as_str).collect::<Vec<_>>())
-        });
-        out.add_pre_tokenized_text(fields.of(Field::Bcc), scoped(known));
+        out.add_pre_tokenized_text(fields.of(Field::Bcc), known);
     }
     // Nothing but strings is in it.
     out.add_bytes(fields.shown, &serde_json::to_vec(&shown(found, bcc)).unwrap_or_default());
@@ -205,20 +211,25 @@ pub(super) fn document(document: Document, fields: &Fields) -> TantivyDocument {
 }
 
 /// An id as two numbers in the same order.
-pub(super) fn halves(id: MessageId) -> [u64; 2] {
+pub(in crate::archive) fn halves(id: MessageId) -> [u64; 2] {
     let octets = id.to_bytes();
     let (upper, lower) = octets.split_at(8);
     [upper, lower].map(|half| half.iter().fold(0, |number, octet| number << 8 | u64::from(*octet)))
 }
 
-/// Words for everybody's searches, and for those in each archive.
-fn scoped<'a>(texts: impl Iterator<Item = (&'a str, Vec<&'a str>)>) -> PreTokenizedString {
+/// Words for everybody's searches, and for those in each archive; and whether those are all.
+fn scoped<'a>(texts: impl Iterator<Item = (&'a str, Vec<&'a str>)>) -> (PreTokenizedString, bool) {
     let mut tokens: Vec<Token> = Vec::new();
+    let mut all = true;
     let mut position = 0;
     for (text, archives) in texts {
         for archive in std::iter::once(None).chain(archives.into_iter().map(Some)) {
             let mut words = WordStream::new(text);
-            while words.advance() && tokens.len() < SCOPED_WORDS_MAX {
+            while words.advance() {
+                if tokens.len() >= SCOPED_WORDS_MAX {
+                    all = false;
+                    break;
+                }
                 let text = scoped_word(archive, &words.token().text);
                 tokens.push(Token { position, text, ..Token::default() });
                 position += 1;
@@ -226,7 +237,7 @@ fn scoped<'a>(texts: impl Iterator<Item = (&'a str, Vec<&'a str>)>) -> PreTokeni
             position += GAP;
         }
     }
-    PreTokenizedString { text: String::new(), tokens }
+    (PreTokenizedString { text: String::new(), tokens }, all)
 }
 
 /// A word of bcc or folders as it is looked up in an archive, or in all.
@@ -262,4 +273,18 @@ fn shown(found: IndexFields, mut bcc: Vec<Hidden>) -> Shown {
 fn cut(mut text: String, bytes_max: usize) -> String {
     text.truncate(text.floor_char_boundary(bytes_max));
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folders_past_their_bound_are_told() {
+        let (few, all) = scoped([("Journal/Incoming", vec!["anna"])].into_iter());
+        assert!(all && few.tokens.len() == 4);
+        let many: Vec<String> = (0..SCOPED_WORDS_MAX).map(|n| format!("folder{n}")).collect();
+        let (some, all) = scoped(many.iter().map(|name| (name.as_str(), vec!["anna"])));
+        assert!(!all && some.tokens.len() == SCOPED_WORDS_MAX);
+    }
 }

@@ -15,10 +15,10 @@ use tantivy::{
     DocAddress, Index, IndexReader, IndexWriter, ReloadPolicy, Searcher, TantivyDocument, Term as IndexTerm,
 };
 
-use super::failed;
 use super::fields::{Document, Fields, Shown, TOKENIZER, document, schema};
 use super::flow::{Flow, Held};
 use super::words::Words;
+use super::{failed, failed_in};
 use crate::archive::ArchiveError;
 
 /// tantivy wants at least 15 MB a thread; one thread leaves the other cores to archiving and extracting.
@@ -78,10 +78,11 @@ impl Generation {
     /// Opens the index in `dir`, an empty one when nothing is there.
     pub(super) fn open(dir: &Path) -> Result<Self, ArchiveError> {
         let (schema, fields) = schema();
-        let directory = MmapDirectory::open(dir).map_err(failed)?;
-        let index = Index::open_or_create(directory, schema).map_err(failed)?;
+        let directory = MmapDirectory::open(dir).map_err(failed_in)?;
+        let index = Index::open_or_create(directory, schema).map_err(failed_in)?;
         index.tokenizers().register(TOKENIZER, TextAnalyzer::from(Words));
-        let reader = index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into().map_err(failed)?;
+        let reader =
+            index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into().map_err(failed_in)?;
         let this = Self {
             fields,
             index,
@@ -102,7 +103,7 @@ impl Generation {
 
     /// What its last commit says.
     fn committed(&self) -> Result<Option<Watermark>, ArchiveError> {
-        let metas = self.index.load_metas().map_err(failed)?;
+        let metas = self.index.load_metas().map_err(failed_in)?;
         match metas.payload {
             None if metas.segments.is_empty() => Ok(None),
             None => Err(failed("its last commit does not say what it followed")),
@@ -129,20 +130,20 @@ impl Generation {
         let mut writing = self.writing();
         writing.highest = 0;
         let writer = self.writer(&mut writing)?;
-        writer.delete_all_documents().map_err(failed)?;
+        writer.delete_all_documents().map_err(failed_in)?;
         let empty = Watermark { epoch: String::new(), change: 0, highest: 0 };
-        let mut commit = writer.prepare_commit().map_err(failed)?;
+        let mut commit = writer.prepare_commit().map_err(failed_in)?;
         commit.set_payload(&empty.payload());
-        commit.commit().map_err(failed)?;
+        commit.commit().map_err(failed_in)?;
         *self.reached() = None;
-        self.reader.reload().map_err(failed)
+        self.reader.reload().map_err(failed_in)
     }
 
     fn writer<'w>(&self, writing: &'w mut Writing) -> Result<&'w mut IndexWriter<Held>, ArchiveError> {
         Ok(match &mut writing.writer {
             Some(writer) => writer,
             none => {
-                let writer = self.index.writer_with_num_threads(1, WRITER_BYTES).map_err(failed)?;
+                let writer = self.index.writer_with_num_threads(1, WRITER_BYTES).map_err(failed_in)?;
                 let mut policy = LogMergePolicy::default();
                 policy.set_del_docs_ratio_before_merge(REPLACED_RATIO);
                 writer.set_merge_policy(Box::new(policy));
@@ -169,7 +170,7 @@ impl Generation {
             operations.push(UserOperation::Delete(IndexTerm::from_field_u64(self.fields.seq, seq)));
         }
         operations.push(UserOperation::Add(held));
-        let ran = self.writer(&mut writing).and_then(|writer| writer.run(operations).map_err(failed));
+        let ran = self.writer(&mut writing).and_then(|writer| writer.run(operations).map_err(failed_in));
         if ran.is_err() {
             self.forget(&mut writing);
         }
@@ -181,16 +182,16 @@ impl Generation {
         let mut writing = self.writing();
         let reached = Watermark { epoch: epoch.into(), change, highest: writing.highest };
         let committed = self.writer(&mut writing).and_then(|writer| {
-            let mut commit = writer.prepare_commit().map_err(failed)?;
+            let mut commit = writer.prepare_commit().map_err(failed_in)?;
             commit.set_payload(&reached.payload());
-            commit.commit().map_err(failed)
+            commit.commit().map_err(failed_in)
         });
         if let Err(error) = committed {
             self.forget(&mut writing);
             return Err(error);
         }
         drop(writing);
-        self.reader.reload().map_err(failed)?;
+        self.reader.reload().map_err(failed_in)?;
         *self.reached() = Some(reached);
         Ok(())
     }
@@ -209,8 +210,8 @@ impl Generation {
     /// Lets what merges come to its end, and closes the writer.
     pub(in crate::archive) fn rest(&self) -> Result<(), ArchiveError> {
         let writer = self.writing().writer.take();
-        writer.map_or(Ok(()), |writer| writer.wait_merging_threads().map_err(failed))?;
-        self.reader.reload().map_err(failed)
+        writer.map_or(Ok(()), |writer| writer.wait_merging_threads().map_err(failed_in))?;
+        self.reader.reload().map_err(failed_in)
     }
 
     pub(super) fn fields(&self) -> &Fields {
@@ -223,28 +224,45 @@ impl Generation {
 
     /// The message's number in the catalog, and what is kept of it to be shown.
     pub(super) fn shown(&self, searcher: &Searcher, at: DocAddress) -> Result<Shown, ArchiveError> {
-        let document: TantivyDocument = searcher.doc(at).map_err(failed)?;
+        let document: TantivyDocument = searcher.doc(at).map_err(failed_in)?;
         let bytes =
             document.get_first(self.fields.shown).and_then(|value| value.as_bytes().map(<[u8]>::to_vec));
         let bytes = bytes.ok_or_else(|| failed("a document without content"))?;
         serde_json::from_slice(&bytes).map_err(failed)
     }
 
+    /// A message's id, in halves.
+    pub(super) fn id(&self, searcher: &Searcher, at: DocAddress) -> Result<[u64; 2], ArchiveError> {
+        let columns = searcher.segment_reader(at.segment_ord).fast_fields();
+        let half = |name| {
+            let numbers = columns.u64(name).map_err(failed_in)?;
+            numbers.first(at.doc_id).ok_or_else(|| failed("a document without an id"))
+        };
+        Ok([half("id_upper")?, half("id_lower")?])
+    }
+
+    /// Whether it has followed another catalog than `epoch` up to `last`, or this one before it was put back to an earlier day.
+    pub(in crate::archive) fn is_of_another(&self, epoch: &str, last: u64) -> bool {
+        let reached = self.reached();
+        let reached = reached.as_ref().filter(|reached| reached.change > 0 || reached.highest > 0);
+        reached.is_some_and(|reached| reached.epoch != epoch || reached.change > last)
+    }
+
     /// A message's number in the catalog.
     pub(super) fn seq(&self, searcher: &Searcher, at: DocAddress) -> Result<u64, ArchiveError> {
-        let numbers = searcher.segment_reader(at.segment_ord).fast_fields().u64("seq").map_err(failed)?;
+        let numbers = searcher.segment_reader(at.segment_ord).fast_fields().u64("seq").map_err(failed_in)?;
         numbers.first(at.doc_id).ok_or_else(|| failed("a document without number"))
     }
 
     /// Reads all its files and compares them with their checksums; the damaged ones.
     pub(in crate::archive) fn damaged_files(&self) -> Result<BTreeSet<String>, ArchiveError> {
-        let damaged = self.index.validate_checksum().map_err(failed)?;
+        let damaged = self.index.validate_checksum().map_err(failed_in)?;
         Ok(damaged.into_iter().map(|path| path.display().to_string()).collect())
     }
 
     /// Octets of its files.
     pub(in crate::archive) fn bytes(&self) -> Result<u64, ArchiveError> {
-        let usage = self.searcher().space_usage().map_err(failed)?;
+        let usage = self.searcher().space_usage().map_err(failed_in)?;
         Ok(usage.total().get_bytes())
     }
 }

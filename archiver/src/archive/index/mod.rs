@@ -7,6 +7,7 @@
 //! | `fields` | what a message becomes, and who finds it by what |
 //! | `generation`, `flow` | one index on disk; what is on its way into it is bounded |
 //! | `store_index` | the index of a store: which one serves, which one is being built |
+//! | `trouble` | what passes, and what is damage |
 //! | `page`, `cursor`, `snippet` | the order of hits, how a page goes on, where the hit is |
 //!
 //! Promises
@@ -14,7 +15,9 @@
 //!   doubles; a missing or damaged index is begun anew, or built beside the one that serves.
 //! - A page behind a cursor shows what is behind it, once, whatever arrived since the first page.
 //! - Nobody finds a message by what only another archive's owner may know of it: its Bcc, its folder there.
-//! - Memory is bounded by [`generation`] and [`flow`], whatever the messages hold.
+//! - Memory is bounded by [`generation`] and [`flow`], whatever the messages hold; a search by [`Query::REACH_MAX`], by the words that
+//!   beginnings may become, and by a deadline.
+//! - What the operating system refuses is no damage: the index waits. Only what is damaged is begun anew.
 //!
 //! Not here: reading documents (`documents`), following and searching all stores of an instance (`archive/follow`,
 //! `archive/search`).
@@ -30,18 +33,21 @@ mod query;
 mod search;
 mod snippet;
 mod store_index;
+mod trouble;
 mod words;
 
 pub use cursor::CursorError;
-pub(super) use fields::{Document, Hidden};
+pub(super) use cursor::CursorKey;
+pub(super) use fields::{Document, Hidden, halves};
 pub(super) use generation::Generation;
 pub use page::Order;
 pub use parse::QueryError;
-pub(super) use search::search;
+pub(super) use search::{Search, search};
 pub use snippet::Snippet;
 pub(super) use store_index::{StoreIndex, guarded};
 
-use super::ArchiveError;
+use trouble::{failed, failed_in, waits};
+
 use super::message::IndexFields;
 
 /// Makes a message's fields out of its octets and, when it came in one, its journal report. With its documents, whose text is
@@ -55,9 +61,9 @@ pub struct Query {
     pub text: String,
     /// Only in this archive.
     pub archive: Option<String>,
-    /// The most hits.
+    /// The most hits. With those passed over at most [`Query::REACH_MAX`].
     pub limit: usize,
-    /// Hits passed over.
+    /// Hits passed over; a cursor goes on at no cost, and has no end.
     pub offset: usize,
     /// In which order.
     pub order: Order,
@@ -65,6 +71,7 @@ pub struct Query {
     pub cursor: Option<String>,
 }
 
-fn failed(error: impl std::fmt::Display) -> ArchiveError {
-    ArchiveError::Index(error.to_string())
+impl Query {
+    /// Hits that one page may reach to: all before it are held in memory to be put in order.
+    pub const REACH_MAX: usize = 10_000;
 }

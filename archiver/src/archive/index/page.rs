@@ -10,7 +10,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use tantivy::collector::{Collector, SegmentCollector};
 use tantivy::columnar::ColumnValues;
-use tantivy::{DocAddress, DocId, Score, SegmentOrdinal, SegmentReader};
+use tantivy::{DocAddress, DocId, Score, SegmentOrdinal, SegmentReader, TantivyError};
 
 /// In which order hits come.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,7 +39,7 @@ impl std::str::FromStr for Order {
 }
 
 /// A hit's place in the order; the greatest comes first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(in crate::archive) struct Key {
     /// How well it fits, in steps wide enough that no rounding moves it; 0 in orders by date.
     fits: u32,
@@ -70,18 +70,22 @@ pub(super) struct Collected {
 }
 
 /// Collects the first `limit` hits behind `after`.
-#[derive(Debug)]
-pub(super) struct Page {
+pub(super) struct Page<'p> {
     pub(super) order: Order,
     pub(super) after: Option<Key>,
     pub(super) limit: usize,
+    /// Whether it takes too long; asked before each segment, none of which is long.
+    pub(super) late: &'p (dyn Fn() -> bool + Sync),
 }
 
-impl Collector for Page {
+impl Collector for Page<'_> {
     type Fruit = Collected;
     type Child = PageOfSegment;
 
     fn for_segment(&self, number: SegmentOrdinal, segment: &SegmentReader) -> tantivy::Result<PageOfSegment> {
+        if (self.late)() {
+            return Err(TantivyError::InternalError("the search takes too long".into()));
+        }
         let columns = segment.fast_fields();
         Ok(PageOfSegment {
             number,

@@ -1,21 +1,22 @@
 //! Conditions to tantivy queries.
 
+use std::cell::Cell;
 use std::ops::Bound;
 
-use tantivy::Term as IndexTerm;
 use tantivy::query::{
     AllQuery, BooleanQuery, BoostQuery, ConstScoreQuery, EmptyQuery, Occur, PhrasePrefixQuery, PhraseQuery,
     Query as IndexQuery, RangeQuery, RegexQuery, TermQuery,
 };
 use tantivy::schema::{Field as IndexField, IndexRecordOption};
+use tantivy::{Searcher, Term as IndexTerm};
 
 use super::fields::{Fields, scoped_word};
 use super::not::Not;
 use super::parse::{Condition, Field, QueryError, Term, Text};
 use super::words::{Asked, asked};
 
-/// Words that a beginning behind other words may become.
-const BEGINNINGS_MAX: u32 = 10_000;
+/// Words that all beginnings of a query may become, in all fields and segments together: each is looked up by itself.
+const BEGINNINGS_MAX: u32 = 50_000;
 /// How much more a word in the subject counts.
 const SUBJECT_BOOST: f32 = 2.0;
 
@@ -24,8 +25,10 @@ pub(super) fn build(
     condition: &Condition,
     archive: Option<&str>,
     fields: &Fields,
+    searchers: &[Searcher],
 ) -> Result<Box<dyn IndexQuery>, QueryError> {
-    let built = Builder { archive, fields }.condition(condition)?;
+    let builder = Builder { archive, fields, searchers, beginnings_left: Cell::new(BEGINNINGS_MAX) };
+    let built = builder.condition(condition)?;
     let Some(archive) = archive else { return Ok(built) };
     let filed = TermQuery::new(IndexTerm::from_field_text(fields.archive, archive), IndexRecordOption::Basic);
     Ok(Box::new(BooleanQuery::new(vec![(Occur::Must, unscored(filed)), (Occur::Must, built)])))
@@ -39,6 +42,8 @@ fn unscored(query: impl IndexQuery) -> Box<dyn IndexQuery> {
 struct Builder<'b> {
     archive: Option<&'b str>,
     fields: &'b Fields,
+    searchers: &'b [Searcher],
+    beginnings_left: Cell<u32>,
 }
 
 impl Builder<'_> {
@@ -65,7 +70,7 @@ impl Builder<'_> {
         };
         Ok(match term {
             Term::Everything => Box::new(AllQuery),
-            Term::Text(text) => self.text(text),
+            Term::Text(text) => self.text(text)?,
             Term::Date(from, to) => {
                 let bound = |seconds: &i64| IndexTerm::from_field_i64(fields.date, *seconds);
                 let from = from.as_ref().map_or(Bound::Unbounded, |from| Bound::Included(bound(from)));
@@ -95,22 +100,25 @@ impl Builder<'_> {
         })
     }
 
-    fn text(&self, text: &Text) -> Box<dyn IndexQuery> {
+    fn text(&self, text: &Text) -> Result<Box<dyn IndexQuery>, QueryError> {
         let words = asked(&text.text, text.begins);
         let wanted = if text.fields.is_empty() { &Field::ANYWHERE[..] } else { text.fields };
         let mut places: Vec<Box<dyn IndexQuery>> =
-            wanted.iter().map(|field| self.words_in(*field, &words)).collect();
-        match places.len() {
+            wanted.iter().map(|field| self.words_in(*field, &words)).collect::<Result<_, _>>()?;
+        Ok(match places.len() {
             1 => places.remove(0),
             _ => Box::new(BooleanQuery::union(places)),
-        }
+        })
     }
 
     /// One word, or words one behind the other: `anna@example.com` is three of them.
-    fn words_in(&self, field: Field, words: &[Asked]) -> Box<dyn IndexQuery> {
+    fn words_in(&self, field: Field, words: &[Asked]) -> Result<Box<dyn IndexQuery>, QueryError> {
         let scope = self.archive.filter(|_| matches!(field, Field::Bcc | Field::Folder));
         let at = self.fields.of(field);
         let term = |word: &Asked| IndexTerm::from_field_text(at, &scoped_word(scope, &word.text));
+        if let Some(last) = words.last().filter(|last| last.begins) {
+            self.count_beginnings(at, &scoped_word(scope, &last.text), &last.text)?;
+        }
         let query: Box<dyn IndexQuery> = match words {
             [] => Box::new(EmptyQuery),
             [word] if word.begins => beginning(at, &scoped_word(scope, &word.text)),
@@ -127,10 +135,28 @@ impl Builder<'_> {
                 }
             }
         };
-        match field {
+        Ok(match field {
             Field::Subject => Box::new(BoostQuery::new(query, SUBJECT_BOOST)),
             _ => query,
+        })
+    }
+
+    /// Refuses a beginning that is that of too many words: all of them would be looked up.
+    fn count_beginnings(&self, field: IndexField, beginning: &str, asked: &str) -> Result<(), QueryError> {
+        let mut left = self.beginnings_left.get();
+        for segment in self.searchers.iter().flat_map(Searcher::segment_readers) {
+            // What cannot be read is told when it is searched.
+            let Ok(inverted) = segment.inverted_index(field) else { continue };
+            let Ok(mut words) = inverted.terms().range().ge(beginning).into_stream() else { continue };
+            while words.advance() && words.key().starts_with(beginning.as_bytes()) {
+                left = left.checked_sub(1).ok_or_else(|| {
+                    let what = format!("too many words begin with {asked}; write more of it: {asked}…*");
+                    QueryError::whole(what)
+                })?;
+            }
         }
+        self.beginnings_left.set(left);
+        Ok(())
     }
 }
 

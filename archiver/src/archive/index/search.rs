@@ -7,14 +7,14 @@ use postern_shared::clock::UnixMillis;
 use tantivy::Searcher;
 use tantivy::query::Query as IndexQuery;
 
-use super::cursor::{Cursor, Reckoned};
+use super::cursor::{Cursor, CursorKey, Reckoned};
 use super::fields::Shown;
 use super::generation::Generation;
 use super::page::{Key, Order, Page};
-use super::parse::{Condition, Now, parse};
+use super::parse::{Condition, Now, QueryError, parse};
 use super::query::build;
 use super::snippet::{Marker, Snippet};
-use super::{Query, failed};
+use super::{Query, failed_in};
 use crate::archive::ArchiveError;
 
 /// A hit: which of the indexes has it, and its number in that catalog.
@@ -22,6 +22,8 @@ use crate::archive::ArchiveError;
 pub(in crate::archive) struct Place {
     pub(in crate::archive) index: usize,
     pub(in crate::archive) seq: u64,
+    /// The message's id, in halves: a catalog that was made anew may have another message under that number.
+    pub(in crate::archive) id: [u64; 2],
     pub(in crate::archive) snippets: Vec<Snippet>,
     /// Attachments whose text could not be had, and why.
     pub(in crate::archive) missing: Vec<(String, String)>,
@@ -32,32 +34,50 @@ pub(in crate::archive) struct Place {
 pub(in crate::archive) struct Found {
     pub(in crate::archive) total: u64,
     pub(in crate::archive) places: Vec<Place>,
-    pub(in crate::archive) next: Option<Cursor>,
+    /// Goes on behind the last of them.
+    pub(in crate::archive) next: Option<String>,
 }
 
-/// The page of hits that is asked for, over all indexes. `now`: for dates that are told from today.
+/// What a search needs beside the indexes.
+pub(in crate::archive) struct Search<'s> {
+    /// Today, for dates that are told from it.
+    pub(in crate::archive) now: UnixMillis,
+    pub(in crate::archive) key: CursorKey,
+    /// Whether it takes too long.
+    pub(in crate::archive) late: &'s (dyn Fn() -> bool + Sync),
+}
+
+/// The page of hits that is asked for, over all indexes.
 pub(in crate::archive) fn search(
     query: &Query,
     indexes: &[Arc<Generation>],
-    now: UnixMillis,
+    search: &Search<'_>,
 ) -> Result<Found, ArchiveError> {
-    let condition = parse(&query.text, Now(i64::try_from(now.0 / 1000).unwrap_or(i64::MAX)))?;
-    let cursor = query.cursor.as_deref().map(|text| Cursor::read(text, query)).transpose()?;
+    if query.offset.saturating_add(query.limit) > Query::REACH_MAX {
+        let what = format!(
+            "a page reaches to hit {} at most; ask for the next one with the cursor that comes with each page",
+            Query::REACH_MAX
+        );
+        return Err(QueryError::whole(what).into());
+    }
+    let condition = parse(&query.text, Now(i64::try_from(search.now.0 / 1000).unwrap_or(i64::MAX)))?;
+    let cursor = query.cursor.as_deref().map(|text| Cursor::open(text, &search.key, query)).transpose()?;
     let Some(fields) = indexes.first().map(|index| *index.fields()) else {
         return Ok(Found { total: 0, places: Vec::new(), next: None });
     };
-    let built = build(&condition, query.archive.as_deref(), &fields)?;
     let searchers: Vec<Searcher> = indexes.iter().map(|index| index.searcher()).collect();
+    let built = build(&condition, query.archive.as_deref(), &fields, &searchers)?;
     let reckoned = match (query.order, cursor.as_ref()) {
         (Order::Relevance, Some(cursor)) => cursor.reckoned.clone(),
-        (Order::Relevance, None) => Some(Reckoned::now(&*built, &searchers).map_err(failed)?),
+        (Order::Relevance, None) => Some(Reckoned::now(&*built, &searchers).map_err(failed_in)?),
         _ => None,
     };
-    let asked = Asked { query, built: &*built, reckoned: reckoned.as_ref() };
+    let asked = Asked { query, built: &*built, reckoned: reckoned.as_ref(), late: search.late };
     let (total, mut hits) = asked.hits(&searchers, cursor.map(|cursor| cursor.after))?;
-    let more = hits.len() > query.offset.saturating_add(query.limit);
-    hits.truncate(query.offset.saturating_add(query.limit));
+    let more = hits.len() > query.offset + query.limit;
+    hits.truncate(query.offset + query.limit);
     let next = hits.last().filter(|_| more).map(|(key, ..)| Cursor::behind(query, *key, reckoned));
+    let next = next.map(|cursor| cursor.sealed(&search.key));
     let hits = hits.into_iter().skip(query.offset);
     let places = places(hits, &condition, query, indexes, &searchers)?;
     Ok(Found { total, places, next })
@@ -69,13 +89,14 @@ struct Asked<'a> {
     query: &'a Query,
     built: &'a dyn IndexQuery,
     reckoned: Option<&'a Reckoned>,
+    late: &'a (dyn Fn() -> bool + Sync),
 }
 
 impl Asked<'_> {
     /// All that match, and the first of them behind `after`: one more than is wanted, to know whether there are more.
     fn hits(&self, searchers: &[Searcher], after: Option<Key>) -> Result<(u64, Vec<HitAt>), ArchiveError> {
-        let limit = self.query.limit.saturating_add(self.query.offset).saturating_add(1);
-        let page = Page { order: self.query.order, after, limit };
+        let limit = self.query.limit + self.query.offset + 1;
+        let page = Page { order: self.query.order, after, limit, late: self.late };
         let scale = self.reckoned.map(|reckoned| reckoned.scale(self.built));
         let (mut total, mut hits) = (0, Vec::new());
         for (number, searcher) in searchers.iter().enumerate() {
@@ -83,7 +104,10 @@ impl Asked<'_> {
                 Some(scale) => searcher.search_with_statistics_provider(self.built, &page, scale),
                 None => searcher.search(self.built, &page),
             };
-            let collected = collected.map_err(failed)?;
+            let collected = collected.map_err(|error| match (self.late)() {
+                true => QueryError::whole("it takes too long; ask for rarer words, or for fewer days").into(),
+                false => failed_in(error),
+            })?;
             total += collected.total;
             hits.extend(collected.hits.into_iter().map(|(key, at)| (key, number, at)));
         }
@@ -107,6 +131,7 @@ fn places(
         Ok(Place {
             index,
             seq: generation.seq(searcher, at)?,
+            id: generation.id(searcher, at)?,
             snippets: marker.places(&shown, query.archive.as_deref()),
             missing: shown.missing(),
         })

@@ -7,20 +7,27 @@
 //! ```
 //!
 //! Promises
-//! - What cannot be opened is begun anew and follows; what is found damaged later serves until another one is built.
+//! - What is damaged when it is opened is begun anew and follows, and is removed once that has followed to the end. What cannot be
+//!   opened for another reason (no right, too many open files) stays, and is opened later.
+//! - What is found damaged later serves until another one is built.
 //! - A generation serves only once it has followed the catalog to its end.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
+use postern_shared::clock::Moment;
 use postern_shared::disk::{Disk, write_atomic};
 
-use super::failed;
 use super::generation::Generation;
+use super::{failed, waits};
 use crate::archive::ArchiveError;
 
 /// An index up to this size is read whole and checked when it is opened; longer ones are checked while they serve.
 const CHECKED_AT_OPEN_MAX: u64 = 64 * 1024 * 1024;
+/// Reading it whole because something failed is not done again before that.
+const CHECKED_AGAIN_AFTER: Duration = Duration::from_secs(3600);
+const CURRENT_BYTES_MAX: u64 = 64;
 
 /// A store's index.
 #[derive(Debug)]
@@ -30,6 +37,8 @@ pub(in crate::archive) struct StoreIndex {
     serving: Mutex<Option<Serving>>,
     /// One builds at a time.
     builder: Mutex<()>,
+    /// When it was read whole because something failed.
+    checked: Mutex<Option<Moment>>,
 }
 
 #[derive(Debug)]
@@ -37,11 +46,13 @@ struct Serving {
     number: u32,
     generation: Arc<Generation>,
     damage: Option<String>,
+    /// What it took the place of is still there.
+    others: bool,
 }
 
 impl StoreIndex {
     pub(in crate::archive) fn new(disk: Arc<dyn Disk>, dir: PathBuf) -> Self {
-        Self { disk, dir, serving: Mutex::default(), builder: Mutex::default() }
+        Self { disk, dir, serving: Mutex::default(), builder: Mutex::default(), checked: Mutex::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Serving>> {
@@ -59,14 +70,20 @@ impl StoreIndex {
     }
 
     fn open(&self) -> Result<Serving, ArchiveError> {
-        self.disk.create_dir_all(&self.dir).map_err(failed)?;
-        let pointed = self.pointed();
+        self.disk.create_dir_all(&self.dir).map_err(waits)?;
+        let pointed = self.pointed()?;
         if let Some(number) = pointed {
             match self.open_checked(number) {
                 Ok(generation) => {
                     self.remove_below(number);
-                    return Ok(Serving { number, generation: Arc::new(generation), damage: None });
+                    return Ok(Serving {
+                        number,
+                        generation: Arc::new(generation),
+                        damage: None,
+                        others: false,
+                    });
                 }
+                Err(error @ ArchiveError::IndexWaits(_)) => return Err(error),
                 Err(error) => {
                     tracing::error!(path = %self.dir.display(), %error, "the index is begun anew");
                 }
@@ -76,12 +93,12 @@ impl StoreIndex {
         let number = self.numbers()?.into_iter().chain(pointed).max().unwrap_or(0) + 1;
         let generation = self.create(number)?;
         self.point_to(number)?;
-        Ok(Serving { number, generation: Arc::new(generation), damage: None })
+        Ok(Serving { number, generation: Arc::new(generation), damage: None, others: true })
     }
 
     fn open_checked(&self, number: u32) -> Result<Generation, ArchiveError> {
         let dir = self.path(number);
-        if !self.disk.exists(&dir.join("meta.json")).map_err(failed)? {
+        if !self.disk.exists(&dir.join("meta.json")).map_err(waits)? {
             return Err(failed(format!("{} is missing", dir.display())));
         }
         // What is damaged may make the library fall over as well as fail.
@@ -100,10 +117,10 @@ impl StoreIndex {
 
     fn create(&self, number: u32) -> Result<Generation, ArchiveError> {
         let dir = self.path(number);
-        if self.disk.exists(&dir).map_err(failed)? {
-            self.disk.remove_dir_all(&dir).map_err(failed)?;
+        if self.disk.exists(&dir).map_err(waits)? {
+            self.disk.remove_dir_all(&dir).map_err(waits)?;
         }
-        self.disk.create_dir_all(&dir).map_err(failed)?;
+        self.disk.create_dir_all(&dir).map_err(waits)?;
         Generation::open(&dir)
     }
 
@@ -111,22 +128,36 @@ impl StoreIndex {
         self.dir.join(format!("{number:04}"))
     }
 
-    fn pointed(&self) -> Option<u32> {
+    fn pointed(&self) -> Result<Option<u32>, ArchiveError> {
         let path = self.dir.join("current");
-        let bytes = self.disk.read(&path, 64).ok()?;
-        std::str::from_utf8(&bytes).ok()?.trim().parse().ok()
+        if !self.disk.exists(&path).map_err(waits)? {
+            return Ok(None);
+        }
+        match self.disk.read(&path, CURRENT_BYTES_MAX) {
+            Ok(bytes) => Ok(std::str::from_utf8(&bytes).ok().and_then(|text| text.trim().parse().ok())),
+            Err(error) if error.raw_os_error().is_some() => Err(waits(error)),
+            // Longer than any number.
+            Err(_) => Ok(None),
+        }
     }
 
     fn point_to(&self, number: u32) -> Result<(), ArchiveError> {
         write_atomic(&*self.disk, &self.dir.join("current"), format!("{number:04}\n").as_bytes())
-            .map_err(failed)?;
-        self.remove_below(number);
-        Ok(())
+            .map_err(waits)
+    }
+
+    /// It has followed to the end: what it took the place of goes.
+    pub(in crate::archive) fn settle(&self) {
+        if let Some(serving) = &mut *self.lock()
+            && std::mem::take(&mut serving.others)
+        {
+            self.remove_below(serving.number);
+        }
     }
 
     fn numbers(&self) -> Result<Vec<u32>, ArchiveError> {
         let number = |dir: &Path| dir.file_name()?.to_str()?.parse().ok();
-        Ok(self.disk.dirs(&self.dir).map_err(failed)?.iter().filter_map(|dir| number(dir)).collect())
+        Ok(self.disk.dirs(&self.dir).map_err(waits)?.iter().filter_map(|dir| number(dir)).collect())
     }
 
     /// Removes what no longer serves, and what an index of an earlier version left here.
@@ -172,12 +203,24 @@ impl StoreIndex {
         let found = guarded(|| generation.damaged_files()).and_then(|checked| checked);
         let damage = match found {
             Ok(damaged) => damaged.first().map(|first| format!("{first} is not what was written")),
+            Err(error @ ArchiveError::IndexWaits(_)) => return Err(error),
             Err(error) => Some(error.to_string()),
         };
         if let Some(damage) = &damage {
             self.mark_damaged(damage);
         }
         Ok(self.damage())
+    }
+
+    /// The same because something failed, `now`; an index may be long, so once in a while only. Whether it was checked.
+    pub(in crate::archive) fn check_for_failure(&self, now: Moment) -> Result<bool, ArchiveError> {
+        let mut checked = self.checked.lock().unwrap_or_else(PoisonError::into_inner);
+        if checked.is_some_and(|before| now.since(before) < CHECKED_AGAIN_AFTER) {
+            return Ok(false);
+        }
+        *checked = Some(now);
+        drop(checked);
+        self.check().map(|_| true)
     }
 
     /// Waits for whoever builds another one, to be the next.
@@ -208,7 +251,8 @@ impl StoreIndex {
     ) -> Result<(), ArchiveError> {
         let mut serving = self.lock();
         self.point_to(number)?;
-        *serving = Some(Serving { number, generation, damage: None });
+        *serving = Some(Serving { number, generation, damage: None, others: false });
+        self.remove_below(number);
         Ok(())
     }
 }
@@ -221,4 +265,22 @@ pub(in crate::archive) fn guarded<R>(run: impl FnOnce() -> R) -> Result<R, Archi
         let what = what.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message");
         failed(format!("reading it failed inside: {what}"))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use postern_shared::disk::RealDisk;
+
+    use super::*;
+
+    /// Goal: what fails again and again does not read an index whole each time.
+    #[test]
+    fn failures_read_an_index_whole_once_in_a_while() {
+        let dir = tempfile::tempdir().unwrap();
+        let index = StoreIndex::new(Arc::new(RealDisk), dir.path().join("index"));
+        let minutes = |minutes: u64| Moment::after_start(Duration::from_secs(60 * minutes));
+        let checked = [1, 2, 30, 60, 61, 62].map(|at| index.check_for_failure(minutes(at)).unwrap());
+        assert_eq!(checked, [true, false, false, false, true, false]);
+        assert!(index.check().unwrap().is_none(), "whoever asks for it has it");
+    }
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use postern_shared::clock::{Clock, UnixMillis};
+use postern_shared::clock::{Clock, Moment, UnixMillis};
 use postern_shared::crypto::SecretBytes;
 use postern_shared::disk::Disk;
 use postern_shared::id::{MessageId, MessageIds};
@@ -480,6 +480,10 @@ impl Stores {
     /// The calendar time.
     pub(in crate::archive) fn now(&self) -> UnixMillis {
         self.clock.wall()
+    }
+
+    pub(in crate::archive) fn moment(&self) -> Moment {
+        self.clock.moment()
     }
 
     /// A key for one purpose.

@@ -116,7 +116,9 @@ fn read_within(name: &str, octets: &[u8], text: &mut Text) {
 }
 
 fn read_mail(octets: &[u8], text: &mut Text) -> Result<(), Stop> {
-    let (own, attachments) = attached_message(octets).ok_or_else(|| Stop::new("it is no message"))?;
+    let (own, attachments, missing) =
+        attached_message(octets).ok_or_else(|| Stop::new("it is no message"))?;
+    missing.iter().for_each(|why| text.miss(why));
     text.push(&own)?;
     for Attachment { name, text: found } in attachments {
         text.divide('\n')?;

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 /// The longest header looked at.
-const HEADER_BYTES_MAX: usize = 1024 * 1024;
+pub(super) const HEADER_BYTES_MAX: usize = 1024 * 1024;
 const FIELDS_MAX: usize = 5000;
 
 /// A header: its fields, and where the body begins.
@@ -37,6 +37,11 @@ impl Header {
     /// Reads the header at the start of `message`. It ends at an empty line, or before the first line that is no field or
     /// goes beyond the longest header.
     pub fn parse(message: &[u8]) -> Self {
+        Self::parse_up_to(message, FIELDS_MAX)
+    }
+
+    /// The same; it ends behind `fields_max` fields at the latest.
+    pub(super) fn parse_up_to(message: &[u8], fields_max: usize) -> Self {
         let end = message.len().min(HEADER_BYTES_MAX);
         let mut header = Self::default();
         // The line by which mbox files divide messages sometimes stays on.
@@ -51,7 +56,7 @@ impl Header {
             while field_end < end && matches!(message[field_end], b' ' | b'\t') {
                 field_end = self::line_end(message, field_end);
             }
-            if field_end > HEADER_BYTES_MAX || header.fields.len() == FIELDS_MAX {
+            if field_end > HEADER_BYTES_MAX || header.fields.len() == fields_max {
                 break;
             }
             let Some(field) = parse_field(&message[at..field_end], at) else { break };

@@ -5,6 +5,8 @@ use std::ops::Range;
 use super::header::{Header, line_end, media_type, parameter};
 
 const PARTS_MAX: usize = 1000;
+/// Fields of a part: with as many parts they take 50 MB at most.
+const PART_FIELDS_MAX: usize = 500;
 /// RFC 2046 §5.1.1 wants at most 70; some write more.
 const BOUNDARY_BYTES_MAX: usize = 256;
 
@@ -77,7 +79,7 @@ fn before_line_end(bytes: &[u8], start: usize, at: usize) -> usize {
 }
 
 fn part(bytes: &[u8], range: Range<usize>) -> Part {
-    let header = Header::parse(&bytes[range.clone()]);
+    let header = Header::parse_up_to(&bytes[range.clone()], PART_FIELDS_MAX);
     let body = range.start + header.body..range.end;
     Part { header, body }
 }
@@ -115,5 +117,8 @@ mod tests {
         let mut bomb = b"Content-Type: multipart/mixed; boundary=b\r\n\r\n".to_vec();
         bomb.extend(b"--b\r\n\r\n".repeat(100_000));
         assert_eq!(bodies(&bomb).len(), PARTS_MAX);
+        let mut fields = b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n".to_vec();
+        fields.extend(b"a:b\r\n".repeat(5000));
+        assert_eq!(parts(&fields, 0..fields.len())[0].header.fields.len(), PART_FIELDS_MAX);
     }
 }

@@ -26,9 +26,9 @@ const DEPTH_MAX: usize = 16;
 
 /// The query cannot be understood.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the query at character {at}: {what}")]
+#[error("the query{}: {what}", place(*.at))]
 pub struct QueryError {
-    /// The character, from 1.
+    /// The character, from 1; 0: it is the query as a whole.
     pub at: usize,
     /// What is wrong there, and what to do.
     pub what: String,
@@ -38,6 +38,15 @@ impl QueryError {
     pub(super) fn new(at: usize, what: impl Into<String>) -> Self {
         Self { at: at + 1, what: what.into() }
     }
+
+    /// What is wrong at no place of its own.
+    pub(super) fn whole(what: impl Into<String>) -> Self {
+        Self { at: 0, what: what.into() }
+    }
+}
+
+fn place(at: usize) -> String {
+    if at == 0 { String::new() } else { format!(" at character {at}") }
 }
 
 /// Conditions, and how they are tied together.
