@@ -55,14 +55,14 @@ enum From {
 }
 
 impl Stores {
-    /// Backs everything up into `to`; `None` when it was ended before its time.
+    /// Backs everything up into `to` on `disk`; `None` when it was ended before its time.
     pub(in crate::archive) fn backup(
         &self,
+        disk: &dyn Disk,
         instance: &str,
         to: &Path,
         watch: Watch<'_>,
     ) -> Result<Option<Backup>, ArchiveError> {
-        let disk = &*self.disk;
         disk.create_dir_all(to).map_err(ArchiveError::file(to))?;
         let earlier = earlier(disk, to, instance)?;
         let sources = self.sources()?;

@@ -140,7 +140,7 @@ fn a_backup_restores() {
         postern_shared::disk::write_atomic(&disk, &instance().join(name), b"{}").unwrap();
     }
     let to = std::path::Path::new("/backup");
-    assert!(stores.backup("main", to, &mut patience(3)).unwrap().is_none());
+    assert!(stores.backup(&disk, "main", to, &mut patience(3)).unwrap().is_none());
     assert!(!disk.exists(&to.join("backup.json")).unwrap());
     let mut n = 400;
     let mut busy = |_: &str, _: u64, _: Option<u64>| {
@@ -148,11 +148,11 @@ fn a_backup_restores() {
         commit(&stores, vec![message(content(n, Some(n)), "anna")]).unwrap();
         false
     };
-    let backup = stores.backup("main", to, &mut busy).unwrap().unwrap();
+    let backup = stores.backup(&disk, "main", to, &mut busy).unwrap().unwrap();
     assert!(backup.files.keys().all(|name| !name.contains("master.key") && !name.contains("catalog")));
     // A second one copies only what is new.
     let operations = disk.operations();
-    stores.backup("main", to, &mut |_, _, _| false).unwrap().unwrap();
+    stores.backup(&disk, "main", to, &mut |_, _, _| false).unwrap().unwrap();
     let second = disk.operations() - operations;
 
     let back = std::path::Path::new("/data/back");
