@@ -39,6 +39,9 @@ pub enum Command {
         id: String,
         recovery_key: Secret,
     },
+    InstanceNewRecoveryKey {
+        id: String,
+    },
     InstanceList,
     InstanceShow {
         id: String,

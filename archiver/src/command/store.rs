@@ -105,6 +105,7 @@ fn restore(
     watch: &mut dyn FnMut(&str, u64, Option<u64>) -> bool,
 ) -> Result<Value, CommandError> {
     let (disk, dir) = (&*core.disk, core.instance_dir(id)?);
+    let one = core.change(id)?;
     if !Instance::restore(disk, from, &dir, id, watch)? {
         return Ok(json!({ "id": id, "cancelled": true }));
     }
@@ -117,6 +118,7 @@ fn restore(
     if Instance::needs_passphrase(disk, &dir)? {
         return Ok(json!({ "id": id, "cancelled": false, "messages": null }));
     }
+    drop(one);
     let instance = core.instance(id)?;
     instance.audit().record("restore", &json!({ "from": from }))?;
     Ok(json!({ "id": id, "cancelled": false, "messages": instance.stats()?.messages }))
