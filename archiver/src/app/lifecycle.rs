@@ -190,12 +190,13 @@ impl Core {
     /// Closes an instance whose mode says that nobody opens it anew.
     fn close(&self, id: &str) -> Result<(), ArchiveError> {
         let slot = self.slot(id)?;
-        let old = std::mem::replace(&mut *slot.stop.lock().unwrap_or_else(PoisonError::into_inner), switch());
-        old.0.turn();
         let mut closing = slot.closing.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(instance) = slot.close(id, PATIENCE)? {
             *closing = Some(Arc::downgrade(&instance));
         }
+        // Told only now: who looks for the instance again does not find it.
+        let old = std::mem::replace(&mut *slot.stop.lock().unwrap_or_else(PoisonError::into_inner), switch());
+        old.0.turn();
         drop(slot.follower.lock().unwrap_or_else(PoisonError::into_inner).take());
         let held = closing.clone();
         drop(closing);
