@@ -19,13 +19,13 @@ use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{MethodFilter, delete, get, on};
 use axum::{Extension, Json, Router};
 use futures_core::Stream;
-use postern_shared::clock::UnixMillis;
+use postern_shared::clock::{Clock, Moment, UnixMillis};
 use postern_shared::control::Context;
 use postern_shared::shutdown::Shutdown;
 use serde_json::{Map, Value, json};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::sleep;
 
 use super::calls::New;
 use super::request::{self, Asking, Stretch};
@@ -305,7 +305,7 @@ async fn octets(api: &Arc<Api>, caller: Arc<Caller>, command: Command) -> Result
     // Who may, and where; the gate judges and records the reading itself.
     let asked = Command::MessageGet { instance: instance.clone(), id: id.clone(), report };
     let admitted = api.commands.admit(&caller, asked).await?;
-    let mut pace = Pace::new(admitted.stopping());
+    let mut pace = Pace::new(Arc::clone(&api.core.clock), admitted.stopping());
     let (pieces, sent) = mpsc::channel::<io::Result<Bytes>>(PIECES);
     let (begun, first) = oneshot::channel::<Result<(), Problem>>();
     let (broken, breaks) = oneshot::channel::<()>();
@@ -352,18 +352,21 @@ fn failed(error: &io::Error) -> Denied {
 struct Pace {
     runtime: Handle,
     stopping: Option<Shutdown>,
-    begun: Instant,
+    clock: Arc<dyn Clock>,
+    begun: Moment,
     octets: u64,
 }
 
 impl Pace {
-    fn new(stopping: Option<Shutdown>) -> Self {
-        Self { runtime: Handle::current(), stopping, begun: Instant::now(), octets: 0 }
+    fn new(clock: Arc<dyn Clock>, stopping: Option<Shutdown>) -> Self {
+        let begun = clock.moment();
+        Self { runtime: Handle::current(), clock, stopping, begun, octets: 0 }
     }
 
     /// Waits until there is room for the next piece.
     fn send(&mut self, pieces: &mpsc::Sender<io::Result<Bytes>>, piece: Bytes) -> io::Result<()> {
-        let deadline = self.begun + PATIENCE + Duration::from_secs(self.octets / OCTETS_A_SECOND_MIN);
+        let time = PATIENCE + Duration::from_secs(self.octets / OCTETS_A_SECOND_MIN);
+        let left = time.saturating_sub(self.clock.moment().since(self.begun));
         self.octets += piece.len() as u64;
         let stopping = self.stopping.as_mut();
         let stopped = async {
@@ -377,7 +380,7 @@ impl Pace {
                 biased;
                 () = stopped => Err(io::Error::other("the instance is being stopped")),
                 sent = pieces.send(Ok(piece)) => sent.map_err(io::Error::other),
-                () = sleep_until(deadline) => Err(io::Error::other("the client takes it too slowly")),
+                () = sleep(left) => Err(io::Error::other("the client takes it too slowly")),
             }
         })
     }
