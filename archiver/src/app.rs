@@ -1,18 +1,19 @@
 //! The archiver as one thing: its data directory, locked, and the instances in it.
 
 mod lifecycle;
+mod slot;
 #[cfg(test)]
 mod tests;
 
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use postern_shared::clock::{Clock, Moment};
 use postern_shared::crypto::password::Argon2Cost;
 use postern_shared::data_dir::{self, DataDirError, Holder};
 use postern_shared::disk::{Disk, DiskLock};
-use postern_shared::shutdown::{Shutdown, Switch, switch};
 use secrecy::SecretString;
 use serde_json::Value;
 use zeroize::Zeroizing;
@@ -23,6 +24,8 @@ use crate::documents::{Limits, Workers};
 use crate::intake::index_fields_with_documents;
 use crate::jobs::Jobs;
 use crate::settings::Settings;
+pub use lifecycle::{Standing, Working};
+use slot::Slot;
 
 const PASSPHRASE_BYTES_MAX: u64 = 4096;
 
@@ -47,25 +50,11 @@ pub struct Core {
     audit: Mutex<Option<Arc<Audit>>>,
     slots: Mutex<HashMap<String, Arc<Slot>>>,
     pulling: Mutex<HashSet<(String, String)>>,
+    /// The daemon has asked for each instance once.
+    opened_all: AtomicBool,
+    /// Instances that are being created, started, stopped or deleted.
+    changing: Mutex<HashSet<String>>,
     _lock: DiskLock,
-}
-
-/// An instance's place: whether it is open, and what to tell to whoever works on it. One instance that takes long to open
-/// holds up no other.
-#[derive(Debug)]
-struct Slot {
-    open: Mutex<Option<Arc<Instance>>>,
-    /// What was closed last, for as long as somebody still works on it.
-    closing: Mutex<Weak<Instance>>,
-    stop: Mutex<(Switch, Shutdown)>,
-    /// Lets the indexes follow. It works on the instance, so it ends before that is closed.
-    follower: Mutex<Option<Follower>>,
-}
-
-impl Slot {
-    fn open(&self) -> MutexGuard<'_, Option<Arc<Instance>>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Core {
@@ -90,6 +79,8 @@ impl Core {
             audit: Mutex::default(),
             slots: Mutex::default(),
             pulling: Mutex::default(),
+            opened_all: AtomicBool::new(false),
+            changing: Mutex::default(),
             _lock: lock,
         })
     }
@@ -121,51 +112,55 @@ impl Core {
         Ok(Arc::clone(audit.insert(Arc::new(opened))))
     }
 
-    /// Creates an instance, opened by `passphrase` or else by a key file. Returns its recovery key too.
+    /// Creates an instance, opened by `passphrase` or else by a key file, and opens it. Returns its recovery key too, which is
+    /// nowhere else; and why it did not open, when it did not.
     pub fn create_instance(
         &self,
         id: &str,
         passphrase: Option<SecretString>,
-    ) -> Result<(InstanceInfo, SecretString), ArchiveError> {
+    ) -> Result<Created, ArchiveError> {
+        let dir = self.instance_dir(id)?;
+        let _one = self.change(id)?;
         let keep = match passphrase {
             Some(passphrase) => KeepKey::Passphrase(passphrase, Argon2Cost::DEFAULT),
             None => KeepKey::File(self.settings.keys_dir.clone()),
         };
-        let created = Instance::create(&self.disk, &self.clock, &self.instance_dir(id)?, id, &keep)?;
-        if let KeepKey::Passphrase(passphrase, _) = keep {
-            self.unlock(id, passphrase)?;
-        }
-        Ok(created)
+        let (info, recovery_key) = Instance::create(&self.disk, &self.clock, &dir, id, &keep)?;
+        let opened = match keep {
+            KeepKey::Passphrase(passphrase, _) => self.unlock(id, passphrase),
+            KeepKey::File(_) => self.instance(id).map(drop),
+        };
+        Ok(Created { info, recovery_key, opened })
     }
 
-    /// The ids of all instances.
+    /// The ids of all instances. A directory without `instance.json` is none, or none yet.
     pub fn instance_ids(&self) -> Result<Vec<String>, ArchiveError> {
         let dir = self.instances_dir();
         let dirs = self
             .disk
             .dirs(&dir)
             .map_err(|error| ArchiveError::File { path: dir, reason: error.to_string() })?;
-        Ok(dirs.iter().filter_map(|dir| dir.file_name()?.to_str().map(str::to_owned)).collect())
+        let is_instance = |dir: &&PathBuf| self.disk.exists(&dir.join("instance.json")).unwrap_or(true);
+        let dirs = dirs.iter().filter(is_instance);
+        Ok(dirs.filter_map(|dir| dir.file_name()?.to_str().map(str::to_owned)).collect())
     }
 
-    /// An instance, opened once. Blocks for the disk. One that was stopped is not opened.
+    /// An instance, opened once. Blocks for the disk. One that was stopped is not opened; one that somebody opens is waited for
+    /// a moment only.
     pub fn instance(&self, id: &str) -> Result<Arc<Instance>, ArchiveError> {
         let slot = self.slot(id)?;
-        let mut open = slot.open();
-        if let Some(instance) = &*open {
-            return Ok(Arc::clone(instance));
-        }
-        let instance = self.open_instance(&slot, id, &self.opener(id)?)?;
-        Ok(Arc::clone(open.insert(instance)))
+        slot.open(
+            id,
+            || self.open_instance(id, &self.opener(id)?),
+            |instance| self.stays_open(&slot, id, instance),
+        )
     }
 
     /// Opens an instance with its passphrase; it stays open as long as this does, or until it is stopped.
     pub fn unlock(&self, id: &str, passphrase: SecretString) -> Result<(), ArchiveError> {
         let slot = self.slot(id)?;
-        let mut open = slot.open();
-        if open.is_none() {
-            *open = Some(self.open_instance(&slot, id, &Opener::Passphrase(passphrase))?);
-        }
+        let opener = Opener::Passphrase(passphrase);
+        slot.open(id, || self.open_instance(id, &opener), |instance| self.stays_open(&slot, id, instance))?;
         Ok(())
     }
 
@@ -178,18 +173,10 @@ impl Core {
             return Err(Instance::absent(&*self.disk, &dir, id));
         }
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
-        let new = || {
-            Arc::new(Slot {
-                open: Mutex::default(),
-                closing: Mutex::default(),
-                stop: Mutex::new(switch()),
-                follower: Mutex::default(),
-            })
-        };
-        Ok(Arc::clone(slots.entry(id.to_owned()).or_insert_with(new)))
+        Ok(Arc::clone(slots.entry(id.to_owned()).or_insert_with(|| Arc::new(Slot::new()))))
     }
 
-    fn open_instance(&self, slot: &Slot, id: &str, opener: &Opener) -> Result<Arc<Instance>, ArchiveError> {
+    fn open_instance(&self, id: &str, opener: &Opener) -> Result<Arc<Instance>, ArchiveError> {
         let dir = self.instance_dir(id)?;
         let (disk, clock) = (&self.disk, &self.clock);
         let extract = index_fields_with_documents;
@@ -201,11 +188,23 @@ impl Core {
         // This very program, also when a newer one has taken its place on disk.
         let workers = Workers::new("/proc/self/exe".into(), &["extract-worker"], Limits::default());
         instance.read_documents_with(Arc::new(workers));
+        Ok(instance)
+    }
+
+    /// Whether an instance that was just opened is still to be open, and so; then its indexes follow.
+    fn stays_open(&self, slot: &Slot, id: &str, instance: &Arc<Instance>) -> Result<(), ArchiveError> {
+        let dir = self.instance_dir(id)?;
+        match Mode::read(&*self.disk, &dir)? {
+            Mode::Started if !instance.is_safe() => {}
+            Mode::Safe if instance.is_safe() => return Ok(()),
+            Mode::Stopped => return Err(ArchiveError::Stopped(id.into())),
+            Mode::Started | Mode::Safe => return Err(ArchiveError::Opening(id.into())),
+        }
         if self.running {
-            let follower = Follower::start(&instance).map_err(ArchiveError::file(&dir))?;
+            let follower = Follower::start(instance).map_err(ArchiveError::file(&dir))?;
             *slot.follower.lock().unwrap_or_else(PoisonError::into_inner) = Some(follower);
         }
-        Ok(instance)
+        Ok(())
     }
 
     /// The key file, or the passphrase when that lies in a file in `keys_dir`.
@@ -229,6 +228,17 @@ impl Core {
         let mut pulling = self.pulling.lock().unwrap_or_else(PoisonError::into_inner);
         pulling.insert(key.clone()).then_some(Running { core: self, key })
     }
+}
+
+/// An instance that was created.
+#[derive(Debug)]
+pub struct Created {
+    /// What is shown of it.
+    pub info: InstanceInfo,
+    /// What opens it when all else is lost.
+    pub recovery_key: SecretString,
+    /// Whether it opened; it is there either way.
+    pub opened: Result<(), ArchiveError>,
 }
 
 /// A run; over when dropped.

@@ -19,6 +19,8 @@ use crate::monitoring::{self, Monitor};
 
 /// The longest time between two signs of life to the service manager.
 const ALIVE_EVERY_MAX: Duration = Duration::from_secs(10);
+/// How long an instance that is being opened may hold up the end.
+const OPENING_GRACE: Duration = Duration::from_secs(10);
 
 /// Serves until SIGTERM or SIGINT, then lets runs in progress come to a safe point; a second signal ends the process at once.
 pub async fn run(core: Arc<Core>) -> Result<()> {
@@ -42,8 +44,8 @@ pub async fn run(core: Arc<Core>) -> Result<()> {
     let api = Arc::new(Api::new(Arc::clone(&core)));
     let monitor = Arc::new(Monitor { core: Arc::clone(&core), api: Arc::clone(&api) });
     tokio::spawn(monitoring::serve(monitoring_ports, monitor, all_stopped));
-    let opening = Arc::clone(&core);
-    let opened = tokio::task::spawn_blocking(move || opening.open_all());
+    let (opening, told) = (Arc::clone(&core), stopped.clone());
+    let opened = tokio::task::spawn_blocking(move || opening.open_all(&told));
     jobs::prepare(&core).await;
     let working = tokio::spawn(jobs::serve(Arc::clone(&core), stopped.clone()));
     let mut serving_api = tokio::spawn(api::serve(ports, Arc::clone(&api), identity, stopped.clone()));
@@ -69,7 +71,6 @@ pub async fn run(core: Arc<Core>) -> Result<()> {
         let served = serving.await?.context("the control socket");
         api.end_calls().await;
         working.await.context("jobs")?;
-        opened.await?;
         served
     };
     tokio::select! {
@@ -78,6 +79,14 @@ pub async fn run(core: Arc<Core>) -> Result<()> {
         _ = interrupt.recv() => std::process::exit(1),
     }
     last_stop.turn();
+    match tokio::time::timeout(OPENING_GRACE, opened).await {
+        Ok(opened) => opened?,
+        Err(_) => {
+            // As at a power cut: what was replayed and rebuilt so far is on disk or is done again.
+            tracing::warn!("an instance is still being opened; the next start goes on with that");
+            std::process::exit(0);
+        }
+    }
     tracing::info!("stopped");
     Ok(())
 }

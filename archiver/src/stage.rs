@@ -93,6 +93,7 @@ impl Stage {
             name: "t".into(),
             scopes: scopes.to_vec(),
             instance: instance.map(str::to_owned),
+            instance_created: instance.map(|id| self.core.instance_info(id).unwrap().created),
             user: user.map(str::to_owned),
             expires_in_days: None,
         };

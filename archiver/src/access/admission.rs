@@ -3,16 +3,13 @@
 use std::sync::Arc;
 
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::gate::not_allowed;
 use super::{Caller, Denied, Need};
 use crate::app::Core;
-use crate::archive::{ArchiveError, Audit, Privilege};
-use crate::command::Command;
-
-/// Texts are recorded up to here.
-const TEXT_CHARS_MAX: usize = 1000;
+use crate::archive::{ArchiveError, Audit, Instance, Privilege};
+use crate::command::{Command, Tested};
 
 /// What is asked, as far as admission looks at it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -26,7 +23,8 @@ pub(crate) struct Asked {
 }
 
 impl Asked {
-    /// Of a command. Secrets are objects when they travel ([`crate::command::Secret`]), and no object is recorded.
+    /// Of a command. Secrets are objects when they travel ([`crate::command::Secret`]), and no object is recorded but profiles and
+    /// jobs, as they are shown.
     pub(crate) fn of(command: &Command) -> Self {
         let (name, said) = match serde_json::to_value(command) {
             Ok(Value::String(name)) => (name, Map::new()),
@@ -44,12 +42,23 @@ impl Asked {
             if key == "instance" {
                 continue;
             }
-            let named = value["profile"]["name"].as_str().or(value["name"].as_str()).map(Value::from);
-            match recorded(value) {
-                Some(Value::Null) => {}
-                Some(value) => drop(particulars.insert(key, value)),
-                None => drop(named.map(|name| particulars.insert(key, name))),
+            if let Some(value) = recorded(value).filter(|value| !value.is_null()) {
+                particulars.insert(key, value);
             }
+        }
+        match command {
+            Command::ProfilePut { profile, .. } => {
+                particulars.insert("profile".into(), profile.shown().clone());
+            }
+            Command::ProfileTest { profile, .. } => {
+                let shown = match &**profile {
+                    Tested::Stored { name } => json!(name),
+                    Tested::File { profile, .. } => profile.shown().clone(),
+                };
+                particulars.insert("profile".into(), shown);
+            }
+            Command::JobPut { job, .. } => drop(particulars.insert("job".into(), json!(job))),
+            _ => {}
         }
         Self { name, instance, particulars: Value::Object(particulars) }
     }
@@ -65,11 +74,10 @@ impl Asked {
     }
 }
 
-/// What may stand in the log.
+/// What may stand in the log, which cuts what is long.
 fn recorded(value: Value) -> Option<Value> {
     match value {
         Value::Object(_) => None,
-        Value::String(text) => Some(text.chars().take(TEXT_CHARS_MAX).collect::<String>().into()),
         Value::Array(all) => Some(all.into_iter().filter_map(recorded).collect()),
         other => Some(other),
     }
@@ -78,14 +86,20 @@ fn recorded(value: Value) -> Option<Value> {
 /// Lets a command pass, recorded, or tells why not, recorded too. Blocks for the disk.
 pub(crate) fn admit(core: &Core, caller: &Caller, asked: &Asked) -> Result<(), Denied> {
     let need = Need::of(&asked.name);
-    if let Some(own) = caller.instance()
-        && asked.instance.as_deref().is_some_and(|instance| instance != own)
+    if let Some(instance) = &asked.instance
+        && let Err(unknown) = caller.check_own(instance)
     {
-        let instance = asked.instance.clone().unwrap_or_default();
         // Not in that instance's log: strangers fill none.
         let why = "the token is for another instance";
         core.audit()?.record_by(&caller.by(), &asked.name, &asked.particulars, Some(why))?;
-        return Err(ArchiveError::NoInstance(instance.chars().take(64).collect()).into());
+        return Err(unknown.into());
+    }
+    if let Some(own) = caller.instance()
+        && let Err(unknown) = core.instance_info(own).and_then(|info| caller.check_not_older(&info))
+    {
+        let why = "the token is for an instance that is gone";
+        core.audit()?.record_by(&caller.by(), &asked.name, &asked.particulars, Some(why))?;
+        return Err(unknown.into());
     }
     let verdict = judge(core, caller, asked, need);
     if matches!(need, Need::See | Need::Mail) && verdict.is_ok() {
@@ -107,15 +121,15 @@ fn log(core: &Core, asked: &Asked) -> Result<Recorder, ArchiveError> {
         return core.audit().map(Recorder::Archiver);
     }
     let instance = asked.instance.as_deref().unwrap_or_default();
-    match core.instance(instance) {
-        Ok(instance) => Ok(Recorder::Instance(instance)),
-        Err(_) => core.audit().map(Recorder::Archiver),
+    match core.open_instance_of(instance) {
+        Some(instance) => Ok(Recorder::Instance(instance)),
+        None => core.audit().map(Recorder::Archiver),
     }
 }
 
 enum Recorder {
     Archiver(Arc<Audit>),
-    Instance(Arc<crate::archive::Instance>),
+    Instance(Arc<Instance>),
 }
 
 impl std::ops::Deref for Recorder {
@@ -146,12 +160,42 @@ fn judge(core: &Core, caller: &Caller, asked: &Asked, need: Need) -> Result<(), 
         if !user.may(privilege) {
             return Err(not_allowed("the user may not do that"));
         }
+        check_rights_stay(&instance, &user.id, asked)?;
     }
     if need == Need::Manage
         && let Some(id) = &asked.instance
         && core.instance(id).is_ok_and(|instance| instance.is_safe())
     {
         return Err(ArchiveError::SafeMode(id.clone()).into());
+    }
+    Ok(())
+}
+
+/// Who manages as a user gives themselves nothing, and nobody a right to read others' mail, to audit, or to manage: else managing
+/// would be reading.
+fn check_rights_stay(instance: &Instance, own: &str, asked: &Asked) -> Result<(), Denied> {
+    if !matches!(asked.name.as_str(), "user-add" | "user-edit" | "user-delete") {
+        return Ok(());
+    }
+    let said = &asked.particulars;
+    let id = said["id"].as_str().unwrap_or_default();
+    if id == own {
+        return Err(not_allowed(
+            "nobody changes or deletes the user they come as; another administrator does",
+        ));
+    }
+    let is_above = |privilege: &Value| ["auditor", "admin"].iter().any(|above| privilege == above);
+    let gives = |privileges: &Value| privileges.as_array().into_iter().flatten().any(is_above);
+    let has = asked.name != "user-add"
+        && instance.user(id).is_ok_and(|user| user.may(Privilege::Auditor) || user.may(Privilege::Admin));
+    let privileges = said.get("privileges");
+    let deletes = asked.name == "user-delete";
+    if said.get("reads").is_some()
+        || privileges.is_some_and(gives)
+        || has && (deletes || privileges.is_some())
+    {
+        let why = "reads, auditor and admin are given and taken on the command line, or with a token that stands for no user";
+        return Err(not_allowed(why));
     }
     Ok(())
 }

@@ -1,7 +1,9 @@
 //! Who asks.
 
+use postern_shared::clock::UnixMillis;
+
 use super::{Scope, ShownToken};
-use crate::archive::By;
+use crate::archive::{ArchiveError, By, InstanceInfo};
 
 /// Who asks for something.
 #[derive(Debug, Clone)]
@@ -42,6 +44,31 @@ impl Caller {
     /// The one instance that they may reach; `None` for all.
     pub fn instance(&self) -> Option<&str> {
         self.as_token()?.instance.as_deref()
+    }
+
+    /// An error, as if it were not there, when that instance is not the one that they are bound to.
+    pub(crate) fn check_own(&self, instance: &str) -> Result<(), ArchiveError> {
+        match self.instance() {
+            Some(own) if own != instance => {
+                Err(ArchiveError::NoInstance(instance.chars().take(64).collect()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// An error, as if it were not there, when they are bound to another instance that had this one's id before.
+    pub(crate) fn check_not_older(&self, info: &InstanceInfo) -> Result<(), ArchiveError> {
+        match self.as_token() {
+            Some(token) if token.instance.is_some() && token.instance_created != Some(info.created) => {
+                Err(ArchiveError::NoInstance(info.id.clone()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// When the instance was created that they are bound to.
+    pub(crate) fn instance_created(&self) -> Option<UnixMillis> {
+        self.as_token()?.instance_created
     }
 
     /// The user whom they stand for.

@@ -13,9 +13,11 @@
 //!   functions anywhere else but in tests (`clippy.toml`).
 //! - The audit line is on disk before anything is handed out or done; when it cannot be written, nothing is. What is refused
 //!   is recorded too.
-//! - A token of one instance learns nothing of another one, not even that it is there.
+//! - A token of one instance learns nothing of another one, not even that it is there; also not of one that comes under the same
+//!   id later.
 //! - A token that stands for a user reads what that user may read at this moment, and sees no other archive's name.
-//! - Managing an instance gives no right to read mail.
+//! - Managing an instance gives no right to read mail: who manages as a user gives it to nobody.
+//! - When it cannot be told whose a message is, nobody has it who may not have all of them.
 //!
 //! Not here: the API itself (`api`), users (`archive`), the web pages and IMAP of users, which come later through this same gate.
 

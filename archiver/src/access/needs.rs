@@ -46,6 +46,7 @@ pub(super) const COMMANDS: &[(&str, Need)] = &[
     ("instance-delete", Need::Admin),
     ("instance-unlock", Need::Admin),
     ("instance-recover", Need::Admin),
+    ("instance-new-recovery-key", Need::Admin),
     ("instance-list", Need::See),
     ("instance-show", Need::See),
     ("user-add", Need::Manage),

@@ -202,6 +202,7 @@ async fn scopes_and_privileges_allow_what_they_are_for() {
     let commands = [
         json!({ "job-put": { "instance": "main", "job": backup } }),
         json!({ "profile-put": { "instance": "main", "profile": files, "key": key } }),
+        json!({ "profile-test": { "instance": "main", "profile": { "file": { "profile": files, "key": key } } } }),
     ];
     for command in commands {
         let manager = stage.caller(&[Scope::Manage], None, None);
@@ -209,6 +210,21 @@ async fn scopes_and_privileges_allow_what_they_are_for() {
         let admin = stage.caller(&[Scope::Admin], None, None);
         let asked = stage.ask(&admin, command.clone()).await;
         assert!(!asked.as_ref().is_err_and(is_not_allowed), "{command}: {asked:?}");
+    }
+    // And nobody names what belongs to other instances.
+    let other = stage.core.instance_dir("other").unwrap();
+    let backup = json!({ "name": "away", "template": { "type": "backup", "to": other.join("x") } });
+    let files = json!({ "name": "old", "source": { "type": "files", "path": other }, "assign": { "mode": "user", "user": "anna" } });
+    let secret = random_secret();
+    let files = Profile::from_json(files).unwrap().seal(&AeadKey::new(&secret));
+    let key = serde_json::to_value(TransportKey::new(&secret)).unwrap();
+    for command in [
+        json!({ "job-put": { "instance": "main", "job": backup } }),
+        json!({ "profile-put": { "instance": "main", "profile": files, "key": key } }),
+        json!({ "profile-test": { "instance": "main", "profile": { "file": { "profile": files, "key": key } } } }),
+    ] {
+        let error = stage.ask(&Arc::new(Caller::operator()), command).await.unwrap_err();
+        assert!(matches!(error, CommandError::Archive(ArchiveError::OwnDirectory { .. })), "{error}");
     }
     // A user's token needs the user's privilege besides.
     let manager = stage.caller(&[Scope::Manage, Scope::Audit], Some("main"), Some("anna"));
@@ -244,8 +260,98 @@ async fn the_log_tells_who_did_what_without_secrets() {
     let asked =
         Asked::of(&Command::InstanceUnlock { id: "main".into(), passphrase: Secret::new("horse".into()) });
     assert_eq!(asked.particulars, json!({ "id": "main" }));
-    let long = Asked::of(&Command::UserShow { instance: "main".into(), id: "x".repeat(5000) });
-    assert_eq!(long.particulars["id"].as_str().unwrap().len(), 1000);
+    // A profile or job is told as it is shown, without what is sealed in it.
+    let source = json!({ "type": "gateway", "host": "h.example", "username": "u", "password": "hidden-one" });
+    let profile = Profile::from_json(json!({ "name": "journal", "source": source })).unwrap();
+    let key = random_secret();
+    let sealed = Box::new(profile.seal(&AeadKey::new(&key)));
+    let put = Command::ProfilePut { instance: "main".into(), profile: sealed, key: TransportKey::new(&key) };
+    let asked = Asked::of(&put);
+    assert_eq!(asked.particulars["profile"]["source"]["host"], "h.example", "{asked:?}");
+    let text = asked.particulars.to_string();
+    assert!(!text.contains("hidden-one") && !text.contains(&hex::encode(*key)), "{text}");
+}
+
+/// Goal: whoever makes what they say long leaves a line that tells it all the same.
+#[tokio::test]
+async fn who_says_much_leaves_a_whole_line() {
+    let stage = Stage::new();
+    let anna = stage.caller(&[Scope::Mail], Some("main"), Some("anna"));
+    let query = format!("secret {}", "\u{1}".repeat(4000));
+    // Whatever it finds.
+    let _ = stage.ask(&anna, search("main", Some("anna"), &query)).await;
+    let line = &stage.audited(Some("main"))[0];
+    assert_eq!(line["particulars"]["user"], "anna");
+    assert!(line["particulars"]["query"].as_str().unwrap().starts_with("secret "), "{line}");
+    let junk: Vec<String> = (0..900).map(|n| format!("{n}@{}.example", "x".repeat(50))).collect();
+    let manager = stage.caller(&[Scope::Manage], Some("main"), None);
+    let edit = json!({ "user-edit": { "instance": "main", "id": "anna", "add_emails": [], "remove_emails": junk,
+        "privileges": ["auditor"], "reads": ["bob"] } });
+    stage.ask(&manager, edit).await.unwrap();
+    let said = &stage.audited(Some("main"))[0]["particulars"];
+    assert_eq!((&said["id"], &said["privileges"]), (&json!("anna"), &json!(["auditor"])), "{said}");
+    assert_eq!(said["reads"], json!(["bob"]));
+}
+
+/// Goal: when it cannot be told whose a message is, nobody has it who may not have all, and the log says so.
+#[tokio::test]
+async fn a_damaged_catalog_opens_nothing() {
+    let stage = Stage::new();
+    let anna = stage.caller(&[Scope::Mail], Some("main"), Some("anna"));
+    let all = stage.caller(&[Scope::Mail], Some("main"), None);
+    let catalog = stage.core.instance_dir("main").unwrap().join("stores/0001/catalog.sqlite");
+    rusqlite::Connection::open(&catalog).unwrap().execute_batch("DROP TABLE participants").unwrap();
+    for (id, report) in [(&stage.messages[1], false), (&stage.messages[0], false), (&stage.messages[0], true)]
+    {
+        assert!(stage.ask(&anna, get("main", id, report)).await.is_err());
+        let line = &stage.audited(Some("main"))[0];
+        assert!(line["refused"].is_string() && line["particulars"]["id"] == id.as_str(), "{line}");
+    }
+    stage.ask(&all, get("main", &stage.messages[1], false)).await.unwrap();
+}
+
+/// Goal: managing never becomes reading: who manages as a user gives those rights to nobody, least to themselves.
+#[tokio::test]
+async fn who_manages_as_a_user_gives_no_right_to_read() {
+    let stage = Stage::new();
+    let main = stage.core.instance("main").unwrap();
+    let with = |privileges: &[Privilege]| UserChange {
+        privileges: Some(privileges.iter().copied().collect()),
+        ..UserChange::default()
+    };
+    main.edit_user("anna", with(&[Privilege::Admin, Privilege::ReadOwn, Privilege::Search])).unwrap();
+    main.add_user("carl", &[]).unwrap();
+    main.add_user("dora", &[]).unwrap();
+    main.edit_user("dora", with(&[Privilege::Auditor])).unwrap();
+    let anna = stage.caller(&[Scope::Manage, Scope::Mail], Some("main"), Some("anna"));
+    let edit = |id: &str, what: Value| {
+        let mut said = json!({ "instance": "main", "id": id, "add_emails": [], "remove_emails": [] });
+        what.as_object().unwrap().iter().for_each(|(name, value)| said[name] = value.clone());
+        json!({ "user-edit": said })
+    };
+    for refused in [
+        edit("anna", json!({ "reads": ["bob", "unassigned"] })),
+        edit("anna", json!({ "privileges": ["admin", "auditor"] })),
+        edit("anna", json!({ "add_emails": ["bob@example.com"] })),
+        edit("carl", json!({ "reads": ["bob"] })),
+        edit("carl", json!({ "privileges": ["admin"] })),
+        edit("dora", json!({ "privileges": ["read-own"] })),
+        json!({ "user-add": { "instance": "main", "id": "new", "emails": [], "privileges": ["auditor"] } }),
+        json!({ "user-add": { "instance": "main", "id": "new", "emails": [], "reads": ["bob"] } }),
+        json!({ "user-delete": { "instance": "main", "id": "dora" } }),
+        json!({ "user-delete": { "instance": "main", "id": "anna" } }),
+    ] {
+        let error = stage.ask(&anna, refused.clone()).await.unwrap_err();
+        assert!(is_not_allowed(&error), "{refused}: {error}");
+    }
+    stage
+        .ask(&anna, edit("carl", json!({ "privileges": ["search"], "add_emails": ["c@x.y"] })))
+        .await
+        .unwrap();
+    stage.ask(&anna, json!({ "user-delete": { "instance": "main", "id": "carl" } })).await.unwrap();
+    // One that stands for no user is the operator's own.
+    let manager = stage.caller(&[Scope::Manage], Some("main"), None);
+    stage.ask(&manager, edit("anna", json!({ "reads": ["bob"] }))).await.unwrap();
 }
 
 /// Goal: in safe mode mail is read and recorded, and nothing is changed.

@@ -106,6 +106,9 @@ struct Record {
     name: String,
     scopes: Vec<Scope>,
     instance: Option<String>,
+    /// Another instance that comes under that id later was created later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    instance_created: Option<UnixMillis>,
     user: Option<String>,
     hash: Digest,
     created: UnixMillis,
@@ -128,6 +131,8 @@ pub struct NewToken {
     pub scopes: Vec<Scope>,
     /// The one instance that it reaches.
     pub instance: Option<String>,
+    /// When that was created.
+    pub instance_created: Option<UnixMillis>,
     /// The user of that instance for whom it stands.
     pub user: Option<String>,
     /// When it ends.
@@ -142,6 +147,8 @@ pub struct ShownToken {
     pub name: String,
     pub scopes: Vec<Scope>,
     pub instance: Option<String>,
+    #[serde(skip)]
+    pub instance_created: Option<UnixMillis>,
     pub user: Option<String>,
     pub created_at: u64,
     pub expires_at: Option<u64>,
@@ -198,6 +205,7 @@ impl Tokens {
             name: new.name,
             scopes: new.scopes,
             instance: new.instance,
+            instance_created: new.instance_created,
             user: new.user,
             hash: sha256(text.as_bytes()),
             created: now,
@@ -260,6 +268,7 @@ impl Tokens {
             name: record.name.clone(),
             scopes: record.scopes.clone(),
             instance: record.instance.clone(),
+            instance_created: record.instance_created,
             user: record.user.clone(),
             created_at: record.created.0,
             expires_at: record.expires.map(|at| at.0),

@@ -21,6 +21,8 @@ use crate::access::{Caller, Scope, Who};
 use crate::command::CommandError;
 
 pub(super) const RUNNING_MAX: usize = 32;
+/// Of one instance: nobody takes the others' places.
+pub(super) const RUNNING_OF_INSTANCE_MAX: usize = 4;
 pub(super) const FINISHED_MAX: usize = 500;
 pub(super) const KEPT: Duration = Duration::from_secs(24 * 3600);
 const LOG_LINES_MAX: usize = 200;
@@ -55,6 +57,8 @@ pub(super) struct State {
 pub(super) struct New {
     pub(super) command: &'static str,
     pub(super) instance: Option<String>,
+    /// When that was created: another one may come under its id.
+    pub(super) created: Option<UnixMillis>,
 }
 
 #[derive(Debug)]
@@ -85,6 +89,14 @@ impl Call {
         &self.token
     }
 
+    pub(super) fn command(&self) -> &'static str {
+        self.new.command
+    }
+
+    pub(super) fn instance(&self) -> Option<&str> {
+        self.new.instance.as_deref()
+    }
+
     /// Waits until there is a version newer than `known`, at most for `patience`.
     pub(super) async fn newer_than(&self, known: u64, patience: Duration) {
         let mut watched = self.state.subscribe();
@@ -105,7 +117,9 @@ impl Call {
     fn is_visible_to(&self, caller: &Caller) -> bool {
         let Who::Token(token) = &caller.who else { return true };
         let is_own = self.owner.as_ref() == Some(&token.id);
-        let is_at_hand = token.instance.is_none() || token.instance == self.new.instance;
+        let is_of_theirs =
+            token.instance == self.new.instance && caller.instance_created() == self.new.created;
+        let is_at_hand = token.instance.is_none() || is_of_theirs;
         is_own || is_at_hand && token.user.is_none() && caller.has(Scope::Manage)
     }
 
@@ -208,7 +222,9 @@ impl Calls {
         });
         let mut kept = self.kept();
         self.forget(&mut kept);
-        if kept.values().filter(|call| call.finished().is_none()).count() >= RUNNING_MAX {
+        let running = || kept.values().filter(|call| call.finished().is_none());
+        let of_instance = running().filter(|other| other.new.instance == call.new.instance);
+        if running().count() >= RUNNING_MAX || of_instance.count() >= RUNNING_OF_INSTANCE_MAX {
             let detail = "too many long calls run; wait for some of them, or cancel some";
             return Err(Problem::too_many(detail, Duration::from_secs(10)));
         }

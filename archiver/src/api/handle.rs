@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context as TaskContext, Poll};
+use std::task::{Context as TaskContext, Poll, ready};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
@@ -19,21 +19,28 @@ use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{MethodFilter, delete, get, on};
 use axum::{Extension, Json, Router};
 use futures_core::Stream;
+use postern_shared::clock::{Clock, Moment, UnixMillis};
 use postern_shared::control::Context;
+use postern_shared::shutdown::Shutdown;
 use serde_json::{Map, Value, json};
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::sleep;
 
 use super::calls::New;
 use super::request::{self, Asking, Stretch};
 use super::routes::{Answer, ROUTES, Route};
 use super::{Api, Problem, document, door, page};
 use crate::access::{Caller, Denied, Gate};
-use crate::command::Command;
+use crate::command::{Command, LINES_MAX};
 
 /// The longest body: a profile, a list of addresses.
 const BODY_BYTES_MAX: usize = 1024 * 1024;
 /// How long a watcher of a call waits at most for news, and unless something else is said.
 const WAIT_MAX: u64 = 30;
+/// A message is sent within this, and a second for so many octets.
+const PATIENCE: Duration = Duration::from_secs(60);
+const OCTETS_A_SECOND_MIN: u64 = 16 * 1024;
 /// Stretches of a message that wait to be sent.
 const PIECES: usize = 8;
 
@@ -67,7 +74,7 @@ pub(super) fn routes(api: &Arc<Api>) -> Router {
                 )
                 .merge(delete(
                     move |Extension(caller): Extension<Arc<Caller>>, path: RawPathParams| async move {
-                        cancel(&cancelled, &caller, &path)
+                        cancel(&cancelled, &caller, &path).await
                     },
                 )),
             )
@@ -180,9 +187,12 @@ async fn now(
         }
         Answer::Before => {
             let limit = said.get("limit").and_then(Value::as_u64).unwrap_or(100);
+            // The command gives no more, whatever was asked for; when a line's number is not its own, its place counts.
+            let limit = limit.min(LINES_MAX as u64);
             let lines = done.as_array().map_or(0, Vec::len) as u64;
-            let last = done.as_array().and_then(|lines| lines.last()).map(|line| line["sequence"].clone());
-            let next = last.filter(|_| lines >= limit);
+            let last = done.as_array().and_then(|lines| lines.last());
+            let place = |line: &Value| line["place"].as_u64().or(line["sequence"].as_u64());
+            let next = last.filter(|_| lines >= limit).and_then(place);
             Json(json!({ "items": done, "next": next })).into_response()
         }
         _ => Json(done).into_response(),
@@ -218,12 +228,25 @@ async fn long(
 ) -> Result<Response, Problem> {
     let commands = api.commands.clone();
     let admitted = commands.admit(&caller, asking.command).await?;
-    let new = New { command: route.command, instance: admitted.instance().map(str::to_owned) };
+    let instance = admitted.instance().map(str::to_owned);
+    let created = instance.clone().map(|id| created(api, id));
+    let created = match created {
+        Some(created) => created.await,
+        None => None,
+    };
+    let new = New { command: route.command, instance, created };
     let by = Arc::clone(&caller);
     let work = |context| async move { commands.carry_out(by, admitted, context).await };
     let call = api.calls.begin(&caller, new, work)?;
     let place = format!("/api/v1/calls/{}", call.token());
     Ok((StatusCode::ACCEPTED, [(LOCATION, place)], Json(call.shown())).into_response())
+}
+
+/// When an instance was created; `None` when it is not there, or not yet.
+async fn created(api: &Api, id: String) -> Option<UnixMillis> {
+    let core = Arc::clone(&api.core);
+    let info = tokio::task::spawn_blocking(move || core.instance_info(&id));
+    info.await.ok()?.ok().map(|info| info.created)
 }
 
 fn calls(api: &Api, caller: &Caller, query: &Words) -> Result<Response, Problem> {
@@ -256,8 +279,19 @@ async fn call(api: &Api, caller: &Caller, path: &RawPathParams, query: Words) ->
     Ok(Json(call.shown()).into_response())
 }
 
-fn cancel(api: &Api, caller: &Caller, path: &RawPathParams) -> Result<Response, Problem> {
+/// Cancels a call, once that stands in the log.
+async fn cancel(api: &Api, caller: &Caller, path: &RawPathParams) -> Result<Response, Problem> {
     let call = found(api, caller, path)?;
+    let (core, by, called) = (Arc::clone(&api.core), caller.by(), Arc::clone(&call));
+    let recorded = tokio::task::spawn_blocking(move || {
+        let particulars = json!({ "id": called.token(), "command": called.command() });
+        let open = called.instance().and_then(|id| core.open_instance_of(id));
+        match open {
+            Some(instance) => instance.audit().record_by(&by, "call-cancel", &particulars, None),
+            None => core.audit()?.record_by(&by, "call-cancel", &particulars, None),
+        }
+    });
+    recorded.await.map_err(Problem::internal)??;
     call.cancel();
     Ok((StatusCode::ACCEPTED, Json(call.shown())).into_response())
 }
@@ -270,9 +304,11 @@ async fn octets(api: &Arc<Api>, caller: Arc<Caller>, command: Command) -> Result
     };
     // Who may, and where; the gate judges and records the reading itself.
     let asked = Command::MessageGet { instance: instance.clone(), id: id.clone(), report };
-    api.commands.admit(&caller, asked).await?;
+    let admitted = api.commands.admit(&caller, asked).await?;
+    let mut pace = Pace::new(Arc::clone(&api.core.clock), admitted.stopping());
     let (pieces, sent) = mpsc::channel::<io::Result<Bytes>>(PIECES);
     let (begun, first) = oneshot::channel::<Result<(), Problem>>();
+    let (broken, breaks) = oneshot::channel::<()>();
     let (core, name) = (Arc::clone(&api.core), id.clone());
     tokio::task::spawn_blocking(move || {
         let mut begun = Some(begun);
@@ -280,7 +316,7 @@ async fn octets(api: &Arc<Api>, caller: Arc<Caller>, command: Command) -> Result
             if let Some(begun) = begun.take() {
                 let _ = begun.send(Ok(()));
             }
-            pieces.blocking_send(Ok(Bytes::copy_from_slice(piece))).map_err(io::Error::other)
+            pace.send(&pieces, Bytes::copy_from_slice(piece))
         };
         let read = Gate::new(&core, &caller, &instance).and_then(|gate| match report {
             false => gate.message(&name, &mut take),
@@ -293,13 +329,14 @@ async fn octets(api: &Arc<Api>, caller: Arc<Caller>, command: Command) -> Result
             (Some(begun), read) => drop(begun.send(read.map_err(Problem::from))),
             (None, Err(error)) => {
                 tracing::error!(message = name, %error, "a message could not be sent whole");
-                drop(pieces.blocking_send(Err(io::Error::other("the message is damaged"))));
+                // Not among the pieces: whoever takes none is not waited for again.
+                let _ = broken.send(());
             }
             (None, Ok(())) => {}
         }
     });
     first.await.map_err(|_| Problem::internal("reading a message ended by itself"))??;
-    let mut response = Body::from_stream(Pieces(sent)).into_response();
+    let mut response = Body::from_stream(Pieces { sent, breaks }).into_response();
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("message/rfc822"));
     let name = HeaderValue::from_str(&format!("attachment; filename=\"{id}.eml\""));
@@ -311,13 +348,60 @@ fn failed(error: &io::Error) -> Denied {
     Denied::NotAllowed(error.to_string())
 }
 
+/// How long a client may take. Whoever reads holds the instance open, so nobody takes for ever, nor past its end.
+struct Pace {
+    runtime: Handle,
+    stopping: Option<Shutdown>,
+    clock: Arc<dyn Clock>,
+    begun: Moment,
+    octets: u64,
+}
+
+impl Pace {
+    fn new(clock: Arc<dyn Clock>, stopping: Option<Shutdown>) -> Self {
+        let begun = clock.moment();
+        Self { runtime: Handle::current(), clock, stopping, begun, octets: 0 }
+    }
+
+    /// Waits until there is room for the next piece.
+    fn send(&mut self, pieces: &mpsc::Sender<io::Result<Bytes>>, piece: Bytes) -> io::Result<()> {
+        let time = PATIENCE + Duration::from_secs(self.octets / OCTETS_A_SECOND_MIN);
+        let left = time.saturating_sub(self.clock.moment().since(self.begun));
+        self.octets += piece.len() as u64;
+        let stopping = self.stopping.as_mut();
+        let stopped = async {
+            match stopping {
+                Some(stopping) => stopping.requested().await,
+                None => std::future::pending().await,
+            }
+        };
+        self.runtime.block_on(async {
+            tokio::select! {
+                biased;
+                () = stopped => Err(io::Error::other("the instance is being stopped")),
+                sent = pieces.send(Ok(piece)) => sent.map_err(io::Error::other),
+                () = sleep(left) => Err(io::Error::other("the client takes it too slowly")),
+            }
+        })
+    }
+}
+
 /// What is sent while it is read.
-struct Pieces(mpsc::Receiver<io::Result<Bytes>>);
+struct Pieces {
+    sent: mpsc::Receiver<io::Result<Bytes>>,
+    breaks: oneshot::Receiver<()>,
+}
 
 impl Stream for Pieces {
     type Item = io::Result<Bytes>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut TaskContext<'_>) -> Poll<Option<Self::Item>> {
-        self.0.poll_recv(context)
+        match ready!(self.sent.poll_recv(context)) {
+            // Its end, or the place where it broke off: then the connection does too.
+            None if matches!(self.breaks.try_recv(), Ok(())) => {
+                Poll::Ready(Some(Err(io::Error::other("the message could not be sent whole"))))
+            }
+            piece => Poll::Ready(piece),
+        }
     }
 }

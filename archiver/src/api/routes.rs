@@ -90,7 +90,7 @@ const PRIVILEGES: Field =
 const READS: Field =
     may("reads", Texts, "Archives of others that they may read, also unassigned and quarantine.");
 const BEFORE: Field = may("before", Number, "Only lines older than the one of this number.");
-const LINES: Field = or("limit", Number, "100", "The most lines.");
+const LINES: Field = or("limit", Number, "100", "The most lines, 1000 at most.");
 
 /// All routes that are commands.
 pub(super) const ROUTES: &[Route] = &[
@@ -135,6 +135,13 @@ pub(super) const ROUTES: &[Route] = &[
             may("passphrase", Secret, "Another passphrase, for an instance that one opens."),
         ],
         Now,
+    ),
+    route(
+        ("POST", "/api/v1/instances/{id}/recovery-key"),
+        "instance-new-recovery-key",
+        "Make another recovery key. The answer has it, this once; the old one opens nothing any more.",
+        &[],
+        Made,
     ),
     route(
         ("POST", "/api/v1/instances/{id}/restore"),
@@ -296,7 +303,7 @@ pub(super) const ROUTES: &[Route] = &[
         "What jobs did, the newest first.",
         &[
             may("job", Text, "Only this job's."),
-            or("limit", Number, "100", "The most results."),
+            or("limit", Number, "100", "The most results, 1000 at most."),
             may("before", Text, "Only results older than the one of this id."),
         ],
         Now,
@@ -322,7 +329,7 @@ pub(super) const ROUTES: &[Route] = &[
         &[
             must("query", Text, "What to find; see docs/search.md."),
             may("user", Text, "Only this user's archive; also unassigned and quarantine."),
-            or("limit", Number, "50", "The most hits."),
+            or("limit", Number, "50", "The most hits, 10,000 at most."),
             or("offset", Number, "0", "Hits passed over; a cursor stays in place when mail arrives."),
             or("order", Text, "\"newest\"", "newest, oldest or relevance."),
             may("cursor", Text, "The next page: what the page before said as next."),

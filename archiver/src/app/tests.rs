@@ -1,13 +1,17 @@
 //! Instances: started, stopped, deleted, and closed against each other.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 
 use postern_shared::data_dir::DataDirError;
 use postern_shared::disk::{Disk, RealDisk, write_atomic};
+use postern_shared::shutdown::switch;
 use secrecy::SecretString;
 
 use super::*;
+use crate::access::{Caller, Scope};
+use crate::command::{Command, Commands};
+use crate::jobs::gate::GatedDisk;
 use crate::stage::{self, Stage, message};
 
 fn said<R>(result: Result<R, ArchiveError>) -> String {
@@ -30,7 +34,8 @@ fn what_was_stopped_stays_so_until_it_is_started() {
     assert!(said(stage.core.instance("main")).contains("instance start main"));
     stage.core.instance("other").unwrap();
     let (core, _dir) = again(stage);
-    core.open_all();
+    let (_running, stopped) = switch();
+    core.open_all(&stopped);
     assert!(core.open_instance_of("main").is_none() && core.open_instance_of("other").is_some());
     assert!(matches!(core.instance("main"), Err(ArchiveError::Stopped(_))));
     let main = core.start_instance("main", false).unwrap();
@@ -109,7 +114,7 @@ fn what_is_deleted_lies_elsewhere_and_can_come_back() {
     let core = stage::core(Arc::new(RealDisk), dir.path(), &more).0;
     core.create_instance("main", None).unwrap();
     core.instance("main").unwrap().commit(vec![message(1, &["anna"])]).unwrap();
-    let aside = core.delete_instance("main").unwrap();
+    let (aside, _) = core.delete_instance("main").unwrap();
     assert!(aside.starts_with(dir.path().join("data/deleted")) && aside.join("instance.json").exists());
     assert!(matches!(core.instance("main"), Err(ArchiveError::NoInstance(_))));
     let name = aside.file_name().unwrap().to_str().unwrap();
@@ -167,7 +172,8 @@ fn one_that_fails_concerns_no_other() {
     let broken = stage.core.instance_dir("main").unwrap().join("stores.json");
     let (core, _dir) = again(stage);
     write_atomic(&RealDisk, &broken, b"nonsense").unwrap();
-    core.open_all();
+    let (_running, stopped) = switch();
+    core.open_all(&stopped);
     assert!(core.open_instance_of("main").is_none() && core.open_instance_of("other").is_some());
     assert!(said(core.instance("main")).contains("stores.json"));
     assert!(matches!(core.instance("closed"), Err(ArchiveError::Locked { .. })));
@@ -184,4 +190,152 @@ fn two_archivers_on_one_directory_are_told_apart() {
     let error = Core::open(Arc::new(RealDisk), clock, settings, false).unwrap_err();
     assert!(matches!(error, DataDirError::InUse { .. }));
     assert!(error.to_string().contains("stop it first, or give this one its own data_dir"), "{error}");
+}
+
+/// An archiver whose instance `gated` stands still while it is being opened, until the disk lets it go on.
+fn gated() -> (Arc<Core>, GatedDisk, tempfile::TempDir) {
+    let stage = Stage::new();
+    stage.core.create_instance("gated", None).unwrap();
+    let Stage { core, dir, .. } = stage;
+    drop(core);
+    // Made anew when it is opened.
+    RealDisk.remove(&dir.path().join("data/instances/gated/audit.log")).unwrap();
+    let disk = GatedDisk::default();
+    let core = Arc::new(stage::core(Arc::new(disk.clone()), dir.path(), "").0);
+    (core, disk, dir)
+}
+
+/// Goal: one that takes long to open holds up neither who looks at all of them nor who works in another one.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_takes_long_to_open_holds_up_no_other() {
+    let (core, disk, _dir) = gated();
+    let opened = std::thread::spawn({
+        let core = Arc::clone(&core);
+        move || core.instance("gated").map(drop)
+    });
+    disk.reached().await;
+    let status = || async {
+        let (context, _told, _cancel) = postern_shared::control::Context::new();
+        let commands = Commands(Arc::clone(&core));
+        let status =
+            commands.handle_as(Arc::new(Caller::operator()), Command::Status, context).await.unwrap();
+        let instances = status["instances"].as_array().unwrap();
+        instances.iter().map(|one| one["state"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(status().await, ["opening", "started", "started"]);
+    assert_eq!(core.instance("other").unwrap().stats().unwrap().messages, 1);
+    assert!(core.open_instance_of("gated").is_none() && core.open_instance_of("main").is_some());
+    assert!(matches!(core.instance("gated"), Err(ArchiveError::Opening(_))), "who wants it is told");
+    disk.open();
+    opened.join().unwrap().unwrap();
+    assert_eq!(status().await, ["started", "started", "started"]);
+}
+
+/// Goal: one that is stopped while it is being opened is closed when that is done, and who stops it waits for that no longer than
+/// told.
+#[test]
+fn one_that_is_stopped_while_it_opens_does_not_stay_open() {
+    let instance = Stage::new().core.instance("main").unwrap();
+    let slot = Arc::new(Slot::new());
+    let ((began, begun), (go, wait)) = (mpsc::channel(), mpsc::channel());
+    let opening = Arc::clone(&slot);
+    let opened = std::thread::spawn(move || {
+        let open = || {
+            began.send(()).unwrap();
+            wait.recv().unwrap();
+            Ok(instance)
+        };
+        opening.open("main", open, |_| Err(ArchiveError::Stopped("main".into()))).map(drop)
+    });
+    begun.recv().unwrap();
+    let impatient = slot.close("main", std::time::Duration::ZERO);
+    assert!(matches!(impatient, Err(ArchiveError::Stopping(_))));
+    let closing = Arc::clone(&slot);
+    let closed = std::thread::spawn(move || {
+        closing.close("main", std::time::Duration::from_secs(60)).map(|old| old.is_none())
+    });
+    go.send(()).unwrap();
+    assert!(matches!(opened.join().unwrap(), Err(ArchiveError::Stopped(_))));
+    assert!(closed.join().unwrap().unwrap(), "nothing stayed open");
+}
+
+/// Goal: whoever creates, starts, stops or deletes an instance is alone with that; what a crash left of one is none.
+#[test]
+fn an_instance_is_changed_by_one_at_a_time() {
+    let stage = Stage::new();
+    let one = stage.core.change("new").unwrap();
+    assert!(matches!(stage.core.create_instance("new", None), Err(ArchiveError::Changing(_))));
+    drop(one);
+    stage.core.create_instance("new", None).unwrap();
+    let one = stage.core.change("main").unwrap();
+    for refused in [
+        stage.core.stop_instance("main"),
+        stage.core.start_instance("main", true).map(drop),
+        stage.core.delete_instance("main").map(drop),
+    ] {
+        assert!(matches!(refused, Err(ArchiveError::Changing(_))), "{refused:?}");
+    }
+    drop(one);
+    RealDisk.create_dir_all(&stage.core.instances_dir().join("half/results")).unwrap();
+    assert_eq!(stage.core.instance_ids().unwrap(), ["main", "new", "other"]);
+    // Closed is closed: the next one to open it finds nobody there.
+    for safe in [true, false, true, false] {
+        stage.core.start_instance("main", safe).unwrap();
+    }
+}
+
+/// Goal: an instance that exists has a recovery key that somebody has seen.
+#[test]
+fn a_recovery_key_is_answered_whatever_fails_behind_it() {
+    let stage = Stage::new();
+    let dir = stage.core.instance_dir("new").unwrap();
+    RealDisk.create_dir_all(&dir).unwrap();
+    let lock = RealDisk.lock(&dir.join("lock"), "another process").unwrap();
+    let created = stage.core.create_instance("new", None).unwrap();
+    assert!(matches!(created.opened, Err(ArchiveError::InstanceInUse(_))));
+    drop(lock);
+    RealDisk.remove(&dir.join("master.key")).unwrap();
+    Instance::recover(&RealDisk, &dir, None, &created.recovery_key, None).unwrap();
+    let renewed = stage.core.instance("new").unwrap().renew_recovery_key().unwrap();
+    assert!(Instance::recover(&RealDisk, &dir, None, &created.recovery_key, None).is_err());
+    Instance::recover(&RealDisk, &dir, None, &renewed, None).unwrap();
+}
+
+/// Goal: a token of an instance opens no other one that comes under its id, also when ending it was forgotten.
+#[tokio::test]
+async fn tokens_end_with_their_instance() {
+    let stage = Stage::new();
+    let all = [Scope::Read, Scope::Mail, Scope::Manage, Scope::Audit];
+    let old = stage.caller(&all, Some("main"), None);
+    stage.ask(&old, stage::search("main", None, "*")).await.unwrap();
+    // What a crash in the middle of a deletion left when tokens were ended last.
+    stage.core.stop_instance("main").unwrap();
+    let instances = stage.core.instances_dir();
+    RealDisk.rename(&instances.join("main"), &stage.dir.path().join("data/aside")).unwrap();
+    stage.clock.advance(std::time::Duration::from_secs(1));
+    stage.core.create_instance("main", None).unwrap();
+    for command in [
+        stage::search("main", None, "*"),
+        serde_json::json!("instance-list"),
+        serde_json::json!({ "instance-show": { "id": "main" } }),
+        serde_json::json!({ "user-list": { "instance": "main" } }),
+    ] {
+        let asked = stage.ask(&old, command.clone()).await;
+        assert!(asked.is_err_and(|error| error.to_string().contains("no instance")), "{command}");
+    }
+    let new = stage.caller(&all, Some("main"), None);
+    stage.ask(&new, stage::search("main", None, "*")).await.unwrap();
+    assert_eq!(stage.core.delete_instance("main").unwrap().1, 2);
+}
+
+/// Goal: a damaged instance is backed up before anybody repairs it, and nothing else is written.
+#[test]
+fn safe_mode_backs_up() {
+    let stage = Stage::new();
+    let safe = stage.core.start_instance("main", true).unwrap();
+    let to = stage.dir.path().join("backup");
+    let (files, _) = safe.backup(&to, &mut |_, _, _| false).unwrap().unwrap();
+    assert!(files > 3 && to.join("backup.json").exists());
+    let within = stage.core.instance_dir("main").unwrap().join("packs.new");
+    assert!(safe.disk().create(&within).is_err() && safe.disk().create(&to.join("x")).is_err());
 }

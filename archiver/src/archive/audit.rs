@@ -13,6 +13,9 @@
 //! - When [`Audit::record`] returns `Ok` the line is on disk. What cannot be recorded must not be done.
 //! - What a failed or interrupted write left is no line; the next one takes its place.
 //! - Memory does not grow with the log.
+//! - However much is said, a line tells who did what to whom: see `particulars`.
+
+mod particulars;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -26,8 +29,8 @@ use serde_json::{Value, json};
 
 use super::ArchiveError;
 
-/// Particulars that are longer are left out, and say so.
-const PARTICULARS_BYTES_MAX: usize = 8 * 1024;
+/// Why something was refused is told up to here.
+const REFUSED_CHARS_MAX: usize = 1000;
 const LINE_BYTES_MAX: usize = 64 * 1024;
 const PIECE_BYTES: usize = 64 * 1024;
 
@@ -134,19 +137,14 @@ impl Audit {
         if state.failed {
             self.file.set_len(state.end)?;
         }
-        let bytes = particulars.to_string().len();
-        let particulars = match bytes > PARTICULARS_BYTES_MAX {
-            true => json!({ "left_out_bytes": bytes }),
-            false => particulars.clone(),
-        };
         let sequence = state.sequence + 1;
         let line = Line {
             sequence,
             time: self.clock.wall().rfc3339(),
             by: by.clone(),
             what: what.to_owned(),
-            particulars,
-            refused: refused.map(str::to_owned),
+            particulars: particulars::kept(particulars),
+            refused: refused.map(|why| why.chars().take(REFUSED_CHARS_MAX).collect()),
             previous: state.last,
         };
         let line = serde_json::to_vec(&line)?;
@@ -159,15 +157,26 @@ impl Audit {
     }
 
     /// Lines older than `before`, or the newest, newest first, at most `limit`. One that is no line any more shows as such.
+    ///
+    /// Lines are numbered from the end of the log on: one whose own number is another one, or that has none, has its `place`
+    /// beside it, which is what `before` means.
     pub(crate) fn lines(&self, before: Option<u64>, limit: usize) -> Result<Vec<Value>, ArchiveError> {
-        let end = self.lock().end;
+        let (end, mut place) = {
+            let state = self.lock();
+            (state.end, state.sequence)
+        };
         let mut found = Vec::new();
         let mut take = |line: &[u8]| {
-            let read = serde_json::from_slice(line);
-            let line: Value = read.unwrap_or_else(|_| json!({ "unreadable": String::from_utf8_lossy(line) }));
-            if before.is_none_or(|before| line["sequence"].as_u64().is_none_or(|found| found < before)) {
-                found.push(line);
+            if before.is_none_or(|before| place < before) {
+                let read = serde_json::from_slice(line).ok().filter(Value::is_object);
+                let mut shown =
+                    read.unwrap_or_else(|| json!({ "unreadable": String::from_utf8_lossy(line) }));
+                if shown["sequence"] != place {
+                    shown["place"] = place.into();
+                }
+                found.push(shown);
             }
+            place = place.saturating_sub(1);
             found.len() < limit
         };
         if limit > 0 {
@@ -204,7 +213,7 @@ fn endless() -> std::io::Error {
     std::io::Error::other("it has a line without end; move it away, and a new one is begun")
 }
 
-/// Where the log goes on. What stands behind the last line end was torn by a crash.
+/// Where the log goes on. What stands behind the last line end was torn by a crash, and so was a last line with zeros in it.
 fn last_line(file: &dyn DiskFile) -> std::io::Result<State> {
     let len = file.len()?;
     let mut piece = vec![0; usize::try_from(len).unwrap_or(usize::MAX).min(LINE_BYTES_MAX)];
@@ -215,6 +224,10 @@ fn last_line(file: &dyn DiskFile) -> std::io::Result<State> {
         None if from == 0 => 0,
         None => return Err(endless()),
     };
+    // A power cut may leave the end of a line on disk and zeros before it. No line that was ever whole has zeros.
+    let whole = &piece[..usize::try_from(end - from).unwrap_or(0)];
+    let start = memrchr(b'\n', &whole[..whole.len().saturating_sub(1)]).map_or(0, |at| at + 1);
+    let end = if memchr(0, &whole[start..]).is_some() { from + start as u64 } else { end };
     let mut state = State { end, sequence: 0, last: Digest([0; 32]), failed: end < len };
     let mut known = end == 0;
     backwards(file, end, &mut |line| {

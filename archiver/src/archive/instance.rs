@@ -42,6 +42,13 @@ pub struct InstanceInfo {
     pub created: UnixMillis,
 }
 
+impl InstanceInfo {
+    /// Of the instance in `dir`.
+    pub fn read(disk: &dyn Disk, dir: &Path) -> Result<Self, ArchiveError> {
+        read_json(disk, &dir.join("instance.json"))
+    }
+}
+
 /// How much an instance holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[expect(missing_docs, reason = "the names say it")]
@@ -64,6 +71,8 @@ pub struct Instance {
     pub(super) info: InstanceInfo,
     pub(super) dir: PathBuf,
     pub(super) disk: Arc<dyn Disk>,
+    /// For what lies outside the instance's directory, where safe mode writes too.
+    pub(super) outside: Arc<dyn Disk>,
     users: Users,
     audit: Audit,
     pub(super) stores: Stores,
@@ -117,7 +126,7 @@ impl Instance {
         opener: &Opener,
         extract: Extract,
     ) -> Result<Self, ArchiveError> {
-        Self::open_as(disk, clock, dir, id, opener, extract, false)
+        Self::open_as((disk, disk), clock, dir, id, opener, extract)
     }
 
     /// Opens the instance in `dir` in safe mode: nothing but its audit log is written (and what SQLite keeps beside a
@@ -130,19 +139,20 @@ impl Instance {
         opener: &Opener,
         extract: Extract,
     ) -> Result<Self, ArchiveError> {
-        let disk: Arc<dyn Disk> = Arc::new(ReadOnlyDisk::new(Arc::clone(disk), dir));
-        Self::open_as(&disk, clock, dir, id, opener, extract, true)
+        let safe: Arc<dyn Disk> = Arc::new(ReadOnlyDisk::new(Arc::clone(disk), dir));
+        Self::open_as((&safe, disk), clock, dir, id, opener, extract)
     }
 
+    /// In safe mode when its own disk is another one than that for what lies outside.
     fn open_as(
-        disk: &Arc<dyn Disk>,
+        (disk, outside): (&Arc<dyn Disk>, &Arc<dyn Disk>),
         clock: &Arc<dyn Clock>,
         dir: &Path,
         id: &str,
         opener: &Opener,
         extract: Extract,
-        safe: bool,
     ) -> Result<Self, ArchiveError> {
+        let safe = !Arc::ptr_eq(disk, outside);
         let info_path = dir.join("instance.json");
         if check_id(id).is_err() || !disk.exists(&info_path).map_err(ArchiveError::file(&info_path))? {
             return Err(Self::absent(&**disk, dir, id));
@@ -176,6 +186,7 @@ impl Instance {
             info,
             dir: dir.into(),
             disk: Arc::clone(disk),
+            outside: Arc::clone(outside),
             users: Users::open(Arc::clone(disk), dir.join("users.json"))?,
             audit: Audit::open(&**disk, Arc::clone(clock), &dir.join("audit.log"))?,
             stores: match safe {
@@ -246,6 +257,12 @@ impl Instance {
         recovery: &SecretString,
     ) -> Result<(), ArchiveError> {
         master::open(disk, dir, &Opener::Recovery(recovery.clone())).map(|_| ())
+    }
+
+    /// Makes another recovery key, when the one there is was lost or nobody saw it; that opens nothing any more.
+    pub fn renew_recovery_key(&self) -> Result<SecretString, ArchiveError> {
+        self.check_writable()?;
+        master::renew_recovery_key(&*self.disk, &self.dir, &self.stores.master)
     }
 
     /// Gives the key file in `keys_dir` the name that belongs to the directory `to`, to which the instance in `from` is moved.

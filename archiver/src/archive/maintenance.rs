@@ -111,6 +111,23 @@ impl Instance {
         Ok(Some(damage.lines()))
     }
 
+    /// How many stores were looked at, and which of them have a catalog that is damaged; `None` when it was ended before its time.
+    pub fn broken_catalogs(&self, watch: Watch<'_>) -> Result<Option<(u64, Vec<String>)>, ArchiveError> {
+        let stores = self.stores.open_stores();
+        let total = stores.len() as u64;
+        let mut broken = Vec::new();
+        for (done, attached) in stores.iter().enumerate() {
+            if watch("checking catalogs", done as u64, Some(total)) {
+                return Ok(None);
+            }
+            if let Some(what) = attached.store.catalog().check()? {
+                tracing::warn!(store = attached.store.id, what, "the catalog is damaged");
+                broken.push(attached.store.id.clone());
+            }
+        }
+        Ok(Some((total, broken)))
+    }
+
     /// Frees what nobody needs in packs of which that much is not needed, in per cent.
     pub fn compact(&self, unused_percent: u64, watch: Watch<'_>) -> Result<Compacted, ArchiveError> {
         self.check_writable()?;
@@ -132,7 +149,7 @@ impl Instance {
     /// Backs the instance up into the directory `to`: files and octets; `None` when it was ended before its time.
     pub fn backup(&self, to: &Path, watch: Watch<'_>) -> Result<Option<(u64, u64)>, ArchiveError> {
         let _held = self.maintain()?;
-        let backup = self.stores.backup(&self.info.id, to, watch)?;
+        let backup = self.stores.backup(&*self.outside, &self.info.id, to, watch)?;
         Ok(backup
             .map(|backup| (backup.files.len() as u64, backup.files.values().map(|kept| kept.bytes).sum())))
     }

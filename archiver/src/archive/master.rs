@@ -102,11 +102,7 @@ pub(super) fn create(
 ) -> Result<(SecretBytes, SecretString), ArchiveError> {
     disk.create_dir_all(instance).map_err(ArchiveError::file(instance))?;
     let master = random_secret();
-    let recovery = SecretString::from(format!(
-        "{}-{}",
-        password::generate().expose_secret(),
-        password::generate().expose_secret()
-    ));
+    let recovery = new_recovery_key();
     let mut slots = vec![Slot::RecoveryKey { wrapped: wrap(&recovery_key(&recovery), b"recovery", &master) }];
     slots.push(match keep {
         KeepKey::File(keys_dir) => {
@@ -126,6 +122,25 @@ pub(super) fn create(
     });
     write_json(disk, &keys_path(instance), &KeysFile { format: FORMAT, slots })?;
     Ok((master, recovery))
+}
+
+fn new_recovery_key() -> SecretString {
+    let halves = [password::generate(), password::generate()];
+    SecretString::from(format!("{}-{}", halves[0].expose_secret(), halves[1].expose_secret()))
+}
+
+/// Makes another recovery key; the old one opens nothing any more.
+pub(super) fn renew_recovery_key(
+    disk: &dyn Disk,
+    instance: &Path,
+    master: &SecretBytes,
+) -> Result<SecretString, ArchiveError> {
+    let mut file = keys_file(disk, instance)?;
+    file.slots.retain(|slot| !matches!(slot, Slot::RecoveryKey { .. }));
+    let recovery = new_recovery_key();
+    file.slots.push(Slot::RecoveryKey { wrapped: wrap(&recovery_key(&recovery), b"recovery", master) });
+    write_json(disk, &keys_path(instance), &file)?;
+    Ok(recovery)
 }
 
 /// Whether an instance needs a passphrase.
@@ -302,6 +317,11 @@ mod tests {
         RealDisk.remove(&file.join(KEY_FILE)).unwrap();
         assert!(open(&RealDisk, &file, &Opener::KeyFile(None)).is_err());
         renew_key_file(&RealDisk, &file, None, &master).unwrap();
+        assert_eq!(open(&RealDisk, &file, &Opener::KeyFile(None)).unwrap(), master);
+        // A lost recovery key.
+        let renewed = renew_recovery_key(&RealDisk, &file, &master).unwrap();
+        assert_eq!(open(&RealDisk, &file, &Opener::Recovery(renewed)).unwrap(), master);
+        assert!(open(&RealDisk, &file, &Opener::Recovery(recovery)).is_err(), "the old one opens nothing");
         assert_eq!(open(&RealDisk, &file, &Opener::KeyFile(None)).unwrap(), master);
     }
 

@@ -134,6 +134,16 @@ pub enum ArchiveError {
         "instance {0:?} is stopping: what works on it has not come to a safe point yet; ask again in a while"
     )]
     Stopping(String),
+    /// Somebody opens it.
+    #[error(
+        "instance {0:?} is being opened, which takes long when its catalog is made anew; ask again in a while"
+    )]
+    Opening(String),
+    /// Somebody creates, starts, stops or deletes it.
+    #[error(
+        "instance {0:?} is being created, started, stopped, restored or deleted; ask again when that is done"
+    )]
+    Changing(String),
     /// It is open for reading only.
     #[error("instance {0:?} is in safe mode, for reading only; instance start {0} opens it whole")]
     SafeMode(String),
@@ -145,6 +155,9 @@ pub enum ArchiveError {
         /// The id in it.
         found: String,
     },
+    /// The tokens that are bound to it could not be ended.
+    #[error("its tokens cannot be ended, so it stays: {0}")]
+    Tokens(String),
     /// A directory that is not for this.
     #[error("{path} lies in the data directory, which is the archiver's own; use another place", path = .path.display())]
     OwnDirectory {

@@ -62,6 +62,11 @@ pub enum InstanceAction {
         #[arg(long, value_name = "FILE")]
         passphrase_file: Option<PathBuf>,
     },
+    /// Make another recovery key, when the old one was lost or nobody saw it. The old one opens nothing any more.
+    NewRecoveryKey {
+        /// Its id.
+        id: String,
+    },
     /// List all instances.
     List,
     /// Show one instance.
@@ -91,17 +96,31 @@ impl InstanceAction {
                 let show = if passphrase.is_some() { has_passphrase } else { recovered };
                 (Command::InstanceRecover { id, recovery_key, passphrase }, show)
             }
+            Self::NewRecoveryKey { id } => (Command::InstanceNewRecoveryKey { id }, renewed),
             Self::List => (Command::InstanceList, output::instances),
             Self::Show { id } => (Command::InstanceShow { id }, output::instance),
         })
     }
 }
 
-fn created(value: &Value) -> String {
+fn renewed(value: &Value) -> String {
+    keep_it();
+    format!(
+        "instance {} has another recovery key\nrecovery key  {}",
+        text(&value["id"]),
+        text(&value["recovery_key"])
+    )
+}
+
+fn keep_it() {
     eprintln!(
         "Write the recovery key down and keep it where the archive is not: it opens the archive when its key file or \
          passphrase is lost, and it is shown this once."
     );
+}
+
+fn created(value: &Value) -> String {
+    keep_it();
     format!("instance {} is created\nrecovery key  {}", text(&value["id"]), text(&value["recovery_key"]))
 }
 

@@ -60,6 +60,9 @@ pub(super) fn doctor(settings: &Settings, status: &Value, json: bool) -> Result<
                 "note: instance {id} is {state}, so nothing is archived there; instance start {id} ends that"
             );
         }
+        if instance["state"] == "opening" {
+            eprintln!("note: instance {id} is being opened; ask again in a while");
+        }
         let damage = instance["damage"].as_array().into_iter().flatten().filter_map(Value::as_str);
         trouble.extend(
             instance["error"].as_str().into_iter().chain(damage).map(|what| format!("instance {id}: {what}")),

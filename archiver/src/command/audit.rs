@@ -6,7 +6,8 @@ use super::{Command, CommandError};
 use crate::app::Core;
 use crate::archive::{ArchiveError, Audit};
 
-const LINES_MAX: usize = 1000;
+/// Lines on a page.
+pub(crate) const LINES_MAX: usize = 1000;
 
 pub(super) fn execute(core: &Core, command: Command) -> Result<Value, CommandError> {
     match command {

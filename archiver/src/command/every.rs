@@ -42,6 +42,9 @@ pub enum Command {
         #[serde(default)]
         passphrase: Option<Secret>,
     },
+    InstanceNewRecoveryKey {
+        id: String,
+    },
     InstanceList,
     InstanceShow {
         id: String,

@@ -5,21 +5,30 @@ use serde_json::{Value, json};
 
 use super::{Command, CommandError, Secret};
 use crate::access::Caller;
-use crate::app::Core;
-use crate::archive::{ArchiveError, Instance, Mode};
+use crate::app::{Core, Created, Standing};
+use crate::archive::{ArchiveError, Instance};
 
 pub(super) fn execute(core: &Core, command: Command) -> Result<Value, CommandError> {
     match command {
         Command::InstanceCreate { id, passphrase } => {
-            let (info, recovery) = core.create_instance(&id, passphrase.map(Secret::into_inner))?;
-            core.instance(&id)?.audit().record("created", &json!({ "id": id }))?;
-            let recovery_key = recovery.expose_secret();
-            Ok(json!({ "id": info.id, "created": info.created.rfc3339(), "recovery_key": recovery_key }))
+            let Created { info, recovery_key, opened } =
+                core.create_instance(&id, passphrase.map(Secret::into_inner))?;
+            let recorded =
+                opened.and_then(|()| core.instance(&id)?.audit().record("created", &json!({ "id": id })));
+            let created = info.created.rfc3339();
+            let mut value =
+                json!({ "id": info.id, "created": created, "recovery_key": recovery_key.expose_secret() });
+            // The instance is there, and nobody else has its recovery key: whatever else failed stands beside it.
+            if let Err(error) = recorded {
+                let error = format!("the instance is created, but: {error}");
+                value["errors"] = json!([error]);
+            }
+            Ok(value)
         }
         Command::InstanceStart { id, safe } => match core.start_instance(&id, safe) {
             Ok(instance) => Ok(shown(&instance)?),
             // It is to be open from now on, and is once somebody unlocks it.
-            Err(error @ ArchiveError::Locked { .. }) => Ok(closed(core, &id, &error)),
+            Err(error @ ArchiveError::Locked { .. }) => Ok(closed(&id, "locked", &error.to_string())),
             Err(error) => Err(error.into()),
         },
         Command::InstanceStop { id } => {
@@ -27,8 +36,7 @@ pub(super) fn execute(core: &Core, command: Command) -> Result<Value, CommandErr
             Ok(json!({ "id": id, "state": "stopped" }))
         }
         Command::InstanceDelete { id } => {
-            let dir = core.delete_instance(&id)?;
-            let tokens = core.tokens.revoke_of(&id, None)?;
+            let (dir, tokens) = core.delete_instance(&id)?;
             Ok(json!({ "id": id, "dir": dir, "tokens_revoked": tokens }))
         }
         Command::InstanceUnlock { id, passphrase } => {
@@ -38,17 +46,24 @@ pub(super) fn execute(core: &Core, command: Command) -> Result<Value, CommandErr
         Command::InstanceRecover { id, recovery_key, passphrase } => {
             let (dir, keys_dir) = (core.instance_dir(&id)?, core.settings.keys_dir.as_deref());
             let passphrase = passphrase.map(Secret::into_inner);
+            let one = core.change(&id)?;
             Instance::recover(&*core.disk, &dir, keys_dir, &recovery_key.into_inner(), passphrase.as_ref())?;
+            drop(one);
             if let Some(passphrase) = passphrase {
                 core.unlock(&id, passphrase)?;
             }
             core.instance(&id)?.audit().record("recovered", &json!({ "id": id }))?;
             Ok(json!({ "id": id, "recovered": true }))
         }
+        Command::InstanceNewRecoveryKey { id } => {
+            let _one = core.change(&id)?;
+            let recovery_key = core.instance(&id)?.renew_recovery_key()?;
+            Ok(json!({ "id": id, "recovery_key": recovery_key.expose_secret() }))
+        }
         Command::InstanceList => Ok(json!(all_shown(core)?)),
         Command::InstanceShow { id } => match core.instance(&id) {
             Ok(instance) => Ok(shown(&instance)?),
-            Err(error @ ArchiveError::Stopped(_)) => Ok(closed(core, &id, &error)),
+            Err(ArchiveError::Stopped(_)) => Ok(json!({ "id": id, "state": "stopped" })),
             Err(error) => Err(error.into()),
         },
         other => Err(CommandError::Inside(format!("{other:?} is no command for an instance"))),
@@ -65,24 +80,23 @@ fn shown(instance: &Instance) -> Result<Value, ArchiveError> {
 }
 
 /// One that is not open, and why.
-fn closed(core: &Core, id: &str, error: &ArchiveError) -> Value {
-    let mode = core.instance_dir(id).and_then(|dir| Mode::read(&*core.disk, &dir));
-    match (error, mode) {
-        (ArchiveError::Stopped(_), _) | (_, Ok(Mode::Stopped)) => json!({ "id": id, "state": "stopped" }),
-        (ArchiveError::Locked { .. }, _) => {
-            json!({ "id": id, "state": "locked", "error": error.to_string() })
-        }
-        _ => json!({ "id": id, "state": "failed", "error": error.to_string() }),
-    }
+fn closed(id: &str, state: &str, error: &str) -> Value {
+    json!({ "id": id, "state": state, "error": error })
 }
 
-/// All instances; of one that does not open, why.
+/// All instances; of one that does not open, why. Waits for none that is being opened.
 pub(super) fn all_shown(core: &Core) -> Result<Vec<Value>, CommandError> {
-    let shown = core.instance_ids()?.into_iter().map(|id| {
-        let shown = core.instance(&id).and_then(|instance| shown(&instance));
-        shown.unwrap_or_else(|error| closed(core, &id, &error))
+    let all = core.instance_ids()?.into_iter().map(|id| match core.standing(&id) {
+        Ok(Standing::Open(instance)) => {
+            shown(&instance).unwrap_or_else(|error| closed(&id, "failed", &error.to_string()))
+        }
+        Ok(Standing::Opening) => json!({ "id": id, "state": "opening" }),
+        Ok(Standing::Stopped) => json!({ "id": id, "state": "stopped" }),
+        Ok(Standing::Failed { error, is_locked: true }) => closed(&id, "locked", &error),
+        Ok(Standing::Failed { error, is_locked: false }) => closed(&id, "failed", &error),
+        Err(error) => closed(&id, "failed", &error.to_string()),
     });
-    Ok(shown.collect())
+    Ok(all.collect())
 }
 
 /// Leaves of an answer about all instances what a caller who is bound to one may know.

@@ -18,8 +18,10 @@ mod token;
 mod until;
 mod user;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
+pub(crate) use audit::LINES_MAX;
 pub use every::{Command, Tested, Then};
 #[cfg(test)]
 pub(crate) use names::{fields, names};
@@ -77,6 +79,11 @@ pub(crate) struct Admitted {
 }
 
 impl Admitted {
+    /// Told when the instance it is about is stopped.
+    pub(crate) fn stopping(&self) -> Option<Shutdown> {
+        self.stopping.clone()
+    }
+
     /// The instance it is about.
     pub(crate) fn instance(&self) -> Option<&str> {
         self.asked.instance.as_deref()
@@ -181,22 +188,20 @@ impl Commands {
         let (core, caller) = (Arc::clone(&self.0), Arc::clone(caller));
         match command {
             Command::ProfileRun { instance, name } => self.run(instance, name, context).await,
-            Command::ProfileTest { instance, profile } => self.test(instance, *profile, context).await,
             Command::JobRun { instance, name } => jobs::run(&core, instance, &name, context).await,
             Command::NotificationsTest => jobs::test_notifications(&core).await,
             Command::TokenCreate { scopes, .. } if !scopes.iter().all(|scope| caller.has(*scope)) => {
                 let why = "a token makes none that may do more than itself; use the command line";
                 Err(CommandError::NotAllowed(why.into()))
             }
-            Command::JobPut { job, .. } if job.names_directories() && !caller.has(Scope::Admin) => {
-                let why = "a backup names a directory of this machine, for which scope admin is needed";
+            other if directory_of(&other).is_some() && !caller.has(Scope::Admin) => {
+                let why = "this names a directory of this machine, for which scope admin is needed";
                 Err(CommandError::NotAllowed(why.into()))
             }
-            Command::ProfilePut { profile, .. }
-                if profile.names_directories() && !caller.has(Scope::Admin) =>
-            {
-                let why = "files are directories of this machine, for which scope admin is needed";
-                Err(CommandError::NotAllowed(why.into()))
+            Command::ProfileTest { instance, profile } => {
+                let tested = Command::ProfileTest { instance: instance.clone(), profile: profile.clone() };
+                blocking(move || check_directory(&core, &tested)).await?;
+                self.test(instance, *profile, context).await
             }
             mail @ (Command::Search { .. } | Command::MessageGet { .. } | Command::FolderList { .. }) => {
                 blocking(move || read::execute(&core, &caller, mail, &context)).await
@@ -214,8 +219,27 @@ async fn blocking<R: Send + 'static>(
     done.unwrap_or_else(|error| Err(CommandError::Inside(format!("the command failed inside: {error}"))))
 }
 
+/// The directory of this machine that a profile or a job names.
+fn directory_of(command: &Command) -> Option<PathBuf> {
+    match command {
+        Command::ProfilePut { profile, .. } => profile.directory(),
+        Command::ProfileTest { profile, .. } => match &**profile {
+            Tested::File { profile, .. } => profile.directory(),
+            Tested::Stored { .. } => None,
+        },
+        Command::JobPut { job, .. } => job.directory(),
+        _ => None,
+    }
+}
+
+/// Nobody reads or writes by that what belongs to other instances.
+fn check_directory(core: &Core, command: &Command) -> Result<(), CommandError> {
+    Ok(directory_of(command).map_or(Ok(()), |path| core.check_outside(&path, None))?)
+}
+
 /// Everything that does not wait for a network. Blocks for the disk.
 fn execute(core: &Core, command: Command, context: &Context) -> Result<Value, CommandError> {
+    check_directory(core, &command)?;
     match command {
         Command::Status => status(core),
         Command::InstanceCreate { .. }
@@ -224,6 +248,7 @@ fn execute(core: &Core, command: Command, context: &Context) -> Result<Value, Co
         | Command::InstanceDelete { .. }
         | Command::InstanceUnlock { .. }
         | Command::InstanceRecover { .. }
+        | Command::InstanceNewRecoveryKey { .. }
         | Command::InstanceList
         | Command::InstanceShow { .. } => instance::execute(core, command),
         Command::UserAdd { .. }

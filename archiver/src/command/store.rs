@@ -105,6 +105,7 @@ fn restore(
     watch: &mut dyn FnMut(&str, u64, Option<u64>) -> bool,
 ) -> Result<Value, CommandError> {
     let (disk, dir) = (&*core.disk, core.instance_dir(id)?);
+    let one = core.change(id)?;
     let Some(damaged) = Instance::restore(disk, from, &dir, id, despite_damage, watch)? else {
         return Ok(json!({ "id": id, "cancelled": true }));
     };
@@ -124,6 +125,7 @@ fn restore(
     if needs_passphrase {
         return Ok(restored(None));
     }
+    drop(one);
     let instance = core.instance(id)?;
     instance.audit().record("restore", &json!({ "from": from }))?;
     Ok(restored(Some(instance.stats()?.messages)))

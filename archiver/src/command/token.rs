@@ -10,12 +10,14 @@ use crate::app::Core;
 pub(super) fn execute(core: &Core, command: Command) -> Result<Value, CommandError> {
     match command {
         Command::TokenCreate { name, scopes, bound_to, user, expires_in_days } => {
+            let mut instance_created = None;
             if let Some(id) = &bound_to {
                 let instance = core.instance(id)?;
+                instance_created = Some(instance.info().created);
                 // Who is not there cannot be stood for.
                 user.as_ref().map(|user| instance.user(user)).transpose()?;
             }
-            let new = NewToken { name, scopes, instance: bound_to, user, expires_in_days };
+            let new = NewToken { name, scopes, instance: bound_to, instance_created, user, expires_in_days };
             let (token, text) = core.tokens.create(new)?;
             let mut shown = json!(token);
             shown["token"] = text.expose_secret().into();

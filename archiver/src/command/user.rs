@@ -21,8 +21,11 @@ pub(super) fn execute(core: &Core, command: Command) -> Result<Value, CommandErr
             Ok(json!(core.instance(&instance)?.edit_user(&id, change)?))
         }
         Command::UserDelete { instance, id } => {
-            core.instance(&instance)?.delete_user(&id)?;
+            let open = core.instance(&instance)?;
+            open.user(&id)?;
+            // First: who is added under this id later is another one.
             let tokens = core.tokens.revoke_of(&instance, Some(&id))?;
+            open.delete_user(&id)?;
             Ok(json!({ "id": id, "deleted": true, "tokens_revoked": tokens }))
         }
         other => Err(CommandError::Inside(format!("{other:?} is no command for a user"))),

@@ -126,7 +126,7 @@ impl Job {
     /// The job that a profile's schedule makes.
     pub fn of_profile(profile: &ProfileName, schedule: Option<Schedule>, enabled: bool) -> Self {
         Self {
-            name: JobName(format!("{OF_PROFILE}{profile}")),
+            name: JobName::of_profile(profile),
             enabled,
             timeout: None,
             missed: Missed::Run,
@@ -136,9 +136,12 @@ impl Job {
         }
     }
 
-    /// Whether it says where on this machine something is written.
-    pub fn names_directories(&self) -> bool {
-        matches!(self.template, Template::Backup { .. })
+    /// The directory of this machine that it writes into.
+    pub fn directory(&self) -> Option<PathBuf> {
+        match &self.template {
+            Template::Backup { to } => Some(to.clone()),
+            _ => None,
+        }
     }
 
     /// Why it cannot be stored, when it cannot.
@@ -170,6 +173,11 @@ impl JobName {
     /// The characters.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// That of the job which a profile's schedule makes.
+    pub fn of_profile(profile: &ProfileName) -> Self {
+        Self(format!("{OF_PROFILE}{profile}"))
     }
 
     /// The profile whose schedule it is.

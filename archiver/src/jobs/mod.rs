@@ -35,6 +35,8 @@ pub mod stored;
 mod task;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(crate) use tests::gate;
 
 pub use driver::{Jobs, Shown, prepare, serve};
 pub use job::{Job, JobName, Missed, Template};

@@ -7,12 +7,13 @@ use postern_shared::telemetry::Progress;
 use serde_json::Value;
 use tokio::sync::{Notify, watch};
 
-use super::job::Job;
-use super::results::{JobResult, Outcome, Results};
+use super::job::{Job, Template};
+use super::results::{JobResult, Outcome, Results, Trigger};
 use super::scheduler::{End, Key, Why};
 use super::stored::{JobStoreError, StoredJobs};
 use super::task;
-use crate::app::Core;
+use crate::app::{Core, Working};
+use crate::archive::ArchiveError;
 use crate::command::CommandError;
 
 /// Who ended a run before its time.
@@ -67,6 +68,9 @@ pub(crate) enum NotRun {
     /// Something else works on the same.
     #[error("{0}")]
     Busy(String),
+    /// Its instance is not to be open for writing.
+    #[error(transparent)]
+    Closed(ArchiveError),
     /// The caller wanted it no more before it began.
     #[error("cancelled before it began")]
     Withdrawn,
@@ -89,6 +93,8 @@ pub(super) async fn run(
     let live = Arc::new(Live::new(cancel));
     core.jobs.began(key, &live);
     let _over = Over { core, key };
+    // Until the result is stored nobody takes the instance away.
+    let _working = working(core, key).await?;
     let (job, mut result) = begin(core, key, why).await?;
     let work = task::perform(core, &key.instance, &job.template, context);
     let mut work = Box::pin(work);
@@ -127,6 +133,13 @@ async fn cancelled(caller: Option<&mut Context>) {
         Some(caller) => caller.cancelled().await,
         None => std::future::pending().await,
     }
+}
+
+/// Announces that results are written.
+async fn working(core: &Arc<Core>, key: &Key) -> Result<Working, NotRun> {
+    let (core, key) = (Arc::clone(core), key.clone());
+    let working = tokio::task::spawn_blocking(move || core.working(&key.instance));
+    working.await.map_err(|error| NotRun::Inside(error.to_string()))?.map_err(NotRun::Closed)
 }
 
 /// Reads the job, and stores that it begins.
@@ -211,8 +224,12 @@ async fn finish(
             }
             return Err(NotRun::Busy(result.errors.pop().unwrap_or_default()));
         }
-        let continuous = job.schedule.as_ref().is_some_and(super::schedule::Schedule::is_continuous);
-        let stored = if continuous { results.end_folded(&mut result) } else { results.end(&result) };
+        let stored = if folds(&job, &result) {
+            results.end_folded(&mut result, core.jobs.idle_before(&key))
+        } else {
+            results.end(&result)
+        };
+        core.jobs.keep_idle(&key, &result);
         if let Err(error) = stored {
             tracing::error!(job = %key, %error, "the result of a job cannot be stored; it is tried again");
             core.jobs.keep_unsaved(&key, &result);
@@ -227,6 +244,12 @@ async fn finish(
     finished.await.map_err(|error| NotRun::Inside(error.to_string()))?
 }
 
+/// Whether runs of it that find nothing are told as one: pulls, and whatever runs again and again. What somebody asked for is told.
+fn folds(job: &Job, result: &JobResult) -> bool {
+    let pulls = matches!(job.template, Template::Profile { .. }) && result.trigger != Trigger::Hand;
+    pulls || job.schedule.as_ref().is_some_and(super::schedule::Schedule::is_continuous)
+}
+
 /// As the scheduler wants to know it.
 pub(super) fn end_of(ran: &Result<JobResult, NotRun>) -> End {
     match ran {
@@ -235,7 +258,7 @@ pub(super) fn end_of(ran: &Result<JobResult, NotRun>) -> End {
             Some(_) => End::Badly,
         },
         Err(NotRun::Busy(_)) => End::Busy,
-        Err(NotRun::Withdrawn) => End::Well,
+        Err(NotRun::Withdrawn | NotRun::Closed(_)) => End::Well,
         Err(_) => End::Badly,
     }
 }

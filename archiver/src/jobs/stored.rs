@@ -73,6 +73,19 @@ pub enum JobStoreError {
     },
 }
 
+impl JobStoreError {
+    /// The job that cannot be read, as its file is called.
+    pub fn job(&self) -> Option<JobName> {
+        let (Self::Damaged { path, .. } | Self::Io { path, .. }) = self else { return None };
+        let (name, dir) = (path.file_stem()?.to_str()?, path.parent()?.file_name()?);
+        match dir.to_str()? {
+            "jobs" => name.parse().ok(),
+            "profiles" => JobName::of_profile(&name.parse().ok()?).into(),
+            _ => None,
+        }
+    }
+}
+
 /// The part of a profile's file that says when it runs.
 #[derive(Debug, Deserialize)]
 struct ProfileFile {

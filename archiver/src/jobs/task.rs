@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use postern_shared::control::Context;
+use postern_shared::telemetry::Progress;
 use serde_json::{Value, json};
 
 use super::job::Template;
@@ -33,50 +34,47 @@ pub(super) async fn perform(
 
 /// Whether something else works on the same, so that another time is better.
 pub(super) fn is_busy(error: &CommandError) -> bool {
-    matches!(error, CommandError::Running(_) | CommandError::Archive(ArchiveError::Busy))
+    matches!(
+        error,
+        CommandError::Running(_) | CommandError::Archive(ArchiveError::Busy | ArchiveError::Opening(_))
+    )
 }
 
-/// Rebuilds those stores that say something of them is broken.
+/// Makes anew what is broken of catalogs and indexes. Damaged packs are none of its business: no rebuild mends them, and `verify`
+/// tells of them.
 async fn rebuild_broken(
     commands: &Commands,
     instance: &str,
     context: Context,
 ) -> Result<Value, CommandError> {
-    let list = Command::StoreList { instance: instance.to_owned() };
-    let listed = commands.perform(instance, list, context.clone()).await?;
-    let mut all = json!({ "stores": 0, "rebuilt": 0, "failed": 0, "cancelled": false, "errors": [] });
-    for store in listed["stores"].as_array().into_iter().flatten() {
-        all["stores"] = (all["stores"].as_u64().unwrap_or(0) + 1).into();
-        let (Some(id), true) = (store["id"].as_str(), is_broken(store)) else { continue };
-        if context.is_cancelled() {
-            all["cancelled"] = true.into();
-            break;
-        }
-        let rebuild = Command::Rebuild { instance: instance.to_owned(), store: Some(id.to_owned()) };
-        let done = commands.perform(instance, rebuild, context.clone()).await?;
-        all["rebuilt"] = (all["rebuilt"].as_u64().unwrap_or(0) + 1).into();
-        all["failed"] = (all["failed"].as_u64().unwrap_or(0) + done["failed"].as_u64().unwrap_or(0)).into();
-        all["cancelled"] = done["cancelled"].clone();
-        if let (Some(errors), Some(damage)) = (all["errors"].as_array_mut(), done["damage"].as_array()) {
-            errors.extend(damage.iter().cloned());
-        }
-    }
-    if all["cancelled"] != true {
-        let indexes = Command::IndexRebuild {
-            instance: instance.to_owned(),
-            store: None,
-            damaged: true,
-            afresh: false,
+    let mut all = json!({ "stores": 0, "rebuilt": 0, "cancelled": false });
+    let (core, id, watched) = (Arc::clone(&commands.0), instance.to_owned(), context.clone());
+    let checked = tokio::task::spawn_blocking(move || {
+        let mut watch = |what: &str, done, total| {
+            watched.progress(Progress { what: what.to_owned(), done, total });
+            watched.is_cancelled()
         };
-        all["cancelled"] = commands.perform(instance, indexes, context).await?["cancelled"].take();
+        core.instance(&id)?.broken_catalogs(&mut watch)
+    });
+    let checked = checked.await.map_err(|error| CommandError::Inside(error.to_string()))??;
+    let Some((stores, broken)) = checked else {
+        all["cancelled"] = true.into();
+        return Ok(all);
+    };
+    all["stores"] = stores.into();
+    for store in broken {
+        let rebuild = Command::Rebuild { instance: instance.to_owned(), store: Some(store) };
+        let done = commands.perform(instance, rebuild, context.clone()).await?;
+        all["cancelled"] = done["cancelled"].clone();
+        if all["cancelled"] == true {
+            return Ok(all);
+        }
+        all["rebuilt"] = (all["rebuilt"].as_u64().unwrap_or(0) + 1).into();
     }
+    let indexes =
+        Command::IndexRebuild { instance: instance.to_owned(), store: None, damaged: true, afresh: false };
+    all["cancelled"] = commands.perform(instance, indexes, context).await?["cancelled"].take();
     Ok(all)
-}
-
-/// A store that does not open is no rebuild's business: its packs or keys are gone, or its disk.
-fn is_broken(store: &Value) -> bool {
-    let open = store.get("error").is_none_or(Value::is_null);
-    open && store["damage"].as_array().is_some_and(|damage| !damage.is_empty())
 }
 
 /// Puts what a command answered into its result; whether it failed, and whether it was ended before its time.

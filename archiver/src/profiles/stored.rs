@@ -116,9 +116,10 @@ impl StoredProfile {
         &self.profile
     }
 
-    /// Whether it says which directories of this machine are read.
-    pub fn names_directories(&self) -> bool {
-        self.profile["source"]["type"] == "files"
+    /// The directory of this machine that it has read, when it is about files.
+    pub fn directory(&self) -> Option<PathBuf> {
+        let source = &self.profile["source"];
+        (source["type"] == "files").then(|| PathBuf::from(source["path"].as_str().unwrap_or_default()))
     }
 
     /// The profile, its secrets opened.

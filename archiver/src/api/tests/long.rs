@@ -10,13 +10,13 @@ use tokio::sync::oneshot;
 
 use super::{EVERYTHING, Served};
 use crate::access::{Caller, Scope};
-use crate::api::calls::{Call, FINISHED_MAX, KEPT, New, RUNNING_MAX};
+use crate::api::calls::{Call, FINISHED_MAX, KEPT, New, RUNNING_MAX, RUNNING_OF_INSTANCE_MAX};
 use crate::command::CommandError;
 
 const MAIN: &str = "/api/v1/instances/main";
 
-fn new() -> New {
-    New { command: "verify", instance: Some("main".into()) }
+fn new(instance: &str) -> New {
+    New { command: "verify", instance: Some(instance.into()), created: None }
 }
 
 /// Watches a call until it has come to its end, as a client would.
@@ -95,8 +95,13 @@ async fn a_run_is_a_long_call() {
 
 /// A call that tells what the test says, and ends when it says so or is cancelled.
 fn begin(served: &Served, caller: &Caller) -> (Arc<Call>, oneshot::Sender<Value>) {
+    let created = served.stage.core.instance_info("main").unwrap().created;
+    begin_in(served, caller, New { created: Some(created), ..new("main") })
+}
+
+fn begin_in(served: &Served, caller: &Caller, new: New) -> (Arc<Call>, oneshot::Sender<Value>) {
     let (done, wanted) = oneshot::channel();
-    let call = served.api.calls.begin(caller, new(), |mut context| async move {
+    let call = served.api.calls.begin(caller, new, |mut context| async move {
         for done in [0, 1, 2] {
             context.progress(Progress { what: "reading".into(), done, total: Some(4) });
         }
@@ -161,7 +166,8 @@ async fn a_call_is_shown_to_whom_it_concerns() {
 async fn calls_are_bounded() {
     let served = Served::new();
     let operator = Caller::operator();
-    let running: Vec<_> = (0..RUNNING_MAX).map(|_| begin(&served, &operator)).collect();
+    let of = |instance: usize| begin_in(&served, &operator, new(&instance.to_string()));
+    let running: Vec<_> = (0..RUNNING_MAX).map(|n| of(n / RUNNING_OF_INSTANCE_MAX)).collect();
     let refused = served.ask("POST", &format!("{MAIN}/verify"), Value::Null).await;
     assert_eq!(refused.status, StatusCode::TOO_MANY_REQUESTS);
     assert_eq!(served.api.calls_running(), RUNNING_MAX);
@@ -182,4 +188,37 @@ async fn calls_are_bounded() {
     assert_eq!(served.api.calls.list(&operator).len(), FINISHED_MAX);
     served.stage.clock.advance(KEPT);
     assert_eq!(served.api.calls.list(&operator).len(), 0);
+}
+
+/// Goal: one instance's calls leave places for the others'.
+#[tokio::test]
+async fn an_instance_has_its_share_of_calls() {
+    let served = Served::new();
+    let operator = Caller::operator();
+    let running: Vec<_> = (0..RUNNING_OF_INSTANCE_MAX).map(|_| begin(&served, &operator)).collect();
+    let refused = served.ask("POST", &format!("{MAIN}/verify"), Value::Null).await;
+    assert_eq!(refused.status, StatusCode::TOO_MANY_REQUESTS);
+    let other = served.ask("POST", "/api/v1/instances/other/verify", Value::Null).await;
+    assert_eq!(end(&served, &other.body).await["statusCode"], "succeeded");
+    drop(running);
+}
+
+/// Goal: calls are those of an instance, not of whatever comes under its id; who cancels one leaves a line.
+#[tokio::test]
+async fn calls_of_a_deleted_instance_are_nobodys() {
+    let served = Served::new();
+    let begun = served.ask("POST", &format!("{MAIN}/verify"), Value::Null).await.body;
+    let path = format!("/api/v1/calls/{}", begun["token"].as_str().unwrap());
+    end(&served, &begun).await;
+    let old = served.stage.token(&[Scope::Manage], Some("main"), None).1;
+    assert_eq!(served.with(&old, "GET", &path, "").await.status, StatusCode::OK);
+    assert_eq!(served.with(&old, "DELETE", &path, "").await.status, StatusCode::ACCEPTED);
+    let line = served.stage.audited(Some("main"))[0].clone();
+    assert_eq!((&line["what"], &line["particulars"]["command"]), (&json!("call-cancel"), &json!("verify")));
+    served.stage.core.delete_instance("main").unwrap();
+    served.stage.clock.advance(Duration::from_secs(1));
+    served.stage.core.create_instance("main", None).unwrap();
+    let new = served.stage.token(&[Scope::Manage], Some("main"), None).1;
+    assert_eq!(served.with(&new, "GET", &path, "").await.status, StatusCode::NOT_FOUND);
+    assert_eq!(served.get(&path).await.status, StatusCode::OK, "the archiver's own administrators see it");
 }

@@ -1,9 +1,14 @@
 //! What the command line does, done over the API.
 
-use axum::http::StatusCode;
-use serde_json::{Value, json};
+use std::net::SocketAddr;
 
-use super::Served;
+use axum::body::Body;
+use axum::http::{Request, StatusCode};
+use http_body_util::BodyExt as _;
+use serde_json::{Value, json};
+use tower::Service as _;
+
+use super::{Peer, Served};
 use crate::access::Scope;
 use crate::stage::message;
 
@@ -104,6 +109,47 @@ async fn a_long_message_is_sent_while_it_is_read() {
     drop(instance);
     let got = served.get(&format!("{MAIN}/messages/{id}")).await;
     assert!(got.octets == content, "{} of {} octets", got.octets.len(), content.len());
+}
+
+/// Goal: who takes a message slowly keeps no instance from being stopped.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_reader_does_not_keep_an_instance_open() {
+    let served = Served::new();
+    let instance = served.stage.core.instance("main").unwrap();
+    let mut long = message(5, &["anna"]);
+    long.content.extend(std::iter::repeat_with(|| *b"0123456789abcdef\r\n").take(600_000).flatten());
+    let outcome = instance.commit(vec![long]).unwrap().remove(0);
+    let (crate::archive::Outcome::Archived(id) | crate::archive::Outcome::Duplicate(id)) = outcome;
+    drop(instance);
+    let request = Request::builder().uri(format!("{MAIN}/messages/{id}")).header("host", "localhost");
+    let mut request =
+        request.header("authorization", format!("Bearer {}", served.token)).body(Body::empty()).unwrap();
+    request.extensions_mut().insert(Peer(SocketAddr::from(([192, 0, 2, 1], 50_000))));
+    let Ok(mut response) = served.routes.clone().call(request).await;
+    assert_eq!(response.status(), StatusCode::OK);
+    response.body_mut().frame().await.unwrap().unwrap();
+    let core = std::sync::Arc::clone(&served.stage.core);
+    let stopped = tokio::task::spawn_blocking(move || core.stop_instance("main"));
+    stopped.await.unwrap().unwrap();
+    // What comes then never looks whole.
+    assert!(response.into_body().collect().await.is_err());
+}
+
+/// Goal: an export of the log has all of it, however long its client asks pages to be.
+#[tokio::test]
+async fn pages_of_the_log_go_on_to_its_end() {
+    let served = Served::new();
+    let audit = served.stage.core.audit().unwrap();
+    for n in 0..1100 {
+        audit.record("filling", &json!({ "n": n })).unwrap();
+    }
+    let page = served.get("/api/v1/audit?limit=5000").await.body;
+    assert_eq!(page["items"].as_array().unwrap().len(), 1000);
+    let rest = served.get(&format!("/api/v1/audit?limit=5000&before={}", page["next"])).await.body;
+    assert_eq!(
+        (rest["items"].as_array().unwrap().last().unwrap()["sequence"].as_u64(), &rest["next"]),
+        (Some(1), &Value::Null)
+    );
 }
 
 #[tokio::test]

@@ -56,15 +56,15 @@ impl Sources {
 }
 
 impl Stores {
-    /// Backs everything up into `to`; `None` when it was ended before its time. When something is missing the rest is backed up all the
+    /// Backs everything up into `to` on `disk`; `None` when it was ended before its time. When something is missing the rest is backed up all the
     /// same, and then it is an error.
     pub(in crate::archive) fn backup(
         &self,
+        disk: &dyn Disk,
         instance: &str,
         to: &Path,
         watch: Watch<'_>,
     ) -> Result<Option<Backup>, ArchiveError> {
-        let disk = &*self.disk;
         disk.create_dir_all(to).map_err(ArchiveError::file(to))?;
         let earlier = earlier(disk, to, BACKUP_FILE, instance)?;
         let unfinished = earlier_or_none(disk, to, instance);

@@ -91,7 +91,7 @@ pub(in crate::archive) struct Stores {
     pub(super) disk: Arc<dyn Disk>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) dir: PathBuf,
-    master: SecretBytes,
+    pub(in crate::archive) master: SecretBytes,
     pub(super) ids: MessageIds,
     /// Where catalogs and indexes of all stores are, when not in the stores' directories.
     beside: Option<Beside>,

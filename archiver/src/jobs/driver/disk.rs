@@ -9,7 +9,7 @@ use super::{Jobs, plan};
 use crate::app::Core;
 use crate::archive::Mode;
 use crate::jobs::job::JobName;
-use crate::jobs::results::Results;
+use crate::jobs::results::{Results, ResultsError};
 use crate::jobs::scheduler::{Key, Last};
 use crate::jobs::stored::{StoredJob, StoredJobs};
 
@@ -25,9 +25,13 @@ impl Jobs {
             }
             match results.recover(self.clock.wall()) {
                 Ok(found) => {
-                    for result in found {
+                    for (result, unsaved) in found {
                         let key = Key { instance: instance.clone(), job: result.job.clone() };
                         tracing::warn!(job = %key, "a job was interrupted when the archiver ended without warning");
+                        if let Some(error) = unsaved {
+                            tracing::error!(job = %key, %error, "its result cannot be stored; it is tried again");
+                            self.keep_unsaved(&key, &result);
+                        }
                         self.tell(&key, &result);
                     }
                 }
@@ -45,6 +49,7 @@ impl Jobs {
         };
         let mut found = HashSet::new();
         let mut unreadable = HashSet::new();
+        let mut damaged = HashMap::new();
         for instance in instances {
             let dir = core.instances_dir().join(&instance);
             // One that is stopped, or for reading only, does nothing by itself.
@@ -63,7 +68,12 @@ impl Jobs {
             for stored in listed {
                 match stored {
                     Ok(stored) => known.push(stored),
-                    Err(error) => self.tell_once(&error.to_string()),
+                    Err(error) => {
+                        if let Some(job) = error.job() {
+                            damaged.insert(format!("{instance}/{job}"), error.to_string());
+                        }
+                        self.tell_once(&error.to_string());
+                    }
                 }
             }
             found.extend(self.put(core, &instance, &known, now));
@@ -75,9 +85,18 @@ impl Jobs {
         drop(state);
         if unreadable.is_empty() {
             let found: HashSet<String> = found.iter().map(Key::to_string).collect();
-            self.notifier.retain(|job| found.contains(job));
+            self.notifier.retain(|job| found.contains(job) || damaged.contains_key(job));
         }
+        self.tell_damaged(damaged);
         self.store_unsaved(core);
+    }
+
+    /// A job that cannot be read does not run, which is told by mail as its failure, once for as long as it lasts.
+    fn tell_damaged(&self, damaged: HashMap<String, String>) {
+        let before = std::mem::replace(&mut self.state().damaged, damaged.keys().cloned().collect());
+        for (job, error) in damaged.into_iter().filter(|(job, _)| !before.contains(job)) {
+            self.notifier.ended(&job, Some(("unreadable", &error)));
+        }
     }
 
     /// Tells the scheduler of an instance's jobs, and of new ones how their last runs ended.
@@ -96,7 +115,12 @@ impl Jobs {
         let mut state = self.state();
         let keys = jobs.iter().map(|stored| {
             let last = lasts.get(&stored.job.name);
-            let last = last.map(|last| Last { started: last.started, resume: last.resume });
+            // Without an end it was interrupted, and that could not be stored: nobody else runs it.
+            let last = last.map(|last| Last {
+                started: last.started,
+                resume: last.resume || last.outcome.is_none(),
+                interruptions: last.interruptions,
+            });
             state.scheduler.put(&key(stored), plan(stored), || last, now);
             key(stored)
         });
@@ -114,8 +138,9 @@ impl Jobs {
         let unsaved = std::mem::take(&mut self.state().unsaved);
         for (instance, result) in unsaved {
             let results = Results::new(Arc::clone(&core.disk), &core.instances_dir().join(&instance));
-            if results.end(&result).is_err() {
-                self.state().unsaved.push((instance, result));
+            match results.end(&result) {
+                Ok(()) | Err(ResultsError::Gone(_)) => {}
+                Err(_) => self.state().unsaved.push((instance, result)),
             }
         }
     }

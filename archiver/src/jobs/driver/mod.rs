@@ -10,7 +10,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use postern_shared::clock::{Clock, UnixMillis};
+use postern_shared::clock::{Clock, Moment, UnixMillis};
 use postern_shared::control::Context;
 use postern_shared::disk::Disk;
 use postern_shared::id::{MessageId, MessageIds};
@@ -41,7 +41,7 @@ const UNSAVED_MAX: usize = 100;
 #[derive(Debug)]
 pub struct Jobs {
     /// Tells by mail.
-    pub notifier: Notifier,
+    pub notifier: Arc<Notifier>,
     clock: Arc<dyn Clock>,
     ids: MessageIds,
     keep: Keep,
@@ -65,8 +65,12 @@ struct State {
     /// Who waits at the sources of continuous profiles.
     watches: HashMap<Key, Arc<watch::Watch>>,
     unsaved: Vec<(String, JobResult)>,
+    /// Last results that found nothing to do.
+    idle: HashMap<Key, JobResult>,
     /// Files that were told to be unreadable.
     told: HashSet<String>,
+    /// Jobs whose files are.
+    damaged: HashSet<String>,
     /// Files may have changed.
     changed: bool,
     closing: bool,
@@ -120,7 +124,12 @@ impl Jobs {
         let JobSettings { limits, zone, keep } = settings.jobs.clone();
         let notifications = settings.notifications.clone();
         Self {
-            notifier: Notifier::new(Arc::clone(disk), Arc::clone(clock), &settings.data_dir, notifications),
+            notifier: Arc::new(Notifier::new(
+                Arc::clone(disk),
+                Arc::clone(clock),
+                &settings.data_dir,
+                notifications,
+            )),
             clock: Arc::clone(clock),
             ids: MessageIds::default(),
             keep,
@@ -132,7 +141,9 @@ impl Jobs {
                 ended_well: Vec::new(),
                 watches: HashMap::new(),
                 unsaved: Vec::new(),
+                idle: HashMap::new(),
                 told: HashSet::new(),
+                damaged: HashSet::new(),
                 changed: false,
                 closing: false,
             }),
@@ -193,7 +204,7 @@ impl Jobs {
             self.nudge();
         } else {
             // Nobody else runs jobs here.
-            self.step(self.clock.wall());
+            self.step(self.clock.wall(), self.clock.moment());
         }
         let come = tokio::select! {
             come = &mut turn => come.is_ok(),
@@ -252,10 +263,10 @@ impl Jobs {
     }
 
     /// Does what the scheduler says. Returns the runs that nobody waits for, to be begun, and when to do this again.
-    fn step(&self, now: UnixMillis) -> (Vec<(Key, Why)>, Option<UnixMillis>) {
+    fn step(&self, now: UnixMillis, moment: Moment) -> (Vec<(Key, Why)>, Option<UnixMillis>) {
         let mut state = self.state();
         let mut starts = Vec::new();
-        for action in state.scheduler.poll(now) {
+        for action in state.scheduler.poll(now, moment) {
             match action {
                 Action::Start { key, why } => match state.turns.remove(&key) {
                     None => starts.push((key, why)),
@@ -304,7 +315,28 @@ impl Jobs {
         unsaved.push((key.instance.clone(), result.clone()));
     }
 
-    /// Lets a result be told by mail, if it should.
+    /// The last result of a job, when it found nothing to do.
+    pub(super) fn idle_before(&self, key: &Key) -> Option<JobResult> {
+        self.state().idle.get(key).cloned()
+    }
+
+    /// Remembers a result that found nothing to do, so that the next one need not look for it.
+    pub(super) fn keep_idle(&self, key: &Key, result: &JobResult) {
+        let idle = &mut self.state().idle;
+        match result.is_idle() {
+            true => drop(idle.insert(key.clone(), result.clone())),
+            false => drop(idle.remove(key)),
+        }
+    }
+
+    /// Forgets an instance that was deleted.
+    pub(crate) fn forget(&self, instance: &str) {
+        let mut state = self.state();
+        state.unsaved.retain(|(id, _)| id != instance);
+        state.idle.retain(|key, _| key.instance != instance);
+    }
+
+    /// Lets a result be told by mail, if it should. Blocks for the disk.
     pub(super) fn tell(&self, key: &Key, result: &JobResult) {
         let job = key.to_string();
         let error = result.errors.first().map_or("", String::as_str);
@@ -335,8 +367,7 @@ pub async fn prepare(core: &Arc<Core>) {
 /// Runs jobs when they are due, until `shutdown` says so; then lets those in progress come to a safe point.
 pub async fn serve(core: Arc<Core>, mut shutdown: Shutdown) {
     let jobs = &core.jobs;
-    let (notifying, told) = (Arc::clone(&core), shutdown.clone());
-    let notifying = tokio::spawn(async move { notifying.jobs.notifier.serve(told).await });
+    let notifying = tokio::spawn(Arc::clone(&jobs.notifier).serve(shutdown.clone()));
     let mut runs = JoinSet::new();
     let (mut looked, mut pruned) = (None, None);
     loop {
@@ -351,7 +382,7 @@ pub async fn serve(core: Arc<Core>, mut shutdown: Shutdown) {
             pruned = Some(moment);
         }
         let now = core.clock.wall();
-        let (starts, wake) = jobs.step(now);
+        let (starts, wake) = jobs.step(now, core.clock.moment());
         for (key, why) in starts {
             let core = Arc::clone(&core);
             // What went wrong is in the log.

@@ -71,17 +71,21 @@ impl Notices {
         &self.troubles
     }
 
-    /// A run ended: well, or how not and with which error.
-    pub fn ended(&mut self, job: &str, trouble: Option<(&str, &str)>, now: UnixMillis) {
-        let known = self.troubles.contains_key(job);
+    /// A run ended: well, or how not and with which error. Whether that is news, which a restart must not lose.
+    pub fn ended(&mut self, job: &str, trouble: Option<(&str, &str)>, now: UnixMillis) -> bool {
+        let before = self.troubles.get(job);
+        let (known, recovered) = (before.is_some(), before.is_some_and(|one| one.recovered.is_some()));
         match trouble {
-            None => {
-                if let Some(trouble) = self.troubles.get_mut(job).filter(|one| one.recovered.is_none()) {
+            None => match self.troubles.get_mut(job).filter(|one| one.recovered.is_none()) {
+                Some(trouble) => {
                     trouble.recovered = Some(now);
+                    true
                 }
-            }
+                None => false,
+            },
             Some(_) if !known && self.troubles.len() >= TROUBLES_MAX => {
                 tracing::warn!(job, "more jobs fail than notifications can tell");
+                false
             }
             Some((how, error)) => {
                 let new = Trouble {
@@ -99,6 +103,7 @@ impl Notices {
                 trouble.runs += 1;
                 trouble.last = now;
                 (trouble.how, trouble.error) = (how.to_owned(), error.to_owned());
+                !known || recovered
             }
         }
     }

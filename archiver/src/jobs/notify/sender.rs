@@ -4,6 +4,7 @@
 //! be read is begun anew: then jobs that fail are told once more.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -31,6 +32,10 @@ pub struct Notifier {
     settings: Option<NotificationSettings>,
     ids: MessageIds,
     notices: Mutex<Notices>,
+    /// One stores at a time, so that the latest is what stays.
+    storing: Mutex<()>,
+    /// What is on disk was read. Without a daemon it is not, and nothing is stored over it.
+    loaded: AtomicBool,
     /// Something happened.
     wake: Notify,
 }
@@ -47,7 +52,17 @@ impl Notifier {
         let (gather, repeat) = settings.as_ref().map_or(never, |settings| (settings.gather, settings.repeat));
         let notices = Mutex::new(Notices::new(gather, repeat, Troubles::new()));
         let path = data_dir.join("notifications.json");
-        Self { disk, clock, path, settings, ids: MessageIds::default(), notices, wake: Notify::new() }
+        Self {
+            disk,
+            clock,
+            path,
+            settings,
+            ids: MessageIds::default(),
+            notices,
+            storing: Mutex::default(),
+            loaded: AtomicBool::new(false),
+            wake: Notify::new(),
+        }
     }
 
     fn notices(&self) -> std::sync::MutexGuard<'_, Notices> {
@@ -57,6 +72,7 @@ impl Notifier {
     /// Reads what was told. Blocks for the disk.
     pub fn load(&self) {
         let Some(settings) = &self.settings else { return };
+        self.loaded.store(true, Ordering::Release);
         let read = match self.disk.exists(&self.path) {
             Ok(false) => return,
             Ok(true) => self.disk.read(&self.path, FILE_BYTES_MAX),
@@ -71,10 +87,14 @@ impl Notifier {
         }
     }
 
-    /// A run of the job ended: well, or how not and with which error.
+    /// A run of the job ended: well, or how not and with which error. What is new of that is on disk when this returns. Blocks
+    /// for the disk.
     pub fn ended(&self, job: &str, trouble: Option<(&str, &str)>) {
         if self.settings.is_some() {
-            self.notices().ended(job, trouble, self.clock.wall());
+            let is_new = self.notices().ended(job, trouble, self.clock.wall());
+            if is_new && self.loaded.load(Ordering::Acquire) {
+                self.store();
+            }
             self.wake.notify_one();
         }
     }
@@ -85,8 +105,13 @@ impl Notifier {
     }
 
     /// Sends until `shutdown` says so.
-    pub async fn serve(&self, mut shutdown: Shutdown) {
+    pub async fn serve(self: Arc<Self>, shutdown: Shutdown) {
         let Some(settings) = &self.settings else { return };
+        self.send_until(settings, shutdown).await;
+        self.store_behind().await;
+    }
+
+    async fn send_until(self: &Arc<Self>, settings: &NotificationSettings, mut shutdown: Shutdown) {
         loop {
             let now = self.clock.wall();
             let (mail, wake) = {
@@ -109,7 +134,7 @@ impl Notifier {
         }
     }
 
-    async fn send(&self, settings: &NotificationSettings, mail: &Mail) {
+    async fn send(self: &Arc<Self>, settings: &NotificationSettings, mail: &Mail) {
         let text = Text::of(mail);
         match self.submit(settings, &text).await {
             Ok(submitted) => {
@@ -118,7 +143,7 @@ impl Notifier {
                     tracing::warn!(refused, "not everybody could be told by mail");
                 }
                 self.notices().sent(mail, self.clock.wall());
-                self.store().await;
+                self.store_behind().await;
             }
             Err(error) => {
                 tracing::error!(%error, subject = text.subject, "cannot be told by mail; it is tried again");
@@ -127,12 +152,18 @@ impl Notifier {
         }
     }
 
-    async fn store(&self) {
-        let (disk, path) = (Arc::clone(&self.disk), self.path.clone());
+    async fn store_behind(self: &Arc<Self>) {
+        let this = Arc::clone(self);
+        if let Err(error) = tokio::task::spawn_blocking(move || this.store()).await {
+            tracing::error!(%error, "keeping what was told failed inside");
+        }
+    }
+
+    fn store(&self) {
+        let _one = self.storing.lock().unwrap_or_else(PoisonError::into_inner);
         let json = serde_json::to_vec_pretty(self.notices().troubles()).unwrap_or_default();
-        let stored = tokio::task::spawn_blocking(move || write_atomic(&*disk, &path, &json)).await;
-        if let Err(error) = stored.map_err(std::io::Error::other).and_then(|stored| stored) {
-            tracing::warn!(%error, path = %self.path.display(), "a restart may tell again what was told");
+        if let Err(error) = write_atomic(&*self.disk, &self.path, &json) {
+            tracing::warn!(%error, path = %self.path.display(), "a restart may tell again what was told, or forget what was not");
         }
     }
 
@@ -145,5 +176,41 @@ impl Notifier {
     pub async fn test(&self) -> Option<Result<Submitted, SubmitError>> {
         let settings = self.settings.as_ref()?;
         Some(self.submit(settings, &Text::test()).await)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use postern_shared::clock::{ManualClock, UnixMillis};
+    use postern_shared::disk::RealDisk;
+
+    use super::super::settings::RawNotifications;
+    use super::*;
+
+    /// Goal: what failed or recovered and was not told yet is told by the next daemon.
+    #[test]
+    fn a_restart_forgets_nothing_that_was_not_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let raw: RawNotifications =
+            toml::from_str("host = 'x'\nfrom = 'a@example.com'\nto = 'b@example.com'").unwrap();
+        let settings = raw.check(&RealDisk, dir.path(), |_| None).unwrap();
+        let clock = Arc::new(ManualClock::at(UnixMillis(1_800_000_000_000)));
+        let notifier = || {
+            let clock = Arc::clone(&clock) as Arc<dyn Clock>;
+            let notifier = Notifier::new(Arc::new(RealDisk), clock, dir.path(), settings.clone());
+            notifier.load();
+            notifier
+        };
+        notifier().ended("main/verify", Some(("failed", "damage")));
+        clock.advance(Duration::from_secs(60));
+        let mail = notifier().notices().poll(clock.wall()).unwrap();
+        assert_eq!(mail.new["main/verify"].error, "damage");
+        let next = notifier();
+        next.notices().sent(&mail, clock.wall());
+        next.ended("main/verify", None);
+        drop(next);
+        clock.advance(Duration::from_secs(60));
+        let mail = notifier().notices().poll(clock.wall()).unwrap();
+        assert!(mail.recovered.contains_key("main/verify"), "{mail:?}");
     }
 }

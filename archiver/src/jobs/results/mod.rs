@@ -11,7 +11,8 @@
 //!
 //! Promises
 //! - What [`Results::end`] has stored survives a crash.
-//! - Kept are those of the last days, at most so many, and always the last one of each job.
+//! - Kept are those of the last days, of each job at most so many and then rather those that failed, and always its last one.
+//! - Nothing is written where no instance is (any more).
 
 mod result;
 #[cfg(test)]
@@ -39,7 +40,7 @@ pub const PAGE_MAX: usize = 1000;
 pub struct Keep {
     /// So long.
     pub time: Duration,
-    /// At most so many of an instance.
+    /// At most so many of each job.
     pub count: usize,
 }
 
@@ -50,6 +51,9 @@ pub enum ResultsError {
     /// There is none of that id.
     #[error("there is no result {0:?}; `result list` shows all")]
     Unknown(String),
+    /// The instance was deleted.
+    #[error("{path}: there is no instance any more", path = .0.display())]
+    Gone(PathBuf),
     /// A file holds something else.
     #[error("{path} is not a result: {reason}", path = .path.display())]
     Damaged {
@@ -121,14 +125,19 @@ impl Results {
 
     /// Stores that a run has begun.
     pub fn begin(&self, result: &JobResult) -> Result<(), ResultsError> {
-        self.disk.create_dir_all(&self.dir).map_err(self.io(&self.dir))?;
+        self.make_dir()?;
         self.write(result, false)
     }
 
-    /// Stores what a run of a continuous job did. When there was nothing to do, nor the last time, the two become one.
-    pub fn end_folded(&self, result: &mut JobResult) -> Result<(), ResultsError> {
-        let before = self.list(Some(&result.job), Some(result.id), 1)?.results.pop();
-        let folds = before.and_then(Result::ok).filter(|before| before.is_idle() && result.is_idle());
+    /// Stores what a run did that may have found nothing to do. When it did, and the last one of its job too, the two become one.
+    /// `before` is that last one, when it is known.
+    pub fn end_folded(&self, result: &mut JobResult, before: Option<JobResult>) -> Result<(), ResultsError> {
+        let before = match before {
+            _ if !result.is_idle() => None,
+            None => self.list(Some(&result.job), Some(result.id), 1)?.results.pop().and_then(Result::ok),
+            known => known,
+        };
+        let folds = before.filter(JobResult::is_idle);
         if let Some(before) = &folds {
             result.runs = before.runs.saturating_add(1);
         }
@@ -140,7 +149,7 @@ impl Results {
 
     /// Stores what a run did.
     pub fn end(&self, result: &JobResult) -> Result<(), ResultsError> {
-        self.disk.create_dir_all(&self.dir).map_err(self.io(&self.dir))?;
+        self.make_dir()?;
         self.write(result, true)?;
         self.forget(result)
     }
@@ -197,22 +206,28 @@ impl Results {
         Ok(read.collect())
     }
 
-    /// Ends the runs that a crash interrupted. To be called while nothing runs.
-    pub fn recover(&self, now: UnixMillis) -> Result<Vec<JobResult>, ResultsError> {
+    /// Ends the runs that a crash interrupted. To be called while nothing runs. What the disk does not take is there as well, with
+    /// why.
+    pub fn recover(&self, now: UnixMillis) -> Result<Vec<(JobResult, Option<ResultsError>)>, ResultsError> {
         let names = self.names()?;
         let ended: HashSet<MessageId> = names.iter().filter(|name| name.ended).map(|name| name.id).collect();
         let mut found = Vec::new();
         for name in names.iter().filter(|name| !name.ended) {
             if ended.contains(&name.id) {
-                self.remove(&self.path(name))?;
+                // Left behind, it says nothing that the other one does not.
+                if let Err(error) = self.remove(&self.path(name)) {
+                    tracing::warn!(%error, "a run that has ended is noted as begun");
+                }
                 continue;
             }
+            let last = names.iter().rfind(|one| one.ended && one.job == name.job && one.id < name.id);
+            let in_a_row = last.and_then(|last| self.read(last).ok()).map_or(0, |last| last.interruptions);
             // One that cannot be read has its name.
             let mut result =
                 self.read(name).unwrap_or_else(|_| JobResult::begun(name.id, &name.job, name.began()));
-            result.interrupted(now);
-            self.end(&result)?;
-            found.push(result);
+            result.interrupted(now, in_a_row.saturating_add(1));
+            let stored = self.end(&result);
+            found.push((result, stored.err()));
         }
         Ok(found)
     }
@@ -222,17 +237,48 @@ impl Results {
         let mut names = self.names()?;
         names.retain(|name| name.ended);
         names.reverse();
-        let mut last = HashSet::new();
+        let mut by_job: HashMap<&JobName, Vec<&Name>> = HashMap::new();
+        for name in &names {
+            by_job.entry(&name.job).or_default().push(name);
+        }
         let mut removed = 0;
-        for (newer, name) in names.iter().enumerate() {
-            let kept = newer < keep.count && now.since(name.began()) <= keep.time;
-            if last.insert(&name.job) || kept {
-                continue;
+        for newest_first in by_job.into_values() {
+            let (_last, older) = newest_first.split_at(1);
+            let young = older.iter().take_while(|name| now.since(name.began()) <= keep.time).count();
+            let (young, old) = older.split_at(young);
+            let over = (young.len() + 1).saturating_sub(keep.count);
+            let mut gone: Vec<&Name> = old.to_vec();
+            if over > 0 {
+                gone.extend(self.least_wanted(young).into_iter().take(over));
             }
-            self.remove(&self.path(name))?;
-            removed += 1;
+            for name in gone {
+                self.remove(&self.path(name))?;
+                removed += 1;
+            }
         }
         Ok(removed)
+    }
+
+    /// In the order in which they may go: the oldest that found nothing to do first, what failed last.
+    fn least_wanted<'n>(&self, newest_first: &[&'n Name]) -> Vec<&'n Name> {
+        let rank = |name: &Name| match self.read(name) {
+            Ok(result) if result.is_idle() => 0,
+            Ok(result) if matches!(result.outcome, Some(Outcome::Succeeded | Outcome::Cancelled)) => 1,
+            _ => 2,
+        };
+        let mut ranked: Vec<_> = newest_first.iter().rev().map(|name| (rank(name), *name)).collect();
+        // Stable: the oldest of each come first.
+        ranked.sort_by_key(|(rank, _)| *rank);
+        ranked.into_iter().map(|(_, name)| name).collect()
+    }
+
+    /// Makes the directory, never the instance's: that may have been taken away.
+    fn make_dir(&self) -> Result<(), ResultsError> {
+        let instance = self.dir.with_file_name("instance.json");
+        if !self.disk.exists(&instance).map_err(self.io(&instance))? {
+            return Err(ResultsError::Gone(self.dir.clone()));
+        }
+        self.disk.create_dir_all(&self.dir).map_err(self.io(&self.dir))
     }
 
     /// By when they began. What has another name is not ours.

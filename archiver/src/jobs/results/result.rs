@@ -38,7 +38,10 @@ pub struct JobResult {
     /// Whether it is to be repeated when the archiver starts again.
     #[serde(default)]
     pub resume: bool,
-    /// Runs of a continuous job that had nothing to do are told as one.
+    /// How many runs of its job in a row the archiver did not survive, this one included.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub interruptions: u32,
+    /// Runs that had nothing to do are told as one.
     pub runs: u64,
     /// What it counted.
     pub counts: BTreeMap<String, u64>,
@@ -117,6 +120,7 @@ impl JobResult {
             ended: None,
             outcome: None,
             resume: false,
+            interruptions: 0,
             runs: 1,
             counts: BTreeMap::new(),
             errors: Vec::new(),
@@ -155,9 +159,14 @@ impl JobResult {
             .ok_or_else(|| format!("it has version {}, this program knows {VERSION}", self.version))
     }
 
-    pub(super) fn interrupted(&mut self, now: UnixMillis) {
-        (self.ended, self.outcome, self.resume) = (Some(now), Some(Outcome::Interrupted), true);
+    /// What ends the archiver once may have had nothing to do with it; what does so again is not repeated at once.
+    pub(super) fn interrupted(&mut self, now: UnixMillis, in_a_row: u32) {
+        (self.ended, self.outcome) = (Some(now), Some(Outcome::Interrupted));
+        (self.resume, self.interruptions) = (in_a_row <= 1, in_a_row);
         self.error("the archiver ended without warning while this ran; what was archived until then is safe");
+        if !self.resume {
+            self.error("that happened several times in a row, so it is not repeated at once");
+        }
         self.log(now, "found interrupted");
     }
 
@@ -167,6 +176,11 @@ impl JobResult {
             && self.errors.is_empty()
             && self.counts.iter().all(|(name, count)| *count == 0 || is_no_work(name))
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// What a count tells that is the same when nothing happens, or how long that took.

@@ -18,6 +18,7 @@ fn ended(ids: &MessageIds, job: &str, ms: u64) -> JobResult {
 }
 
 fn real(dir: &tempfile::TempDir) -> Results {
+    write_atomic(&RealDisk, &dir.path().join("instance.json"), b"{}").unwrap();
     Results::new(Arc::new(RealDisk), dir.path())
 }
 
@@ -132,7 +133,7 @@ fn what_was_running_when_the_power_went_is_found() {
     write_atomic(&RealDisk, &dir.path().join(format!("results/{}.torn.run", torn.id)), b"").unwrap();
     let found = results.recover(UnixMillis(2 * DAY)).unwrap();
     let found: Vec<_> =
-        found.iter().map(|one| (one.job.as_str(), one.outcome, one.resume, one.started)).collect();
+        found.iter().map(|(one, _)| (one.job.as_str(), one.outcome, one.resume, one.started)).collect();
     let interrupted = Some(Outcome::Interrupted);
     assert_eq!(
         found,
@@ -154,7 +155,7 @@ fn idle_runs_of_a_continuous_job_are_one_result() {
         result.counts.insert("pull_ms".into(), ms);
         result
     };
-    results.end_folded(&mut ended(&ids, "live", 1)).unwrap();
+    results.end_folded(&mut ended(&ids, "live", 1), None).unwrap();
     for ms in 2..7 {
         results.end(&idle(ms)).unwrap();
         // Another job's results are not in the way.
@@ -163,13 +164,76 @@ fn idle_runs_of_a_continuous_job_are_one_result() {
     for ms in 10..15 {
         let mut result = idle(ms);
         results.begin(&result).unwrap();
-        results.end_folded(&mut result).unwrap();
+        results.end_folded(&mut result, None).unwrap();
     }
     let mut busy = ended(&ids, "live", 20);
-    results.end_folded(&mut busy).unwrap();
+    results.end_folded(&mut busy, None).unwrap();
     let page = results.list(Some(&"live".parse().unwrap()), None, 100).unwrap();
     let runs: Vec<u64> = page.results.iter().flatten().map(|result| result.runs).collect();
     assert_eq!(runs, [1, 6, 1, 1, 1, 1, 1]);
+}
+
+/// Goal: a job that runs often takes nothing from one that runs seldom, and what failed goes last.
+#[test]
+fn jobs_do_not_push_each_other_out() {
+    let (dir, ids) = (tempfile::tempdir().unwrap(), MessageIds::default());
+    let results = real(&dir);
+    let mut failed = ended(&ids, "often", 1);
+    failed.outcome = Some(Outcome::Failed);
+    results.end(&failed).unwrap();
+    for n in 0..3 {
+        results.end(&ended(&ids, "weekly", 2 + n)).unwrap();
+    }
+    let mut idle = ended(&ids, "often", 10);
+    idle.counts.clear();
+    results.end(&ended(&ids, "often", 9)).unwrap();
+    results.end(&idle).unwrap();
+    for n in 0..50 {
+        results.end(&ended(&ids, "often", 20 + n)).unwrap();
+    }
+    let keep = Keep { time: Duration::from_millis(90 * DAY), count: 52 };
+    assert_eq!(results.prune(keep, UnixMillis(DAY)).unwrap(), 1);
+    assert!(results.show(&idle.id.to_string()).is_err(), "what found nothing goes first");
+    let few = Keep { count: 5, ..keep };
+    assert_eq!(results.prune(few, UnixMillis(DAY)).unwrap(), 47);
+    let often = results.list(Some(&"often".parse().unwrap()), None, 100).unwrap();
+    let outcomes: Vec<_> = often.results.iter().flatten().map(|one| one.outcome.unwrap()).collect();
+    assert_eq!((outcomes.len(), outcomes.last()), (5, Some(&Outcome::Failed)));
+    assert_eq!(results.list(Some(&"weekly".parse().unwrap()), None, 100).unwrap().results.len(), 3);
+}
+
+/// Goal: what ends the archiver again and again is repeated at once only the first time.
+#[test]
+fn interruptions_in_a_row_are_counted() {
+    let (dir, ids) = (tempfile::tempdir().unwrap(), MessageIds::default());
+    let results = real(&dir);
+    for n in 1..=3 {
+        results.begin(&begun(&ids, "fatal", DAY * u64::from(n))).unwrap();
+        results.end(&ended(&ids, "other", DAY * u64::from(n) + 1)).unwrap();
+        let found = results.recover(UnixMillis(DAY * u64::from(n) + 9)).unwrap();
+        let [(found, None)] = &found[..] else { panic!("{found:?}") };
+        assert_eq!((found.interruptions, found.resume), (n, n == 1));
+    }
+    results.end(&ended(&ids, "fatal", DAY * 4)).unwrap();
+    results.begin(&begun(&ids, "fatal", DAY * 5)).unwrap();
+    assert_eq!(results.recover(UnixMillis(DAY * 5)).unwrap()[0].0.interruptions, 1);
+}
+
+/// Goal: a disk that takes nothing hides no interrupted run, and what is not there is not made.
+#[test]
+fn nothing_keeps_interrupted_runs_from_being_told() {
+    let (dir, ids) = (tempfile::tempdir().unwrap(), MessageIds::default());
+    for job in ["a", "b"] {
+        real(&dir).begin(&begun(&ids, job, DAY)).unwrap();
+    }
+    let disk = FaultyDisk::new(Arc::new(RealDisk), Fault::nth(Step::Write, 0, io::ErrorKind::StorageFull));
+    let found = Results::new(Arc::new(disk), dir.path()).recover(UnixMillis(2 * DAY)).unwrap();
+    assert!(found.len() == 2 && found[0].1.is_some() && found[1].1.is_none(), "{found:?}");
+    let gone = dir.path().join("gone");
+    let results = Results::new(Arc::new(RealDisk), &gone);
+    let result = ended(&ids, "a", DAY);
+    assert!(matches!(results.begin(&result), Err(ResultsError::Gone(_))));
+    assert!(matches!(results.end(&result), Err(ResultsError::Gone(_))) && !gone.exists());
 }
 
 #[test]
@@ -207,6 +271,8 @@ fn a_power_cut_at_any_moment_leaves_one_truth() {
     for order in [EntryOrder::Journal, EntryOrder::Any] {
         for cut in 0.. {
             let disk = SimulatedDisk::new(order);
+            disk.create_dir_all(Path::new("/data")).unwrap();
+            write_atomic(&disk, Path::new("/data/instance.json"), b"{}").unwrap();
             disk.cut_power_after(cut);
             let results = Results::new(Arc::new(disk.clone()), Path::new("/data"));
             let begun = results.begin(&result).is_ok();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use postern_shared::clock::UnixMillis;
+use postern_shared::clock::{Moment, UnixMillis};
 
 use super::{
     Action, BACK_OFF_MAX, BACK_OFF_MIN, BUSY_PAUSE, End, GRACE, Key, LATE_MAX, Last, PAUSE, Plan, Why,
@@ -27,15 +27,16 @@ pub(super) struct Entry {
 
 #[derive(Debug)]
 pub(super) struct Run {
-    started: UnixMillis,
+    started: Moment,
     timeout: Option<Duration>,
     pub(super) continuous: bool,
     asked: bool,
     told: Told,
+    told_at: Moment,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Told {
+pub(super) enum Told {
     Nothing,
     TimeOut,
     GiveUp,
@@ -43,21 +44,25 @@ enum Told {
 
 impl Run {
     /// When something must be told, and what.
-    fn deadline(&self) -> Option<(UnixMillis, Told)> {
+    pub(super) fn deadline(&self) -> Option<(Moment, Told)> {
         let end = self.started.plus(self.timeout?);
         match self.told {
             Told::Nothing => Some((end, Told::TimeOut)),
-            Told::TimeOut => Some((end.plus(GRACE), Told::GiveUp)),
+            Told::TimeOut => Some((self.told_at.plus(GRACE), Told::GiveUp)),
             Told::GiveUp => None,
         }
     }
 
-    pub(super) fn overdue(&mut self, now: UnixMillis) -> Option<fn(Key) -> Action> {
+    pub(super) fn overdue(&mut self, now: Moment) -> Option<fn(Key) -> Action> {
         let (at, told) = self.deadline()?;
         if now < at {
             return None;
         }
         self.told = told;
+        if told == Told::TimeOut {
+            // Its grace counts from when it was told.
+            self.told_at = now;
+        }
         Some(if told == Told::TimeOut { Action::TimeOut } else { Action::GiveUp })
     }
 }
@@ -78,7 +83,12 @@ impl Entry {
         let (run, continuous) = (entry.plan.missed == Missed::Run, entry.is_continuous());
         let resume = last.is_some_and(|last| last.resume) && entry.plan.schedule.is_some();
         entry.due = entry.next(began, zone);
-        if run && resume {
+        if let Some(last) = last.filter(|last| last.interruptions > 1) {
+            // What ends the archiver must not keep it from everything else.
+            entry.failures = last.interruptions - 1;
+            let not_before = now.plus(back_off(entry.failures));
+            entry.due = entry.due.map(|due| due.max(not_before));
+        } else if run && resume {
             (entry.due, entry.special) = (Some(now), Some(Why::Resumed));
         } else if !continuous && entry.due.is_some_and(|due| due <= now) {
             if run {
@@ -137,10 +147,10 @@ impl Entry {
         Some((due, self.special.unwrap_or(Why::Due(due))))
     }
 
-    pub(super) fn start(&mut self, now: UnixMillis) {
+    pub(super) fn start(&mut self, now: Moment) {
         let (continuous, asked) = (self.is_continuous(), self.asked);
         let timeout = self.plan.timeout;
-        self.run = Some(Run { started: now, timeout, continuous, asked, told: Told::Nothing });
+        self.run = Some(Run { started: now, timeout, continuous, asked, told: Told::Nothing, told_at: now });
         (self.asked, self.waiting, self.special, self.due) = (false, false, None, None);
     }
 
@@ -164,7 +174,8 @@ impl Entry {
 
     pub(super) fn wake(&self) -> Option<UnixMillis> {
         match &self.run {
-            Some(run) => run.deadline().map(|(at, _)| at),
+            // A run has its deadline.
+            Some(_) => None,
             // Whoever waits for a place is asked when a run ends.
             None if self.waiting || self.asked => None,
             None => self.due,

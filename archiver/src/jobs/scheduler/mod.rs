@@ -6,9 +6,12 @@
 //! Promises
 //! - A job does not overlap with itself. Times that pass while it runs are left out.
 //! - Times that passed while nothing could run (the daemon was down, the machine asleep) make one run, or none, as the job's
-//!   [`Missed`] says. A run that was interrupted is repeated at once, or not.
-//! - No more jobs run at once than [`Limits`] say; what must wait for a place comes in the order in which it was due. Continuous
-//!   jobs have places of their own, for they may keep them for ever.
+//!   [`Missed`] says. A run that was interrupted is repeated at once, or not; one that ended the archiver several times in a row
+//!   waits, the longer the more often.
+//! - No more jobs run at once than [`Limits`] say. What must wait for a place comes in the order in which it was due, those of
+//!   instances with fewer runs first; the last place is kept for an instance that has none. Continuous jobs have places of their
+//!   own, for they may keep them for ever.
+//! - Timeouts are measured, and not read off a calendar that somebody sets.
 //! - A continuous job pauses between runs, the longer the more often it failed; or it is put off while somebody waits for
 //!   something to do.
 //! - When clocks are put back by more than an hour, what is due is reckoned anew.
@@ -18,11 +21,11 @@ mod entry;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::time::Duration;
 
-use postern_shared::clock::UnixMillis;
+use postern_shared::clock::{Moment, UnixMillis};
 
 use super::job::{JobName, Missed};
 use super::schedule::{Schedule, Zone};
@@ -78,6 +81,8 @@ pub struct Last {
     pub started: UnixMillis,
     /// Whether it was interrupted, and should be repeated.
     pub resume: bool,
+    /// How many runs in a row the archiver did not survive.
+    pub interruptions: u32,
 }
 
 /// How many jobs run at once.
@@ -158,12 +163,20 @@ impl Taken {
         }
     }
 
-    fn has_place(&self, key: &Key, continuous: bool, limits: Limits) -> bool {
+    fn of_instance(&self, key: &Key) -> usize {
+        self.per_instance.get(&key.instance).copied().unwrap_or(0)
+    }
+
+    /// `instances`: those that may want one.
+    fn has_place(&self, key: &Key, continuous: bool, limits: Limits, instances: &BTreeSet<String>) -> bool {
         if continuous {
             return self.continuous < limits.continuous;
         }
-        let of_instance = self.per_instance.get(&key.instance).copied().unwrap_or(0);
-        self.in_all < limits.in_all && of_instance < limits.per_instance
+        let of_instance = self.of_instance(key);
+        // The last place is for one that has none.
+        let has_none = |instance: &String| !self.per_instance.contains_key(instance);
+        let kept = usize::from(of_instance > 0 && instances.iter().any(has_none));
+        self.in_all + kept < limits.in_all && of_instance < limits.per_instance
     }
 }
 
@@ -175,12 +188,14 @@ pub struct Scheduler {
     jobs: BTreeMap<Key, Entry>,
     /// The latest time seen.
     seen: UnixMillis,
+    /// When it was asked last, on both clocks.
+    asked: (UnixMillis, Moment),
 }
 
 impl Scheduler {
     /// No jobs yet; `zone` is for schedules that name none.
     pub fn new(limits: Limits, zone: Zone) -> Self {
-        Self { limits, zone, jobs: BTreeMap::new(), seen: UnixMillis::default() }
+        Self { limits, zone, jobs: BTreeMap::new(), seen: UnixMillis::default(), asked: Default::default() }
     }
 
     /// Adds a job, or changes its plan. `last` is asked when it is new.
@@ -258,16 +273,21 @@ impl Scheduler {
         }
     }
 
-    /// What must be done at `now`.
-    pub fn poll(&mut self, now: UnixMillis) -> Vec<Action> {
+    /// What must be done at `now`, which is `moment` on the clock that durations are measured with.
+    pub fn poll(&mut self, now: UnixMillis, moment: Moment) -> Vec<Action> {
         let set_back = self.seen.since(now) > SET_BACK;
         self.seen = if set_back { now } else { self.seen.max(now) };
+        self.asked = (now, moment);
         let (mut actions, mut waiting, mut taken) = (Vec::new(), Vec::new(), Taken::default());
+        let mut instances = BTreeSet::new();
         for (key, entry) in &mut self.jobs {
             if set_back {
                 entry.reckon_anew(now, &self.zone);
             }
-            if let Some(action) = entry.run.as_mut().and_then(|run| run.overdue(now)) {
+            if !entry.is_continuous() && entry.plan.schedule.is_some() {
+                instances.insert(key.instance.clone());
+            }
+            if let Some(action) = entry.run.as_mut().and_then(|run| run.overdue(moment)) {
                 actions.push(action(key.clone()));
             }
             if let Some(run) = &entry.run {
@@ -277,21 +297,31 @@ impl Scheduler {
             }
         }
         waiting.sort_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
-        for (_, key, why) in waiting {
+        loop {
+            let next = waiting.iter().enumerate().filter(|(_, (_, key, _))| {
+                let continuous = self.jobs.get(key).is_some_and(Entry::is_continuous);
+                taken.has_place(key, continuous, self.limits, &instances)
+            });
+            // What was asked for comes first; of instances that have as few, what was due first.
+            let next = next
+                .min_by_key(|(at, (_, key, why))| (*why != Why::Asked, taken.of_instance(key), *at))
+                .map(|(at, _)| at);
+            let Some(at) = next else { break };
+            let (_, key, why) = waiting.remove(at);
             let Some(entry) = self.jobs.get_mut(&key) else { continue };
-            let continuous = entry.is_continuous();
-            if taken.has_place(&key, continuous, self.limits) {
-                taken.take(&key, continuous);
-                entry.start(now);
-                actions.push(Action::Start { key, why });
-            }
+            taken.take(&key, entry.is_continuous());
+            entry.start(moment);
+            actions.push(Action::Start { key, why });
         }
         actions
     }
 
     /// When [`Scheduler::poll`] should be asked next, when nothing happens until then.
     pub fn wake(&self) -> Option<UnixMillis> {
-        self.jobs.values().filter_map(Entry::wake).min()
+        let (now, moment) = self.asked;
+        let deadlines = self.jobs.values().filter_map(|entry| entry.run.as_ref()?.deadline());
+        let deadlines = deadlines.map(|(at, _)| now.plus(at.since(moment)));
+        self.jobs.values().filter_map(Entry::wake).chain(deadlines).min()
     }
 
     /// When a job is due next; `None` when it runs, or has no schedule.

@@ -26,16 +26,25 @@ fn at(ms: u64) -> UnixMillis {
 }
 
 fn last(ms: u64) -> Option<Last> {
-    Some(Last { started: at(ms), resume: false })
+    Some(Last { started: at(ms), resume: false, interruptions: 0 })
 }
 
 fn scheduler() -> Scheduler {
     Scheduler::new(LIMITS, Zone::utc())
 }
 
+/// Asked while both clocks go alike.
+fn polled(scheduler: &mut Scheduler, now: UnixMillis) -> Vec<Action> {
+    scheduler.poll(now, moment(now.0))
+}
+
+fn moment(ms: u64) -> Moment {
+    Moment::after_start(Duration::from_millis(ms))
+}
+
 /// What starts, in its order.
 fn started(scheduler: &mut Scheduler, now: u64) -> Vec<(String, Why)> {
-    let starts = scheduler.poll(at(now)).into_iter().map(|action| match action {
+    let starts = polled(scheduler, at(now)).into_iter().map(|action| match action {
         Action::Start { key, why } => (key.to_string(), why),
         other => panic!("{other:?}"),
     });
@@ -87,7 +96,7 @@ fn missed_times_make_one_run_or_none() {
 
 #[test]
 fn an_interrupted_run_is_repeated_or_not() {
-    let resume = || Some(Last { started: at(9 * HOUR), resume: true });
+    let resume = || Some(Last { started: at(9 * HOUR), resume: true, interruptions: 1 });
     let mut scheduler = scheduler();
     scheduler.put(&key("main/run"), plan("daily"), resume, at(10 * HOUR));
     scheduler.put(&key("main/skip"), skip("daily"), resume, at(10 * HOUR));
@@ -118,7 +127,7 @@ fn places_are_kept_and_given_in_turn() {
         scheduler.put(&key(job), skip("hourly"), || last(0), at(1));
     }
     let begun = started(&mut scheduler, HOUR);
-    assert_eq!(begun, [due("a/1", HOUR), due("a/2", HOUR), due("b/1", HOUR)], "two of a, three in all");
+    assert_eq!(begun, [due("a/1", HOUR), due("b/1", HOUR), due("a/2", HOUR)], "two of a, three in all");
     assert_eq!(scheduler.wake(), None, "who waits wakes nobody");
     scheduler.ended(&key("b/1"), End::Well, at(HOUR + 1));
     assert_eq!(started(&mut scheduler, HOUR + 1), [due("b/2", HOUR)], "a has its places");
@@ -159,14 +168,70 @@ fn timeouts_end_runs_and_at_last_give_them_up() {
     scheduler.put(&slow, Plan { timeout: Some(timeout), ..plan("daily") }, || None, at(DAY + 5));
     assert_eq!(started(&mut scheduler, DAY + 5).len(), 1);
     assert_eq!(scheduler.wake(), Some(at(DAY + HOUR + 5)));
-    assert!(scheduler.poll(at(DAY + HOUR + 4)).is_empty());
-    assert_eq!(scheduler.poll(at(DAY + HOUR + 5)), [Action::TimeOut(slow.clone())]);
+    assert!(polled(&mut scheduler, at(DAY + HOUR + 4)).is_empty());
+    assert_eq!(polled(&mut scheduler, at(DAY + HOUR + 5)), [Action::TimeOut(slow.clone())]);
     let give_up = at(DAY + HOUR + 5).plus(GRACE);
-    assert_eq!((scheduler.poll(at(DAY + HOUR + 6)), scheduler.wake()), (vec![], Some(give_up)));
-    assert_eq!(scheduler.poll(give_up), [Action::GiveUp(slow.clone())]);
-    assert_eq!((scheduler.poll(give_up.plus(timeout)), scheduler.wake()), (vec![], None));
+    assert_eq!((polled(&mut scheduler, at(DAY + HOUR + 6)), scheduler.wake()), (vec![], Some(give_up)));
+    assert_eq!(polled(&mut scheduler, give_up), [Action::GiveUp(slow.clone())]);
+    assert_eq!((polled(&mut scheduler, give_up.plus(timeout)), scheduler.wake()), (vec![], None));
     scheduler.ended(&slow, End::Badly, give_up.plus(timeout));
     assert_eq!(scheduler.due(&slow), Some(at(2 * DAY)));
+}
+
+/// Goal: however many jobs an instance has due, another one finds a place at once.
+#[test]
+fn the_last_place_is_for_who_has_none() {
+    let limits = Limits { per_instance: 4, in_all: 5, continuous: 2 };
+    let mut scheduler = Scheduler::new(limits, Zone::utc());
+    for job in ["a/1", "a/2", "a/3", "b/1", "b/2", "b/3"] {
+        scheduler.put(&key(job), skip("hourly"), || last(0), at(1));
+    }
+    scheduler.put(&key("c/1"), skip("daily"), || last(0), at(1));
+    let begun: Vec<String> = started(&mut scheduler, HOUR).into_iter().map(|(key, _)| key).collect();
+    assert_eq!(begun, ["a/1", "b/1", "a/2", "b/2"], "in turn, and one place is left");
+    scheduler.put(&key("c/1"), skip("every 30m"), || None, at(HOUR));
+    assert_eq!(started(&mut scheduler, HOUR + HOUR / 2), [due("c/1", HOUR + HOUR / 2)]);
+    // Nobody is left who has none.
+    scheduler.ended(&key("a/1"), End::Well, at(HOUR + HOUR / 2));
+    assert_eq!(started(&mut scheduler, HOUR + HOUR / 2), [due("a/3", HOUR)]);
+}
+
+/// Goal: a clock that is set, or a machine that slept, times out nothing that ran no longer than it may.
+#[test]
+fn timeouts_are_measured() {
+    let mut scheduler = scheduler();
+    let plan = Plan { timeout: Some(Duration::from_secs(3600)), ..plan("daily") };
+    scheduler.put(&key("main/slow"), plan, || None, at(DAY + 5));
+    assert_eq!(scheduler.poll(at(DAY + 5), moment(1000)).len(), 1);
+    for leap in [DAY, 0] {
+        assert!(scheduler.poll(at(DAY + leap), moment(2000)).is_empty());
+        assert_eq!(scheduler.wake(), Some(at(DAY + leap + HOUR - 1000)));
+    }
+    // However late that is seen, it has its time to come to a safe point.
+    assert_eq!(scheduler.poll(at(DAY), moment(3 * HOUR)), [Action::TimeOut(key("main/slow"))]);
+    assert!(scheduler.poll(at(DAY), moment(3 * HOUR + 1)).is_empty());
+    let grace = u64::try_from(GRACE.as_millis()).unwrap();
+    assert_eq!(scheduler.poll(at(DAY), moment(3 * HOUR + grace)), [Action::GiveUp(key("main/slow"))]);
+}
+
+/// Goal: what ends the archiver again and again keeps it from nothing else.
+#[test]
+fn what_was_interrupted_again_waits() {
+    for (interruptions, minutes) in [(2, 1), (3, 2), (20, 30)] {
+        let fatal = || Some(Last { started: at(9 * HOUR), resume: false, interruptions });
+        for plan in [plan("continuous"), plan("every 1m"), plan("hourly"), skip("every 5m")] {
+            let mut scheduler = scheduler();
+            scheduler.put(&key("main/fatal"), plan, fatal, at(10 * HOUR));
+            assert!(started(&mut scheduler, 10 * HOUR).is_empty());
+            let due = scheduler.due(&key("main/fatal")).unwrap();
+            assert_eq!(due, at(10 * HOUR + minutes * MINUTE));
+            assert_eq!(started(&mut scheduler, due.0).len(), 1);
+        }
+    }
+    let fatal = || Some(Last { started: at(9 * HOUR), resume: false, interruptions: 2 });
+    let mut scheduler = scheduler();
+    scheduler.put(&key("main/fatal"), plan("daily"), fatal, at(10 * HOUR));
+    assert_eq!(scheduler.due(&key("main/fatal")), Some(at(DAY)));
 }
 
 #[test]
@@ -223,13 +288,13 @@ fn clocks_that_are_put_back_are_believed() {
     let mut scheduler = scheduler();
     let job = key("main/a");
     scheduler.put(&job, plan("hourly"), || last(4000 * DAY), at(4000 * DAY + 1));
-    assert!(scheduler.poll(at(4000 * DAY + 2)).is_empty());
-    assert!(scheduler.poll(at(DAY + 5)).is_empty());
+    assert!(polled(&mut scheduler, at(4000 * DAY + 2)).is_empty());
+    assert!(polled(&mut scheduler, at(DAY + 5)).is_empty());
     assert_eq!(scheduler.due(&job), Some(at(DAY + HOUR)));
     // A second back, as time servers set it, repeats nothing.
     assert_eq!(started(&mut scheduler, DAY + HOUR).len(), 1);
     scheduler.ended(&job, End::Well, at(DAY + HOUR));
-    assert!(scheduler.poll(at(DAY + HOUR - 1000)).is_empty());
+    assert!(polled(&mut scheduler, at(DAY + HOUR - 1000)).is_empty());
     assert_eq!(scheduler.due(&job), Some(at(DAY + 2 * HOUR)));
     // A last run in the future is none.
     scheduler.put(&key("main/b"), plan("hourly"), || last(5000 * DAY), at(DAY + HOUR));
@@ -299,7 +364,7 @@ proptest! {
                 }
                 _ => now = now.plus(Duration::from_secs(60 * minutes)),
             }
-            for action in scheduler.poll(now) {
+            for action in polled(&mut scheduler, now) {
                 let Action::Start { key, .. } = action else { panic!("no timeouts here") };
                 prop_assert!(running.iter().all(|(other, _)| *other != key), "{key} overlaps");
                 let entry = &scheduler.jobs[&key];
@@ -311,7 +376,7 @@ proptest! {
             for instance in ["a", "b"] {
                 prop_assert!(common.clone().filter(|(key, _)| key.instance == instance).count() <= LIMITS.per_instance);
             }
-            prop_assert!(scheduler.poll(now).is_empty(), "a second look finds nothing");
+            prop_assert!(polled(&mut scheduler, now).is_empty(), "a second look finds nothing");
             prop_assert!(scheduler.wake().is_none_or(|wake| wake > now), "woken for nothing");
             if running.is_empty() {
                 let left = scheduler.jobs.values().any(|entry| entry.due.is_some_and(|due| due <= now));

@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 #[derive(Debug, Clone, Default)]
-pub(super) struct GatedDisk(Arc<Gate>);
+pub(crate) struct GatedDisk(Arc<Gate>);
 
 #[derive(Debug, Default)]
 struct Gate {
@@ -29,20 +29,20 @@ struct State {
 
 impl GatedDisk {
     /// Resolves when somebody stands at the gate.
-    pub(super) async fn reached(&self) {
+    pub(crate) async fn reached(&self) {
         self.0.reached.notified().await;
     }
 
-    pub(super) fn open(&self) {
+    pub(crate) fn open(&self) {
         self.0.state.lock().unwrap().is_open = true;
         self.0.opened.notify_all();
     }
 
-    pub(super) fn close(&self) {
+    pub(crate) fn close(&self) {
         self.0.state.lock().unwrap().is_open = false;
     }
 
-    pub(super) fn refuse_results(&self, refuses: bool) {
+    pub(crate) fn refuse_results(&self, refuses: bool) {
         self.0.state.lock().unwrap().refuses_results = refuses;
     }
 }

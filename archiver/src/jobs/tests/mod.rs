@@ -1,6 +1,6 @@
 //! The daemon's task under a fake clock, with real instances on disk.
 
-mod gate;
+pub(crate) mod gate;
 mod stored;
 
 use std::path::Path;
@@ -10,7 +10,7 @@ use std::time::Duration;
 use postern_shared::clock::{Clock, ManualClock, UnixMillis};
 use postern_shared::control::Context;
 use postern_shared::control::Handler as _;
-use postern_shared::disk::{RealDisk, write_atomic};
+use postern_shared::disk::{Disk as _, RealDisk, write_atomic};
 use postern_shared::id::MessageIds;
 use postern_shared::shutdown::{Switch, switch};
 use serde_json::Value;
@@ -58,7 +58,8 @@ impl World {
     fn core(&self, running: bool) -> Core {
         let file = self.dir.path().join("archiver.toml");
         let text = format!(
-            "data_dir = '{}'\n[jobs]\ntime_zone = 'UTC'\nconcurrent = 1\n",
+            "data_dir = '{}'\n[jobs]\ntime_zone = 'UTC'\nconcurrent = 1\n\
+             [notifications]\nhost = '127.0.0.1'\nport = 1\nfrom = 'a@example.com'\nto = 'b@example.com'\n",
             self.dir.path().join("data").display()
         );
         write_atomic(&RealDisk, &file, text.as_bytes()).unwrap();
@@ -356,6 +357,80 @@ async fn changes_are_seen_while_the_daemon_runs() {
     let delete = Command::JobDelete { instance: "main".into(), name: "verify".into() };
     ask(&daemon.core, delete).await.unwrap();
     daemon.until(|| jobs.shown(&key("verify")).due.is_none()).await;
+    daemon.stop().await;
+}
+
+/// Goal: a catalog that was damaged while the archiver ran is made anew, once; what is whole stays.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rebuild_makes_anew_what_is_broken_and_nothing_else() {
+    let world = World::new();
+    world.put("name = 'mend'\n[template]\ntype = 'rebuild'");
+    let core = Arc::new(world.core(false));
+    core.instance("main").unwrap().commit(vec![crate::stage::message(1, &["anna"])]).unwrap();
+    let run = || ask(&core, Command::JobRun { instance: "main".into(), name: "mend".into() });
+    let rebuilt = |done: &Value| {
+        assert_eq!(done["outcome"], "succeeded", "{done}");
+        (done["counts"]["stores"].as_u64().unwrap(), done["counts"]["rebuilt"].as_u64().unwrap())
+    };
+    assert_eq!(rebuilt(&run().await.unwrap()), (1, 0));
+    let catalog = world.instance_dir().join("stores/0001/catalog.sqlite");
+    let connection = rusqlite::Connection::open(&catalog).unwrap();
+    let version: i64 = connection.query_row("PRAGMA schema_version", [], |row| row.get(0)).unwrap();
+    // Two trees that begin on the same page.
+    let damage = format!(
+        "PRAGMA writable_schema = ON;
+         UPDATE sqlite_schema SET rootpage = (SELECT rootpage FROM sqlite_schema WHERE name = 'participants')
+         WHERE name = 'evidence';
+         PRAGMA schema_version = {};",
+        version + 1
+    );
+    connection.execute_batch(&damage).unwrap();
+    drop(connection);
+    assert_eq!(rebuilt(&run().await.unwrap()), (1, 1));
+    assert_eq!(rebuilt(&run().await.unwrap()), (1, 0));
+    assert_eq!(core.instance("main").unwrap().stats().unwrap().messages, 1);
+}
+
+/// Goal: a job that cannot be read does not stop in silence.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_cannot_be_read_is_told_as_failing() {
+    let world = World::new();
+    world.put(VERIFY);
+    let daemon = world.start();
+    daemon.until(|| daemon.core.jobs.shown(&key("verify")).due.is_some()).await;
+    write_atomic(&RealDisk, &world.instance_dir().join("jobs/verify.json"), b"{}").unwrap();
+    daemon.core.jobs.nudge();
+    let told = world.dir.path().join("data/notifications.json");
+    let troubles = || {
+        let read = RealDisk.read(&told, 1 << 20).unwrap_or_default();
+        serde_json::from_slice::<Value>(&read).unwrap_or_default()
+    };
+    daemon.until(|| troubles()["main/verify"]["how"] == "unreadable").await;
+    assert_eq!(daemon.core.jobs.shown(&key("verify")).due, None);
+    daemon.stop().await;
+    assert!(troubles()["main/verify"]["error"].as_str().unwrap().contains("verify.json"));
+}
+
+/// Goal: an instance that is deleted while a job runs there is gone when the job is, result and all.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_instance_is_deleted_behind_its_last_result() {
+    let world = World::new();
+    world.put_gated("schedule = 'daily at 01:30'");
+    let daemon = world.start();
+    daemon.until(|| daemon.core.jobs.shown(&key("slow")).due.is_some()).await;
+    daemon.pass(&world, HOUR / 2);
+    world.disk.reached().await;
+    let mut stopping = daemon.core.stopping("main").unwrap();
+    let deleted = std::thread::spawn({
+        let core = Arc::clone(&daemon.core);
+        move || core.delete_instance("main")
+    });
+    stopping.requested().await;
+    world.disk.open();
+    let (aside, _) = deleted.join().unwrap().unwrap();
+    let there = Results::new(Arc::new(RealDisk), &aside).list(None, None, 9).unwrap();
+    assert_eq!(there.results[0].as_ref().unwrap().outcome, Some(Outcome::Cancelled));
+    assert!(!world.instance_dir().exists() && daemon.core.instance_ids().unwrap().is_empty());
     daemon.stop().await;
 }
 

@@ -28,7 +28,7 @@ fn instance_of(bench: &Bench, disk: &SimulatedDisk) -> Stores {
 }
 
 fn backup(stores: &Stores) -> Result<(), ArchiveError> {
-    let done = stores.backup("main", Path::new(TO), &mut |_, _, _| false)?;
+    let done = stores.backup(&*stores.disk, "main", Path::new(TO), &mut |_, _, _| false)?;
     assert!(done.is_some());
     Ok(())
 }
@@ -54,7 +54,7 @@ fn a_backup_restores() {
     commit(&stores, vec![message(content(300, Some(1)), "anna")]).unwrap();
     let whole = all(&stores).unwrap();
     let to = Path::new(TO);
-    assert!(stores.backup("main", to, &mut patience(3)).unwrap().is_none());
+    assert!(stores.backup(&*stores.disk, "main", to, &mut patience(3)).unwrap().is_none());
     assert!(!disk.exists(&to.join("backup.json")).unwrap());
     let mut n = 400;
     let mut busy = |_: &str, _: u64, _: Option<u64>| {
@@ -62,7 +62,7 @@ fn a_backup_restores() {
         commit(&stores, vec![message(content(n, Some(n)), "anna")]).unwrap();
         false
     };
-    let backup = stores.backup("main", to, &mut busy).unwrap().unwrap();
+    let backup = stores.backup(&*stores.disk, "main", to, &mut busy).unwrap().unwrap();
     assert!(backup.files.keys().all(|name| !name.contains("master.key") && !name.contains("catalog")));
     let found = restored(&disk, "/data/back");
     assert!(whole.iter().all(|content| found.contains(content)));
