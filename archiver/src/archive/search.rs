@@ -18,17 +18,20 @@ const DEADLINE: Duration = Duration::from_secs(30);
 
 impl Instance {
     /// Finds messages; the hits alone.
+    #[cfg_attr(not(test), expect(clippy::disallowed_methods, reason = "of these it is one itself"))]
     pub fn search(&self, query: &Query) -> Result<Vec<Hit>, ArchiveError> {
         self.find(query).map(|page| page.hits)
     }
 
     /// Finds messages. Lets the indexes catch up before; where somebody follows in the background, it waits a moment for them. What
     /// cannot follow is searched as it is, and the page says so.
+    #[cfg_attr(not(test), expect(clippy::disallowed_methods, reason = "of these it is one itself"))]
     pub fn find(&self, query: &Query) -> Result<HitPage, ArchiveError> {
         self.find_watched(query, &mut |_, _, _| false)
     }
 
     /// The same; `watch` is told how the index catches up, and may end that.
+    #[cfg_attr(not(test), expect(clippy::disallowed_methods, reason = "of these it is one itself"))]
     pub fn find_watched(&self, query: &Query, watch: Watch<'_>) -> Result<HitPage, ArchiveError> {
         let mut cannot = None;
         if self.is_safe() {

@@ -302,7 +302,7 @@ impl Job<'_> {
                 mailbox,
                 message_octets_max: self.message_octets_max,
             };
-            let pulled = pull(&shared, mailbox.user.as_deref(), &opens).await;
+            let pulled = Box::pin(pull(&shared, mailbox.user.as_deref(), &opens)).await;
             let ends = matches!(&pulled, Err(RunError::Source(error)) if ews::is_of_the_login(error));
             ended.add(self.tally, &mailbox.address, pulled)?;
             let left = (mailboxes.len() - index - 1) as u64;

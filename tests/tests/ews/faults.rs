@@ -14,8 +14,11 @@ use crate::{ANNA, Kept, awkward, connect, id, inbox, limits, pull, sorted};
 const BUSY: Fault =
     Fault::Soap("ErrorServerBusy", "The server cannot service this request right now.", Some(40));
 
+/// A server, its inbox, and the ids and octets of the messages there.
+type Stage = (Exchange, String, Vec<String>, Vec<Vec<u8>>);
+
 /// A server with so many messages in the inbox.
-fn exchange(count: usize) -> Result<(Exchange, String, Vec<String>, Vec<Vec<u8>>)> {
+fn exchange(count: usize) -> Result<Stage> {
     let exchange = Exchange::start(Wants::Basic)?;
     let folder = exchange.store().inbox(ANNA);
     let messages: Vec<_> = (0..count).map(awkward).collect();

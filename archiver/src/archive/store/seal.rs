@@ -22,8 +22,8 @@ const DICTIONARY_BYTES_MAX: usize = 32 * 1024;
 const SHORT_BYTES_MAX: usize = 8 * 1024;
 const SHORT_LEVEL: i32 = 7;
 const LEVEL: i32 = 1;
-/// From here on there is enough to look for.
-const LARGE_BYTES_MIN: usize = 128 * 1024;
+/// Behind that there is enough to look for.
+const MIDDLE_BYTES_MAX: usize = 128 * 1024;
 const LARGE_LEVEL: i32 = 3;
 /// Octets sealed under one tag.
 const CHUNK_BYTES: usize = 256 * 1024;
@@ -84,12 +84,14 @@ pub(in crate::archive) struct Identity {
 impl Sealed {
     /// Compresses and seals what is in memory.
     pub(in crate::archive) fn seal(identity: Identity, key: &SecretBytes, plain: &[u8]) -> io::Result<Self> {
-        let (compressors, compression) = match plain.len() {
-            ..=SHORT_BYTES_MAX => (&SHORT, Compression::ZstdDictionary),
-            ..=DICTIONARY_BYTES_MAX => (&MIDDLE, Compression::ZstdDictionary),
-            ..LARGE_BYTES_MIN => (&PLAIN, Compression::Zstd),
-            _ => (&LARGE, Compression::Zstd),
-        };
+        let compressors = [
+            (SHORT_BYTES_MAX, &SHORT, Compression::ZstdDictionary),
+            (DICTIONARY_BYTES_MAX, &MIDDLE, Compression::ZstdDictionary),
+            (MIDDLE_BYTES_MAX, &PLAIN, Compression::Zstd),
+        ];
+        let fitting = compressors.into_iter().find(|(bytes_max, ..)| plain.len() <= *bytes_max);
+        let (compressors, compression) = fitting
+            .map_or((&LARGE, Compression::Zstd), |(_, compressors, compression)| (compressors, compression));
         let compressed = Zeroizing::new(compressors.compress(plain)?);
         let header = begun(identity, compression, plain.len() as u64);
         let mut body =
