@@ -94,7 +94,7 @@ fn the_query_language_works_on_the_command_line() -> Result<()> {
         ensure!(stage.subjects(&["grosse"])? == ["Größe"]);
         ensure!(stage.subjects(&["年次報告"])? == ["annual report"]);
         ensure!(stage.subjects(&["\"annual report\""])? == ["annual report"]);
-        ensure!(stage.subjects(&["subject:(lunch OR grosse)", "-stück"])? == ["lunch"]);
+        ensure!(stage.subjects(&["subject:(lunch OR grosse) -stück"])? == ["lunch"]);
         ensure!(stage.subjects(&["--user", "bob", "to:bob@example.com", "ann*", "on:2026-01"])?.len() == 3);
         let hit = stage.archive.search(&["stuck"])?.remove(0);
         ensure!(hit["snippets"][0]["field"] == "body", "{hit}");
@@ -167,7 +167,7 @@ fn documents_of_foreign_programs_are_found_by_their_text() -> Result<()> {
         ("testPPT.pptx", "\"attachment test\""),
         ("testODFwithOOo3.odt", "tika"),
         ("testRTF.rtf", "\"indexation word\""),
-        ("testAnnotations.pdf", "annotation*"),
+        ("testAnnotations.pdf", "\"some text\""),
         ("testHTML.html", "indexation"),
         ("test-documents.zip", "filename:zip"),
     ];
@@ -306,7 +306,7 @@ fn our_own_worker_is_bounded() -> Result<()> {
             Ok(String::from_utf8(octets)?)
         };
         let (found, why) = (piece()?, piece()?);
-        ensure!(found == text && why.is_empty() == !text.is_empty(), "{name}: {found} {why}");
+        ensure!(found == text && why.is_empty() != text.is_empty(), "{name}: {found} {why}");
     }
     let of = |what: &str| std::fs::read_to_string(format!("/proc/{}/{what}", worker.id()));
     let limits = of("limits")?;

@@ -40,7 +40,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use postern_shared::crypto::digest::sha256;
-use postern_shared::disk::Disk;
+use postern_shared::disk::{Disk, RealDisk};
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, params};
 
 pub use deletions::Pending;
@@ -51,6 +51,8 @@ use crate::archive::Instance;
 use crate::sources::account::{FolderId, Item};
 use crate::sources::{Cursor, ItemId};
 
+/// With less than that SQLite cannot go on.
+const FULL_BYTES_MAX: u64 = 128 * 1024;
 const VERSION: i64 = 2;
 const SCHEMA: &str = "
 CREATE TABLE cursors (account TEXT, folder TEXT, filter TEXT NOT NULL, cursor TEXT NOT NULL, sum BLOB NOT NULL,
@@ -380,7 +382,22 @@ fn flags_of(text: &str) -> Vec<String> {
 fn failure(path: &Path, error: &rusqlite::Error) -> StateError {
     let damaged =
         matches!(error.sqlite_error_code(), Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt));
-    StateError { path: path.into(), reason: error.to_string(), damaged }
+    let reason = match is_disk_full(path, error) {
+        true => "no space is left on the disk; free some, the next run goes on".to_owned(),
+        false => error.to_string(),
+    };
+    StateError { path: path.into(), reason, damaged }
+}
+
+/// SQLite tells of a full disk as such only where it writes pages; in its shared memory it is any failure.
+fn is_disk_full(path: &Path, error: &rusqlite::Error) -> bool {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => true,
+        Some(ErrorCode::SystemIoFailure) => {
+            RealDisk.free_bytes(path.parent().unwrap_or(path)).is_ok_and(|free| free < FULL_BYTES_MAX)
+        }
+        _ => false,
+    }
 }
 
 fn signed(number: u64) -> i64 {
