@@ -143,7 +143,9 @@ impl From<ArchiveError> for Problem {
             ArchiveError::Locked { .. } => Self::conflict("locked", text),
             ArchiveError::Stopped(_) => Self::conflict("stopped", text),
             ArchiveError::SafeMode(_) => Self::conflict("safe-mode", text),
-            ArchiveError::Busy | ArchiveError::Stopping(_) => Self::conflict("busy", text),
+            ArchiveError::Busy | ArchiveError::Stopping(_) | ArchiveError::StoreInUse { .. } => {
+                Self::conflict("busy", text)
+            }
             ArchiveError::NoCurrentStore
             | ArchiveError::CurrentStore(_)
             | ArchiveError::StoreClosed { .. }

@@ -46,6 +46,8 @@ impl Instance {
             let damage = attached.index.damage();
             page.damaged
                 .extend(damage.map(|damage| format!("the index of store {}: {damage}", attached.store.id)));
+            let failure = attached.store.catalog_failure();
+            page.damaged.extend(failure.map(|failure| format!("store {}: {failure}", attached.store.id)));
             indexes.push(attached.index.current()?);
         }
         let found = match guarded(|| search(query, &indexes, self.stores.now())).and_then(|found| found) {
@@ -62,7 +64,9 @@ impl Instance {
         page.next = found.next.map(|cursor| cursor.to_string());
         for place in found.places {
             // The catalog has the last word on who may see what.
-            let row = stores[place.index].store.catalog().row(place.seq, query.archive.as_deref())?;
+            let attached = &stores[place.index];
+            let row = attached.store.catalog().row(place.seq, query.archive.as_deref());
+            let row = self.stores.asked(attached, row)?.flatten();
             page.hits.extend(row.map(|row| hit(row, place.snippets, place.missing)));
         }
         Ok(page)

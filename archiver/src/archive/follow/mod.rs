@@ -128,10 +128,16 @@ impl Instance {
         let mut before = 0;
         for attached in self.stores.open_stores() {
             let mut in_store = 0;
-            let whole = self.follow_store(&attached, &mut |what, done, total| {
+            let followed = self.follow_store(&attached, &mut |what, done, total| {
                 in_store = done;
                 watch(what, before + done, total.map(|total| before + total))
-            })?;
+            });
+            let whole = match followed {
+                Err(ArchiveError::Catalog(error)) => {
+                    self.stores.asked(&attached, Err(error))?.unwrap_or(true)
+                }
+                followed => followed?,
+            };
             before += in_store;
             if !whole {
                 return Ok(false);
@@ -340,7 +346,10 @@ impl Instance {
         let mut behind = 0;
         for attached in self.stores.open_stores() {
             let (catalog, generation) = (attached.store.catalog(), attached.index.current()?);
-            behind += catalog.last_change()?.saturating_sub(generation.watermark(&catalog.epoch()?));
+            let stand = catalog.last_change().and_then(|last| catalog.epoch().map(|epoch| (last, epoch)));
+            if let Some((last, epoch)) = self.stores.asked(&attached, stand)? {
+                behind += last.saturating_sub(generation.watermark(&epoch));
+            }
         }
         Ok(behind)
     }

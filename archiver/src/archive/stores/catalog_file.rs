@@ -7,8 +7,13 @@ use postern_shared::disk::Disk;
 use crate::archive::ArchiveError;
 use crate::archive::catalog::{Catalog as _, SqliteCatalog};
 
-/// Opens a catalog; one that is damaged is put aside, and an empty one takes its place.
+/// Opens a catalog; one that is damaged, or was found so while it served, is put aside, and an empty one takes its place.
 pub(super) fn open_catalog(disk: &dyn Disk, path: &Path) -> Result<SqliteCatalog, ArchiveError> {
+    if disk.exists(&mark_of(path)).map_err(ArchiveError::file(path))? {
+        tracing::error!(path = %path.display(), "the catalog is damaged; it is rebuilt from packs and keys");
+        put_aside(disk, path, "damaged")?;
+        remove_mark(disk, path)?;
+    }
     let opened = SqliteCatalog::open(path).and_then(|catalog| catalog.watermark().map(|_| catalog));
     match opened {
         Err(error) if error.rebuild => {
@@ -29,6 +34,20 @@ pub(super) fn open_catalog_as_it_is(disk: &dyn Disk, path: &Path) -> Result<Sqli
     let catalog = SqliteCatalog::open(path)?;
     catalog.watermark()?;
     Ok(catalog)
+}
+
+/// The file that says that a catalog is damaged.
+pub(super) fn mark_of(path: &Path) -> PathBuf {
+    path.with_extension("is-damaged")
+}
+
+/// The catalog at `path` is gone, or another one is there.
+pub(super) fn remove_mark(disk: &dyn Disk, path: &Path) -> Result<(), ArchiveError> {
+    let mark = mark_of(path);
+    if disk.exists(&mark).map_err(ArchiveError::file(&mark))? {
+        disk.remove(&mark).map_err(ArchiveError::file(&mark))?;
+    }
+    Ok(())
 }
 
 /// Renames a catalog's files.

@@ -2,14 +2,13 @@
 
 use std::sync::Arc;
 
-use postern_shared::id::MessageId;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::Shared;
 use super::collect::HELD_OCTETS_MAX;
 use super::spool::Spooled;
-use crate::archive::{NewMessage, Octets, Outcome, Placement};
+use crate::archive::{Kept, NewMessage, Octets, Outcome, Placement};
 use crate::intake::{Arrival, Via, may_be_report, prepare, prepare_long};
 use crate::profiles::job::RunError;
 use crate::profiles::state::{Pending, StateError};
@@ -175,9 +174,11 @@ impl Shared {
 
     /// Messages are durable.
     fn entered(&self, place: &Place, items: Vec<ItemId>, outcomes: &[Outcome]) -> Result<(), RunError> {
-        let id = |outcome: &Outcome| match outcome {
-            Outcome::Archived(id) | Outcome::Duplicate(id) => *id,
-        };
+        // Else an item would count as archived that is not.
+        if outcomes.len() != items.len() {
+            let said = format!("the archive tells of {} messages instead of {}", outcomes.len(), items.len());
+            return Err(RunError::Inside(said));
+        }
         let archived =
             outcomes.iter().filter(|outcome| matches!(outcome, Outcome::Archived(_))).count() as u64;
         self.tally.add(|result| {
@@ -187,15 +188,16 @@ impl Shared {
         let due = self.due(self.clock.wall());
         let Some(safe) = &place.safe else {
             let items: Vec<_> =
-                items.into_iter().zip(outcomes.iter().map(|done| id(done).to_string())).collect();
+                items.into_iter().zip(outcomes.iter().map(|done| done.kept().to_string())).collect();
             return Ok(self.state.archived(&self.account, &place.folder, &items, due)?);
         };
         let now = self.clock.wall();
-        let entered: Vec<(ItemId, MessageId)> = items.into_iter().zip(outcomes.iter().map(id)).collect();
+        let entered: Vec<(ItemId, Kept)> =
+            items.into_iter().zip(outcomes.iter().map(|done| *done.kept())).collect();
         if due.is_some_and(|due| due <= now.0) {
-            let read = side_by_side(entered, |(item, message)| {
-                let read = self.instance.check_message(message);
-                (item, message, read)
+            let read = side_by_side(entered, |(item, kept)| {
+                let read = self.instance.check_arrival(&kept);
+                (item, kept.id, read)
             });
             let mut whole = Vec::new();
             for (item, message, read) in read {
@@ -213,10 +215,10 @@ impl Shared {
             let _ = safe.send(whole);
             return Ok(());
         }
-        let pending = entered.into_iter().map(|(item, message)| Pending {
+        let pending = entered.into_iter().map(|(item, kept)| Pending {
             folder: place.folder.clone(),
             item,
-            message: message.to_string(),
+            message: kept.to_string(),
             due: due.map(postern_shared::clock::UnixMillis),
         });
         let pending: Vec<_> = pending.collect();

@@ -10,7 +10,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use super::Shared;
 use super::archivist::{Archivist, Fetched, Filing, Order, Place};
 use super::collect::{BATCH_MESSAGES, BATCH_OCTETS};
-use crate::archive::ArchiveError;
+use crate::archive::{ArchiveError, Kept};
 use crate::profiles::job::RunError;
 use crate::profiles::profile::AfterCare;
 use crate::sources::account::{FolderId, Item};
@@ -155,8 +155,8 @@ async fn safe_already(
         (Arc::clone(&shared.instance), shared.name.clone(), Arc::clone(&shared.tally));
     let read = tokio::task::spawn_blocking(move || {
         let whole = due.into_iter().filter(|(item, message)| {
-            let id = message.parse().map_err(|_| ArchiveError::NoMessage(message.clone()));
-            let read = id.and_then(|id| instance.check_message(id));
+            let kept: Result<Kept, _> = message.parse().map_err(|_| ArchiveError::NoMessage(message.clone()));
+            let read = kept.and_then(|kept| instance.check_arrival(&kept));
             if let Err(error) = &read {
                 tally.error(format!(
                     "{name}: message {item} stays at the source, it cannot be read back: {error}"

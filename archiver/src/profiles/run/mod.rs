@@ -18,7 +18,7 @@
 //! - A folder is read past a message only when that is archived, on the list of what is to be tried again, gone, or unwanted.
 //! - What a run has archived is known to the next one, however the run ended; what a crash or a power cut takes of that is
 //!   archived again and folds.
-//! - Nothing is deleted at a source that was not read back from the archive and found whole.
+//! - Nothing is deleted at a source that was not read back from the archive and found whole, with the journal report that it came in.
 //! - An archive keeps what it has: flags that change and messages that vanish at the source change nothing in it. They are
 //!   counted.
 //! - Memory: three batches of 16 MiB and a message that is no journal report and of any length. Journal reports are held

@@ -1,30 +1,9 @@
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use postern_shared::disk::simulated::EntryOrder;
 use postern_shared::disk::{Disk, SimulatedDisk};
-use postern_shared::id::MessageId;
 
-use super::bench::{Bench, all, commit, content, id, instance, message, read};
-use crate::archive::stores::{Stores, Verification};
-
-fn verify(stores: &Stores) -> Vec<(Option<MessageId>, String)> {
-    let mut found = Vec::new();
-    for attached in stores.open_stores() {
-        let mut state = Verification::default();
-        let mut save = |_: &Verification| Ok(());
-        assert!(attached.store.verify(&mut state, &mut |_, _, _| false, &mut save).unwrap());
-        found.extend(state.findings.into_iter().map(|finding| (finding.message, finding.what)));
-    }
-    found
-}
-
-fn flip(disk: &SimulatedDisk, path: &Path, at: u64) {
-    let file = disk.open(path).unwrap();
-    let mut octet = [0];
-    file.read_exact_at(&mut octet, at).unwrap();
-    file.write_all_at(&[&[octet[0] ^ 0x10]], at).unwrap();
-    file.sync_data().unwrap();
-}
+use super::bench::{Bench, all, commit, content, flip, id, instance, message, read, verify};
 
 fn files(disk: &SimulatedDisk, below: &str) -> Vec<PathBuf> {
     disk.files(&instance().join("stores/0001").join(below)).unwrap()
