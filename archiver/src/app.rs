@@ -175,7 +175,7 @@ impl Core {
         let dir = self.instance_dir(id).map_err(|_| unknown())?;
         let file = dir.join("instance.json");
         if !self.disk.exists(&file).map_err(ArchiveError::file(&file))? {
-            return Err(unknown());
+            return Err(Instance::absent(&*self.disk, &dir, id));
         }
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
         let new = || {

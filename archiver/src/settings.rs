@@ -32,6 +32,8 @@ pub struct Settings {
     pub log_level: Level,
     /// The longest message pulled, in octets.
     pub message_bytes_max: u64,
+    /// Where files may be that profiles read.
+    pub file_roots: Vec<PathBuf>,
     /// When jobs run, and what is kept of it.
     pub jobs: JobSettings,
     /// Where mail about jobs goes.
@@ -57,6 +59,7 @@ struct Raw {
     host_name: Option<String>,
     tls: RawTls,
     limits: RawLimits,
+    sources: RawSources,
     listen: RawListen,
     jobs: RawJobs,
     notifications: RawNotifications,
@@ -82,6 +85,12 @@ enum TlsMode {
 #[serde(deny_unknown_fields, default)]
 struct RawLimits {
     max_message_size: Option<ByteSize>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawSources {
+    file_roots: Vec<PathBuf>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -145,6 +154,10 @@ impl Settings {
                 return Err(wrong(file, "tls.mode", "certificate and key go with mode = \"files\""));
             }
         };
+        if let Some(root) = raw.sources.file_roots.iter().find(|root| !root.is_absolute()) {
+            let message = format!("{} is wanted from / on", root.display());
+            return Err(fault(disk, file, "sources", "file_roots", message));
+        }
         let loopback = || ListenAddresses(vec![API_ADDRESS]);
         Ok(Self {
             api: raw.listen.api.clone().unwrap_or_else(loopback),
@@ -155,6 +168,7 @@ impl Settings {
             keys_dir: raw.keys_dir,
             log_level: raw.log_level.unwrap_or_default(),
             message_bytes_max: raw.limits.max_message_size.map_or(256 * 1024 * 1024, |size| size.0),
+            file_roots: raw.sources.file_roots,
             jobs: raw.jobs.check(),
             notifications,
             without_effect: listeners
@@ -205,6 +219,8 @@ mod tests {
     fn mistakes_are_named_and_later_keys_are_told() {
         let error = load_text("data_dri = '/x'").unwrap_err().to_string();
         assert!(error.contains("line 1, key \"data_dri\""), "{error}");
+        let error = load_text("[sources]\nfile_roots = ['srv/mail']").unwrap_err().to_string();
+        assert!(error.contains("line 2, key \"sources.file_roots\""), "{error}");
         let error = load_text("[tls]\nmode = 'files'").unwrap_err().to_string();
         assert!(error.contains("needs certificate and key"), "{error}");
         assert_eq!(load_text("[listen]\nweb = ':8462'").unwrap().without_effect, ["listen.web"]);

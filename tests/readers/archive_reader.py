@@ -66,7 +66,9 @@ class Store:
         self.directory = directory
         self.uid = bytes.fromhex(info["uid"])
         self.key = unwrap(hkdf(master, b"postern store keys v2"), bytes.fromhex(info["wrapped_key"]), self.uid)
-        dictionary = zstandard.ZstdCompressionDict(DICTIONARY.read_bytes(), dict_type=zstandard.DICT_TYPE_RAWCONTENT)
+        kept = directory.resolve().parents[1] / "dictionary-1.txt"
+        octets = (kept if kept.exists() else DICTIONARY).read_bytes()
+        dictionary = zstandard.ZstdCompressionDict(octets, dict_type=zstandard.DICT_TYPE_RAWCONTENT)
         self.decompressors = {1: zstandard.ZstdDecompressor(), 2: zstandard.ZstdDecompressor(dict_data=dictionary)}
         self.objects = {}
         for pack in sorted((directory / "packs").glob("*.pack")):

@@ -136,6 +136,7 @@ impl From<ArchiveError> for Problem {
             ArchiveError::BadId(_)
             | ArchiveError::Query(_)
             | ArchiveError::OwnDirectory { .. }
+            | ArchiveError::RollOver { .. }
             | ArchiveError::User(UserError::BadAddress(_) | UserError::Reserved(_)) => Self::invalid(text),
             ArchiveError::InstanceExists(_) | ArchiveError::StoreExists(_) | ArchiveError::User(_) => {
                 Self::conflict("exists", text)
@@ -151,6 +152,7 @@ impl From<ArchiveError> for Problem {
             | ArchiveError::StoreClosed { .. }
             | ArchiveError::InstanceInUse(_)
             | ArchiveError::OtherInstance { .. }
+            | ArchiveError::Incomplete { .. }
             | ArchiveError::Backup(_) => Self::conflict("failed", text),
             _ => Self::disk(text),
         }

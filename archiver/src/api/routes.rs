@@ -129,8 +129,11 @@ pub(super) const ROUTES: &[Route] = &[
     route(
         ("POST", "/api/v1/instances/{id}/recover"),
         "instance-recover",
-        "Make a new key file with the recovery key.",
-        &[must("recovery_key", Secret, "The recovery key.")],
+        "Make a new key file with the recovery key, or set another passphrase.",
+        &[
+            must("recovery_key", Secret, "The recovery key."),
+            may("passphrase", Secret, "Another passphrase, for an instance that one opens."),
+        ],
         Now,
     ),
     route(
@@ -141,6 +144,12 @@ pub(super) const ROUTES: &[Route] = &[
             must("from", Path, "The backup's directory."),
             may("key_file", Path, "The key file that opens it."),
             may("recovery_key", Secret, "The recovery key that opens it."),
+            or(
+                "despite_damage",
+                Flag,
+                "false",
+                "Restore what is whole of a backup with damaged packs, key tables or logs.",
+            ),
         ],
         Long,
     ),
@@ -233,7 +242,8 @@ pub(super) const ROUTES: &[Route] = &[
             "then",
             Json,
             "\"nothing\"",
-            "\"now\": all of it in the next run; {\"discard\": an item, or null for all}: never again.",
+            "\"now\": all of it in the next run, what was discarded too; {\"discard\": {\"item\", \"folder\", \"account\"} as listed, or \
+             null for all}: never again.",
         )],
         Now,
     ),

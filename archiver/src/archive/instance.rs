@@ -5,23 +5,31 @@ use std::sync::Arc;
 
 use postern_shared::clock::{Clock, UnixMillis};
 use postern_shared::crypto::aead::AeadKey;
+use postern_shared::crypto::password::Argon2Cost;
 use postern_shared::disk::{Disk, DiskLock};
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
 use super::catalog::{Folder, InFolder};
-use super::files::{read_json, write_json};
+use super::files::{read_json, write, write_json};
 use super::follow::Following;
 use super::index::Extract;
 use super::master::{self, KeepKey, Opener};
 use super::message::{NewMessage, Outcome, Placement};
 use super::octets::Octets;
 use super::read_only::ReadOnlyDisk;
-use super::stores::{Commits, RollOver, State, StoreShown, Stores};
+use super::store::DICTIONARY;
+use super::stores::{
+    Commits, RollOver, State, StoreShown, Stores, away_dir, left_of_an_instance, remove_derived,
+};
 use super::users::{User, UserChange, Users};
 use super::{ArchiveError, Audit, check_id};
 
 pub(super) const FORMAT_VERSION: u32 = 2;
+
+/// A store takes at least so much.
+const ROLL_OVER_MESSAGES_MIN: u64 = 1000;
+const ROLL_OVER_BYTES_MIN: u64 = 64 * 1024 * 1024;
 
 /// What is shown of an instance.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,6 +70,8 @@ pub struct Instance {
     commits: Commits,
     pub(super) extract: Extract,
     safe: bool,
+    /// What was wrong with its files when it was opened.
+    notes: Vec<String>,
     pub(super) following: Following,
     _lock: DiskLock,
 }
@@ -80,7 +90,11 @@ impl Instance {
         if disk.exists(&dir.join("instance.json")).map_err(ArchiveError::file(dir))? {
             return Err(ArchiveError::InstanceExists(id.into()));
         }
+        if let Some(found) = left_of_an_instance(&**disk, dir)? {
+            return Err(incomplete(dir, id, &found));
+        }
         let (master, recovery) = master::create(&**disk, dir, keep)?;
+        keep_dictionary(&**disk, dir)?;
         Stores::create(&**disk, &**clock, dir, &master)?;
         // Last: with this file the instance exists.
         let info = InstanceInfo { id: id.into(), format: FORMAT_VERSION, created: clock.wall() };
@@ -131,7 +145,7 @@ impl Instance {
     ) -> Result<Self, ArchiveError> {
         let info_path = dir.join("instance.json");
         if check_id(id).is_err() || !disk.exists(&info_path).map_err(ArchiveError::file(&info_path))? {
-            return Err(ArchiveError::NoInstance(id.chars().take(64).collect()));
+            return Err(Self::absent(&**disk, dir, id));
         }
         let info: InstanceInfo = read_json(&**disk, &info_path)?;
         if info.format != FORMAT_VERSION {
@@ -147,6 +161,17 @@ impl Instance {
         let lock = disk.lock(&lock_path, &note).map_err(ArchiveError::file(&lock_path))?;
         let lock = lock.ok_or_else(|| ArchiveError::InstanceInUse(id.into()))?;
         let master = master::open(&**disk, dir, opener)?;
+        let mut notes = Vec::new();
+        let stores_file = dir.join("stores.json");
+        if !disk.exists(&stores_file).map_err(ArchiveError::file(&stores_file))? {
+            let what = "it is missing. The stores below stores/ are taken as attached, the last one as the current one and the others \
+                        as write-protected; attach those that lie elsewhere, detach or disable those that are not wanted";
+            tracing::error!(path = %stores_file.display(), "{what}");
+            notes.push(format!("{}: {what}", stores_file.display()));
+        }
+        if !safe && let Err(error) = keep_dictionary(&**disk, dir) {
+            tracing::warn!(%error, "the dictionary cannot be kept beside the archive; this program has it");
+        }
         Ok(Self {
             info,
             dir: dir.into(),
@@ -160,6 +185,7 @@ impl Instance {
             commits: Commits::default(),
             extract,
             safe,
+            notes,
             following: Following::default(),
             _lock: lock,
         })
@@ -175,15 +201,51 @@ impl Instance {
         if self.safe { Err(ArchiveError::SafeMode(self.info.id.clone())) } else { Ok(()) }
     }
 
-    /// Makes a new key file for the instance in `dir`, whose old one is lost.
+    /// Why there is no instance in `dir` that could be opened: there is none, or its `instance.json` is missing.
+    pub fn absent(disk: &dyn Disk, dir: &Path, id: &str) -> ArchiveError {
+        let none = || ArchiveError::NoInstance(id.chars().take(64).collect());
+        if check_id(id).is_err() {
+            return none();
+        }
+        match left_of_an_instance(disk, dir) {
+            Ok(Some(found)) => incomplete(dir, id, &found),
+            Ok(None) => none(),
+            Err(error) => error,
+        }
+    }
+
+    /// Makes a new key file for the instance in `dir`, whose old one is lost; one that a passphrase opens gets another passphrase
+    /// instead, and keeps opening by nothing else.
     pub fn recover(
         disk: &dyn Disk,
         dir: &Path,
         keys_dir: Option<&Path>,
         recovery: &SecretString,
+        passphrase: Option<&SecretString>,
     ) -> Result<(), ArchiveError> {
         let master = master::open(disk, dir, &Opener::Recovery(recovery.clone()))?;
-        master::renew_key_file(disk, dir, keys_dir, &master)
+        match (passphrase, master::needs_passphrase(disk, dir)?) {
+            (Some(passphrase), _) => {
+                master::renew_passphrase(disk, dir, &master, passphrase, Argon2Cost::DEFAULT)
+            }
+            (None, false) => master::renew_key_file(disk, dir, keys_dir, &master),
+            (None, true) => {
+                let id = dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                let reason = "a passphrase opens it, and a key file would open it without: give it another passphrase, \
+                              with --passphrase-file"
+                    .into();
+                Err(ArchiveError::Locked { id, reason })
+            }
+        }
+    }
+
+    /// Whether the recovery key is that of the instance in `dir`.
+    pub fn check_recovery_key(
+        disk: &dyn Disk,
+        dir: &Path,
+        recovery: &SecretString,
+    ) -> Result<(), ArchiveError> {
+        master::open(disk, dir, &Opener::Recovery(recovery.clone())).map(|_| ())
     }
 
     /// Gives the key file in `keys_dir` the name that belongs to the directory `to`, to which the instance in `from` is moved.
@@ -231,7 +293,7 @@ impl Instance {
             quarantined: 0,
             leaves: 0,
             stores: 0,
-            damage: Vec::new(),
+            damage: self.notes.clone(),
         };
         for shown in self.stores.shown()? {
             stats.stores += 1;
@@ -272,10 +334,19 @@ impl Instance {
         self.stores.set_state(id, state)
     }
 
-    /// Takes a store out of the instance; its directory, where it stays as it is.
+    /// Takes a store out of the instance; its directory, where it stays, without catalog and index: those have subjects, addresses and
+    /// texts in clear, and are made again when it is attached.
     pub fn detach_store(&self, id: &str) -> Result<PathBuf, ArchiveError> {
         self.check_writable()?;
-        self.stores.detach(id)
+        let dir = self.stores.detach(id)?;
+        let removed = [&dir, &away_dir(&self.dir, id)].map(|dir| remove_derived(&*self.disk, dir));
+        if let Err(error) = removed.into_iter().collect::<Result<(), _>>() {
+            let reason = format!(
+                "the store is detached, but its catalog and index, which are not encrypted, are still there: {error}"
+            );
+            return Err(ArchiveError::File { path: dir, reason });
+        }
+        Ok(dir)
     }
 
     /// Adds a store of this instance that lies in `dir`, write-protected; its id.
@@ -289,9 +360,15 @@ impl Instance {
         self.stores.roll_over()
     }
 
-    /// Sets when another store becomes the current one.
+    /// Sets when another store becomes the current one. Not so low that there would soon be more stores than can be open.
     pub fn set_roll_over(&self, roll_over: RollOver) -> Result<(), ArchiveError> {
         self.check_writable()?;
+        if roll_over.messages < ROLL_OVER_MESSAGES_MIN || roll_over.bytes < ROLL_OVER_BYTES_MIN {
+            return Err(ArchiveError::RollOver {
+                messages: ROLL_OVER_MESSAGES_MIN,
+                bytes: ROLL_OVER_BYTES_MIN,
+            });
+        }
         self.stores.set_roll_over(roll_over)
     }
 
@@ -376,5 +453,18 @@ impl Instance {
     /// The disk the instance lies on.
     pub fn disk(&self) -> &Arc<dyn Disk> {
         &self.disk
+    }
+}
+
+fn incomplete(dir: &Path, id: &str, found: &str) -> ArchiveError {
+    ArchiveError::Incomplete { dir: dir.into(), id: id.chars().take(64).collect(), found: found.into() }
+}
+
+/// Keeps the dictionary, without which nearly no object can be read, where the objects are.
+fn keep_dictionary(disk: &dyn Disk, dir: &Path) -> Result<(), ArchiveError> {
+    let path = dir.join("dictionary-1.txt");
+    match disk.exists(&path).map_err(ArchiveError::file(&path))? {
+        true => Ok(()),
+        false => write(disk, &path, DICTIONARY),
     }
 }

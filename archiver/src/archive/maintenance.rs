@@ -1,8 +1,7 @@
 //! Long works on an instance: verify, rebuild, compact, backup, restore. One at a time, beside archiving and reading; each tells
 //! how far it is, can be ended, and goes on where it was the next time.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::MutexGuard;
 
 use postern_shared::disk::Disk;
@@ -10,8 +9,9 @@ use serde::Serialize;
 
 use super::files::{read_json, write_json};
 use super::instance::{Instance, InstanceInfo};
-use super::stores::backup::restore;
-use super::stores::{Finding, Verification, Watch};
+use super::store::Damages;
+use super::stores::{Finding, Watch, restore};
+use super::verifying::Verifying;
 use super::{ArchiveError, check_id};
 
 /// What a verification found.
@@ -34,6 +34,8 @@ pub struct Compacted {
     pub packs: u64,
     /// Octets they had more than what was moved.
     pub bytes: u64,
+    /// Stores in which messages are missing or cannot be read: nothing was dropped there, but octets that are no object.
+    pub stores_incomplete: u64,
     /// It was ended; what is done stays done.
     pub cancelled: bool,
 }
@@ -47,10 +49,6 @@ impl Instance {
         }
     }
 
-    fn work_file(&self, name: &str) -> PathBuf {
-        self.dir.join("work").join(name)
-    }
-
     /// Reads every message of every store, or of one, and compares it with what was archived; walks every pack. `afresh`: does
     /// not go on where one was ended.
     pub fn verify(
@@ -60,21 +58,14 @@ impl Instance {
         watch: Watch<'_>,
     ) -> Result<Verified, ArchiveError> {
         let _held = self.maintain()?;
-        let path = self.work_file("verify.json");
-        let mut states: BTreeMap<String, Verification> = BTreeMap::new();
-        if self.disk.exists(&path).map_err(ArchiveError::file(&path))? && !afresh {
-            // One that cannot be read is begun anew.
-            states = read_json(&*self.disk, &path).unwrap_or_default();
-        }
-        self.disk.create_dir_all(&self.dir.join("work")).map_err(ArchiveError::file(&path))?;
+        let work = self.dir.join("work");
+        self.disk.create_dir_all(&work).map_err(ArchiveError::file(&work))?;
+        let mut verifying = Verifying::open(&*self.disk, &work, afresh)?;
         let mut verified = Verified::default();
         for attached in self.wanted_stores(store)? {
             let id = attached.store.id.clone();
-            let mut state = states.get(&id).cloned().unwrap_or_default();
-            let mut save = |state: &Verification| {
-                states.insert(id.clone(), state.clone());
-                write_json(&*self.disk, &path, &states)
-            };
+            let mut state = verifying.state(&id, &attached.store.catalog().epoch()?, self.stores.now());
+            let mut save = |state: &_| verifying.save(&id, state);
             verified.cancelled = !attached.store.verify(&mut state, watch, &mut save)?;
             verified.messages += state.messages;
             verified.findings.extend(state.findings);
@@ -87,9 +78,7 @@ impl Instance {
                 verified.findings.push(Finding { store: id, message: None, what });
             }
         }
-        if self.disk.exists(&path).map_err(ArchiveError::file(&path))? {
-            self.disk.remove(&path).map_err(ArchiveError::file(&path))?;
-        }
+        verifying.forget()?;
         Ok(verified)
     }
 
@@ -109,7 +98,7 @@ impl Instance {
     ) -> Result<Option<Vec<String>>, ArchiveError> {
         self.check_writable()?;
         let _held = self.maintain()?;
-        let mut damage = Vec::new();
+        let mut damage = Damages::default();
         for attached in self.wanted_stores(store)? {
             if !attached.store.rebuild(self.stores.ids(), watch, &mut damage)? {
                 return Ok(None);
@@ -119,7 +108,7 @@ impl Instance {
         if !self.follow(watch)? {
             return Ok(None);
         }
-        Ok(Some(damage.iter().map(ToString::to_string).collect()))
+        Ok(Some(damage.lines()))
     }
 
     /// Frees what nobody needs in packs of which that much is not needed, in per cent.
@@ -128,10 +117,11 @@ impl Instance {
         let _held = self.maintain()?;
         let mut compacted = Compacted::default();
         for attached in self.stores.writable_stores() {
-            let (packs, bytes, whole) = attached.store.compact(unused_percent, watch)?;
-            compacted.packs += packs;
-            compacted.bytes += bytes;
-            if !whole {
+            let done = attached.store.compact(unused_percent, watch)?;
+            compacted.packs += done.packs;
+            compacted.bytes += done.bytes;
+            compacted.stores_incomplete += u64::from(done.keeps_parts);
+            if !done.is_whole {
                 compacted.cancelled = true;
                 break;
             }
@@ -147,27 +137,27 @@ impl Instance {
             .map(|backup| (backup.files.len() as u64, backup.files.values().map(|kept| kept.bytes).sum())))
     }
 
-    /// Makes an instance `id` in `dir` from a backup. `false` when it was ended before its time.
+    /// Makes an instance `id` in `dir` from a backup. Returns files of the backup that are damaged, which are an error unless it is to be done
+    /// `despite_damage`; `None` when it was ended before its time.
     pub fn restore(
         disk: &dyn Disk,
         from: &Path,
         dir: &Path,
         id: &str,
+        despite_damage: bool,
         watch: Watch<'_>,
-    ) -> Result<bool, ArchiveError> {
+    ) -> Result<Option<Vec<String>>, ArchiveError> {
         check_id(id)?;
         let path = dir.join("instance.json");
         if disk.exists(&path).map_err(ArchiveError::file(&path))? {
             return Err(ArchiveError::InstanceExists(id.into()));
         }
-        if !restore(disk, from, dir, watch)? {
-            return Ok(false);
-        }
+        let Some(damaged) = restore(disk, from, dir, despite_damage, watch)? else { return Ok(None) };
         let info: InstanceInfo = read_json(disk, &path)?;
         if info.id != id {
             write_json(disk, &path, &InstanceInfo { id: id.into(), ..info })?;
         }
-        Ok(true)
+        Ok(Some(damaged))
     }
 
     /// Puts a key file where a restored instance looks for it; refused when it does not open the instance.

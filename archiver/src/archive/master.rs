@@ -9,7 +9,8 @@
 //!   the other way is lost. 260 random bits need no Argon2id.
 //!
 //! Promises
-//! - Whoever has the directory without `master.key`, passphrase or recovery key reads no mail and tells no duplicates.
+//! - Whoever has packs, keys and log, as they are in a backup or a detached store, without `master.key`, passphrase or recovery key reads no
+//!   mail and tells no duplicates. Catalogs and indexes beside them are not encrypted: subjects, addresses and words stand there.
 //! - The master key itself is nowhere on disk.
 
 use std::path::{Path, PathBuf};
@@ -219,6 +220,26 @@ pub(super) fn renew_key_file(
     write_json(disk, &keys_path(instance), &file)
 }
 
+/// Sets a passphrase that opens `master`, in the place of the one that is forgotten.
+pub(super) fn renew_passphrase(
+    disk: &dyn Disk,
+    instance: &Path,
+    master: &SecretBytes,
+    passphrase: &SecretString,
+    cost: Argon2Cost,
+) -> Result<(), ArchiveError> {
+    let mut file = keys_file(disk, instance)?;
+    if file.slots.iter().any(|slot| matches!(slot, Slot::KeyFile { .. })) {
+        let reason = "its key file opens it; leave --passphrase-file out and it gets a new one".into();
+        return Err(ArchiveError::Locked { id: id_of(instance), reason });
+    }
+    file.slots.retain(|slot| !matches!(slot, Slot::Passphrase { .. }));
+    let salt = random::<SALT_BYTES>();
+    let key = passphrase_key(instance, passphrase, &salt, cost)?;
+    file.slots.push(Slot::Passphrase { cost, salt, wrapped: wrap(&key, b"passphrase", master) });
+    write_json(disk, &keys_path(instance), &file)
+}
+
 fn wrap(key: &SecretBytes, purpose: &[u8], master: &SecretBytes) -> Vec<u8> {
     AeadKey::new(key).wrap(purpose, &**master)
 }
@@ -320,5 +341,11 @@ mod tests {
         assert!(said.contains("instance unlock"), "{said}");
         let text = String::from_utf8(RealDisk.read(&keys_path(&path), 10_000).unwrap()).unwrap();
         assert!(!text.contains(&hex::encode(*master)));
+        // A forgotten passphrase.
+        let next = SecretString::from("battery staple");
+        renew_passphrase(&RealDisk, &path, &master, &next, Argon2Cost::TESTS_ONLY).unwrap();
+        assert!(needs_passphrase(&RealDisk, &path).unwrap(), "nothing else opens it");
+        assert_eq!(open(&RealDisk, &path, &Opener::Passphrase(next)).unwrap(), master);
+        assert!(open(&RealDisk, &path, &Opener::Passphrase("correct horse".into())).is_err());
     }
 }

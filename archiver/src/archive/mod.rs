@@ -12,6 +12,7 @@
 //!   profiles/<name>.json      see `profiles`
 //!   jobs/<name>.json          what runs by itself: see `jobs::stored`
 //!   results/                  what runs did: see `jobs::results`
+//!   dictionary-1.txt          with which objects are compressed; a copy, for whoever reads the archive without this program
 //!   audit.log                 who did what and when, a JSON object a line, append-only and chained: see `audit`
 //!   mode.json                 whether it is to be stopped or in safe mode; missing: started
 //!   lock                      held by the process that has it open
@@ -29,6 +30,9 @@
 //!
 //! Formats, octet by octet: `store`, and docs/archive-format.md. Packs and keys alone hold everything; catalog and index are
 //! conveniences.
+//!
+//! Catalogs and indexes are not encrypted: subjects, addresses and texts stand in them in clear, and whoever has the disk reads them. A store
+//! that is detached has none.
 //!
 //! Promises
 //! - [`Instance::commit`] returns `Ok` only when every message of the batch would survive a power cut.
@@ -51,6 +55,7 @@ mod master;
 mod message;
 mod mode;
 mod octets;
+mod position;
 mod read_only;
 mod reader;
 mod search;
@@ -59,6 +64,7 @@ mod stores;
 #[cfg(test)]
 mod tests;
 mod users;
+mod verifying;
 mod whose;
 
 use std::path::PathBuf;
@@ -92,6 +98,19 @@ pub enum ArchiveError {
     /// There is none of that id.
     #[error("there is no instance {0:?}; `instance list` shows all")]
     NoInstance(String),
+    /// Its `instance.json` is missing.
+    #[error(
+        "{path} is missing, but {found} of an instance is there. Put the file back from a copy, or write it: \
+         {{\"id\":\"{id}\",\"format\":2,\"created\":0}}; when a restore was ended there, run it again. Nothing is made in its place", path = .dir.join("instance.json").display()
+    )]
+    Incomplete {
+        /// Its directory.
+        dir: PathBuf,
+        /// Its id.
+        id: String,
+        /// What is there.
+        found: String,
+    },
     /// There is one of that id.
     #[error("there is an instance {0:?} already")]
     InstanceExists(String),
@@ -172,6 +191,14 @@ pub enum ArchiveError {
         id: String,
         /// Where it is.
         dir: PathBuf,
+    },
+    /// Limits that would make a store for a few messages each.
+    #[error("a store is for at least {messages} messages and {bytes} octets")]
+    RollOver {
+        /// The lowest.
+        messages: u64,
+        /// The lowest.
+        bytes: u64,
     },
     /// Something else is at work.
     #[error("another verify, rebuild, compact or backup is running in this instance; wait for it, or end it")]

@@ -1,4 +1,4 @@
-//! A disk on which an instance in safe mode lies: what is there is read, and only its audit log, its lock and where long works go on
+//! A disk on which an instance in safe mode lies, or a store on media that cannot be written: what is there is read, and only its audit log, its lock and where long works go on
 //! are written.
 
 use std::io;
@@ -25,6 +25,10 @@ fn refused() -> io::Error {
 impl ReadOnlyDisk {
     pub(super) fn new(inner: Arc<dyn Disk>, instance: &Path) -> Self {
         Self { inner, instance: instance.into() }
+    }
+
+    pub(super) fn over(inner: &Arc<dyn Disk>, instance: &Path) -> Arc<dyn Disk> {
+        Arc::new(Self::new(Arc::clone(inner), instance))
     }
 
     fn may_write(&self, path: &Path) -> bool {

@@ -162,6 +162,9 @@ pub enum Task {
         /// The recovery key that opens it is the first line of this file; - reads standard input.
         #[arg(long, value_name = "FILE", conflicts_with = "key_file")]
         recovery_key_file: Option<PathBuf>,
+        /// Restore what is whole of a backup with damaged packs, key tables or logs, and tell which they are.
+        #[arg(long)]
+        despite_damage: bool,
     },
     /// Audit logs: who read, changed or was refused what.
     Audit {

@@ -51,13 +51,16 @@ pub enum InstanceAction {
         #[arg(long, value_name = "FILE", default_value = "-")]
         passphrase_file: PathBuf,
     },
-    /// Make a new key file with the recovery key, when the old one is lost.
+    /// Make a new key file with the recovery key, when the old one is lost; or set another passphrase.
     Recover {
         /// Its id.
         id: String,
         /// The recovery key is the first line of this file.
         #[arg(long, value_name = "FILE", default_value = "-")]
         recovery_key_file: PathBuf,
+        /// For an instance that a passphrase opens: another one, the first line of this file.
+        #[arg(long, value_name = "FILE")]
+        passphrase_file: Option<PathBuf>,
     },
     /// List all instances.
     List,
@@ -82,9 +85,11 @@ impl InstanceAction {
                 let passphrase = secret_line(&passphrase_file)?;
                 (Command::InstanceUnlock { id, passphrase }, unlocked)
             }
-            Self::Recover { id, recovery_key_file } => {
+            Self::Recover { id, recovery_key_file, passphrase_file } => {
                 let recovery_key = secret_line(&recovery_key_file)?;
-                (Command::InstanceRecover { id, recovery_key }, recovered)
+                let passphrase = passphrase_file.map(|file| secret_line(&file)).transpose()?;
+                let show = if passphrase.is_some() { has_passphrase } else { recovered };
+                (Command::InstanceRecover { id, recovery_key, passphrase }, show)
             }
             Self::List => (Command::InstanceList, output::instances),
             Self::Show { id } => (Command::InstanceShow { id }, output::instance),
@@ -102,6 +107,10 @@ fn created(value: &Value) -> String {
 
 fn unlocked(value: &Value) -> String {
     format!("instance {} is open until it is stopped or the daemon ends", text(&value["id"]))
+}
+
+fn has_passphrase(value: &Value) -> String {
+    format!("instance {} has another passphrase, and is open", text(&value["id"]))
 }
 
 fn recovered(value: &Value) -> String {

@@ -156,7 +156,7 @@ fn job(value: &Value) -> String {
         &shown,
         &[
             "name", "template", "schedule", "enabled", "missed", "timeout", "notify", "next", "running",
-            "last",
+            "waiting", "last",
         ],
     )
 }
@@ -168,6 +168,7 @@ fn jobs(value: &Value) -> String {
         None => {
             let next = match (row["running"] == true, row["enabled"] == true) {
                 (true, _) => "running".into(),
+                (false, true) if row["waiting"] == true => "waits for mail".into(),
                 (false, true) => format!("next {}", text(&row["next"])),
                 (false, false) => "disabled".into(),
             };

@@ -117,11 +117,11 @@ fn command(task: Task) -> Result<(Command, Show)> {
             let to = std::path::absolute(to)?;
             (Command::Backup { instance: instance.instance, to }, output::backed_up)
         }
-        Task::Restore { id, from, key_file, recovery_key_file } => {
+        Task::Restore { id, from, key_file, recovery_key_file, despite_damage } => {
             let from = std::path::absolute(from)?;
             let key_file = key_file.map(std::path::absolute).transpose()?;
             let recovery_key = recovery_key_file.map(|file| secret_line(&file)).transpose()?;
-            (Command::Restore { id, from, key_file, recovery_key }, output::restored)
+            (Command::Restore { id, from, key_file, recovery_key, despite_damage }, output::restored)
         }
         Task::Status
         | Task::Doctor

@@ -78,7 +78,13 @@ pub(super) fn rebuilt(value: &Value) -> String {
 
 pub(super) fn compacted(value: &Value) -> String {
     let head = if value["cancelled"] == true { "cancelled; the next one goes on\n" } else { "" };
-    format!("{head}{} packs removed, {} bytes freed", value["packs"], value["bytes"])
+    let kept = match value["stores_incomplete"].as_u64() {
+        Some(0) | None => String::new(),
+        Some(stores) => format!(
+            "\nin {stores} stores messages are missing or cannot be read, so nothing they may need was dropped; verify names them"
+        ),
+    };
+    format!("{head}{} packs removed, {} bytes freed{kept}", value["packs"], value["bytes"])
 }
 
 pub(super) fn backed_up(value: &Value) -> String {
@@ -88,9 +94,17 @@ pub(super) fn backed_up(value: &Value) -> String {
 }
 
 pub(super) fn restored(value: &Value) -> String {
-    unless_cancelled(value, |value| match value["messages"].as_u64() {
-        Some(messages) => format!("instance {} is restored, with {messages} messages", text(&value["id"])),
-        None => format!("instance {} is restored; open it with instance unlock", text(&value["id"])),
+    unless_cancelled(value, |value| {
+        let damaged = value["damaged"].as_array().into_iter().flatten();
+        let damaged: String = damaged.map(|what| format!("DAMAGED {}\n", text(what))).collect();
+        match value["messages"].as_u64() {
+            Some(messages) => {
+                format!("{damaged}instance {} is restored, with {messages} messages", text(&value["id"]))
+            }
+            None => {
+                format!("{damaged}instance {} is restored; open it with instance unlock", text(&value["id"]))
+            }
+        }
     })
 }
 

@@ -13,6 +13,7 @@ use super::args::InInstance;
 use super::output::{lines, members, text};
 use super::{Show, output};
 use crate::command::{Command, Tested, Then, TransportKey};
+use crate::profiles::state::Which;
 use crate::profiles::{Profile, StoredProfile};
 
 /// What to do with profiles.
@@ -69,12 +70,18 @@ pub enum ProfileAction {
         instance: InInstance,
         /// The profile's name.
         name: String,
-        /// Try all of them in the next run.
+        /// Try all of them in the next run, also those that were discarded.
         #[arg(long, conflicts_with_all = ["discard", "discard_all"])]
         now: bool,
         /// Never try this one again: its name as it is shown.
         #[arg(long, value_name = "MESSAGE", conflicts_with = "discard_all")]
         discard: Option<String>,
+        /// The folder of the message to discard, where several have its name.
+        #[arg(long, value_name = "FOLDER", requires = "discard")]
+        folder: Option<String>,
+        /// The account of the message to discard, where several have its name.
+        #[arg(long, value_name = "ACCOUNT", requires = "discard")]
+        account: Option<String>,
         /// Never try any of them again.
         #[arg(long)]
         discard_all: bool,
@@ -123,11 +130,11 @@ pub(super) fn command(action: ProfileAction) -> Result<(Command, Show)> {
             };
             (Command::ProfileTest { instance: instance.instance, profile: Box::new(profile) }, tested)
         }
-        ProfileAction::Retries { instance, name, now, discard, discard_all } => {
+        ProfileAction::Retries { instance, name, now, discard, folder, account, discard_all } => {
             let then = match (now, discard, discard_all) {
                 (true, ..) => Then::Now,
                 (_, None, false) => Then::Nothing,
-                (_, item, _) => Then::Discard(item),
+                (_, item, _) => Then::Discard(item.map(|item| Which { item, folder, account })),
             };
             (Command::ProfileRetries { instance: instance.instance, name, then }, retries)
         }
@@ -183,9 +190,9 @@ fn retries(value: &Value) -> String {
     };
     let rows = lines(&value["messages"], "nothing is to be tried again", |row| {
         format!(
-            "{}  {}  {}\n    {}\n    tried {} times, last {}, next {}",
+            "{}  --folder '{}' --account '{}'\n    {}\n    tried {} times, last {}, next {}",
             text(&row["item"]),
-            text(&row["folder_name"]),
+            text(&row["folder"]),
             text(&row["account"]),
             text(&row["why"]),
             row["attempts"],

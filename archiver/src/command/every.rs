@@ -10,6 +10,7 @@ use crate::access::Scope;
 use crate::archive::{Order, Privilege, State};
 use crate::jobs::Job;
 use crate::profiles::StoredProfile;
+use crate::profiles::state::Which;
 
 /// A command.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -38,6 +39,8 @@ pub enum Command {
     InstanceRecover {
         id: String,
         recovery_key: Secret,
+        #[serde(default)]
+        passphrase: Option<Secret>,
     },
     InstanceList,
     InstanceShow {
@@ -215,6 +218,8 @@ pub enum Command {
         from: PathBuf,
         key_file: Option<PathBuf>,
         recovery_key: Option<Secret>,
+        #[serde(default)]
+        despite_damage: bool,
     },
     AuditList {
         instance: Option<String>,
@@ -252,8 +257,8 @@ pub enum Tested {
 pub enum Then {
     /// They are shown.
     Nothing,
-    /// All are tried in the next run.
+    /// All are tried in the next run, also those that were not to be tried any more.
     Now,
     /// This one is not tried any more; or none of them.
-    Discard(Option<String>),
+    Discard(Option<Which>),
 }

@@ -35,9 +35,13 @@ pub(super) fn execute(core: &Core, command: Command) -> Result<Value, CommandErr
             core.unlock(&id, passphrase.into_inner())?;
             Ok(json!({ "id": id, "unlocked": true }))
         }
-        Command::InstanceRecover { id, recovery_key } => {
-            let keys_dir = core.settings.keys_dir.as_deref();
-            Instance::recover(&*core.disk, &core.instance_dir(&id)?, keys_dir, &recovery_key.into_inner())?;
+        Command::InstanceRecover { id, recovery_key, passphrase } => {
+            let (dir, keys_dir) = (core.instance_dir(&id)?, core.settings.keys_dir.as_deref());
+            let passphrase = passphrase.map(Secret::into_inner);
+            Instance::recover(&*core.disk, &dir, keys_dir, &recovery_key.into_inner(), passphrase.as_ref())?;
+            if let Some(passphrase) = passphrase {
+                core.unlock(&id, passphrase)?;
+            }
             core.instance(&id)?.audit().record("recovered", &json!({ "id": id }))?;
             Ok(json!({ "id": id, "recovered": true }))
         }

@@ -200,6 +200,7 @@ fn shown(core: &Core, at: &At, stored: &StoredJob, last: Option<&JobResult>) -> 
     let due = due.and_then(|schedule| schedule.next(core.clock.wall(), core.jobs.zone()));
     value["next"] = time(now.due.or(due));
     value["running"] = now.running.into();
+    value["waiting"] = now.waiting.into();
     value["progress"] = json!(now.progress);
     value["last"] = last.map_or(Value::Null, result_shown);
     for left_out in ["log", "errors"] {

@@ -52,6 +52,10 @@ pub(crate) enum CommandError {
     Run { name: String, source: RunError },
     #[error("profile {0:?} is running already; wait for it, or end it")]
     Running(String),
+    #[error(
+        "several messages are called {0:?}; say whose folder (folder) and account (account) it is, as the list shows them"
+    )]
+    Several(String),
     #[error("{0:?} is no profile name")]
     BadName(String),
     #[error("profile {name:?}: {source}")]

@@ -12,7 +12,8 @@ use crate::archive::Instance;
 use crate::profiles::job::{self, state_dir};
 use crate::profiles::probe::probe;
 use crate::profiles::state::State;
-use crate::profiles::{Profile, ProfileName, Profiles, StoredProfile};
+use crate::profiles::{Profile, ProfileName, Profiles, SourceProfile, StoredProfile};
+use crate::sources::files::check_within;
 
 /// Messages on the list of what is to be tried again that are shown.
 const RETRIES_SHOWN: usize = 1000;
@@ -32,6 +33,7 @@ impl Commands {
             .blocking(move |core| {
                 let instance = core.instance(&instance)?;
                 let profile = opened(&instance, &wanted)?;
+                check_directory(core, &profile)?;
                 Ok((instance, profile))
             })
             .await?;
@@ -61,6 +63,7 @@ impl Commands {
                     Tested::Stored { name } => opened(&instance, &name)?,
                     Tested::File { profile, key } => open(&profile, &key.cipher())?,
                 };
+                check_directory(core, &profile)?;
                 Ok((instance, profile))
             })
             .await?;
@@ -143,8 +146,13 @@ fn retries(core: &Core, instance: &str, name: &str, then: &Then) -> Result<Value
         Then::Now => {
             state.retry_now()?;
         }
-        Then::Discard(item) => {
-            discarded = state.discard(item.as_deref())?;
+        Then::Discard(which) => {
+            if let Some(which) = which
+                && state.meant(which)? > 1
+            {
+                return Err(CommandError::Several(which.item.chars().take(200).collect()));
+            }
+            discarded = state.discard(which.as_ref())?;
         }
     }
     let (all, count) = state.retries(RETRIES_SHOWN)?;
@@ -182,6 +190,13 @@ fn opened(instance: &Instance, name: &str) -> Result<Profile, CommandError> {
 
 fn open(stored: &StoredProfile, key: &AeadKey) -> Result<Profile, CommandError> {
     stored.open(key).map_err(|source| CommandError::Open { name: stored.name().to_string(), source })
+}
+
+/// Files are read where the configuration lets them be read, whoever wrote the profile.
+fn check_directory(core: &Core, profile: &Profile) -> Result<(), CommandError> {
+    let SourceProfile::Files(settings, _) = &profile.source else { return Ok(()) };
+    check_within(&settings.path, &core.settings.file_roots)
+        .map_err(|error| CommandError::Run { name: profile.name.to_string(), source: error.into() })
 }
 
 /// What is stored, without the sealed secrets.

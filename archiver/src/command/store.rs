@@ -88,9 +88,9 @@ fn execute_long(core: &Core, command: Command, context: &Context) -> Result<Valu
             let (files, bytes) = instance.backup(&to, &mut watch)?.unzip();
             Ok(json!({ "cancelled": files.is_none(), "files": files, "bytes": bytes }))
         }
-        Command::Restore { id, from, key_file, recovery_key } => {
+        Command::Restore { id, from, key_file, recovery_key, despite_damage } => {
             let recovery = recovery_key.map(Secret::into_inner);
-            restore(core, &id, &from, key_file.as_deref(), recovery, &mut watch)
+            restore(core, &id, (&from, despite_damage), key_file.as_deref(), recovery, &mut watch)
         }
         other => Err(CommandError::Inside(format!("{other:?} is no command for a store"))),
     }
@@ -99,25 +99,32 @@ fn execute_long(core: &Core, command: Command, context: &Context) -> Result<Valu
 fn restore(
     core: &Core,
     id: &str,
-    from: &Path,
+    (from, despite_damage): (&Path, bool),
     key_file: Option<&Path>,
     recovery: Option<SecretString>,
     watch: &mut dyn FnMut(&str, u64, Option<u64>) -> bool,
 ) -> Result<Value, CommandError> {
     let (disk, dir) = (&*core.disk, core.instance_dir(id)?);
-    if !Instance::restore(disk, from, &dir, id, watch)? {
+    let Some(damaged) = Instance::restore(disk, from, &dir, id, despite_damage, watch)? else {
         return Ok(json!({ "id": id, "cancelled": true }));
-    }
+    };
+    let failed = damaged.len();
+    let restored = |messages: Option<u64>| json!({ "id": id, "cancelled": false, "messages": messages, "damaged": damaged, "failed": failed });
+    let needs_passphrase = Instance::needs_passphrase(disk, &dir)?;
     let keys_dir = core.settings.keys_dir.as_deref();
     if let Some(key_file) = key_file {
         Instance::install_key_file(disk, &dir, keys_dir, key_file)?;
     } else if let Some(recovery) = recovery {
-        Instance::recover(disk, &dir, keys_dir, &recovery)?;
+        match needs_passphrase {
+            // Its passphrase goes on opening it, and nothing else.
+            true => Instance::check_recovery_key(disk, &dir, &recovery)?,
+            false => Instance::recover(disk, &dir, keys_dir, &recovery, None)?,
+        }
     }
-    if Instance::needs_passphrase(disk, &dir)? {
-        return Ok(json!({ "id": id, "cancelled": false, "messages": null }));
+    if needs_passphrase {
+        return Ok(restored(None));
     }
     let instance = core.instance(id)?;
     instance.audit().record("restore", &json!({ "from": from }))?;
-    Ok(json!({ "id": id, "cancelled": false, "messages": instance.stats()?.messages }))
+    Ok(restored(Some(instance.stats()?.messages)))
 }

@@ -17,6 +17,7 @@
 //! - See [`scheduler`] for when jobs run, [`results`] for what is kept, [`notify`] for what is told.
 //! - A job that is ended, by somebody, its timeout or the daemon's shutdown, ends at a safe point: what was archived is safe, and
 //!   the next run goes on.
+//! - A continuous profile runs when something happens at its source, where somebody can wait there.
 //! - Neither a result that cannot be stored nor a mail that cannot be sent fails a job.
 //! - One job's file, result or failure touches no other job; one instance's no other instance.
 //!

@@ -1,5 +1,6 @@
 //! From a profile's source to the accounts of one run, and into each of them.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -53,7 +54,48 @@ pub(super) fn user_of(instance: &Instance, address: &str) -> Option<String> {
 }
 
 /// The accounts of a source, as they are now.
-pub(super) fn plan(source: &SourceProfile, instance: &Instance) -> Vec<Planned> {
+#[derive(Debug, Default)]
+pub(super) struct Plan {
+    pub(super) accounts: Vec<Planned>,
+    /// Accounts that several users would be let in to: whose mail it is nobody can say. What names them, and why.
+    pub(super) refused: Vec<(String, String)>,
+}
+
+/// Finds the accounts of a source.
+pub(super) fn plan(source: &SourceProfile, instance: &Instance) -> Plan {
+    let mut plan = Plan::default();
+    let mut same: BTreeMap<String, Vec<Planned>> = BTreeMap::new();
+    let mut order = Vec::new();
+    for planned in all(source, instance) {
+        // Servers take no notice of case.
+        let key = planned.key.to_lowercase();
+        let known = same.entry(key.clone()).or_default();
+        if known.is_empty() {
+            order.push(key);
+        }
+        // Named twice, it is one account.
+        if !known.iter().any(|other| other.user == planned.user) {
+            known.push(planned);
+        }
+    }
+    for mut planned in order.iter().filter_map(|key| same.remove(key)) {
+        if planned.len() == 1 {
+            plan.accounts.append(&mut planned);
+            continue;
+        }
+        let users: Vec<&str> =
+            planned.iter().map(|one| one.user.as_deref().unwrap_or("nobody here")).collect();
+        let why = format!(
+            "it would be the account of each of {}: the mail of one would be filed as another's, so it is not pulled at all; \
+             write account_name = \"address\" or \"id\", or a table [[source.account]] for each",
+            users.join(", ")
+        );
+        plan.refused.push((planned[0].name.clone(), why));
+    }
+    plan
+}
+
+fn all(source: &SourceProfile, instance: &Instance) -> Vec<Planned> {
     let (protocol, accounts) = match source {
         SourceProfile::Imap(accounts) => (Protocol::Imap, accounts),
         SourceProfile::Pop3(accounts) => (Protocol::Pop3, accounts),

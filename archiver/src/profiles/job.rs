@@ -1,5 +1,6 @@
 //! A run of a profile, and what comes of it.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use postern_shared::clock::{Clock, SystemClock};
@@ -8,7 +9,8 @@ use postern_shared::disk::Disk;
 use postern_shared::telemetry::Progress;
 use serde::{Deserialize, Serialize};
 
-use super::accounts::{Opener, Planned, Tokens, plan, user_of};
+use super::accounts::{Opener, Plan, Planned, Tokens, plan, user_of};
+use super::name::ProfileName;
 use super::profile::Profile;
 use super::run::{Opens, Shared, Tally, places, pull, pull_gateway};
 use super::source::SourceProfile;
@@ -33,7 +35,7 @@ pub struct RunResult {
     pub deleted_at_source: u64,
     /// Messages that the profile's scope leaves out.
     pub unwanted: u64,
-    /// Messages that were gone before they could be fetched.
+    /// Messages that were gone before they could be fetched or deleted.
     pub gone: u64,
     /// Messages of earlier runs that have other flags now; the archive keeps those it has.
     pub flags_changed: u64,
@@ -136,6 +138,11 @@ pub async fn run_by(
     (result.clone(), done.map(|()| result))
 }
 
+/// What is to be tried again, and what waits to be deleted.
+fn left(state: &State) -> Result<(u64, u64), StateError> {
+    Ok((state.retries(0)?.1, state.pending_count()?))
+}
+
 fn milliseconds(time: std::time::Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
@@ -156,13 +163,19 @@ impl Job<'_> {
             return Ok(());
         };
         let start = self.clock.moment();
-        let state = open_state(self.instance, self.profile).await?;
-        let pulled = match &self.profile.source {
-            SourceProfile::Gateway(gateways) => self.gateways(gateways, &state).await,
-            SourceProfile::Imap(_) | SourceProfile::Pop3(_) => self.accounts(&state).await,
-            SourceProfile::Files(settings, address) => self.files(settings, address.as_deref(), &state).await,
-        };
-        let (retries, pending) = (state.retries(0)?.1, state.pending_count()?);
+        let mut state = open_state(self.instance, self.profile).await?;
+        let mut pulled = self.pull(&state).await;
+        let mut left = left(&state);
+        if state.is_damaged() {
+            self.tally.error(
+                "what is known of the source was damaged; it is put aside, and everything there is listed again".into(),
+            );
+            drop(state);
+            state = begin_state_anew(self.instance, self.profile).await?;
+            pulled = self.pull(&state).await;
+            left = self::left(&state);
+        }
+        let (retries, pending) = left?;
         let durable = self.clock.moment();
         self.tally.add(|result| {
             result.pull_ms = milliseconds(durable.since(start));
@@ -175,6 +188,14 @@ impl Job<'_> {
         let index_ms = milliseconds(self.clock.moment().since(durable));
         self.tally.add(|result| result.index_ms = index_ms);
         Ok(())
+    }
+
+    async fn pull(&self, state: &Arc<State>) -> Result<(), RunError> {
+        match &self.profile.source {
+            SourceProfile::Gateway(gateways) => self.gateways(gateways, state).await,
+            SourceProfile::Imap(_) | SourceProfile::Pop3(_) => self.accounts(state).await,
+            SourceProfile::Files(settings, address) => self.files(settings, address.as_deref(), state).await,
+        }
     }
 
     fn shared(&self, state: &Arc<State>, account: String, name: &str) -> Arc<Shared> {
@@ -201,7 +222,10 @@ impl Job<'_> {
             let user = &settings.credentials.user;
             let name = format!("{user} at {}", settings.host);
             let shared = self.shared(state, format!("gateway {name}:{}", settings.port), &name);
-            let Some(_place) = places().session(&settings.host, self.context).await else { break };
+            let Some(_place) = places().session(&self.instance.info().id, &settings.host, self.context).await
+            else {
+                break;
+            };
             self.tally.begin();
             ended.add(self.tally, &name, pull_gateway(&shared, settings).await)?;
             if self.context.is_cancelled() {
@@ -215,9 +239,14 @@ impl Job<'_> {
         let (SourceProfile::Imap(accounts) | SourceProfile::Pop3(accounts)) = &self.profile.source else {
             return Ok(());
         };
-        let planned = plan(&self.profile.source, self.instance);
-        if planned.is_empty() {
+        let Plan { accounts: planned, refused } = plan(&self.profile.source, self.instance);
+        if planned.is_empty() && refused.is_empty() {
             return Err(RunError::NoAccounts);
+        }
+        for (account, why) in refused {
+            self.tally.begin();
+            self.tally.error(format!("{account}: {why}"));
+            self.tally.end(&account, Some(why));
         }
         let (_, key) = self.instance.profiles();
         let tokens = Tokens::new(Arc::clone(state), key, Arc::clone(&self.clock));
@@ -226,7 +255,10 @@ impl Job<'_> {
         for planned in &planned {
             let shared = self.shared(state, planned.key.clone(), &planned.name);
             let user = planned.user.as_deref();
-            let Some(_place) = places().session(&accounts.host, self.context).await else { break };
+            let Some(_place) = places().session(&self.instance.info().id, &accounts.host, self.context).await
+            else {
+                break;
+            };
             self.tally.begin();
             let pulled = match &self.profile.source {
                 SourceProfile::Pop3(_) => pull(&shared, user, &OpensPop3 { opener: &opener, planned }).await,
@@ -322,10 +354,27 @@ impl Ended {
 
 /// The state of a profile of that instance.
 pub(super) async fn open_state(instance: &Arc<Instance>, profile: &Profile) -> Result<Arc<State>, RunError> {
+    match with_state(instance, profile, State::open).await {
+        Err(RunError::State(error)) if error.is_damaged() => begin_state_anew(instance, profile).await,
+        other => other,
+    }
+}
+
+/// The same, of a file that turned out to be damaged.
+async fn begin_state_anew(instance: &Arc<Instance>, profile: &Profile) -> Result<Arc<State>, RunError> {
+    with_state(instance, profile, State::begin_anew).await
+}
+
+async fn with_state(
+    instance: &Arc<Instance>,
+    profile: &Profile,
+    open: impl FnOnce(&dyn Disk, &Path, &ProfileName) -> Result<State, StateError> + Send + 'static,
+) -> Result<Arc<State>, RunError> {
     let (instance, name) = (Arc::clone(instance), profile.name.clone());
     let opened = tokio::task::spawn_blocking(move || {
-        let dir = state_dir(&instance);
-        State::open(&**instance.disk(), &dir, &name)
+        let state = open(&**instance.disk(), &state_dir(&instance), &name)?;
+        state.tie(&instance)?;
+        Ok::<_, StateError>(state)
     });
     Ok(Arc::new(opened.await.map_err(|error| RunError::Inside(error.to_string()))??))
 }

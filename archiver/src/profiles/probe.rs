@@ -9,7 +9,7 @@ use postern_shared::control::Context;
 use postern_shared::telemetry::Progress;
 use serde::{Deserialize, Serialize};
 
-use super::accounts::{Opener, Planned, Tokens, plan};
+use super::accounts::{Opener, Plan, Planned, Tokens, plan};
 use super::job::{RunError, open_state};
 use super::profile::Profile;
 use super::run::places;
@@ -47,6 +47,7 @@ pub struct StepResult {
 }
 
 const STEPS: [&str; 5] = ["DNS", "TCP", "TLS", "login", "folders"];
+const LOGIN: usize = 3;
 const FOLDERS: usize = 4;
 
 /// Tests all accounts of a profile.
@@ -56,7 +57,7 @@ pub async fn probe(
     context: &Context,
 ) -> Result<Vec<Probed>, RunError> {
     match &profile.source {
-        SourceProfile::Gateway(gateways) => Ok(probe_gateways(gateways, context).await),
+        SourceProfile::Gateway(gateways) => Ok(probe_gateways(instance, gateways, context).await),
         SourceProfile::Files(settings, _) => Ok(vec![probe_files(instance, settings, profile).await]),
         SourceProfile::Imap(accounts) | SourceProfile::Pop3(accounts) => {
             probe_accounts(instance, accounts, profile, context).await
@@ -64,10 +65,16 @@ pub async fn probe(
     }
 }
 
-async fn probe_gateways(gateways: &[gateway::Settings], context: &Context) -> Vec<Probed> {
+async fn probe_gateways(
+    instance: &Arc<Instance>,
+    gateways: &[gateway::Settings],
+    context: &Context,
+) -> Vec<Probed> {
     let mut all = Vec::new();
     for settings in gateways {
-        let Some(_place) = places().session(&settings.host, context).await else { break };
+        let Some(_place) = places().session(&instance.info().id, &settings.host, context).await else {
+            break;
+        };
         let found = async {
             let mut source = GatewaySource::connect(settings, gateway::Limits::default()).await?;
             let waiting = source.list(None).await?.len();
@@ -103,14 +110,20 @@ async fn probe_accounts(
     let (_, key) = instance.profiles();
     let tokens = Tokens::new(open_state(instance, profile).await?, key, Arc::new(SystemClock::new()));
     let opener = Opener { accounts, message_octets_max: u64::MAX, tokens };
-    let planned = plan(&profile.source, instance);
-    if planned.is_empty() {
+    let Plan { accounts: planned, refused } = plan(&profile.source, instance);
+    if planned.is_empty() && refused.is_empty() {
         return Err(RunError::NoAccounts);
     }
     let total = planned.len().min(ACCOUNTS_MAX) as u64;
-    let mut all = Vec::new();
+    let refused = refused.into_iter().map(|(account, words)| {
+        let step = StepResult { step: STEPS[LOGIN].to_owned(), ok: false, words };
+        Probed { account, steps: vec![step], advice: None }
+    });
+    let mut all: Vec<Probed> = refused.collect();
     for planned in planned.iter().take(ACCOUNTS_MAX) {
-        let Some(_place) = places().session(&accounts.host, context).await else { break };
+        let Some(_place) = places().session(&instance.info().id, &accounts.host, context).await else {
+            break;
+        };
         let what = format!("testing {}", planned.name);
         context.progress(Progress { what, done: all.len() as u64, total: Some(total) });
         let found = enter(&opener, planned, profile).await;

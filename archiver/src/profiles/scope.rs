@@ -82,9 +82,9 @@ impl Filter {
         Verdict::Wanted
     }
 
-    /// Whether a message may be wanted later that is not now.
-    pub(super) fn holds_back(&self) -> bool {
-        self.older_than_days.is_some() || self.state == State::Read
+    /// Whether a message may be wanted once its flags are other ones.
+    pub(super) fn waits_for_flags(&self) -> bool {
+        self.state == State::Read
     }
 
     /// Whether it asks for what a POP3 server does not tell.

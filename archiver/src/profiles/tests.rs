@@ -224,3 +224,39 @@ fn what_makes_no_sense_together_is_refused() {
         assert!(error.contains(expected), "{error}\nexpected: {expected}");
     }
 }
+
+/// Goal: a login that several users would have is nobody's, and is said; the same one named twice is one account.
+#[test]
+fn one_login_is_not_pulled_for_two_users() {
+    use std::sync::Arc;
+
+    use postern_shared::clock::{Clock, SystemClock};
+    use postern_shared::disk::Disk;
+
+    use super::accounts::plan;
+    use crate::archive::{Instance, KeepKey, Opener};
+
+    let dir = tempfile::tempdir().unwrap();
+    let (disk, clock): (Arc<dyn Disk>, Arc<dyn Clock>) = (Arc::new(RealDisk), Arc::new(SystemClock::new()));
+    let at = dir.path().join("main");
+    Instance::create(&disk, &clock, &at, "main", &KeepKey::File(None)).unwrap();
+    let fields = crate::intake::index_fields;
+    let instance = Instance::open(&disk, &clock, &at, "main", &Opener::KeyFile(None), fields).unwrap();
+    for (id, email) in [("a1", "anna@a.example"), ("a2", "Anna@b.example"), ("bob", "bob@a.example")] {
+        instance.add_user(id, &[email.to_owned()]).unwrap();
+    }
+    let source = |accounts: &str| {
+        let text = format!(
+            "name = \"all\"\n[source]\ntype = \"imap\"\nhost = \"h\"\naccounts = {accounts}\n[source.master]\n\
+             username = \"m\"\npassword = \"geheim\"\nseparator = \"*\"\n"
+        );
+        read(&text).unwrap().source
+    };
+    let local = plan(&source("\"users\"\naccount_name = \"local-part\""), &instance);
+    let names: Vec<&str> = local.accounts.iter().map(|planned| planned.name.as_str()).collect();
+    assert_eq!((names, local.refused.len()), (vec!["bob"], 1));
+    assert!(local.refused[0].1.contains("a1, a2"), "{:?}", local.refused);
+    assert_eq!(plan(&source("\"users\""), &instance).accounts.len(), 3);
+    let named = plan(&source("[\"bob@a.example\", \"bob@a.example\"]"), &instance);
+    assert_eq!((named.accounts.len(), named.refused.len()), (1, 0));
+}

@@ -9,7 +9,7 @@
 //! 3. [`Account::fetch`] those items of the page that are wanted. When all of them are archived or on the list of what is
 //!    to be tried again, and that is on disk, keep [`Changes::cursor`]. Not before: a run that dies is repeated from the
 //!    last cursor kept, so a message can come twice and never be missed;
-//! 4. if the profile says so, [`Account::delete`] what was archived and read back;
+//! 4. if the profile says so, [`Account::look`] whether what was archived and read back is there still, and [`Account::delete`] it;
 //! 5. [`Account::finish`]; or [`Account::wait`] for more.
 //!
 //! A page is bounded whatever the folder holds, and so is its cursor but for POP3's, which names every message that is still
@@ -213,6 +213,17 @@ pub trait Account: Send {
         items: &[Item],
         sink: &mut (impl Sink + ?Sized),
     ) -> impl Future<Output = Result<(), SourceError>> + Send;
+
+    /// What the source has under these names now; those that are gone are left out. A source that never gives a name out again
+    /// may say what it was told.
+    fn look(
+        &mut self,
+        _folder: &FolderId,
+        items: &[Item],
+    ) -> impl Future<Output = Result<Vec<Item>, SourceError>> + Send {
+        let items = items.to_vec();
+        async move { Ok(items) }
+    }
 
     /// Deletes these items and no others. At a source that deletes at the end, [`Account::finish`] tells what became of it.
     fn delete(

@@ -16,6 +16,7 @@ use postern_shared::proto::pop3::client::TlsStart;
 use postern_shared::proto::sasl::PlainCredentials;
 use postern_shared::tls::client::Trust;
 
+use super::words::Words;
 use super::{Plan, Rates, progress, rate, settle};
 use crate::foreign::{self, has};
 use crate::messages;
@@ -105,14 +106,10 @@ fn folders(settings: &Settings) -> Result<f64> {
 
 /// Lines of letters that do not repeat.
 pub(super) fn message(number: usize) -> Vec<u8> {
-    let mut state = number as u64 + 1;
+    let mut words = Words::new(number);
     let mut body = String::with_capacity(MESSAGE_BYTES);
     while body.len() < MESSAGE_BYTES - 300 {
-        for _ in 0..76 {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            body.push(char::from(b'a' + u8::try_from(state >> 33 & 15).unwrap_or(0)));
-        }
-        body.push_str("\r\n");
+        words.line(&mut body, "\r\n");
     }
     messages::plain(number, "anna@mail.test", "bob@mail.test", "bench", &body)
 }

@@ -10,8 +10,10 @@
 //! | [`console`] | the console's answers, and what it costs intake |
 //! | [`memory`] | what the gateway's process takes |
 //! | [`search`] | archive, seal and index a Maildir, and search it: ours, mu and notmuch |
+//! | [`archive_scale`] | whether an archive's cost grows with what is in it |
 //! | [`scale`] | whether cost grows with what waits |
 //! | [`load`], [`reader`] | the generator of SMTP load, the raw POP3 reader |
+//! | `words` | text that is like text |
 //! | [`raw_disk`] | what the disk does without any mail program |
 //!
 //! Promises
@@ -19,6 +21,7 @@
 //! - All data is on one disk, below the directory of [`Plan::dir`].
 //! - A peer that is missing is named, never silently left out.
 
+pub mod archive_scale;
 pub mod console;
 pub mod download;
 pub mod imap;
@@ -31,6 +34,7 @@ pub mod raw_disk;
 pub mod reader;
 pub mod scale;
 pub mod search;
+mod words;
 
 use std::fmt;
 use std::path::PathBuf;

@@ -9,7 +9,9 @@ use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
-use postern_tests::bench::{Plan, console, download, imap, intake, memory, proxy, pull, scale, search};
+use postern_tests::bench::{
+    Plan, archive_scale, console, download, imap, intake, memory, proxy, pull, scale, search,
+};
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -37,6 +39,7 @@ fn main() -> Result<()> {
         console::run,
         memory::run,
         scale::run,
+        archive_scale::run,
     ]
     .iter()
     .try_for_each(|run| run(&plan));

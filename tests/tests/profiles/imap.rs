@@ -185,28 +185,39 @@ async fn a_test_names_the_step_that_fails() -> Result<()> {
     Ok(())
 }
 
-/// Goal: waiting ends at once when something came since the run, and when something comes.
+async fn wait(archive: &Archive, profile: &Profile, context: &Context) -> Result<Woken> {
+    let waits = continuous::prepare(&archive.instance, profile, archive.clock.clone()).await?;
+    Ok(waits.context("nothing to wait on")?.wait(context).await?)
+}
+
+/// Goal: waiting ends at once when something came since the run, and when something comes; also where something is held back.
 #[tokio::test(flavor = "multi_thread")]
 async fn waiting_ends_when_mail_comes() -> Result<()> {
     let Some((authority, server)) = dovecot(|setup| setup)? else { return Ok(()) };
-    let archive = Archive::new(&[("anna", "anna@mail.test")])?;
-    let profile = imap_profile(&authority, &server, &json!({}))?;
-    let (context, _told, cancel) = Context::new();
-    archive.run(&profile).await?;
-    let append = || tokio::task::block_in_place(|| meanwhile(&server, USER, PASSWORD, APPEND, &[awkward(1)]));
-    let (woken, appended) =
-        tokio::join!(continuous::wait(&archive.instance, &profile, &context), async { append() });
-    appended?;
-    assert_eq!(woken?, Woken::Changed);
-    assert_eq!(
-        continuous::wait(&archive.instance, &profile, &context).await?,
-        Woken::Changed,
-        "it is still new"
-    );
-    assert_eq!(archive.run(&profile).await?.archived, 1);
-    let (woken, ()) = tokio::join!(continuous::wait(&archive.instance, &profile, &context), async {
-        cancel.send_replace(true);
-    });
-    assert_eq!(woken?, Woken::Quiet);
+    for (number, more) in [(0, json!({})), (10, json!({ "scope": { "state": "read" } }))] {
+        let archive = Archive::new(&[("anna", "anna@mail.test")])?;
+        let profile = imap_profile(&authority, &server, &more)?;
+        meanwhile(
+            &server,
+            USER,
+            PASSWORD,
+            "must(M.append('INBOX', None, None, messages[0]))",
+            &[awkward(number)],
+        )?;
+        let (context, _told, cancel) = Context::new();
+        archive.run(&profile).await?;
+        let append = || {
+            tokio::task::block_in_place(|| meanwhile(&server, USER, PASSWORD, APPEND, &[awkward(number + 1)]))
+        };
+        let (woken, appended) = tokio::join!(wait(&archive, &profile, &context), async { append() });
+        appended?;
+        assert_eq!(woken?, Woken::Changed);
+        assert_eq!(wait(&archive, &profile, &context).await?, Woken::Changed, "it is still new");
+        assert_eq!(archive.run(&profile).await?.archived, 1);
+        let (woken, ()) = tokio::join!(wait(&archive, &profile, &context), async {
+            cancel.send_replace(true);
+        });
+        assert_eq!(woken?, Woken::Quiet);
+    }
     Ok(())
 }

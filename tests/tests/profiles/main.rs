@@ -3,6 +3,7 @@
 #![expect(clippy::disallowed_methods, reason = "tests stand outside the programs")]
 
 mod batch;
+mod continuous;
 mod corpus;
 mod deletion;
 mod files;
@@ -13,6 +14,7 @@ mod long;
 mod oauth;
 mod pop3;
 mod retries;
+mod state;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Result;
+use postern_archiver::profiles::state::Which;
 use postern_tests::messages;
 use serde_json::json;
 
@@ -39,10 +40,14 @@ async fn what_could_not_be_had_is_tried_again() -> Result<()> {
 
     let state = archive.state(&profile)?;
     let left = state.retries(10)?.0.remove(0);
-    assert_eq!(state.discard(Some("another"))?, 0);
-    assert_eq!((state.discard(Some(&left.item))?, state.retries(10)?.1), (1, 0));
+    let mut which = Which { item: left.item, folder: Some("another".into()), account: None };
+    assert_eq!((state.meant(&which)?, state.discard(Some(&which))?), (0, 0));
+    which.folder = None;
+    assert_eq!((state.discard(Some(&which))?, state.retries(10)?.1), (1, 0));
     archive.clock.advance(Duration::from_secs(24 * 3600));
     let ran = archive.run(&profile).await?;
     assert_eq!((ran.archived, ran.retries, archive.messages()?), (0, 0, 2), "{ran:?}");
+    state.retry_now()?;
+    assert_eq!(archive.run(&profile).await?.archived, 1, "and it comes when it is wanted after all");
     Ok(())
 }

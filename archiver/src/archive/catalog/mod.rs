@@ -9,6 +9,7 @@
 //! - No call needs memory that grows with the store: lists come in pages.
 
 mod enter;
+mod inspect;
 mod pool;
 mod schema;
 mod sqlite;
@@ -17,6 +18,7 @@ use postern_shared::clock::UnixMillis;
 use postern_shared::crypto::digest::Digest;
 use postern_shared::id::MessageId;
 
+pub(super) use inspect::{Expected, Inspect};
 pub(super) use sqlite::SqliteCatalog;
 
 use super::message::{AddressEvidence, Placement};
@@ -131,7 +133,7 @@ pub(super) struct PackUse {
 
 /// What the archive wants of a catalog. All changes of one call become durable together, at the latest with the next sync of the
 /// packs behind it.
-pub(super) trait Catalog: std::fmt::Debug + Send + Sync {
+pub(super) trait Catalog: Inspect + std::fmt::Debug + Send + Sync {
     /// Packs are entered up to here.
     fn watermark(&self) -> Result<Place, CatalogError>;
     /// Enters objects and changes, and moves the watermark.
@@ -193,8 +195,14 @@ pub(super) trait Catalog: std::fmt::Debug + Send + Sync {
     fn in_folder(&self, folder: &Placement, after: u32, limit: usize) -> Result<Vec<InFolder>, CatalogError>;
     /// How much of each pack is still needed.
     fn pack_use(&self) -> Result<Vec<PackUse>, CatalogError>;
-    /// Objects in a pack that are needed, from an offset on, at most `limit`: their numbers and places.
-    fn needed_in(&self, pack: u64, from: u64, limit: usize) -> Result<Vec<(u64, Place)>, CatalogError>;
+    /// Objects in a pack that are needed, or with `all_parts` all, from an offset on, at most `limit`: their numbers and places.
+    fn needed_in(
+        &self,
+        pack: u64,
+        from: u64,
+        all_parts: bool,
+        limit: usize,
+    ) -> Result<Vec<(u64, Place)>, CatalogError>;
     /// Enters new places of objects and moves the watermark.
     fn moved(&self, objects: &[Stored], watermark: Place) -> Result<(), CatalogError>;
     /// Forgets all objects of a pack.

@@ -51,7 +51,10 @@ impl SqliteCatalog {
         Ok(Self { path: path.into(), pool })
     }
 
-    fn read<R>(&self, read: impl FnOnce(&Connection) -> rusqlite::Result<R>) -> Result<R, CatalogError> {
+    pub(super) fn read<R>(
+        &self,
+        read: impl FnOnce(&Connection) -> rusqlite::Result<R>,
+    ) -> Result<R, CatalogError> {
         self.pool.read(read).map_err(|error| failure(&self.path, &error))
     }
 
@@ -69,7 +72,7 @@ impl SqliteCatalog {
     }
 }
 
-fn failure(path: &Path, error: &rusqlite::Error) -> CatalogError {
+pub(super) fn failure(path: &Path, error: &rusqlite::Error) -> CatalogError {
     let code = error.sqlite_error_code();
     let rebuild = matches!(code, Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt));
     let lasting = rebuild || code == Some(ErrorCode::SystemIoFailure);
@@ -365,15 +368,21 @@ impl Catalog for SqliteCatalog {
         })
     }
 
-    fn needed_in(&self, pack: u64, from: u64, limit: usize) -> Result<Vec<(u64, Place)>, CatalogError> {
+    fn needed_in(
+        &self,
+        pack: u64,
+        from: u64,
+        all_parts: bool,
+        limit: usize,
+    ) -> Result<Vec<(u64, Place)>, CatalogError> {
         self.read(|connection| {
             let mut statement = connection.prepare_cached(
                 "SELECT number, pack, offset FROM objects WHERE pack = ?1 AND offset >= ?2 AND
-                    (kind <> 1 OR EXISTS (SELECT 1 FROM part_users WHERE object = number)) ORDER BY offset LIMIT ?3",
+                    (?4 OR kind <> 1 OR EXISTS (SELECT 1 FROM part_users WHERE object = number)) ORDER BY offset LIMIT ?3",
             )?;
-            let rows = statement.query_map([signed(pack), signed(from), signed(limit as u64)], |row| {
-                Ok((unsigned(row.get(0)?), place(row, 1)?))
-            })?;
+            let parameters = params![signed(pack), signed(from), signed(limit as u64), all_parts];
+            let rows =
+                statement.query_map(parameters, |row| Ok((unsigned(row.get(0)?), place(row, 1)?)))?;
             rows.collect()
         })
     }
@@ -404,11 +413,11 @@ impl Catalog for SqliteCatalog {
     }
 }
 
-fn place(row: &SqlRow<'_>, at: usize) -> rusqlite::Result<Place> {
+pub(super) fn place(row: &SqlRow<'_>, at: usize) -> rusqlite::Result<Place> {
     Ok(Place { pack: unsigned(row.get(at)?), offset: unsigned(row.get(at + 1)?) })
 }
 
-fn id(row: &SqlRow<'_>, at: usize) -> rusqlite::Result<MessageId> {
+pub(super) fn id(row: &SqlRow<'_>, at: usize) -> rusqlite::Result<MessageId> {
     row.get::<_, [u8; 16]>(at).map(MessageId::from_bytes)
 }
 

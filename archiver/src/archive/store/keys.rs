@@ -8,8 +8,8 @@ use postern_shared::crypto::aead::AeadKey;
 use postern_shared::disk::{Disk, DiskFile};
 use zeroize::Zeroizing;
 
-use super::StoreError;
 use super::format::{FILE_HEADER_BYTES, FileKind, KEY_RECORD_BYTES, KeyRecord, StoreUid, WRAPPED_KEY_BYTES};
+use super::{StoreError, is_unreadable};
 
 /// Slots of one file.
 const FILE_SLOTS: u64 = 1 << 20;
@@ -79,7 +79,9 @@ impl KeyTable {
             for (key, slot) in now.iter().zip(slot..) {
                 bytes.extend_from_slice(&self.wrap(slot, key).to_bytes());
             }
-            let written = file.write_all_at(&[&bytes], offset(slot)).and_then(|()| file.sync_data());
+            let written = fill_gap(&*file, offset(slot))
+                .and_then(|()| file.write_all_at(&[&bytes], offset(slot)))
+                .and_then(|()| file.sync_data());
             written.map_err(StoreError::io(&path))?;
             slot += now.len() as u64;
             left = later;
@@ -118,6 +120,20 @@ impl KeyTable {
         Ok((file, path))
     }
 
+    /// Whether the key in a slot was destroyed on purpose: its record is zeros, not missing or damaged.
+    pub(in crate::archive) fn is_destroyed(&self, slot: u64) -> Result<bool, StoreError> {
+        let files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some((file, path)) = files.get(slot / FILE_SLOTS) else { return Ok(false) };
+        drop(files);
+        let mut bytes = [1; KEY_RECORD_BYTES];
+        match file.read_exact_at(&mut bytes, offset(slot)) {
+            Ok(()) => Ok(bytes == [0; KEY_RECORD_BYTES]),
+            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => Ok(false),
+            Err(error) if is_unreadable(&error) => Ok(false),
+            Err(error) => Err(StoreError::io(&path)(error)),
+        }
+    }
+
     /// The key in a slot; `None` when it was destroyed, or is damaged.
     pub(in crate::archive) fn get(&self, slot: u64) -> Result<Option<SecretBytes>, StoreError> {
         let files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
@@ -133,6 +149,17 @@ impl KeyTable {
             .and_then(|key| <[u8; 32]>::try_from(key.as_slice()).ok());
         Ok(key.map(Zeroizing::new))
     }
+}
+
+/// A table that lost its end is not to look as if its keys had been destroyed: that would be zeros.
+fn fill_gap(file: &dyn DiskFile, until: u64) -> std::io::Result<()> {
+    let mut at = file.len()?;
+    while at < until {
+        let lost = vec![0xff; usize::try_from(until - at).unwrap_or(usize::MAX).min(1 << 20)];
+        file.write_all_at(&[&lost], at)?;
+        at += lost.len() as u64;
+    }
+    Ok(())
 }
 
 fn offset(slot: u64) -> u64 {

@@ -54,6 +54,7 @@
 //! - An object that is not what was stored is an error with file and offset.
 //! - No object needs to be in memory as a whole.
 
+mod damages;
 mod files;
 mod format;
 mod keys;
@@ -63,17 +64,20 @@ pub(super) mod parts;
 pub(super) mod record;
 mod scan;
 mod seal;
+mod unreadable;
 
 use std::path::PathBuf;
 
 pub use postern_shared::disk::Damage;
 
+pub(super) use damages::Damages;
 pub(super) use format::{Kind, ObjectHeader, StoreUid};
 pub(super) use keys::KeyTable;
 pub(super) use leaves::{LEAF_BYTES, Leaves, leaf};
 pub(super) use packs::{PACK_BYTES_MAX, Packs, Place, Stored, Tail};
 pub(super) use scan::{Found, Scan};
-pub(super) use seal::{Identity, LONG_BYTES_MIN, Sealed, own_key};
+pub(super) use seal::{DICTIONARY, Identity, LONG_BYTES_MIN, Sealed, own_key};
+pub(super) use unreadable::{is_unreadable, read_around};
 
 /// Why the store cannot do what it was asked for.
 #[derive(Debug, thiserror::Error)]

@@ -4,7 +4,7 @@ use super::StoreError;
 use super::files::Pack;
 use super::format::{FILE_HEADER_BYTES, OBJECT_HEADER_BYTES, OBJECT_MAGIC, ObjectHeader};
 use super::packs::{Packs, Place, Stored};
-use super::{Damage, Kind};
+use super::{Damage, Damages, Kind, is_unreadable, read_around};
 
 const WINDOW_BYTES: u64 = 1024 * 1024;
 
@@ -12,8 +12,10 @@ const WINDOW_BYTES: u64 = 1024 * 1024;
 pub(in crate::archive) struct Scan<'s> {
     /// What lies behind the last whole object of the newest pack was never committed, and is cut.
     pub(in crate::archive) cut_torn_tail: bool,
+    /// Nothing from here on is looked at: it may be being written, and be taken back.
+    pub(in crate::archive) until: Option<Place>,
     /// What is no object, and where.
-    pub(in crate::archive) damage: &'s mut Vec<Damage>,
+    pub(in crate::archive) damage: &'s mut Damages,
     /// Asked between objects; `true` ends the scan.
     pub(in crate::archive) cancelled: &'s dyn Fn() -> bool,
 }
@@ -35,7 +37,8 @@ impl Packs {
     /// Walks all whole objects from `from` on. Returns how far it came.
     ///
     /// Objects that were written together were synced before any later ones were written. So what is no object among them is damage
-    /// when later ones are there; in the last ones it may have been torn when the power went.
+    /// when later ones are there; in the last ones it may have been torn when the power went. What the medium does not give back is
+    /// damage, and never cut.
     pub(in crate::archive) fn scan(
         &self,
         from: Place,
@@ -54,15 +57,22 @@ impl Packs {
         may_cut: &dyn Fn() -> bool,
         take: Take<'_>,
     ) -> Result<(Place, bool), StoreError> {
-        let newest = self.files.newest();
+        let until = scan.until.unwrap_or(Place { pack: u64::MAX, offset: u64::MAX });
+        let newest = self.files.newest().map(|newest| newest.min(until.pack));
         self.files.above(from.pack);
         if from.pack > 0 && self.files.get(from.pack)?.is_none() {
             let (path, what) = (self.files.path(from.pack), "the pack is missing".to_owned());
             scan.damage.push(Damage { path, offset: 0, what });
         }
         let (mut end, mut is_torn) = (from, false);
-        for number in self.files.numbers().into_iter().filter(|number| *number >= from.pack) {
-            let Some(pack) = self.files.get(number)? else { continue };
+        for number in self.files.numbers() {
+            if !(from.pack..=until.pack).contains(&number) {
+                continue;
+            }
+            let Some(mut pack) = self.pack_to_scan(number, scan)? else { continue };
+            if number == until.pack {
+                pack.bytes = pack.bytes.min(until.offset);
+            }
             let start = if number == from.pack { from.offset } else { 0 }.max(FILE_HEADER_BYTES as u64);
             self.look_at_header(&pack, start, number == from.pack, scan);
             let is_newest = Some(number) == newest;
@@ -86,6 +96,17 @@ impl Packs {
             }
         }
         Ok((end, is_torn))
+    }
+
+    /// A pack; one that the medium does not open is damage.
+    fn pack_to_scan(&self, number: u64, scan: &mut Scan<'_>) -> Result<Option<Pack>, StoreError> {
+        match self.files.get(number) {
+            Err(StoreError::Io { path, source }) if is_unreadable(&source) => {
+                scan.damage.push(Damage { path, offset: 0, what: cannot_be_read(&source) });
+                Ok(None)
+            }
+            pack => pack,
+        }
     }
 
     fn look_at_header(&self, pack: &Pack, start: u64, is_first: bool, scan: &mut Scan<'_>) {
@@ -127,11 +148,13 @@ fn scan_pack(
 ) -> Result<Option<Torn>, StoreError> {
     let mut at = start.min(pack.bytes);
     let mut holes: Vec<Hole> = Vec::new();
+    let mut unreadable = None;
+    let mut is_readable = true;
     loop {
         if (scan.cancelled)() {
             return Ok(None);
         }
-        if let Some(header) = whole_object(pack, at)? {
+        if let Some(header) = whole_object(pack, at, &mut unreadable)? {
             let stored = Stored { header, place: Place { pack: pack.number, offset: at } };
             at += header.record_bytes();
             let behind = Place { pack: pack.number, offset: at };
@@ -147,11 +170,14 @@ fn scan_pack(
             }
             continue;
         }
-        let next = next_object(pack, at + 1)?;
+        let mut why = unreadable.take();
+        let next = next_object(pack, at + 1, &mut why)?;
+        is_readable &= why.is_none();
         if at < pack.bytes {
-            let what = match next {
-                Some(next) => describe(pack, at, next)?,
-                None => format!("{} bytes at the end are no object", pack.bytes - at),
+            let what = match (why, next) {
+                (Some(error), _) => cannot_be_read(&error),
+                (None, Some(next)) => describe(pack, at, next)?,
+                (None, None) => format!("{} bytes at the end are no object", pack.bytes - at),
             };
             let damage = Damage { path: pack.path.clone(), offset: at, what };
             holes.push(Hole { at, damage, behind: Vec::new() });
@@ -162,7 +188,7 @@ fn scan_pack(
         }
     }
     match holes.first().map(|hole| hole.at) {
-        Some(torn) if may_cut() => Ok(Some(Torn::Cut(torn))),
+        Some(torn) if is_readable && may_cut() => Ok(Some(Torn::Cut(torn))),
         torn => {
             settle(&mut holes, scan, take, is_newest)?;
             Ok(Some(if torn.is_some() && is_newest { Torn::Left } else { Torn::No }))
@@ -198,6 +224,10 @@ fn describe(pack: &Pack, at: u64, next: u64) -> Result<String, StoreError> {
     })
 }
 
+fn cannot_be_read(error: &std::io::Error) -> String {
+    format!("it cannot be read: {error}; what follows is")
+}
+
 pub(super) fn read_header(pack: &Pack, offset: u64) -> Result<Option<ObjectHeader>, StoreError> {
     let mut bytes = [0; OBJECT_HEADER_BYTES];
     match pack.file.read_exact_at(&mut bytes, offset) {
@@ -207,15 +237,30 @@ pub(super) fn read_header(pack: &Pack, offset: u64) -> Result<Option<ObjectHeade
     }
 }
 
-fn whole_object(pack: &Pack, at: u64) -> Result<Option<ObjectHeader>, StoreError> {
-    let header = read_header(pack, at)?.filter(|header| at + header.record_bytes() <= pack.bytes);
+/// Reads what can be read; `why` not is kept, of the first place.
+fn read(pack: &Pack, window: &mut [u8], at: u64, why: &mut Option<std::io::Error>) -> Result<(), StoreError> {
+    let failed = read_around(&*pack.file, window, at).map_err(StoreError::io(&pack.path))?;
+    *why = why.take().or(failed);
+    Ok(())
+}
+
+fn whole_object(
+    pack: &Pack,
+    at: u64,
+    why: &mut Option<std::io::Error>,
+) -> Result<Option<ObjectHeader>, StoreError> {
+    let mut header = [0; OBJECT_HEADER_BYTES];
+    if at + OBJECT_HEADER_BYTES as u64 > pack.bytes {
+        return Ok(None);
+    }
+    read(pack, &mut header, at, why)?;
+    let header = ObjectHeader::from_bytes(&header).filter(|header| at + header.record_bytes() <= pack.bytes);
     let Some(header) = header else { return Ok(None) };
     let mut window = vec![0; usize::try_from(header.body_bytes.min(WINDOW_BYTES)).unwrap_or(0)];
     let (mut crc, mut done) = (0, 0);
     while done < header.body_bytes {
         let len = usize::try_from((header.body_bytes - done).min(WINDOW_BYTES)).unwrap_or(0);
-        let read = pack.file.read_exact_at(&mut window[..len], at + OBJECT_HEADER_BYTES as u64 + done);
-        read.map_err(StoreError::io(&pack.path))?;
+        read(pack, &mut window[..len], at + OBJECT_HEADER_BYTES as u64 + done, why)?;
         crc = crc32c::crc32c_append(crc, &window[..len]);
         done += len as u64;
     }
@@ -223,14 +268,14 @@ fn whole_object(pack: &Pack, at: u64) -> Result<Option<ObjectHeader>, StoreError
 }
 
 /// The next place from `from` on where a whole object begins.
-fn next_object(pack: &Pack, from: u64) -> Result<Option<u64>, StoreError> {
+fn next_object(pack: &Pack, from: u64, why: &mut Option<std::io::Error>) -> Result<Option<u64>, StoreError> {
     let mut at = from;
     while at + OBJECT_HEADER_BYTES as u64 <= pack.bytes {
         let len = usize::try_from((pack.bytes - at).min(WINDOW_BYTES)).unwrap_or(0);
         let mut window = vec![0; len];
-        pack.file.read_exact_at(&mut window, at).map_err(StoreError::io(&pack.path))?;
+        read(pack, &mut window, at, why)?;
         for found in memchr::memmem::find_iter(&window, OBJECT_MAGIC) {
-            if whole_object(pack, at + found as u64)?.is_some() {
+            if whole_object(pack, at + found as u64, why)?.is_some() {
                 return Ok(Some(at + found as u64));
             }
         }

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 use std::path::PathBuf;
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
 use postern_shared::crypto::aead::{AeadKey, NONCE_BYTES, TAG_BYTES};
 use postern_shared::crypto::digest::hkdf_sha256;
@@ -14,18 +14,34 @@ use zstd::dict::{DecoderDictionary, EncoderDictionary};
 use super::format::{Compression, Kind, ObjectHeader};
 
 /// Part of the format: never changed. Phrases that mail is made of, as raw content.
-pub(super) const DICTIONARY: &[u8] = include_bytes!("dictionary-1.txt");
+pub(in crate::archive) const DICTIONARY: &[u8] = include_bytes!("dictionary-1.txt");
 /// Longer objects have phrases enough of their own.
-const DICTIONARY_BYTES_MAX: usize = 128 * 1024;
-const LEVEL: i32 = 7;
-const LONG_LEVEL: i32 = 3;
+const DICTIONARY_BYTES_MAX: usize = 32 * 1024;
+/// What compresses short objects well costs little there; on longer ones it takes most of the time of archiving, for a twentieth of their
+/// size (docs/performance.md).
+const SHORT_BYTES_MAX: usize = 8 * 1024;
+const SHORT_LEVEL: i32 = 7;
+const LEVEL: i32 = 1;
+/// From here on there is enough to look for.
+const LARGE_BYTES_MIN: usize = 128 * 1024;
+const LARGE_LEVEL: i32 = 3;
 /// Octets sealed under one tag.
 const CHUNK_BYTES: usize = 256 * 1024;
 /// An object longer than this is compressed as it is read, and waits for its place in a file.
 pub(in crate::archive) const LONG_BYTES_MIN: u64 = 8 * 1024 * 1024;
 
-static ENCODER: LazyLock<EncoderDictionary<'static>> =
-    LazyLock::new(|| EncoderDictionary::copy(DICTIONARY, LEVEL));
+static SHORT: Compressors = Compressors::new(|| {
+    static ENCODER: LazyLock<EncoderDictionary<'static>> =
+        LazyLock::new(|| EncoderDictionary::copy(DICTIONARY, SHORT_LEVEL));
+    zstd::bulk::Compressor::with_prepared_dictionary(&ENCODER)
+});
+static MIDDLE: Compressors = Compressors::new(|| {
+    static ENCODER: LazyLock<EncoderDictionary<'static>> =
+        LazyLock::new(|| EncoderDictionary::copy(DICTIONARY, LEVEL));
+    zstd::bulk::Compressor::with_prepared_dictionary(&ENCODER)
+});
+static PLAIN: Compressors = Compressors::new(|| zstd::bulk::Compressor::new(LEVEL));
+static LARGE: Compressors = Compressors::new(|| zstd::bulk::Compressor::new(LARGE_LEVEL));
 static DECODER: LazyLock<DecoderDictionary<'static>> = LazyLock::new(|| DecoderDictionary::copy(DICTIONARY));
 
 /// An object sealed, without a place yet.
@@ -68,14 +84,13 @@ pub(in crate::archive) struct Identity {
 impl Sealed {
     /// Compresses and seals what is in memory.
     pub(in crate::archive) fn seal(identity: Identity, key: &SecretBytes, plain: &[u8]) -> io::Result<Self> {
-        let mut compressor = if plain.len() <= DICTIONARY_BYTES_MAX {
-            zstd::bulk::Compressor::with_prepared_dictionary(&ENCODER)?
-        } else {
-            zstd::bulk::Compressor::new(LEVEL)?
+        let (compressors, compression) = match plain.len() {
+            ..=SHORT_BYTES_MAX => (&SHORT, Compression::ZstdDictionary),
+            ..=DICTIONARY_BYTES_MAX => (&MIDDLE, Compression::ZstdDictionary),
+            ..LARGE_BYTES_MIN => (&PLAIN, Compression::Zstd),
+            _ => (&LARGE, Compression::Zstd),
         };
-        let compressed = Zeroizing::new(compressor.compress(plain)?);
-        let compression =
-            if plain.len() <= DICTIONARY_BYTES_MAX { Compression::ZstdDictionary } else { Compression::Zstd };
+        let compressed = Zeroizing::new(compressors.compress(plain)?);
         let header = begun(identity, compression, plain.len() as u64);
         let mut body =
             Vec::with_capacity(compressed.len() + TAG_BYTES * (1 + compressed.len() / CHUNK_BYTES));
@@ -107,12 +122,45 @@ impl Sealed {
         let mut waiting = Waiting { disk: Arc::clone(disk), path, file, bytes: 0 };
         let header = begun(identity, Compression::Zstd, plain_bytes);
         let into = IntoFile { chunks: Chunks::new(key, header), waiting: &mut waiting };
-        let mut encoder = zstd::stream::write::Encoder::new(into, LONG_LEVEL)?;
+        let mut encoder = zstd::stream::write::Encoder::new(into, LARGE_LEVEL)?;
         encoder.set_pledged_src_size(Some(plain_bytes))?;
         feed(&mut encoder)?;
         let IntoFile { chunks, waiting: file } = encoder.finish()?;
         let header = chunks.finish(file)?;
         Ok(Self { header, body: Body::File(waiting) })
+    }
+}
+
+/// Compressors of one kind: making one costs as much as compressing a short message.
+struct Compressors {
+    new: fn() -> io::Result<zstd::bulk::Compressor<'static>>,
+    free: Mutex<Vec<zstd::bulk::Compressor<'static>>>,
+}
+
+impl Compressors {
+    /// As many are kept as usually work at once.
+    const KEPT_MAX: usize = 4;
+
+    const fn new(new: fn() -> io::Result<zstd::bulk::Compressor<'static>>) -> Self {
+        Self { new, free: Mutex::new(Vec::new()) }
+    }
+
+    fn free(&self) -> MutexGuard<'_, Vec<zstd::bulk::Compressor<'static>>> {
+        self.free.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn compress(&self, plain: &[u8]) -> io::Result<Vec<u8>> {
+        let kept = self.free().pop();
+        let mut compressor = match kept {
+            Some(compressor) => compressor,
+            None => (self.new)()?,
+        };
+        let compressed = compressor.compress(plain)?;
+        let mut free = self.free();
+        if free.len() < Self::KEPT_MAX {
+            free.push(compressor);
+        }
+        Ok(compressed)
     }
 }
 

@@ -4,58 +4,60 @@
 //! everything before that never changes. Each file is read again behind its writing. What lies in the directory of an earlier backup is used
 //! again when it is still what it was; a backup that was ended goes on. The key file is not in it: whoever finds the backup reads no
 //! mail, and who restores it needs the key file, the passphrase or the recovery key.
+//!
+//! Promises
+//! - Until another backup is whole, the earlier one is, whatever happens meanwhile.
+//! - What the instance lost, or cannot see, stays in the backup: files of stores that are detached, disabled or not there, and packs, keys and logs
+//!   that should be there and are not, or cannot be read. It is told, as an error behind the end: the rest was backed up.
+//! - Only packs that a compaction removed leave a backup, once the store is known to lack no message.
 
-use std::collections::BTreeMap;
-use std::path::{Component, Path, PathBuf};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
-use postern_shared::clock::UnixMillis;
-use postern_shared::crypto::digest::{Digest, Sha256};
 use postern_shared::disk::Disk;
-use serde::{Deserialize, Serialize};
 
 use super::Watch;
-use super::file::{FORMAT, StoresFile};
-use super::set::Stores;
+use super::file::{Entry, FORMAT, StoresFile};
+use super::kept::{BACKUP_FILE, Backup, From, Kept, PROGRESS_FILE, Source, copy_beside, read_backup};
+use super::set::{Attached, Stores};
 use crate::archive::ArchiveError;
 use crate::archive::files::write_json;
 
-const BACKUP_FILE: &str = "backup.json";
-const PROGRESS_FILE: &str = "backup.unfinished.json";
-const WINDOW_BYTES: usize = 1024 * 1024;
-const BACKUP_FILE_BYTES_MAX: u64 = 256 * 1024 * 1024;
+/// What is missing is told one by one up to this number.
+const TOLD_MAX: usize = 20;
+const KEY_TABLE_SLOTS: u64 = 1 << 20;
 
-/// `backup.json`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(in crate::archive) struct Backup {
-    pub(in crate::archive) format: u32,
-    pub(in crate::archive) instance: String,
-    pub(in crate::archive) taken: UnixMillis,
-    pub(in crate::archive) files: BTreeMap<String, Kept>,
+/// Everything that cannot be made again, as it is at one moment.
+#[derive(Debug, Default)]
+struct Sources {
+    files: BTreeMap<String, Source>,
+    /// Files that should be there, or be longer, and why that is known. The earlier backup's are kept.
+    missing: BTreeMap<String, String>,
+    /// Attached stores, open or not.
+    attached: BTreeSet<String>,
+    /// Those that are open, and whose files are all there.
+    whole: BTreeSet<String>,
 }
 
-/// A file in a backup.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(in crate::archive) struct Kept {
-    pub(in crate::archive) bytes: u64,
-    pub(in crate::archive) sha256: Digest,
-}
-
-/// What is to be copied: where it is, how much of it, and whether it can change no more.
-struct Source {
-    from: From,
-    bytes: u64,
-    is_final: bool,
-}
-
-enum From {
-    File(PathBuf),
-    Octets(Vec<u8>),
+impl Sources {
+    fn must_have(&mut self, name: String, bytes: u64, why: &str) {
+        match self.files.get(&name) {
+            Some(source) if source.bytes >= bytes => {}
+            Some(source) => {
+                let what = format!("{name} has {} octets and should have {bytes}: {why}", source.bytes);
+                self.missing.insert(name, what);
+            }
+            None => {
+                let what = format!("{name} is missing: {why}");
+                self.missing.insert(name, what);
+            }
+        }
+    }
 }
 
 impl Stores {
-    /// Backs everything up into `to`; `None` when it was ended before its time.
+    /// Backs everything up into `to`; `None` when it was ended before its time. When something is missing the rest is backed up all the
+    /// same, and then it is an error.
     pub(in crate::archive) fn backup(
         &self,
         instance: &str,
@@ -64,63 +66,73 @@ impl Stores {
     ) -> Result<Option<Backup>, ArchiveError> {
         let disk = &*self.disk;
         disk.create_dir_all(to).map_err(ArchiveError::file(to))?;
-        let earlier = earlier(disk, to, instance)?;
-        let sources = self.sources()?;
-        let total = sources.values().map(|source| source.bytes).sum();
-        let mut backup = Backup {
-            format: FORMAT,
-            instance: instance.into(),
-            taken: self.clock.wall(),
-            files: BTreeMap::new(),
-        };
+        let earlier = earlier(disk, to, BACKUP_FILE, instance)?;
+        let unfinished = earlier_or_none(disk, to, instance);
+        let mut sources = self.sources()?;
+        let total = sources.files.values().map(|source| source.bytes).sum();
+        let files = BTreeMap::new();
+        let mut backup =
+            Backup { format: FORMAT, instance: instance.into(), taken: self.clock.wall(), files };
         let mut done = 0;
-        for (name, source) in sources {
-            let target = to.join(&name);
-            let kept = match earlier.get(&name) {
-                Some(kept)
-                    if source.is_final && kept.bytes == source.bytes && is_whole(disk, &target, *kept) =>
-                {
-                    *kept
-                }
-                _ => copy(disk, &source, &target)?,
+        for (name, source) in std::mem::take(&mut sources.files) {
+            let before = earlier.get(&name);
+            done += source.bytes;
+            if let Some(before) =
+                before.filter(|before| sources.missing.contains_key(&name) && before.bytes > source.bytes)
+            {
+                backup.files.insert(name, before.clone());
+                continue;
+            }
+            let known = before.or_else(|| unfinished.get(&name));
+            let again = known.filter(|kept| {
+                source.is_final
+                    && !kept.partial
+                    && kept.bytes == source.bytes
+                    && kept.is_whole(disk, to, &name)
+            });
+            let kept = match again {
+                Some(kept) => kept.clone(),
+                None => copy_or_keep(disk, &source, to, &name, before, &mut sources.missing)?,
             };
             backup.files.insert(name, kept);
-            done += kept.bytes;
             if watch("backing up", done, Some(total)) {
                 write_json(disk, &to.join(PROGRESS_FILE), &backup)?;
                 return Ok(None);
             }
         }
+        self.keep_what_is_away(to, &earlier, &sources, &mut backup)?;
         write_json(disk, &to.join(BACKUP_FILE), &backup)?;
         let left = to.join(PROGRESS_FILE);
         if disk.exists(&left).map_err(ArchiveError::file(&left))? {
             disk.remove(&left).map_err(ArchiveError::file(&left))?;
         }
-        remove_others(disk, to, &backup)?;
-        Ok(Some(backup))
+        remove_others(disk, to, &earlier, &sources.whole, &backup)?;
+        match sources.missing.is_empty() {
+            true => Ok(Some(backup)),
+            false => Err(ArchiveError::Backup(told(&sources.missing))),
+        }
     }
 
-    /// Everything that cannot be made again, as it is at one moment.
-    fn sources(&self) -> Result<BTreeMap<String, Source>, ArchiveError> {
-        let mut sources = BTreeMap::new();
+    fn sources(&self) -> Result<Sources, ArchiveError> {
+        let mut sources = Sources::default();
         let open = self.open_stores();
         // No commit is under way while lengths are read.
         let held: Vec<_> = open.iter().map(|attached| attached.store.writing()).collect();
         let mut file = StoresFile::read(&*self.disk, &self.dir)?;
         for entry in &mut file.stores {
-            let dir = self.dir_of(entry);
-            let below = format!("stores/{}", entry.id);
-            self.add_file(&mut sources, &dir, &below, "store.json", false)?;
-            self.add_dir(&mut sources, &dir.join("packs"), &format!("{below}/packs"), true)?;
-            self.add_dir(&mut sources, &dir.join("keys"), &format!("{below}/keys"), false)?;
-            self.add_dir(&mut sources, &dir.join("log"), &format!("{below}/log"), false)?;
+            let attached = open.iter().find(|attached| attached.store.id == entry.id);
+            self.add_store(&mut sources, entry, attached.map(|attached| &**attached))?;
             entry.dir = None;
         }
         let json = serde_json::to_vec_pretty(&file).unwrap_or_default();
         let bytes = json.len() as u64;
-        sources.insert("stores.json".into(), Source { from: From::Octets(json), bytes, is_final: false });
-        for name in ["instance.json", "keys.json", "users.json", "audit.log"] {
+        let stores_file = Source { from: From::Octets(json), bytes, is_final: false };
+        sources.files.insert("stores.json".into(), stores_file);
+        for name in ["instance.json", "keys.json", "users.json", "audit.log", "dictionary-1.txt"] {
             self.add_file(&mut sources, &self.dir, "", name, false)?;
+        }
+        for name in ["instance.json", "keys.json"] {
+            sources.must_have(name.into(), 1, "no instance is without it");
         }
         self.add_dir(&mut sources, &self.dir.join("profiles"), "profiles", false)?;
         self.add_dir(&mut sources, &self.dir.join("jobs"), "jobs", false)?;
@@ -128,10 +140,62 @@ impl Stores {
         Ok(sources)
     }
 
+    fn add_store(
+        &self,
+        sources: &mut Sources,
+        entry: &Entry,
+        open: Option<&Attached>,
+    ) -> Result<(), ArchiveError> {
+        let (dir, below) = (self.dir_of(entry), format!("stores/{}", entry.id));
+        sources.attached.insert(entry.id.clone());
+        self.add_file(sources, &dir, &below, "store.json", false)?;
+        if !sources.files.contains_key(&format!("{below}/store.json")) {
+            let why = format!(
+                "it should be in {}: put the store back (is its disk mounted?), or take it out of the instance: store detach {}",
+                dir.display(),
+                entry.id
+            );
+            sources.must_have(format!("{below}/store.json"), 1, &why);
+            return Ok(());
+        }
+        self.add_dir(sources, &dir.join("packs"), &format!("{below}/packs"), true)?;
+        self.add_dir(sources, &dir.join("keys"), &format!("{below}/keys"), false)?;
+        self.add_dir(sources, &dir.join("log"), &format!("{below}/log"), false)?;
+        let Some(open) = open else { return Ok(()) };
+        let missing = sources.missing.len();
+        let catalog = open.store.catalog();
+        let known = catalog.pack_ends().and_then(|ends| Ok((ends, catalog.highest()?)));
+        let (ends, (_, slot, leaves)) = match known {
+            Ok(known) => known,
+            Err(error) => {
+                // Nobody knows what should be there, so nothing is forgotten.
+                sources.missing.insert(below, format!("{error}; rebuild --store {}", entry.id));
+                return Ok(());
+            }
+        };
+        let why = "messages lie there; put it back from a copy";
+        for pack in ends {
+            sources.must_have(format!("{below}/packs/{:016x}.pack", pack.pack), pack.end, why);
+        }
+        if slot > 0 {
+            let why = "messages' keys lie there; put it back from a copy";
+            let (table, last) = (slot / KEY_TABLE_SLOTS, slot % KEY_TABLE_SLOTS);
+            for number in 0..table {
+                sources.must_have(format!("{below}/keys/{number:016x}.keys"), 32 + KEY_TABLE_SLOTS * 64, why);
+            }
+            sources.must_have(format!("{below}/keys/{table:016x}.keys"), 32 + (last + 1) * 64, why);
+        }
+        sources.must_have(format!("{below}/log/leaves"), leaves * 32, "it is the log of all messages");
+        if sources.missing.len() == missing {
+            sources.whole.insert(entry.id.clone());
+        }
+        Ok(())
+    }
+
     /// The files in `dir`; all but the last of them can change no more when `closed`.
     fn add_dir(
         &self,
-        sources: &mut BTreeMap<String, Source>,
+        sources: &mut Sources,
         dir: &Path,
         below: &str,
         closed: bool,
@@ -140,7 +204,7 @@ impl Stores {
         let last = files.len().saturating_sub(1);
         for (number, path) in files.iter().enumerate() {
             let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
-            let is_ours = !name.ends_with(".tmp") && !name.ends_with(".waiting");
+            let is_ours = [".tmp", ".waiting", "~"].iter().all(|ending| !name.ends_with(ending));
             if is_ours {
                 self.add_file(sources, dir, below, name, closed && number < last)?;
             }
@@ -150,7 +214,7 @@ impl Stores {
 
     fn add_file(
         &self,
-        sources: &mut BTreeMap<String, Source>,
+        sources: &mut Sources,
         dir: &Path,
         below: &str,
         name: &str,
@@ -163,145 +227,138 @@ impl Stores {
         let file = self.disk.open_read(&path).map_err(ArchiveError::file(&path))?;
         let bytes = file.len().map_err(ArchiveError::file(&path))?;
         let name = if below.is_empty() { name.to_owned() } else { format!("{below}/{name}") };
-        sources.insert(name, Source { from: From::File(path), bytes, is_final });
+        sources.files.insert(name, Source { from: From::File(path), bytes, is_final });
         Ok(())
     }
-}
 
-/// What an earlier backup, or one that was ended, has in `dir`.
-fn earlier(disk: &dyn Disk, dir: &Path, instance: &str) -> Result<BTreeMap<String, Kept>, ArchiveError> {
-    let mut files = BTreeMap::new();
-    for name in [BACKUP_FILE, PROGRESS_FILE] {
-        let path = dir.join(name);
-        if !disk.exists(&path).map_err(ArchiveError::file(&path))? {
-            continue;
-        }
-        let backup = read_backup(disk, &path)?;
-        if backup.instance != instance {
-            let other = backup.instance;
-            return Err(ArchiveError::Backup(format!("{} holds one of instance {other:?}", dir.display())));
-        }
-        files.extend(backup.files);
-    }
-    Ok(files)
-}
-
-fn read_backup(disk: &dyn Disk, path: &Path) -> Result<Backup, ArchiveError> {
-    let bytes = disk.read(path, BACKUP_FILE_BYTES_MAX).map_err(ArchiveError::file(path))?;
-    let failed = |reason: String| ArchiveError::File { path: path.into(), reason };
-    let backup: Backup = serde_json::from_slice(&bytes).map_err(|error| failed(error.to_string()))?;
-    if backup.format != FORMAT {
-        return Err(failed(format!("backup format {} is not known to this program", backup.format)));
-    }
-    let is_below =
-        |name: &String| Path::new(name).components().all(|part| matches!(part, Component::Normal(_)));
-    match backup.files.keys().find(|name| !is_below(name)) {
-        Some(name) => Err(failed(format!("{name:?} is no name in a backup"))),
-        None => Ok(backup),
-    }
-}
-
-fn is_whole(disk: &dyn Disk, path: &Path, kept: Kept) -> bool {
-    hash_of(disk, path, kept.bytes).is_ok_and(|found| found == kept)
-}
-
-fn hash_of(disk: &dyn Disk, path: &Path, bytes: u64) -> Result<Kept, ArchiveError> {
-    let mut hash = Sha256::new();
-    let file = disk.open_read(path).map_err(ArchiveError::file(path))?;
-    let mut window = vec![0; WINDOW_BYTES];
-    let mut at = 0;
-    while at < bytes {
-        let len = usize::try_from(bytes - at).unwrap_or(WINDOW_BYTES).min(WINDOW_BYTES);
-        file.read_exact_at(&mut window[..len], at).map_err(ArchiveError::file(path))?;
-        hash.update(&window[..len]);
-        at += len as u64;
-    }
-    Ok(Kept { bytes, sha256: hash.finish() })
-}
-
-/// Copies, syncs, and reads again what was written.
-fn copy(disk: &dyn Disk, source: &Source, target: &Path) -> Result<Kept, ArchiveError> {
-    let dir = target.parent().unwrap_or(target);
-    disk.create_dir_all(dir).map_err(ArchiveError::file(dir))?;
-    if disk.exists(target).map_err(ArchiveError::file(target))? {
-        disk.remove(target).map_err(ArchiveError::file(target))?;
-    }
-    let to = disk.create(target).map_err(ArchiveError::file(target))?;
-    let mut hash = Sha256::new();
-    match &source.from {
-        From::Octets(octets) => {
-            hash.update(octets);
-            to.write_all_at(&[octets], 0).map_err(ArchiveError::file(target))?;
-        }
-        From::File(path) => {
-            let from = disk.open_read(path).map_err(ArchiveError::file(path))?;
-            let mut window = vec![0; WINDOW_BYTES];
-            let mut at = 0;
-            while at < source.bytes {
-                let len = usize::try_from(source.bytes - at).unwrap_or(WINDOW_BYTES).min(WINDOW_BYTES);
-                from.read_exact_at(&mut window[..len], at).map_err(ArchiveError::file(path))?;
-                hash.update(&window[..len]);
-                to.write_all_at(&[&window[..len]], at).map_err(ArchiveError::file(target))?;
-                at += len as u64;
+    /// Names what the earlier backup has and the instance does not, unless the instance has no use for it any more.
+    fn keep_what_is_away(
+        &self,
+        to: &Path,
+        earlier: &BTreeMap<String, Kept>,
+        sources: &Sources,
+        backup: &mut Backup,
+    ) -> Result<(), ArchiveError> {
+        let mut may_forget = BTreeMap::new();
+        for (name, kept) in earlier {
+            if backup.files.contains_key(name) {
+                continue;
             }
-        }
-    }
-    to.sync_data().and_then(|()| disk.sync_dir(dir)).map_err(ArchiveError::file(target))?;
-    to.drop_cache();
-    let kept = Kept { bytes: source.bytes, sha256: hash.finish() };
-    if is_whole(disk, target, kept) {
-        return Ok(kept);
-    }
-    Err(ArchiveError::Backup(format!("{} reads otherwise than it was written", target.display())))
-}
-
-/// Removes files of an earlier backup that are no part of this one.
-fn remove_others(disk: &dyn Disk, dir: &Path, backup: &Backup) -> Result<(), ArchiveError> {
-    let stores = dir.join("stores");
-    for store in disk.dirs(&stores).map_err(ArchiveError::file(&stores))? {
-        for below in disk.dirs(&store).map_err(ArchiveError::file(&store))? {
-            for path in disk.files(&below).map_err(ArchiveError::file(&below))? {
-                let name = path.strip_prefix(dir).ok().and_then(Path::to_str);
-                if name.is_some_and(|name| !backup.files.contains_key(name)) {
-                    disk.remove(&path).map_err(ArchiveError::file(&path))?;
+            let is_kept = match store_of(name) {
+                None => sources.missing.contains_key(name) || matches!(&**name, "users.json" | "audit.log"),
+                Some(id) if sources.whole.contains(id) => {
+                    let known = may_forget.get(id).copied();
+                    let may_forget =
+                        known.unwrap_or_else(|| *may_forget.entry(id).or_insert(self.lacks_nothing(id)));
+                    !may_forget
                 }
+                Some(id) if sources.attached.contains(id) => true,
+                // Detached: whoever wants it out of the backup removes its directory there.
+                Some(_) => {
+                    let path = to.join(kept.place(name));
+                    self.disk.exists(&path).map_err(ArchiveError::file(&path))?
+                }
+            };
+            if is_kept {
+                backup.files.insert(name.clone(), kept.clone());
             }
+        }
+        Ok(())
+    }
+
+    /// Whether a store has every message that it ever had. What cannot be found out is no.
+    fn lacks_nothing(&self, id: &str) -> bool {
+        let Ok(attached) = self.get(id) else { return false };
+        let leaves = attached.store.leaves();
+        attached.store.lost(&*attached.store.catalog(), leaves).is_ok_and(|lost| lost.is_nothing())
+    }
+}
+
+/// Copies a file. Of one that cannot be read as a whole the earlier copy is kept.
+fn copy_or_keep(
+    disk: &dyn Disk,
+    source: &Source,
+    to: &Path,
+    name: &str,
+    before: Option<&Kept>,
+    missing: &mut BTreeMap<String, String>,
+) -> Result<Kept, ArchiveError> {
+    let copied = copy_beside(disk, source, to, name, before)?;
+    let Some(error) = copied.unreadable else { return Ok(copied.kept) };
+    missing.insert(name.into(), format!("{name} cannot be read: {error}"));
+    Ok(before
+        .filter(|before| !before.partial && before.is_whole(disk, to, name))
+        .cloned()
+        .unwrap_or(copied.kept))
+}
+
+/// The store that a file belongs to.
+fn store_of(name: &str) -> Option<&str> {
+    name.strip_prefix("stores/")?.split_once('/').map(|(id, _)| id)
+}
+
+fn told(missing: &BTreeMap<String, String>) -> String {
+    let mut lines: Vec<&str> = missing.values().map(String::as_str).take(TOLD_MAX).collect();
+    let more = format!("and {} more", missing.len().saturating_sub(TOLD_MAX));
+    if missing.len() > TOLD_MAX {
+        lines.push(&more);
+    }
+    format!(
+        "what is there was backed up, and what an earlier backup has of the rest was kept, but the instance is not whole:\n{}",
+        lines.join("\n")
+    )
+}
+
+/// What an earlier backup has in `dir`.
+fn earlier(
+    disk: &dyn Disk,
+    dir: &Path,
+    file: &str,
+    instance: &str,
+) -> Result<BTreeMap<String, Kept>, ArchiveError> {
+    let path = dir.join(file);
+    if !disk.exists(&path).map_err(ArchiveError::file(&path))? {
+        return Ok(BTreeMap::new());
+    }
+    let backup = read_backup(disk, &path)?;
+    if backup.instance != instance {
+        let other = backup.instance;
+        return Err(ArchiveError::Backup(format!("{} holds one of instance {other:?}", dir.display())));
+    }
+    Ok(backup.files)
+}
+
+/// What one that was ended has; it only saves time.
+fn earlier_or_none(disk: &dyn Disk, dir: &Path, instance: &str) -> BTreeMap<String, Kept> {
+    earlier(disk, dir, PROGRESS_FILE, instance).unwrap_or_default()
+}
+
+/// Removes files of an earlier backup that are no part of this one, and what backups that died left of the stores in `whole`.
+fn remove_others(
+    disk: &dyn Disk,
+    dir: &Path,
+    earlier: &BTreeMap<String, Kept>,
+    whole: &BTreeSet<String>,
+    backup: &Backup,
+) -> Result<(), ArchiveError> {
+    let wanted: BTreeSet<&str> = backup.files.iter().map(|(name, kept)| kept.place(name)).collect();
+    let mut unwanted: BTreeSet<String> = BTreeSet::new();
+    for (name, kept) in earlier.iter().chain(&backup.files) {
+        unwanted.extend([kept.place(name).to_owned(), name.clone(), format!("{name}~")]);
+    }
+    for id in whole {
+        for below in ["packs", "keys", "log"] {
+            let found = dir.join("stores").join(id).join(below);
+            for path in disk.files(&found).map_err(ArchiveError::file(&found))? {
+                unwanted.extend(path.strip_prefix(dir).ok().and_then(Path::to_str).map(str::to_owned));
+            }
+        }
+    }
+    for name in unwanted.iter().filter(|name| !wanted.contains(name.as_str())) {
+        let path = dir.join(name);
+        if disk.exists(&path).map_err(ArchiveError::file(&path))? {
+            disk.remove(&path).map_err(ArchiveError::file(&path))?;
         }
     }
     Ok(())
-}
-
-/// Copies a backup to where an instance shall be, checking every file; `instance.json`, which makes it one, comes last. `false`
-/// when it was ended before its time; it goes on the next time.
-pub(in crate::archive) fn restore(
-    disk: &dyn Disk,
-    from: &Path,
-    instance: &Path,
-    watch: Watch<'_>,
-) -> Result<bool, ArchiveError> {
-    let backup = read_backup(disk, &from.join(BACKUP_FILE))?;
-    let total = backup.files.values().map(|kept| kept.bytes).sum();
-    let mut done = 0;
-    let last = "instance.json";
-    let mut names: Vec<&String> = backup.files.keys().filter(|name| *name != last).collect();
-    let instance_file = backup.files.get_key_value(last);
-    let (instance_file, _) =
-        instance_file.ok_or_else(|| ArchiveError::Backup(format!("it has no {last}")))?;
-    names.push(instance_file);
-    for name in names {
-        let (source, target, kept) = (from.join(name), instance.join(name), backup.files[name]);
-        if !is_whole(disk, &target, kept) {
-            if !is_whole(disk, &source, kept) {
-                let what =
-                    format!("{} is not what was backed up: missing, cut short or altered", source.display());
-                return Err(ArchiveError::Backup(what));
-            }
-            copy(disk, &Source { from: From::File(source), bytes: kept.bytes, is_final: true }, &target)?;
-        }
-        done += kept.bytes;
-        if watch("restoring", done, Some(total)) && name != last {
-            return Ok(false);
-        }
-    }
-    Ok(true)
 }

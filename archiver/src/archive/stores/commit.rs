@@ -116,13 +116,21 @@ impl Store {
 
     /// All additions to a message.
     pub(super) fn additions_of(&self, record: &RecordPlace) -> Result<Vec<Addition>, ArchiveError> {
+        Ok(self.numbered_additions_of(record)?.into_iter().map(|(_, addition)| addition).collect())
+    }
+
+    /// The same with their objects.
+    pub(super) fn numbered_additions_of(
+        &self,
+        record: &RecordPlace,
+    ) -> Result<Vec<(u64, Addition)>, ArchiveError> {
         let catalog = self.catalog();
         let mut all = Vec::new();
         for object in catalog.additions(record.id)? {
             let Some(place) = catalog.object(object)? else { continue };
             let plain = self.record_bytes(object, record.slot, place)?;
             let (addition, _) = decode(&plain).map_err(|what| self.damaged(place, what))?;
-            all.push(addition);
+            all.push((object, addition));
         }
         Ok(all)
     }

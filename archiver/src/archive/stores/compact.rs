@@ -1,51 +1,83 @@
 //! Packs without what nobody needs: parts whose messages are gone, octets that are no object.
+//!
+//! While a message is missing or cannot be read, and was not shredded, nobody knows which parts it needs: then none is dropped, so that
+//! all of it is there again once its record, its key or its pack is put back from a copy.
 
 use super::Watch;
 use super::store::Store;
 use crate::archive::ArchiveError;
-use crate::archive::store::{ObjectHeader, Stored};
+use crate::archive::store::{Damages, Found, Kind, ObjectHeader, Place, Scan, StoreError, Stored};
 
 /// Objects moved together.
 const BATCH: usize = 200;
 const FILE_HEADER_BYTES: u64 = 32;
 
+/// What was done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::archive) struct StoreCompacted {
+    /// Packs removed, and the octets they had more than what was moved.
+    pub(in crate::archive) packs: u64,
+    pub(in crate::archive) bytes: u64,
+    /// Messages are missing, so no part was dropped.
+    pub(in crate::archive) keeps_parts: bool,
+    /// It was not ended before its time.
+    pub(in crate::archive) is_whole: bool,
+}
+
 impl Store {
-    /// Moves what is needed out of packs of which at least `unused_percent` is not, and removes them. Returns packs and octets
-    /// removed, and `false` when it was ended before its time; what was moved stays moved.
+    /// Moves what is needed out of packs of which at least `unused_percent` is not, and removes them. What was moved stays moved
+    /// when it is ended before its time.
     pub(in crate::archive) fn compact(
         &self,
         unused_percent: u64,
         watch: Watch<'_>,
-    ) -> Result<(u64, u64, bool), ArchiveError> {
+    ) -> Result<StoreCompacted, ArchiveError> {
         let what = format!("compacting store {}", self.id);
         let before = self.packs.total_bytes();
-        let packs = self.sparse_packs(unused_percent)?;
+        let leaves = self.leaves();
+        let keeps_parts = !self.lost(&*self.catalog(), leaves)?.is_nothing();
+        if keeps_parts {
+            tracing::warn!(
+                store = self.id,
+                "messages are missing or cannot be read, so no part is dropped; verify names them"
+            );
+        }
+        let packs = self.sparse_packs(unused_percent, keeps_parts)?;
+        let done = |packs, is_whole| StoreCompacted {
+            packs,
+            bytes: before.saturating_sub(self.packs.total_bytes()),
+            keeps_parts,
+            is_whole,
+        };
         let total = packs.len() as u64;
-        if total > 0 {
-            // What is moved goes into packs that are not looked at.
+        // What is moved goes into packs that are not looked at. The newest one is not, when nothing is in it: else works that are ended
+        // again and again would make more packs than they remove.
+        if total > 0 && self.packs.end()?.offset > FILE_HEADER_BYTES {
             let mut writing = self.writing();
             self.packs.close_newest(&mut writing.tail)?;
         }
-        for (done, pack) in packs.into_iter().enumerate() {
-            if watch(&what, done as u64, Some(total))
-                || !self.empty_pack(pack, watch, &what, (done as u64, total))?
+        for (nth, pack) in packs.into_iter().enumerate() {
+            let nth = nth as u64;
+            if watch(&what, nth, Some(total))
+                || !self.empty_pack(pack, keeps_parts, watch, &what, (nth, total))?
             {
-                return Ok((done as u64, before.saturating_sub(self.packs.total_bytes()), false));
+                return Ok(done(nth, false));
             }
         }
         watch(&what, total, Some(total));
-        Ok((total, before.saturating_sub(self.packs.total_bytes()), true))
+        Ok(done(total, true))
     }
 
     /// Closed packs of which much is not needed.
-    fn sparse_packs(&self, unused_percent: u64) -> Result<Vec<u64>, ArchiveError> {
+    fn sparse_packs(&self, unused_percent: u64, keeps_parts: bool) -> Result<Vec<u64>, ArchiveError> {
         let uses = self.catalog().pack_use()?;
         let newest = self.packs.end()?.pack;
         let mut sparse = Vec::new();
         for number in self.packs.numbers() {
             let bytes = self.packs.pack_bytes(number).saturating_sub(FILE_HEADER_BYTES);
             let needed = uses.iter().find(|used| used.pack == number);
-            let needed = needed.map_or(0, |used| used.bytes - used.unused_bytes);
+            let needed =
+                needed.map_or(0, |used| used.bytes - if keeps_parts { 0 } else { used.unused_bytes });
             let unused = bytes.saturating_sub(needed);
             let is_empty = bytes == 0 && number != newest;
             if is_empty || (unused > 0 && unused * 100 >= bytes * unused_percent.min(100)) {
@@ -59,6 +91,7 @@ impl Store {
     fn empty_pack(
         &self,
         pack: u64,
+        keeps_parts: bool,
         watch: Watch<'_>,
         what: &str,
         (done, total): (u64, u64),
@@ -66,7 +99,7 @@ impl Store {
         let mut from = 0;
         loop {
             let catalog = self.catalog();
-            let needed = catalog.needed_in(pack, from, BATCH)?;
+            let needed = catalog.needed_in(pack, from, keeps_parts, BATCH)?;
             let Some((_, last)) = needed.last().copied() else { break };
             let mut objects = Vec::with_capacity(needed.len());
             for (number, place) in needed {
@@ -82,6 +115,7 @@ impl Store {
                 return Ok(false);
             }
         }
+        self.check_empty(pack)?;
         let _writing = self.writing();
         // The new places are durable before the pack goes.
         self.catalog().forget_pack(pack)?;
@@ -89,5 +123,48 @@ impl Store {
         self.packs.remove(pack)?;
         self.forget_recent();
         Ok(true)
+    }
+
+    /// That a pack has nothing any more that is needed, as the pack has it: a catalog that lost rows must cost no mail.
+    fn check_empty(&self, pack: u64) -> Result<(), ArchiveError> {
+        let catalog = self.catalog();
+        let mut damage = Damages::default();
+        let mut needed = None;
+        let mut failed = None;
+        let until = Place { pack, offset: u64::MAX };
+        let mut scan =
+            Scan { cut_torn_tail: false, until: Some(until), damage: &mut damage, cancelled: &|| false };
+        let scanned =
+            self.packs.scan(Place { pack, offset: 0 }, &mut scan, &mut |Found { stored, .. }| {
+                let number = stored.header.number;
+                let is_needed = catalog.object(number).and_then(|place| match (place, stored.header.kind) {
+                    (Some(place), _) if place.pack != pack => Ok(false),
+                    (Some(_), Kind::Part) => Ok(false),
+                    (None, Kind::Part) => catalog.part_users(number, 1).map(|users| !users.is_empty()),
+                    _ => Ok(true),
+                });
+                match is_needed {
+                    Ok(false) => Ok(()),
+                    Ok(true) => {
+                        needed.get_or_insert(stored.place);
+                        Ok(())
+                    }
+                    Err(error) => {
+                        failed = Some(error);
+                        Err(StoreError::Cancelled)
+                    }
+                }
+            });
+        if let Some(error) = failed {
+            return Err(error.into());
+        }
+        scanned?;
+        match needed {
+            None => Ok(()),
+            Some(place) => {
+                let what = "the catalog does not know this object, so its pack stays; rebuild".to_owned();
+                Err(self.damaged(place, what))
+            }
+        }
     }
 }

@@ -102,14 +102,15 @@ impl StoresFile {
                 None => Ok(file),
             };
         }
-        // Lost: the stores that lie there, the last one made being the current one.
+        // Lost: the stores that lie there, the last one made being the current one. The others may have been disabled or detached,
+        // so nothing is written to them.
         let dirs = disk.dirs(&instance.join("stores")).map_err(ArchiveError::file(instance))?;
         let mut stores: Vec<Entry> = Vec::new();
         for dir in dirs {
             let info = dir.join("store.json");
             if disk.exists(&info).map_err(ArchiveError::file(&info))? {
                 let id = dir.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-                stores.push(Entry { id, state: State::Normal, dir: None });
+                stores.push(Entry { id, state: State::WriteProtected, dir: None });
             }
         }
         if let Some(last) = stores.last_mut() {

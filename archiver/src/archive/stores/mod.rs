@@ -26,7 +26,7 @@
 //! - Maintenance (verify, rebuild, compact, backup) runs beside archiving and reading, one at a time in an instance.
 
 mod arrive;
-pub(in crate::archive) mod backup;
+mod backup;
 mod catalog_file;
 mod changes;
 mod commit;
@@ -34,9 +34,12 @@ mod compact;
 mod draft;
 mod file;
 mod fold;
+mod kept;
+mod lost;
 mod read;
 mod rebuild;
 mod replay;
+mod restore;
 mod set;
 mod store;
 #[cfg(test)]
@@ -44,7 +47,9 @@ mod tests;
 mod verify;
 
 pub(in crate::archive) use arrive::Commits;
+pub(in crate::archive) use catalog_file::{away_dir, remove_derived};
 pub use file::{RollOver, State};
+pub(in crate::archive) use restore::{left_of_an_instance, restore};
 pub use set::StoreShown;
 pub(in crate::archive) use set::{Attached, Stores};
 pub(in crate::archive) use store::Store;

@@ -8,7 +8,7 @@ use super::replay::Replay;
 use super::store::{Beside, Store};
 use crate::archive::ArchiveError;
 use crate::archive::catalog::Catalog;
-use crate::archive::store::Damage;
+use crate::archive::store::Damages;
 use postern_shared::id::MessageIds;
 
 impl Store {
@@ -18,7 +18,7 @@ impl Store {
         &self,
         ids: &MessageIds,
         watch: Watch<'_>,
-        damage: &mut Vec<Damage>,
+        damage: &mut Damages,
     ) -> Result<bool, ArchiveError> {
         let path = self.beside.dir.join("catalog.sqlite");
         let beside = self.beside.dir.join("catalog.rebuilt.sqlite");
@@ -29,9 +29,17 @@ impl Store {
         // Most of it beside everything else; leaves are put right at the end only, under the lock.
         let mut until = rebuilt.watermark()?;
         loop {
-            let mut replay = Replay { cut_torn_tail: false, is_torn: false, damage, progress: &mut progress };
             let mut writing = self.writing();
             let end = self.packs.end()?;
+            // What is written meanwhile may be taken back.
+            let mut replay = Replay {
+                cut_torn_tail: false,
+                restore_leaves: true,
+                until: Some(end),
+                is_torn: false,
+                damage,
+                progress: &mut progress,
+            };
             if end.pack == until.pack && end.offset.saturating_sub(until.offset) < CLOSE_BYTES {
                 if !self.enter_from_packs(&rebuilt, &mut writing.leaves, ids, &mut replay)? {
                     return Ok(false);
@@ -42,6 +50,7 @@ impl Store {
                 if let Ok(folders) = self.catalog().known_folders() {
                     rebuilt.keep_folders(&folders)?;
                 }
+                self.lost_messages(&rebuilt, writing.leaves.count(), damage)?;
                 rebuilt.settle()?;
                 drop(rebuilt);
                 self.take_rebuilt(&path, &beside)?;
@@ -78,14 +87,8 @@ impl Store {
             }
             disk.rename(beside, path).map_err(ArchiveError::file(path))?;
             disk.sync_dir(dir).map_err(ArchiveError::file(dir))?;
-            let catalog = open_catalog(disk, path)?;
-            for suffix in ["", "-wal", "-shm"] {
-                let old = with_suffix(&path.with_extension("old"), suffix);
-                if disk.exists(&old).map_err(ArchiveError::file(&old))? {
-                    disk.remove(&old).map_err(ArchiveError::file(&old))?;
-                }
-            }
-            Ok(Arc::new(catalog))
+            // The old one goes with that.
+            Ok(Arc::new(open_catalog(disk, path)?))
         })
     }
 }

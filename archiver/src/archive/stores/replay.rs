@@ -6,20 +6,28 @@ use super::store::Store;
 use crate::archive::ArchiveError;
 use crate::archive::catalog::{Catalog, Change, Entered, RecordPlace};
 use crate::archive::store::record::{Addition, Arrival, Message, Part, decode};
-use crate::archive::store::{Damage, Found, Kind, LEAF_BYTES, Leaves, Place, Scan, StoreError, Stored, leaf};
+use crate::archive::store::{
+    Damage, Damages, Found, Kind, LEAF_BYTES, Leaves, Place, Scan, StoreError, Stored, is_unreadable, leaf,
+};
 
 /// Objects entered together.
 const BATCH: usize = 500;
-/// So many numbers behind the highest one found may have been given out before a crash: of what was cut off, or of what a power cut took
-/// without a trace.
+/// Octets of packs between two lines in the log.
+const LOGGED_EACH_BYTES: u64 = 4 * 1024 * 1024 * 1024;
+/// So many numbers behind the highest one found may have been given out: of what was cut off, of what a power cut took without a trace, or
+/// of what cannot be read.
 const NUMBERS_UNSEEN: u64 = 1 << 20;
 
 /// What a replay leaves to whoever asked for it.
 pub(super) struct Replay<'r> {
     pub(super) cut_torn_tail: bool,
+    /// Leaves are put right; else one that is not is told.
+    pub(super) restore_leaves: bool,
+    /// Nothing from here on is entered.
+    pub(super) until: Option<Place>,
     /// Set when the newest pack ends with what is no whole object, and was left so.
     pub(super) is_torn: bool,
-    pub(super) damage: &'r mut Vec<Damage>,
+    pub(super) damage: &'r mut Damages,
     /// Told how many octets of packs are done; `true` ends it.
     pub(super) progress: &'r mut dyn FnMut(u64) -> bool,
 }
@@ -36,23 +44,47 @@ impl Store {
         &self,
         ids: &MessageIds,
         writable: bool,
-        damage: &mut Vec<Damage>,
+        damage: &mut Damages,
     ) -> Result<(), ArchiveError> {
         let catalog = self.catalog();
         let rebuilding = catalog.watermark()? == Place::default();
         let cut_torn_tail = writable && !rebuilding;
         let mut writing = self.writing();
-        let mut replay = Replay { cut_torn_tail, is_torn: false, damage, progress: &mut |_| false };
+        let total = self.packs.total_bytes();
         if rebuilding {
             // Leaves of messages that are not found may be among these; no other message gets their numbers.
             catalog.leaves_at_least(writing.leaves.count())?;
+            if total > 0 {
+                let what = "the catalog is missing and is rebuilt from the packs";
+                tracing::warn!(store = self.id, bytes = total, "{what}");
+            }
         }
+        let mut logged = 0;
+        let mut progress = |done: u64| {
+            if done >= logged + LOGGED_EACH_BYTES {
+                logged = done;
+                tracing::info!(store = self.id, done, total, "the catalog is being rebuilt");
+            }
+            false
+        };
+        let mut replay = Replay {
+            cut_torn_tail,
+            restore_leaves: writable,
+            until: None,
+            is_torn: false,
+            damage,
+            progress: &mut progress,
+        };
         self.enter_from_packs(&*catalog, &mut writing.leaves, ids, &mut replay)?;
         let Replay { is_torn, damage, .. } = replay;
         self.check_leaves(&*catalog, &mut writing.leaves, writable, damage)?;
         // Else another text would be sealed under a key that was used.
         let (object, ..) = catalog.highest()?;
         self.packs.at_least(object.saturating_add(NUMBERS_UNSEEN));
+        if rebuilding && total > 0 {
+            self.lost_messages(&*catalog, writing.leaves.count(), damage)?;
+            tracing::info!(store = self.id, messages = catalog.counts()?.messages, "the catalog is rebuilt");
+        }
         // What is no object at the end of the newest pack stays for whoever looks at it; nothing is appended to it.
         let end = self.packs.end()?;
         if writable && (is_torn || end != catalog.watermark()?) && end != Place::default() {
@@ -67,7 +99,7 @@ impl Store {
         catalog: &dyn Catalog,
         leaves: &mut Leaves,
         writable: bool,
-        damage: &mut Vec<Damage>,
+        damage: &mut Damages,
     ) -> Result<(), ArchiveError> {
         let (_, _, next) = catalog.highest()?;
         let found = leaves.count();
@@ -124,7 +156,7 @@ impl Store {
     ) -> Result<bool, ArchiveError> {
         let from = catalog.watermark()?;
         let mut batch = Batch::default();
-        let mut records_damaged = Vec::new();
+        let mut records_damaged = Damages::default();
         let mut failed = None;
         let mut entered = from;
         let mut done = 0;
@@ -135,13 +167,16 @@ impl Store {
         let logged = leaves.count();
         let next_leaf = std::cell::Cell::new(catalog.highest()?.2);
         let may_cut = || logged <= next_leaf.get();
-        let found_damage = replay.damage.len();
+        let found_damage = replay.damage.count();
+        let (restore_leaves, until) = (replay.restore_leaves, replay.until);
         let mut scan =
-            Scan { cut_torn_tail: replay.cut_torn_tail, damage: replay.damage, cancelled: &cancelled };
+            Scan { cut_torn_tail: replay.cut_torn_tail, until, damage: replay.damage, cancelled: &cancelled };
         let mut take = |Found { stored, behind, is_uncertain }| {
             match self.change_of(stored, ids, &mut records_damaged) {
                 Ok(Some(change)) if is_uncertain && !self.has_parts(catalog, &batch, &change)? => {
-                    if let Change::Archived(message, _) = &change {
+                    if let Change::Archived(message, _) = &change
+                        && restore_leaves
+                    {
                         // Its number in the log is taken.
                         leaves.restore(message.leaf, message_leaf(message))?;
                     }
@@ -164,7 +199,10 @@ impl Store {
             batch.objects.push(stored);
             done += stored.header.record_bytes();
             if batch.objects.len() >= BATCH {
-                if let Err(error) = flush(catalog, leaves, &std::mem::take(&mut batch), behind) {
+                let full = std::mem::take(&mut batch);
+                if let Err(error) =
+                    self.flush(catalog, leaves, restore_leaves, &full, behind, &mut records_damaged)
+                {
                     failed = Some(error);
                     return Err(StoreError::Cancelled);
                 }
@@ -179,20 +217,24 @@ impl Store {
         }
         let (end, is_torn) = end?;
         replay.is_torn = is_torn;
-        replay.damage.append(&mut records_damaged);
+        replay.damage.append(records_damaged);
         if ended.get() {
             return Ok(false);
         }
-        if replay.damage.len() > found_damage {
+        if replay.damage.count() > found_damage {
             // Of what is damaged the leaves stay, and no other message gets their numbers.
             catalog.leaves_at_least(leaves.count())?;
         }
         if !batch.objects.is_empty() || end != entered {
-            flush(catalog, leaves, &batch, end)?;
+            self.flush(catalog, leaves, restore_leaves, &batch, end, replay.damage)?;
         }
         self.enter_pending(catalog, replay.damage)?;
         let (object, slot, _) = catalog.highest()?;
-        self.packs.at_least(object);
+        self.packs.at_least(if replay.damage.is_empty() {
+            object
+        } else {
+            object.saturating_add(NUMBERS_UNSEEN)
+        });
         self.keys.at_least(slot);
         Ok(true)
     }
@@ -211,15 +253,20 @@ impl Store {
     }
 
     /// Additions that lie before their message, because that was moved.
-    fn enter_pending(&self, catalog: &dyn Catalog, damage: &mut Vec<Damage>) -> Result<(), ArchiveError> {
+    fn enter_pending(&self, catalog: &dyn Catalog, damage: &mut Damages) -> Result<(), ArchiveError> {
         let mut after = 0;
         loop {
             let pending = catalog.pending(after, BATCH)?;
             let Some((last, _)) = pending.last().copied() else { return Ok(()) };
             let mut changes = Vec::new();
             for (number, place) in pending {
-                let header = self.packs.header(place, number)?;
-                changes.extend(self.change_of(Stored { header, place }, &MessageIds::default(), damage)?);
+                match self.packs.header(place, number) {
+                    Ok(header) => {
+                        let stored = Stored { header, place };
+                        changes.extend(self.change_of(stored, &MessageIds::default(), damage)?);
+                    }
+                    Err(error) => damage.push(self.told(place, error)?),
+                }
             }
             catalog.apply(&[], &changes, catalog.watermark()?)?;
             after = last;
@@ -231,7 +278,7 @@ impl Store {
         &self,
         stored: Stored,
         ids: &MessageIds,
-        damage: &mut Vec<Damage>,
+        damage: &mut Damages,
     ) -> Result<Option<Change>, ArchiveError> {
         let Stored { header, place } = stored;
         if header.kind == Kind::Part {
@@ -240,13 +287,8 @@ impl Store {
         let read = self.record_bytes(header.number, header.slot, place);
         let plain = match read {
             Ok(plain) => plain,
-            Err(ArchiveError::Store(StoreError::Damaged(found))) => {
-                damage.push(found);
-                return Ok(None);
-            }
-            Err(ArchiveError::Store(StoreError::NoKey { path, offset, object })) => {
-                let what = format!("{object} has no key: it was shredded, or the key table is damaged");
-                damage.push(Damage { path, offset, what });
+            Err(ArchiveError::Store(error)) => {
+                damage.push(self.told(place, error)?);
                 return Ok(None);
             }
             Err(error) => return Err(error),
@@ -274,6 +316,49 @@ impl Store {
                 Ok(None)
             }
         }
+    }
+
+    /// What keeps an object from being read, when that is its own trouble and not the machine's.
+    fn told(&self, place: Place, error: StoreError) -> Result<Damage, ArchiveError> {
+        match error {
+            StoreError::Damaged(damage) => Ok(damage),
+            StoreError::NoKey { path, offset, object } => {
+                let what = format!("{object} has no key: it was shredded, or the key table is damaged");
+                Ok(Damage { path, offset, what })
+            }
+            StoreError::Io { path, source } if is_unreadable(&source) => {
+                let what = format!("{} cannot be read: {source}", path.display());
+                Ok(Damage { path: self.packs.path(place), offset: place.offset, what })
+            }
+            error => Err(error.into()),
+        }
+    }
+
+    fn flush(
+        &self,
+        catalog: &dyn Catalog,
+        leaves: &mut Leaves,
+        restore_leaves: bool,
+        batch: &Batch,
+        watermark: Place,
+        damage: &mut Damages,
+    ) -> Result<(), ArchiveError> {
+        let mut restored = false;
+        for change in &batch.changes {
+            let Change::Archived(message, _) = change else { continue };
+            let leaf = message_leaf(message);
+            if restore_leaves {
+                restored |= leaves.restore(message.leaf, leaf)?;
+            } else if leaves.get(message.leaf)? != Some(leaf) {
+                let (path, what) =
+                    (self.dir.join("log/leaves"), "a message's leaf is missing or another one");
+                damage.push(Damage { path, offset: message.leaf * 32, what: what.into() });
+            }
+        }
+        if restored {
+            leaves.sync()?;
+        }
+        Ok(catalog.apply(&batch.objects, &batch.changes, watermark)?)
     }
 
     /// What the catalog knows a message by.
@@ -304,24 +389,6 @@ impl Store {
     ) -> Result<zeroize::Zeroizing<Vec<u8>>, ArchiveError> {
         self.record_bytes(record.object, record.slot, record.place)
     }
-}
-
-fn flush(
-    catalog: &dyn Catalog,
-    leaves: &mut Leaves,
-    batch: &Batch,
-    watermark: Place,
-) -> Result<(), ArchiveError> {
-    let mut restored = false;
-    for change in &batch.changes {
-        if let Change::Archived(message, _) = change {
-            restored |= leaves.restore(message.leaf, message_leaf(message))?;
-        }
-    }
-    if restored {
-        leaves.sync()?;
-    }
-    Ok(catalog.apply(&batch.objects, &batch.changes, watermark)?)
 }
 
 /// The leaf of a message.

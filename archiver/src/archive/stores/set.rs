@@ -10,7 +10,7 @@ use postern_shared::disk::{Disk, DiskLock};
 use postern_shared::id::{MessageId, MessageIds};
 use serde::Serialize;
 
-use super::catalog_file::{open_catalog, open_catalog_as_it_is};
+use super::catalog_file::{away, open_catalog, open_catalog_as_it_is};
 use super::file::{Entry, FORMAT, RollOver, State, StoreFile, StoresFile};
 use super::store::{Beside, Store, StoreSetup};
 use crate::archive::ArchiveError;
@@ -18,6 +18,7 @@ use crate::archive::catalog::CatalogError;
 use crate::archive::index::StoreIndex;
 use crate::archive::master::derived;
 use crate::archive::message::{IndexFields, Placement};
+use crate::archive::read_only::ReadOnlyDisk;
 
 /// Octets of fields kept for the index; past this it extracts them again.
 const FRESH_BYTES_MAX: usize = 32 * 1024 * 1024;
@@ -227,9 +228,12 @@ impl Stores {
         let writable = matches!(entry.state, State::Current | State::Normal);
         // Before anything of it is looked at: whoever has it open may be writing.
         let lock = if self.safe { None } else { lock_store(&*self.disk, &entry.id, &dir, writable)? };
+        let away = away(&*self.disk, &self.dir, entry, self.safe)?;
+        let disk =
+            if away.is_some() { ReadOnlyDisk::over(&self.disk, &self.dir) } else { Arc::clone(&self.disk) };
         let beside = match &self.beside {
             Some(Beside { disk, dir }) => Beside { disk: Arc::clone(disk), dir: dir.join(&entry.id) },
-            None => Beside { disk: Arc::clone(&self.disk), dir: dir.clone() },
+            None => Beside { disk: Arc::clone(&self.disk), dir: away.unwrap_or_else(|| dir.clone()) },
         };
         beside.disk.create_dir_all(&beside.dir).map_err(ArchiveError::file(&beside.dir))?;
         let setup = StoreSetup {
@@ -249,7 +253,7 @@ impl Stores {
             true => open_catalog_as_it_is(&*beside.disk, &path)?,
             false => open_catalog(&*beside.disk, &path)?,
         };
-        let store = Store::open(&self.disk, setup, Arc::new(catalog), &self.ids, writable)?;
+        let store = Store::open(&disk, setup, Arc::new(catalog), &self.ids, writable)?;
         Ok(Attached {
             store: Arc::new(store),
             index: StoreIndex::new(Arc::clone(&beside.disk), beside.dir.join("index")),
@@ -401,7 +405,7 @@ impl Stores {
                 bytes: counts.as_ref().ok().map(|counts| counts.bytes),
                 stored_bytes: Some(store.packs.total_bytes()),
                 leaves: Some(store.leaves()),
-                damage: store.damage().iter().map(ToString::to_string).collect(),
+                damage: store.damage().lines(),
                 error,
             })
         });

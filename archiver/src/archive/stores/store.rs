@@ -16,7 +16,7 @@ use super::catalog_file::mark_of;
 use crate::archive::ArchiveError;
 use crate::archive::catalog::{Catalog, CatalogError};
 use crate::archive::store::record::Part;
-use crate::archive::store::{Damage, KeyTable, Leaves, PACK_BYTES_MAX, Packs, StoreUid, Tail};
+use crate::archive::store::{Damages, KeyTable, Leaves, PACK_BYTES_MAX, Packs, StoreUid, Tail};
 
 /// Parts that were stored or read a moment ago: what comes in several messages comes close together.
 const RECENT_MAX: usize = 4096;
@@ -67,7 +67,7 @@ pub(in crate::archive) struct Store {
     writing: Mutex<Writing>,
     clock: Arc<dyn Clock>,
     recent: Mutex<HashMap<Digest, (Moment, Part)>>,
-    damage: Mutex<Vec<Damage>>,
+    damage: Mutex<Damages>,
     /// What is wrong with the catalog, when it failed.
     catalog_failure: Mutex<Option<String>>,
     _lock: Option<DiskLock>,
@@ -112,11 +112,11 @@ impl Store {
             beside,
             duplicates,
         };
-        let mut damage = Vec::new();
+        let mut damage = Damages::default();
         if !as_it_is {
             store.replay(ids, writable, &mut damage)?;
         }
-        for damage in &damage {
+        for damage in damage.told() {
             tracing::error!(path = %damage.path.display(), offset = damage.offset, what = %damage.what, "the store is damaged");
         }
         *store.damage.lock().unwrap_or_else(PoisonError::into_inner) = damage;
@@ -174,12 +174,12 @@ impl Store {
     }
 
     /// A leaf.
-    pub(super) fn leaf(&self, number: u64) -> Result<Option<Digest>, ArchiveError> {
+    pub(in crate::archive) fn leaf(&self, number: u64) -> Result<Option<Digest>, ArchiveError> {
         Ok(self.writing().leaves.get(number)?)
     }
 
     /// What was found damaged when it was opened.
-    pub(in crate::archive) fn damage(&self) -> Vec<Damage> {
+    pub(in crate::archive) fn damage(&self) -> Damages {
         self.damage.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 

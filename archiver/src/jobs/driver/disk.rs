@@ -69,7 +69,10 @@ impl Jobs {
             found.extend(self.put(core, &instance, &known, now));
         }
         let keep = |key: &Key| found.contains(key) || unreadable.contains(&key.instance);
-        self.state().scheduler.retain(keep);
+        let mut state = self.state();
+        state.scheduler.retain(keep);
+        state.end_idle_watches();
+        drop(state);
         if unreadable.is_empty() {
             let found: HashSet<String> = found.iter().map(Key::to_string).collect();
             self.notifier.retain(|job| found.contains(job));

@@ -1,9 +1,10 @@
 //! What connects scheduler, runs, results and notices; in the daemon, the task that drives them.
 //!
 //! [`Jobs`] is in memory and belongs to [`Core`]; [`serve`] is the daemon's task. `disk` is what the task reads and stores between
-//! runs. Without a daemon a command runs one job, at once.
+//! runs; `watch` waits at the sources of continuous profiles. Without a daemon a command runs one job, at once.
 
 mod disk;
+mod watch;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -59,6 +60,10 @@ struct State {
     runs: HashMap<Key, Arc<Live>>,
     /// Who asked for a run, and waits for its turn.
     turns: HashMap<Key, oneshot::Sender<()>>,
+    /// Jobs of which a run ended well since the last round.
+    ended_well: Vec<Key>,
+    /// Who waits at the sources of continuous profiles.
+    watches: HashMap<Key, Arc<watch::Watch>>,
     unsaved: Vec<(String, JobResult)>,
     /// Files that were told to be unreadable.
     told: HashSet<String>,
@@ -80,11 +85,18 @@ struct Begun<'j> {
     jobs: &'j Jobs,
     key: &'j Key,
     end: End,
+    /// Whether it did all it was to do.
+    well: bool,
 }
 
 impl Drop for Begun<'_> {
     fn drop(&mut self) {
-        self.jobs.state().scheduler.ended(self.key, self.end, self.jobs.clock.wall());
+        let mut state = self.jobs.state();
+        state.scheduler.ended(self.key, self.end, self.jobs.clock.wall());
+        if self.well && state.scheduler.is_continuous(self.key) {
+            state.ended_well.push(self.key.clone());
+        }
+        drop(state);
         self.jobs.wake.notify_one();
     }
 }
@@ -96,6 +108,8 @@ pub struct Shown {
     pub due: Option<UnixMillis>,
     /// Whether it runs.
     pub running: bool,
+    /// Whether it waits for something to happen at its source.
+    pub waiting: bool,
     /// How far its run is.
     pub progress: Option<Progress>,
 }
@@ -115,6 +129,8 @@ impl Jobs {
                 scheduler: Scheduler::new(limits, zone),
                 runs: HashMap::new(),
                 turns: HashMap::new(),
+                ended_well: Vec::new(),
+                watches: HashMap::new(),
                 unsaved: Vec::new(),
                 told: HashSet::new(),
                 changed: false,
@@ -148,6 +164,7 @@ impl Jobs {
         Shown {
             due: state.scheduler.due(key),
             running: live.is_some(),
+            waiting: state.watches.contains_key(key),
             progress: live.and_then(|live| live.progress()),
         }
     }
@@ -196,9 +213,10 @@ impl Jobs {
         why: Why,
         caller: Option<Context>,
     ) -> Result<JobResult, NotRun> {
-        let mut begun = Begun { jobs: self, key, end: End::Badly };
+        let mut begun = Begun { jobs: self, key, end: End::Badly, well: false };
         let ran = run::run(core, key, why, caller).await;
         begun.end = run::end_of(&ran);
+        begun.well = ran.as_ref().is_ok_and(|result| result.outcome == Some(Outcome::Succeeded));
         if let Err(error) = &ran {
             tracing::warn!(job = %key, %error, "a job did not run");
         }
@@ -257,6 +275,7 @@ impl Jobs {
 
     pub(super) fn began(&self, key: &Key, live: &Arc<Live>) {
         let mut state = self.state();
+        state.end_watch(key);
         state.runs.insert(key.clone(), Arc::clone(live));
         if state.closing {
             live.end(EndedBy::Shutdown);
@@ -338,6 +357,9 @@ pub async fn serve(core: Arc<Core>, mut shutdown: Shutdown) {
             // What went wrong is in the log.
             runs.spawn(async move { drop(core.jobs.run(&core, &key, why, None).await) });
         }
+        for begun in jobs.watches_to_begin() {
+            runs.spawn(watch::watch(Arc::clone(&core), begun));
+        }
         #[cfg(test)]
         jobs.rounds.send_modify(|rounds| *rounds += 1);
         let pause = wake.map_or(LOOK, |wake| wake.since(now).min(LOOK));
@@ -372,6 +394,7 @@ impl Jobs {
         for live in state.runs.values() {
             live.end(EndedBy::Shutdown);
         }
+        state.end_all_watches();
         // Whoever waits for a turn learns that it does not come.
         state.turns.clear();
         #[cfg(test)]

@@ -156,6 +156,12 @@ impl Entry {
         };
     }
 
+    pub(super) fn put_off(&mut self, until: UnixMillis) {
+        if self.is_continuous() && self.run.is_none() && !self.asked && !self.waiting {
+            self.due = self.due.map(|due| due.max(until));
+        }
+    }
+
     pub(super) fn wake(&self) -> Option<UnixMillis> {
         match &self.run {
             Some(run) => run.deadline().map(|(at, _)| at),

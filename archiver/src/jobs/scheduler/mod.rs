@@ -9,7 +9,8 @@
 //!   [`Missed`] says. A run that was interrupted is repeated at once, or not.
 //! - No more jobs run at once than [`Limits`] say; what must wait for a place comes in the order in which it was due. Continuous
 //!   jobs have places of their own, for they may keep them for ever.
-//! - A continuous job pauses between runs, the longer the more often it failed.
+//! - A continuous job pauses between runs, the longer the more often it failed; or it is put off while somebody waits for
+//!   something to do.
 //! - When clocks are put back by more than an hour, what is due is reckoned anew.
 //! - No jitter: the same jobs and times give the same actions.
 
@@ -200,6 +201,26 @@ impl Scheduler {
     /// Whether the job was started and has not ended.
     pub fn is_running(&self, key: &Key) -> bool {
         self.jobs.get(key).is_some_and(|entry| entry.run.is_some())
+    }
+
+    /// Whether the job is a continuous one.
+    pub fn is_continuous(&self, key: &Key) -> bool {
+        self.jobs.get(key).is_some_and(|entry| !entry.gone && entry.is_continuous())
+    }
+
+    /// Somebody waits until there is something to do for a continuous job: it is due when [`Scheduler::hasten`] says so, and at
+    /// `until` at the latest. Nothing changes for one that runs, was asked for or is due already.
+    pub fn put_off(&mut self, key: &Key, until: UnixMillis) {
+        if let Some(entry) = self.jobs.get_mut(key) {
+            entry.put_off(until);
+        }
+    }
+
+    /// There is something to do for a continuous job: it is due at that time, if not before.
+    pub fn hasten(&mut self, key: &Key, at: UnixMillis) {
+        if let Some(entry) = self.jobs.get_mut(key).filter(|entry| entry.is_continuous()) {
+            entry.due = entry.due.map(|due| due.min(at));
+        }
     }
 
     /// Forgets jobs that `keep` does not name; those that run, when they have ended.

@@ -236,11 +236,49 @@ fn clocks_that_are_put_back_are_believed() {
     assert_eq!(scheduler.due(&key("main/b")), Some(at(DAY + 2 * HOUR)));
 }
 
+/// Goal: a continuous job that is put off runs when it is hastened, or at the latest when it was said; what runs, waits for a
+/// place or was asked for is not held up, and other jobs are not touched.
+#[test]
+fn a_continuous_job_is_put_off_and_hastened() {
+    let mut scheduler = scheduler();
+    let (job, hourly) = (key("main/job"), key("main/hourly"));
+    scheduler.put(&job, plan("continuous"), || last(DAY), at(DAY));
+    scheduler.put(&hourly, plan("hourly"), || last(DAY), at(DAY));
+    assert_eq!(started(&mut scheduler, DAY), [due("main/job", DAY)]);
+    scheduler.put_off(&job, at(DAY + HOUR));
+    scheduler.ended(&job, End::Well, at(DAY + 1));
+    let paused = DAY + 1 + u64::try_from(PAUSE.as_millis()).unwrap();
+    assert_eq!(scheduler.due(&job), Some(at(paused)), "what ran was not put off");
+
+    scheduler.put_off(&job, at(DAY + 30 * MINUTE));
+    scheduler.put_off(&hourly, at(2 * DAY));
+    assert_eq!(
+        (scheduler.due(&job), scheduler.due(&hourly)),
+        (Some(at(DAY + 30 * MINUTE)), Some(at(DAY + HOUR)))
+    );
+    assert!(started(&mut scheduler, paused).is_empty());
+    scheduler.hasten(&job, at(DAY + MINUTE));
+    scheduler.hasten(&hourly, at(DAY + MINUTE));
+    scheduler.hasten(&job, at(DAY + 2 * MINUTE));
+    assert_eq!(scheduler.wake(), Some(at(DAY + MINUTE)));
+    assert_eq!(started(&mut scheduler, DAY + MINUTE), [due("main/job", DAY + MINUTE)]);
+    scheduler.ended(&job, End::Well, at(DAY + 2 * MINUTE));
+    scheduler.put_off(&job, at(DAY + 30 * MINUTE));
+    assert_eq!(started(&mut scheduler, DAY + 30 * MINUTE), [due("main/job", DAY + 30 * MINUTE)]);
+    scheduler.ended(&job, End::Well, at(DAY + 31 * MINUTE));
+
+    scheduler.ask(&job).unwrap();
+    scheduler.put_off(&job, at(DAY + 50 * MINUTE));
+    assert_eq!(started(&mut scheduler, DAY + 31 * MINUTE), [("main/job".to_owned(), Why::Asked)]);
+    scheduler.put(&job, plan("hourly"), || None, at(DAY + 32 * MINUTE));
+    assert!(!scheduler.is_continuous(&job));
+}
+
 proptest! {
     /// Goal: whatever happens in whatever order, no job overlaps with itself, no limit is exceeded, no due job starves while
     /// there are places, and the scheduler never asks to be woken for nothing.
     #[test]
-    fn promises_hold_whatever_happens(events in prop::collection::vec((0_u8..6, 0_usize..8, 0_u64..90), 1..200)) {
+    fn promises_hold_whatever_happens(events in prop::collection::vec((0_u8..8, 0_usize..8, 0_u64..90), 1..200)) {
         let jobs: Vec<Key> = (0..8).map(|n| key(&format!("{}/job{n}", ["a", "b"][n % 2]))).collect();
         let plans = [plan("every 10m"), skip("every 15m"), plan("continuous"), plan("hourly"), plan("")];
         let mut scheduler = scheduler();
@@ -252,6 +290,8 @@ proptest! {
                 0 => scheduler.put(job, plans[usize::try_from(minutes).unwrap() % 5].clone(), || last(DAY / 2), now),
                 1 => drop(scheduler.ask(job)),
                 2 => scheduler.retain(|key| key != job),
+                6 => scheduler.put_off(job, now.plus(Duration::from_secs(60 * minutes))),
+                7 => scheduler.hasten(job, now.plus(Duration::from_secs(minutes))),
                 3 | 4 => {
                     let end = [End::Well, End::Badly, End::Busy][usize::try_from(minutes).unwrap() % 3];
                     running.retain(|(key, _)| key != job);

@@ -11,7 +11,7 @@ use super::archivist::{Archivist, Filing, Order, Place};
 use super::collect::Collect;
 use crate::archive::{Placement, UNASSIGNED};
 use crate::profiles::job::RunError;
-use crate::profiles::profile::{AfterCare, Assign};
+use crate::profiles::profile::Assign;
 use crate::profiles::scope::{SLASH_IN_NAME, Verdict, path_of};
 use crate::profiles::state::Retry;
 use crate::sources::account::{Account, Changes, Folder, FolderId, Item};
@@ -67,7 +67,7 @@ pub(in crate::profiles) async fn pull<O: Opens>(
     // What was handed over is archived whatever happened; and why it could not be is the better reason.
     pull.archivist.end().await?;
     let Some(account) = pulled? else { return Ok(()) };
-    shared.delete_due(account).await
+    shared.delete_due(account, opens).await
 }
 
 impl Pull<'_> {
@@ -164,8 +164,10 @@ impl Pull<'_> {
         let mut known = self.try_again(account, &place).await?;
         let mut after = self.cursors.get(&folder.id).cloned();
         known.extend(shared.state.done(&shared.account, &folder.id)?);
-        // Something may be wanted later: the cursor must not pass it.
-        let mut held = false;
+        if after.is_none() {
+            // With another filter, perhaps: all of it is judged anew.
+            shared.state.release(&shared.account, &folder.id, None)?;
+        }
         loop {
             let changes = account.changes(&folder.id, after.as_ref()).await?;
             if let Some(why) = &changes.restarted {
@@ -179,34 +181,46 @@ impl Pull<'_> {
                 result.flags_changed += changes.flags.len() as u64;
                 result.vanished += changes.vanished.len();
             });
-            let wanted = self.wanted(&changes, &known, &mut held);
+            let wanted = self.wanted(&changes, &known, &folder.id)?;
             if !wanted.is_empty() {
                 let count = wanted.len();
                 shared.tally.log(&format!("{}: {}: {count} messages", shared.name, place.name));
                 self.fetch(account, &place, &wanted).await?;
             }
-            if !held && after.as_ref() != Some(&changes.cursor) {
+            if after.as_ref() != Some(&changes.cursor) {
                 let items = changes.items.into_iter().map(|item| item.id).collect();
                 let (place, cursor) = (Arc::clone(&place), changes.cursor.clone());
                 self.order(Order::Read { place, cursor, items }).await?;
             }
             after = Some(changes.cursor);
             if !changes.more || shared.context.is_cancelled() {
-                return Ok(());
+                break;
             }
         }
+        let wanted = shared.wanted_by_now(account, &folder.id).await?;
+        if !wanted.is_empty() {
+            self.fetch(account, &place, &wanted).await?;
+        }
+        Ok(())
     }
 
-    fn wanted(&self, changes: &Changes, known: &HashSet<ItemId>, held: &mut bool) -> Vec<Item> {
-        let (now, mut wanted) = (self.shared.clock.wall(), Vec::new());
+    /// What of a page is wanted now; what will be later is kept in mind.
+    fn wanted(
+        &self,
+        changes: &Changes,
+        known: &HashSet<ItemId>,
+        folder: &FolderId,
+    ) -> Result<Vec<Item>, RunError> {
+        let (now, mut wanted, mut later) = (self.shared.clock.wall(), Vec::new(), Vec::new());
         for item in changes.items.iter().filter(|item| !known.contains(&item.id)) {
             match self.shared.profile.scope.filter.judge(item, now) {
                 Verdict::Wanted => wanted.push(item.clone()),
-                Verdict::Later => *held = true,
+                Verdict::Later => later.push(item.clone()),
                 Verdict::Unwanted => self.shared.tally.add(|result| result.unwanted += 1),
             }
         }
-        wanted
+        self.shared.state.hold(&self.shared.account, folder, &later)?;
+        Ok(wanted)
     }
 
     async fn fetch(
@@ -256,21 +270,7 @@ impl Pull<'_> {
                 self.shared.tally.add(|result| result.gone += 1);
             }
         }
-        Ok(())
-    }
-}
-
-impl Shared {
-    /// Deletes what is due, and ends the session.
-    async fn delete_due(self: &Arc<Self>, mut account: impl Account) -> Result<(), RunError> {
-        let mut ordered = HashMap::new();
-        match self.profile.after {
-            // What an earlier version of the profile wanted to be deleted stays.
-            AfterCare::Keep => self.state.forget_all_pending(&self.account)?,
-            AfterCare::Delete { .. } => self.delete(&mut account, &mut ordered).await?,
-        }
-        let finished = account.finish().await?;
-        self.deleted(&finished, &ordered)?;
+        self.shared.state.forget_folders(&self.shared.account, &there)?;
         Ok(())
     }
 }

@@ -136,7 +136,7 @@ impl Shared {
             match message {
                 Ok(message) => {
                     messages.push(message);
-                    items.push(item.id);
+                    items.push(item);
                 }
                 Err(why) => self.failed(place, &item, &why)?,
             }
@@ -167,13 +167,13 @@ impl Shared {
         let message = prepare_long(&head, &self.arrival(place, item), |address| self.instance.owner(address));
         drop(head);
         let outcome = self.instance.commit_long(message, Arc::new(octets))?;
-        self.entered(place, vec![item.id.clone()], &[outcome])?;
+        self.entered(place, vec![item.clone()], &[outcome])?;
         self.tally.done(1);
         Ok(())
     }
 
     /// Messages are durable.
-    fn entered(&self, place: &Place, items: Vec<ItemId>, outcomes: &[Outcome]) -> Result<(), RunError> {
+    fn entered(&self, place: &Place, items: Vec<Item>, outcomes: &[Outcome]) -> Result<(), RunError> {
         // Else an item would count as archived that is not.
         if outcomes.len() != items.len() {
             let said = format!("the archive tells of {} messages instead of {}", outcomes.len(), items.len());
@@ -192,10 +192,10 @@ impl Shared {
             return Ok(self.state.archived(&self.account, &place.folder, &items, due)?);
         };
         let now = self.clock.wall();
-        let entered: Vec<(ItemId, Kept)> =
+        let entered: Vec<(Item, Kept)> =
             items.into_iter().zip(outcomes.iter().map(|done| *done.kept())).collect();
         if due.is_some_and(|due| due <= now.0) {
-            let read = side_by_side(entered, |(item, kept)| {
+            let read = side_by_side(entered, |(Item { id: item, .. }, kept)| {
                 let read = self.instance.check_arrival(&kept);
                 (item, kept.id, read)
             });
@@ -217,9 +217,11 @@ impl Shared {
         }
         let pending = entered.into_iter().map(|(item, kept)| Pending {
             folder: place.folder.clone(),
-            item,
+            item: item.id,
             message: kept.to_string(),
             due: due.map(postern_shared::clock::UnixMillis),
+            octets: item.octets,
+            internal_date: item.internal_date,
         });
         let pending: Vec<_> = pending.collect();
         for one in &pending {

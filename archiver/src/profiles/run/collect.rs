@@ -99,7 +99,9 @@ impl Sink for Collect<'_> {
     }
 
     async fn ends(&mut self, item: Item) -> io::Result<()> {
-        self.asked.remove(&item.id);
+        // Its size as the source claims it tells it from others of that name later.
+        let asked = self.asked.remove(&item.id);
+        let item = Item { octets: asked.map_or(item.octets, |asked| asked.octets), ..item };
         match std::mem::replace(&mut self.current, Current::Held(Vec::new())) {
             Current::Held(content) => {
                 self.octets += content.len();

@@ -1,55 +1,142 @@
-//! Deleting at the source what is archived, due, and was read back from the archive.
+//! Deleting at the source what is archived, due, was read back from the archive, and is the same at the source still.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::Shared;
+use super::account::Opens;
 use super::archivist::side_by_side;
 use crate::archive::Kept;
 use crate::profiles::job::RunError;
+use crate::profiles::profile::AfterCare;
 use crate::profiles::state::Pending;
 use crate::sources::account::{Account, Deleted, FolderId, Item};
 use crate::sources::{ItemId, SourceError};
 
 /// Messages that are read back and then deleted together.
 const TOGETHER: usize = 500;
+/// Messages that are sorted by their folders together.
+const SORTED_MAX: usize = 10 * TOGETHER;
 /// When a source does not delete.
 const PAUSE: Duration = Duration::from_secs(24 * 3600);
+/// After so many folders that do not open the rest waits for the next run.
+const FOLDERS_FAILED_MAX: u32 = 20;
+
+/// Whether all that is due was dealt with.
+enum Came {
+    Through,
+    /// A folder does not open; the session may be worth nothing any more.
+    FolderFailed,
+}
 
 impl Shared {
+    /// Deletes what is due, and ends the session. A folder where nothing can be deleted is left alone for a day.
+    pub(super) async fn delete_due<O: Opens>(
+        self: &Arc<Self>,
+        mut account: O::Account,
+        opens: &O,
+    ) -> Result<(), RunError> {
+        if self.profile.after == AfterCare::Keep {
+            // What an earlier version of the profile wanted to be deleted stays.
+            self.state.forget_all_pending(&self.account)?;
+            return Ok(account.finish().await.map(drop)?);
+        }
+        let mut failed = 0;
+        loop {
+            let mut ordered = HashMap::new();
+            let came = self.delete(&mut account, &mut ordered).await?;
+            let finished = account.finish().await;
+            match (came, finished) {
+                (Came::Through, finished) => return self.deleted(&finished?, &ordered),
+                (Came::FolderFailed, Ok(finished)) => self.deleted(&finished, &ordered)?,
+                (Came::FolderFailed, Err(_)) => {}
+            }
+            failed += 1;
+            if failed == FOLDERS_FAILED_MAX || self.context.is_cancelled() {
+                return Ok(());
+            }
+            account = opens.open().await?;
+        }
+    }
+
     /// Orders the deletion of all that is due; what was ordered, for a source that deletes at the end of the session.
-    pub(super) async fn delete(
+    async fn delete(
         self: &Arc<Self>,
         account: &mut impl Account,
         ordered: &mut HashMap<ItemId, FolderId>,
-    ) -> Result<(), RunError> {
-        let mut behind = (FolderId(String::new()), ItemId(String::new()));
-        while !self.context.is_cancelled() {
-            let due = self.state.due(&self.account, self.clock.wall(), (&behind.0, &behind.1), TOGETHER)?;
-            let Some(last) = due.last() else { break };
-            behind = (last.folder.clone(), last.item.clone());
-            let shared = Arc::clone(self);
-            let read = tokio::task::spawn_blocking(move || shared.read_back(due));
-            let whole = read.await.map_err(|error| RunError::Inside(error.to_string()))??;
-            for (folder, items) in by_folder(whole) {
-                ordered.extend(items.iter().map(|item| (item.clone(), folder.clone())));
-                match account.delete(&folder, &items).await {
-                    Ok(deleted) => self.deleted(&deleted, ordered)?,
-                    Err(error @ SourceError::Folder { .. }) => {
+    ) -> Result<Came, RunError> {
+        let now = self.clock.wall();
+        let mut behind: Option<Pending> = None;
+        loop {
+            let mut due = self.state.due(&self.account, now, behind.as_ref(), SORTED_MAX)?;
+            let Some(last) = due.last() else { return Ok(Came::Through) };
+            behind = Some(last.clone());
+            due.sort_by(|a, b| (&a.folder, &a.item).cmp(&(&b.folder, &b.item)));
+            for together in due.chunk_by(|a, b| a.folder == b.folder).flat_map(|all| all.chunks(TOGETHER)) {
+                if self.context.is_cancelled() {
+                    return Ok(Came::Through);
+                }
+                match self.delete_together(account, together, ordered).await {
+                    Ok(()) => {}
+                    Err(RunError::Source(error @ SourceError::Folder { .. })) => {
+                        let folder = &together[0].folder;
                         self.tally.error(format!("{}: nothing is deleted there: {error}", self.name));
-                        let later = self.clock.wall().plus(PAUSE);
-                        for item in &items {
-                            self.state.postpone(&self.account, &folder, item, later)?;
-                        }
-                        // The session may be worth nothing any more.
-                        return Ok(());
+                        self.state.postpone_folder(&self.account, folder, now, now.plus(PAUSE))?;
+                        return Ok(Came::FolderFailed);
                     }
-                    Err(error) => return Err(error.into()),
+                    Err(error) => return Err(error),
                 }
             }
         }
-        Ok(())
+    }
+
+    /// Messages of one folder.
+    async fn delete_together(
+        self: &Arc<Self>,
+        account: &mut impl Account,
+        due: &[Pending],
+        ordered: &mut HashMap<ItemId, FolderId>,
+    ) -> Result<(), RunError> {
+        let Some(Pending { folder, .. }) = due.first() else { return Ok(()) };
+        let items: Vec<Item> = due.iter().map(Pending::as_item).collect();
+        let there = account.look(folder, &items).await?;
+        let there: HashMap<ItemId, Item> = there.into_iter().map(|item| (item.id.clone(), item)).collect();
+        let same = self.same(due, &there)?;
+        let shared = Arc::clone(self);
+        let read = tokio::task::spawn_blocking(move || shared.read_back(same));
+        let whole = read.await.map_err(|error| RunError::Inside(error.to_string()))??;
+        if whole.is_empty() {
+            return Ok(());
+        }
+        let items: Vec<ItemId> = whole.into_iter().map(|pending| pending.item).collect();
+        ordered.extend(items.iter().map(|item| (item.clone(), folder.clone())));
+        let deleted = account.delete(folder, &items).await?;
+        self.deleted(&deleted, ordered)
+    }
+
+    /// Those that are at the source still. What is gone is forgotten; another message under such a name is to be archived.
+    fn same(&self, due: &[Pending], there: &HashMap<ItemId, Item>) -> Result<Vec<Pending>, RunError> {
+        let (mut same, mut over) = (Vec::new(), Vec::new());
+        for pending in due {
+            match there.get(&pending.item) {
+                Some(now) if pending.is_other(now) => {
+                    let why = "the source has another message under the name of one that is archived";
+                    self.tally.error(format!("{}: message {} stays: {why}", self.name, pending.item));
+                    let (folder, at) = (&pending.folder, self.clock.wall());
+                    self.state.retry(&self.account, (folder, &folder.0), now, why, at)?;
+                    self.tally.add(|result| result.failed += 1);
+                }
+                Some(_) => {
+                    same.push(pending.clone());
+                    continue;
+                }
+                None => self.tally.add(|result| result.gone += 1),
+            }
+            over.push((pending.folder.clone(), pending.item.clone()));
+        }
+        self.state.forget_pending(&self.account, over)?;
+        Ok(same)
     }
 
     /// Those that the archive gives back whole. The others stay where they are, to be archived once more.
@@ -101,15 +188,4 @@ impl Shared {
         }
         Ok(())
     }
-}
-
-fn by_folder(all: Vec<Pending>) -> Vec<(FolderId, Vec<ItemId>)> {
-    let mut folders: Vec<(FolderId, Vec<ItemId>)> = Vec::new();
-    for Pending { folder, item, .. } in all {
-        match folders.last_mut() {
-            Some((last, items)) if *last == folder => items.push(item),
-            _ => folders.push((folder, vec![item])),
-        }
-    }
-    folders
 }

@@ -7,7 +7,8 @@
 //! | `collect` | what comes, to batches; long messages to a file |
 //! | `spool` | that file: sealed under a key that is nowhere else, and without a name |
 //! | `archivist` | batches to the archive, in order, on a thread of its own |
-//! | `delete` | what is due is read back from the archive, then deleted at the source |
+//! | `held` | what was not wanted when it was listed, and is by now |
+//! | `delete` | what is due is read back from the archive, looked at once more at the source, then deleted there |
 //! | `tally` | what the run did |
 //! | `places` | how many runs and sessions go on at once |
 //!
@@ -15,10 +16,12 @@
 //! messages, so it is kept when all of them are durable.
 //!
 //! Promises
-//! - A folder is read past a message only when that is archived, on the list of what is to be tried again, gone, or unwanted.
+//! - A folder is read past a message only when that is archived, on the list of what is to be tried again or
+//!   of what may be wanted later, gone, or unwanted.
 //! - What a run has archived is known to the next one, however the run ended; what a crash or a power cut takes of that is
 //!   archived again and folds.
-//! - Nothing is deleted at a source that was not read back from the archive and found whole, with the journal report that it came in.
+//! - Nothing is deleted at a source that was not read back from the archive and found whole, with the journal report that it came in,
+//!   nor what has another size or date there than what was archived under that name.
 //! - An archive keeps what it has: flags that change and messages that vanish at the source change nothing in it. They are
 //!   counted.
 //! - Memory: three batches of 16 MiB and a message that is no journal report and of any length. Journal reports are held
@@ -29,6 +32,7 @@ mod archivist;
 mod collect;
 mod delete;
 mod gateway;
+mod held;
 mod places;
 mod spool;
 mod tally;
@@ -40,7 +44,7 @@ use postern_shared::control::Context;
 
 pub(super) use account::{Opens, pull};
 pub(super) use gateway::pull_gateway;
-pub(super) use places::places;
+pub(super) use places::{Place, places};
 pub(super) use tally::Tally;
 
 use super::profile::{AfterCare, Profile};

@@ -5,7 +5,7 @@ use rusqlite::{Transaction, params};
 
 use super::{State, StateError, signed, unsigned};
 use crate::sources::ItemId;
-use crate::sources::account::FolderId;
+use crate::sources::account::{FolderId, Item};
 
 /// A message that is archived and still at its source.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,47 +16,78 @@ pub struct Pending {
     pub(in crate::profiles) message: String,
     /// From when on it is to be deleted; `None` when it stays.
     pub(in crate::profiles) due: Option<UnixMillis>,
+    /// Its size as the source claimed; 0 when nobody knows.
+    pub(in crate::profiles) octets: u64,
+    /// When it came to the source.
+    pub(in crate::profiles) internal_date: Option<UnixMillis>,
+}
+
+impl Pending {
+    /// As a source is asked for it.
+    pub(in crate::profiles) fn as_item(&self) -> Item {
+        let (id, flags) = (self.item.clone(), Vec::new());
+        Item { id, flags, internal_date: self.internal_date, octets: self.octets }
+    }
+
+    /// Whether what the source has under that name now is another message: names are given out again when a server is restored
+    /// from a backup.
+    pub(in crate::profiles) fn is_other(&self, now: &Item) -> bool {
+        let other_size = self.octets != 0 && now.octets != 0 && self.octets != now.octets;
+        let other_date = self.internal_date.zip(now.internal_date).is_some_and(|(then, now)| then != now);
+        other_size || other_date
+    }
 }
 
 pub(super) fn enter(
     transaction: &Transaction<'_>,
     account: &str,
     folder: &FolderId,
-    item: &ItemId,
+    item: &Item,
     message: &str,
     due: Option<u64>,
 ) -> rusqlite::Result<()> {
-    let sql = "INSERT OR REPLACE INTO deletions VALUES (?1, ?2, ?3, ?4, ?5)";
-    let due = due.map(signed);
-    transaction.prepare_cached(sql)?.execute(params![account, folder.0, item.0, message, due]).map(drop)
+    // An upsert: what replaces a row tells no trigger of the row.
+    let sql = "INSERT INTO deletions VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO UPDATE
+        SET message = ?4, due = ?5, octets = ?6, internal_date = ?7";
+    let (due, date) = (due.map(signed), item.internal_date.map(|date| signed(date.0)));
+    let row = params![account, folder.0, item.id.0, message, due, signed(item.octets), date];
+    transaction.prepare_cached(sql)?.execute(row).map(drop)
 }
 
+const COLUMNS: &str = "folder, item, message, due, octets, internal_date";
+
 fn pending(row: &rusqlite::Row<'_>) -> rusqlite::Result<Pending> {
-    let due: Option<i64> = row.get(3)?;
+    let time = |index| row.get::<_, Option<i64>>(index).map(|at| at.map(|at| UnixMillis(unsigned(at))));
     Ok(Pending {
         folder: FolderId(row.get(0)?),
         item: ItemId(row.get(1)?),
         message: row.get(2)?,
-        due: due.map(|due| UnixMillis(unsigned(due))),
+        due: time(3)?,
+        octets: row.get(4).map(unsigned)?,
+        internal_date: time(5)?,
     })
 }
 
 impl State {
-    /// Up to `limit` messages of an account that are due, behind those of this folder and item, folder by folder.
+    /// Up to `limit` messages of an account that are due, behind that one, the first to become due first.
     pub(in crate::profiles) fn due(
         &self,
         account: &str,
         now: UnixMillis,
-        behind: (&FolderId, &ItemId),
+        behind: Option<&Pending>,
         limit: usize,
     ) -> Result<Vec<Pending>, StateError> {
         self.read(|connection| {
-            let sql = "SELECT folder, item, message, due FROM deletions
-                WHERE account = ?1 AND due <= ?2 AND (folder, item) > (?3, ?4) ORDER BY folder, item LIMIT ?5";
-            let mut statement = connection.prepare_cached(sql)?;
+            let sql = format!(
+                "SELECT {COLUMNS} FROM deletions WHERE account = ?1 AND due <= ?2
+                AND (due, folder, item) > (?3, ?4, ?5) ORDER BY due, folder, item LIMIT ?6"
+            );
+            let mut statement = connection.prepare_cached(&sql)?;
+            let due = behind.and_then(|behind| behind.due).map_or(-1, |due| signed(due.0));
+            let (folder, item) = behind.map_or(("", ""), |behind| (&behind.folder.0, &behind.item.0));
             let limit = signed(limit as u64);
-            let at = params![account, signed(now.0), behind.0.0, behind.1.0, limit];
-            let rows = statement.query_map(at, pending)?;
+            let rows =
+                statement.query_map(params![account, signed(now.0), due, folder, item, limit], pending)?;
             rows.collect()
         })
     }
@@ -64,8 +95,8 @@ impl State {
     /// All of an account that are archived and still there.
     pub(in crate::profiles) fn pending(&self, account: &str) -> Result<Vec<Pending>, StateError> {
         self.read(|connection| {
-            let sql = "SELECT folder, item, message, due FROM deletions WHERE account = ?1";
-            let mut statement = connection.prepare_cached(sql)?;
+            let sql = format!("SELECT {COLUMNS} FROM deletions WHERE account = ?1");
+            let mut statement = connection.prepare_cached(&sql)?;
             let rows = statement.query_map([account], pending)?;
             rows.collect()
         })
@@ -74,7 +105,7 @@ impl State {
     /// How many wait to be deleted.
     pub fn pending_count(&self) -> Result<u64, StateError> {
         self.read(|connection| {
-            let sql = "SELECT count(*) FROM deletions WHERE due IS NOT NULL";
+            let sql = "SELECT number FROM counts WHERE what = 'deletions'";
             connection.query_row(sql, [], |row| row.get(0)).map(unsigned)
         })
     }
@@ -82,9 +113,10 @@ impl State {
     /// Keeps messages as archived and still there.
     pub(in crate::profiles) fn keep_pending(&self, account: &str, all: &[Pending]) -> Result<(), StateError> {
         self.write(|transaction| {
+            self.keep_position(transaction)?;
             for one in all {
                 let due = one.due.map(|due| due.0);
-                enter(transaction, account, &one.folder, &one.item, &one.message, due)?;
+                enter(transaction, account, &one.folder, &one.as_item(), &one.message, due)?;
             }
             Ok(())
         })
@@ -110,6 +142,20 @@ impl State {
     pub(in crate::profiles) fn forget_all_pending(&self, account: &str) -> Result<(), StateError> {
         self.write(|transaction| {
             transaction.execute("DELETE FROM deletions WHERE account = ?1", [account]).map(drop)
+        })
+    }
+
+    /// Moves all deletions in a folder that are due: nothing can be deleted there now.
+    pub(in crate::profiles) fn postpone_folder(
+        &self,
+        account: &str,
+        folder: &FolderId,
+        now: UnixMillis,
+        due: UnixMillis,
+    ) -> Result<(), StateError> {
+        self.write(|transaction| {
+            let sql = "UPDATE deletions SET due = ?4 WHERE account = ?1 AND folder = ?2 AND due <= ?3";
+            transaction.execute(sql, params![account, folder.0, signed(now.0), signed(due.0)]).map(drop)
         })
     }
 

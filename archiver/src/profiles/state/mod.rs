@@ -3,55 +3,87 @@
 //!
 //! SQLite, `<instance>/pull/<profile>.sqlite`, with its own files (WAL, `synchronous = NORMAL`), outside the door to disk, and in no
 //! backup. A run says that something is read only when the archive's commit of it is durable, so whatever a crash or a power cut takes of
-//! this file is read again and folds into what is there. When the file is damaged it is put aside and begun anew.
+//! this file is read again and folds into what is there.
 //!
 //! | table | what |
 //! |---|---|
-//! | `cursors` | where a folder was read to, and with which filter |
+//! | `cursors` | where a folder was read to, and with which filter; `sum` is of all that, for a cursor that is wrong passes mail over |
 //! | `done` | messages behind that which are archived already |
+//! | `held` | messages before that which are not wanted yet |
 //! | `retries` | messages that could not be had, and why, in the source's words |
-//! | `deletions` | messages archived as what, to be deleted at the source when |
+//! | `deletions` | messages archived as what, to be deleted at the source when; with what tells them from others of that name |
+//! | `counts` | how many deletions wait, kept by triggers |
+//! | `archive` | how far the archive was when something was said to be in it |
 //! | `tokens` | refresh tokens that a provider replaced, sealed |
 //!
 //! `account` names an account and server, `folder` a folder there, `item` a message in it, as `sources` name them.
 //!
+//! Promises
+//! - A file that is damaged, wherever that is found, is put aside by the run that finds it, and begun anew; refresh tokens are
+//!   taken along as far as they can be read. Everything at the source is listed again then.
+//! - An archive that is not the one any more that something was said of (restored from a backup, rolled back) makes the state
+//!   forget what was read.
+//!
 //! Not here: when something is tried again (`retries` in `run`).
 
+mod damage;
 mod deletions;
+mod held;
+mod position;
 mod retries;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
+use postern_shared::crypto::digest::sha256;
 use postern_shared::disk::Disk;
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, params};
 
 pub use deletions::Pending;
-pub use retries::Retry;
+pub use retries::{Retry, Which};
 
 use super::name::ProfileName;
-use crate::sources::account::FolderId;
+use crate::archive::Instance;
+use crate::sources::account::{FolderId, Item};
 use crate::sources::{Cursor, ItemId};
 
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 const SCHEMA: &str = "
-CREATE TABLE cursors (account TEXT, folder TEXT, filter TEXT NOT NULL, cursor TEXT NOT NULL,
+CREATE TABLE cursors (account TEXT, folder TEXT, filter TEXT NOT NULL, cursor TEXT NOT NULL, sum BLOB NOT NULL,
     PRIMARY KEY (account, folder)) WITHOUT ROWID;
 CREATE TABLE done (account TEXT, folder TEXT, item TEXT, PRIMARY KEY (account, folder, item)) WITHOUT ROWID;
+CREATE TABLE held (account TEXT, folder TEXT, item TEXT, flags TEXT NOT NULL, internal_date INTEGER,
+    octets INTEGER NOT NULL, PRIMARY KEY (account, folder, item)) WITHOUT ROWID;
 CREATE TABLE retries (account TEXT, folder TEXT, item TEXT, name TEXT NOT NULL, why TEXT NOT NULL,
     flags TEXT NOT NULL, internal_date INTEGER, octets INTEGER NOT NULL,
     first INTEGER NOT NULL, last INTEGER NOT NULL, next INTEGER NOT NULL, attempts INTEGER NOT NULL,
     discarded INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (account, folder, item)) WITHOUT ROWID;
 CREATE TABLE deletions (account TEXT, folder TEXT, item TEXT, message TEXT NOT NULL, due INTEGER,
-    PRIMARY KEY (account, folder, item)) WITHOUT ROWID;
-CREATE INDEX deletions_due ON deletions (account, due);
+    octets INTEGER NOT NULL, internal_date INTEGER, PRIMARY KEY (account, folder, item)) WITHOUT ROWID;
+CREATE INDEX deletions_due ON deletions (account, due, folder, item);
+CREATE TABLE counts (what TEXT PRIMARY KEY, number INTEGER NOT NULL) WITHOUT ROWID;
+INSERT INTO counts VALUES ('deletions', 0);
+CREATE TRIGGER deletion_entered AFTER INSERT ON deletions WHEN new.due IS NOT NULL
+    BEGIN UPDATE counts SET number = number + 1 WHERE what = 'deletions'; END;
+CREATE TRIGGER deletion_forgotten AFTER DELETE ON deletions WHEN old.due IS NOT NULL
+    BEGIN UPDATE counts SET number = number - 1 WHERE what = 'deletions'; END;
+CREATE TRIGGER deletion_moved AFTER UPDATE OF due ON deletions WHEN (old.due IS NULL) != (new.due IS NULL)
+    BEGIN UPDATE counts SET number = number + (old.due IS NULL) - (new.due IS NULL) WHERE what = 'deletions'; END;
+CREATE TABLE archive (number INTEGER PRIMARY KEY CHECK (number = 1), position TEXT NOT NULL);
 CREATE TABLE tokens (account TEXT PRIMARY KEY, sealed BLOB NOT NULL) WITHOUT ROWID;
 ";
 
 /// The file failed.
 #[derive(Debug, thiserror::Error)]
-#[error("what is known of the source, {path}: {reason}", path = .path.display())]
+#[error(
+    "what is known of the source, {path}: {reason}{advice}",
+    path = .path.display(),
+    advice = if *.damaged { "; the next run puts the file aside and lists everything at the source again" } else { "" }
+)]
 pub struct StateError {
     path: PathBuf,
     reason: String,
@@ -63,28 +95,51 @@ pub struct StateError {
 pub struct State {
     path: PathBuf,
     connection: Mutex<Connection>,
+    /// Something in the file makes no sense.
+    damaged: AtomicBool,
+    /// Where that goes of which this says what it holds.
+    archive: OnceLock<Weak<Instance>>,
 }
 
 impl State {
-    /// Opens the state of a profile in `dir`, made when missing; one that is damaged is put aside. Blocks for the disk.
+    /// Opens the state of a profile in `dir`, made when missing; one that cannot be opened because it is damaged is put aside. Blocks
+    /// for the disk.
     pub fn open(disk: &dyn Disk, dir: &Path, profile: &ProfileName) -> Result<Self, StateError> {
         let path = dir.join(format!("{profile}.sqlite"));
-        let io = |error: std::io::Error| StateError {
-            path: path.clone(),
-            reason: error.to_string(),
-            damaged: false,
-        };
-        disk.create_dir_all(dir).map_err(io)?;
+        disk.create_dir_all(dir).map_err(|error| StateError::io(&path, &error))?;
         match Self::open_at(&path) {
             Err(error) if error.damaged => {
-                tracing::error!(%error, "put aside; everything at the source is listed again");
-                let aside = path.with_extension("sqlite.damaged");
-                disk.rename(&path, &aside).and_then(|()| disk.sync_dir(dir)).map_err(io)?;
-                remove_beside(disk, &path).map_err(io)?;
-                Self::open_at(&path)
+                tracing::error!(%error, "what is known of a source is damaged");
+                Self::begin_anew(disk, dir, profile)
             }
             other => other,
         }
+    }
+
+    /// Puts a damaged state aside and opens a new one. Blocks for the disk.
+    pub(super) fn begin_anew(disk: &dyn Disk, dir: &Path, profile: &ProfileName) -> Result<Self, StateError> {
+        let path = dir.join(format!("{profile}.sqlite"));
+        let tokens = damage::tokens(&path);
+        damage::put_aside(disk, dir, &path)?;
+        let state = Self::open_at(&path)?;
+        match tokens {
+            Some(tokens) => {
+                for (account, sealed) in tokens {
+                    state.keep_token(&account, &sealed)?;
+                }
+            }
+            None => tracing::error!(
+                path = %path.display(),
+                "refresh tokens that a provider replaced could not be read any more: accounts whose login is refused now need \
+                 consent again"
+            ),
+        }
+        Ok(state)
+    }
+
+    /// Whether something in the file was found to make no sense.
+    pub(super) fn is_damaged(&self) -> bool {
+        self.damaged.load(Ordering::Relaxed)
     }
 
     /// Removes the state of a profile.
@@ -113,11 +168,18 @@ impl State {
                 connection.execute_batch(&create).map_err(failed)?;
             }
             other => {
-                let reason = format!("version {other} is not known to this program");
+                let reason = format!(
+                    "version {other} is not known to this program; remove the file, and everything at the source is listed again"
+                );
                 return Err(StateError { path: path.into(), reason, damaged: false });
             }
         }
-        Ok(Self { path: path.into(), connection: Mutex::new(connection) })
+        Ok(Self {
+            path: path.into(),
+            connection: Mutex::new(connection),
+            damaged: AtomicBool::new(false),
+            archive: OnceLock::new(),
+        })
     }
 
     fn connection(&self) -> MutexGuard<'_, Connection> {
@@ -125,7 +187,13 @@ impl State {
     }
 
     fn read<R>(&self, read: impl FnOnce(&Connection) -> rusqlite::Result<R>) -> Result<R, StateError> {
-        read(&self.connection()).map_err(|error| failure(&self.path, &error))
+        read(&self.connection()).map_err(|error| self.failed(&error))
+    }
+
+    fn failed(&self, error: &rusqlite::Error) -> StateError {
+        let error = failure(&self.path, error);
+        self.damaged.fetch_or(error.damaged, Ordering::Relaxed);
+        error
     }
 
     fn write<R>(&self, write: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<R>) -> Result<R, StateError> {
@@ -135,7 +203,7 @@ impl State {
             let result = write(&transaction)?;
             transaction.commit().map(|()| result)
         };
-        run().map_err(|error| failure(&self.path, &error))
+        run().map_err(|error| self.failed(&error))
     }
 
     /// Where the folders of an account were read to with that filter.
@@ -145,11 +213,24 @@ impl State {
         filter: &str,
     ) -> Result<HashMap<FolderId, Cursor>, StateError> {
         self.read(|connection| {
-            let sql = "SELECT folder, cursor FROM cursors WHERE account = ?1 AND filter = ?2";
+            let sql = "SELECT folder, cursor, sum FROM cursors WHERE account = ?1 AND filter = ?2";
             let mut statement = connection.prepare_cached(sql)?;
-            let rows = statement
-                .query_map([account, filter], |row| Ok((FolderId(row.get(0)?), Cursor(row.get(1)?))))?;
-            rows.collect()
+            let mut rows = statement.query([account, filter])?;
+            let mut cursors = HashMap::new();
+            while let Some(row) = rows.next()? {
+                let (folder, cursor, kept): (String, String, Vec<u8>) =
+                    (row.get(0)?, row.get(1)?, row.get(2)?);
+                if kept == sum(&[account, &folder, filter, &cursor]) {
+                    cursors.insert(FolderId(folder), Cursor(cursor));
+                } else {
+                    tracing::error!(
+                        account,
+                        folder,
+                        "where it was read to is damaged; all of it is listed again"
+                    );
+                }
+            }
+            Ok(cursors)
         })
     }
 
@@ -168,16 +249,24 @@ impl State {
         &self,
         account: &str,
         folder: &FolderId,
-        items: &[(ItemId, String)],
+        items: &[(Item, String)],
         delete: Option<u64>,
     ) -> Result<(), StateError> {
         self.write(|transaction| {
+            self.keep_position(transaction)?;
             for (item, message) in items {
-                let at = params![account, folder.0, item.0];
-                let sql = "INSERT OR IGNORE INTO done VALUES (?1, ?2, ?3)";
-                transaction.prepare_cached(sql)?.execute(at)?;
-                let sql = "DELETE FROM retries WHERE account = ?1 AND folder = ?2 AND item = ?3";
-                transaction.prepare_cached(sql)?.execute(at)?;
+                let at = params![account, folder.0, item.id.0];
+                let mut behind = true;
+                for before in ["retries", "held"] {
+                    let sql =
+                        format!("DELETE FROM {before} WHERE account = ?1 AND folder = ?2 AND item = ?3");
+                    behind &= transaction.prepare_cached(&sql)?.execute(at)? == 0;
+                }
+                // What was passed over once is not listed again, so nobody would take it out of there.
+                if behind {
+                    let sql = "INSERT OR IGNORE INTO done VALUES (?1, ?2, ?3)";
+                    transaction.prepare_cached(sql)?.execute(at)?;
+                }
                 if let Some(due) = delete {
                     deletions::enter(transaction, account, folder, item, message, Some(due))?;
                 }
@@ -195,8 +284,10 @@ impl State {
         before: &[ItemId],
     ) -> Result<(), StateError> {
         self.write(|transaction| {
-            let sql = "INSERT OR REPLACE INTO cursors VALUES (?1, ?2, ?3, ?4)";
-            transaction.prepare_cached(sql)?.execute(params![account, folder.0, filter, cursor.0])?;
+            self.keep_position(transaction)?;
+            let sum = sum(&[account, &folder.0, filter, &cursor.0]);
+            let sql = "INSERT OR REPLACE INTO cursors VALUES (?1, ?2, ?3, ?4, ?5)";
+            transaction.prepare_cached(sql)?.execute(params![account, folder.0, filter, cursor.0, sum])?;
             let sql = "DELETE FROM done WHERE account = ?1 AND folder = ?2 AND item = ?3";
             let mut statement = transaction.prepare_cached(sql)?;
             for item in before {
@@ -209,9 +300,26 @@ impl State {
     /// Forgets what its items' names meant: the source gave them other ones.
     pub(super) fn restart(&self, account: &str, folder: &FolderId) -> Result<(), StateError> {
         self.write(|transaction| {
-            for table in ["cursors", "done", "retries", "deletions"] {
+            for table in ["cursors", "done", "held", "retries", "deletions"] {
                 let sql = format!("DELETE FROM {table} WHERE account = ?1 AND folder = ?2");
                 transaction.execute(&sql, [account, &folder.0])?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Forgets what is known of folders of an account that are not `there` any more, but for what is to be tried again.
+    pub(super) fn forget_folders(&self, account: &str, there: &HashSet<&FolderId>) -> Result<(), StateError> {
+        self.write(|transaction| {
+            for table in ["cursors", "done", "held", "deletions"] {
+                let sql = format!("SELECT DISTINCT folder FROM {table} WHERE account = ?1");
+                let mut statement = transaction.prepare_cached(&sql)?;
+                let known = statement.query_map([account], |row| Ok(FolderId(row.get(0)?)))?;
+                let known: Vec<FolderId> = known.collect::<rusqlite::Result<_>>()?;
+                for gone in known.iter().filter(|folder| !there.contains(folder)) {
+                    let sql = format!("DELETE FROM {table} WHERE account = ?1 AND folder = ?2");
+                    transaction.execute(&sql, [account, &gone.0])?;
+                }
             }
             Ok(())
         })
@@ -247,6 +355,26 @@ fn remove_beside(disk: &dyn Disk, path: &Path) -> std::io::Result<()> {
         }
     }
     Ok(())
+}
+
+impl StateError {
+    /// Whether the file makes no sense.
+    pub(super) fn is_damaged(&self) -> bool {
+        self.damaged
+    }
+
+    fn io(path: &Path, error: &std::io::Error) -> Self {
+        Self { path: path.into(), reason: error.to_string(), damaged: false }
+    }
+}
+
+/// Tells a cursor from what a bit flip makes of it.
+fn sum(parts: &[&str]) -> Vec<u8> {
+    sha256(parts.join("\0").as_bytes()).0[..8].to_vec()
+}
+
+fn flags_of(text: &str) -> Vec<String> {
+    text.split_whitespace().map(str::to_owned).collect()
 }
 
 fn failure(path: &Path, error: &rusqlite::Error) -> StateError {

@@ -4,7 +4,7 @@ use postern_shared::clock::UnixMillis;
 use rusqlite::{Row, params};
 use serde::{Deserialize, Serialize};
 
-use super::{State, StateError, signed, unsigned};
+use super::{State, StateError, flags_of, signed, unsigned};
 use crate::sources::ItemId;
 use crate::sources::account::{FolderId, Item};
 
@@ -68,7 +68,7 @@ fn retry(row: &Row<'_>) -> rusqlite::Result<Retry> {
         item: row.get(2)?,
         folder_name: row.get(3)?,
         why: row.get(4)?,
-        flags: flags.split_whitespace().map(str::to_owned).collect(),
+        flags: flags_of(&flags),
         internal_date: row.get::<_, Option<i64>>(6)?.map(|at| UnixMillis(unsigned(at))),
         octets: number(7)?,
         first: UnixMillis(number(8)?),
@@ -145,16 +145,52 @@ impl State {
         })
     }
 
-    /// Tries those no more that have this name, or all; how many. They are kept, so that they are not taken for new.
-    pub fn discard(&self, item: Option<&str>) -> Result<u64, StateError> {
-        self.write(|transaction| {
-            let sql = "UPDATE retries SET discarded = 1 WHERE discarded = 0 AND (?1 IS NULL OR item = ?1)";
-            transaction.execute(sql, [item]).map(|count| count as u64)
+    /// How many of those that are tried again are meant by it.
+    pub fn meant(&self, which: &Which) -> Result<u64, StateError> {
+        self.read(|connection| {
+            let sql = format!("SELECT count(*) FROM retries WHERE discarded = 0 AND {MEANT}");
+            connection.query_row(&sql, which.parameters(), |row| row.get(0)).map(unsigned)
         })
     }
 
-    /// Lets all be tried in the next run.
+    /// Tries those no more that are meant, or all; how many. They are kept, so that they are not taken for new.
+    pub fn discard(&self, which: Option<&Which>) -> Result<u64, StateError> {
+        self.write(|transaction| {
+            let Some(which) = which else {
+                let sql = "UPDATE retries SET discarded = 1 WHERE discarded = 0";
+                return transaction.execute(sql, []).map(|count| count as u64);
+            };
+            let sql = format!("UPDATE retries SET discarded = 1 WHERE discarded = 0 AND {MEANT}");
+            transaction.execute(&sql, which.parameters()).map(|count| count as u64)
+        })
+    }
+
+    /// Lets all be tried in the next run, also those that were to be tried no more.
     pub fn retry_now(&self) -> Result<(), StateError> {
-        self.write(|transaction| transaction.execute("UPDATE retries SET next = 0", []).map(drop))
+        self.write(|transaction| {
+            transaction.execute("UPDATE retries SET next = 0, discarded = 0", []).map(drop)
+        })
+    }
+}
+
+/// A message on the list. Servers give the same name to messages of different folders and accounts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Which {
+    /// What names it.
+    pub item: String,
+    /// What names its folder; can be left out when one message alone is meant then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub folder: Option<String>,
+    /// What names its account; can be left out when one message alone is meant then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<String>,
+}
+
+const MEANT: &str = "item = ?1 AND (?2 IS NULL OR folder = ?2) AND (?3 IS NULL OR account = ?3)";
+
+impl Which {
+    fn parameters(&self) -> (&str, Option<&str>, Option<&str>) {
+        (&self.item, self.folder.as_deref(), self.account.as_deref())
     }
 }

@@ -6,13 +6,17 @@
 //! ```text
 //! {"offset":81234,"before":"<hex>"}     SHA-256 of up to 4,096 octets before the offset
 //! ```
+//!
+//! Whoever delivers into the file may be amid it. So the last message is left for later while the file is locked (a file of its name
+//! and `.lock`), and when no empty line ends it and the file was written to a moment ago.
 
 use std::io;
 use std::path::Path;
 
 use memchr::memmem::Finder;
+use postern_shared::clock::{Clock as _, SystemClock};
 use postern_shared::crypto::digest::{Digest, sha256};
-use postern_shared::disk::{Disk, DiskFile};
+use postern_shared::disk::{Disk, DiskFile, modified_ns};
 use serde::{Deserialize, Serialize};
 
 use super::{Place, nothing};
@@ -22,6 +26,8 @@ use crate::sources::{Cursor, ItemId};
 const PAGE_MESSAGES_MAX: usize = 2000;
 const WINDOW: usize = 1024 * 1024;
 const BEFORE: u64 = 4096;
+/// A message without its empty line is taken for whole when nobody wrote for so long.
+const QUIET_MS: u64 = 60_000;
 /// Longer lines are handed on before they end.
 const LINE_HELD: usize = 64 * 1024;
 const BEGIN: &[u8] = b"From ";
@@ -69,7 +75,15 @@ pub(super) fn changes(disk: &dyn Disk, path: &Path, after: Option<&Cursor>) -> i
             _ => restarted = Some("the file is another one than in the last run".to_owned()),
         }
     }
-    let begins = begins(&*file, offset, len)?;
+    let mut begins = begins(&*file, offset, len)?;
+    let mut len = len;
+    if begins.len() <= PAGE_MESSAGES_MAX
+        && let Some(last) = begins.last().copied()
+        && is_being_written(disk, path, &*file, len)?
+    {
+        len = last;
+        begins.pop();
+    }
     let mut items = Vec::new();
     for (index, begin) in begins.iter().enumerate().take(PAGE_MESSAGES_MAX) {
         let end = begins.get(index + 1).copied().unwrap_or(len);
@@ -85,6 +99,23 @@ pub(super) fn changes(disk: &dyn Disk, path: &Path, after: Option<&Cursor>) -> i
     let written = Written { offset: next, before: before(&*file, next)? };
     let cursor = Cursor(serde_json::to_string(&written).unwrap_or_default());
     Ok(Changes { items, restarted, more, ..nothing(cursor) })
+}
+
+/// Whether somebody may be amid the last message.
+fn is_being_written(disk: &dyn Disk, path: &Path, file: &dyn DiskFile, len: u64) -> io::Result<bool> {
+    let mut lock = path.as_os_str().to_owned();
+    lock.push(".lock");
+    if disk.exists(Path::new(&lock))? {
+        return Ok(true);
+    }
+    let mut end = [0; 3];
+    let read = usize::try_from(len).unwrap_or(end.len()).min(end.len());
+    file.read_exact_at(&mut end[..read], len - read as u64)?;
+    if end[..read].ends_with(b"\n\n") || end[..read].ends_with(b"\n\r\n") {
+        return Ok(false);
+    }
+    let modified = u64::try_from(modified_ns(path)? / 1_000_000).unwrap_or(0);
+    Ok(SystemClock::new().wall().0 < modified.saturating_add(QUIET_MS))
 }
 
 /// Where messages begin, from `offset` on, where one begins; at most one more than a page has.
@@ -115,12 +146,30 @@ fn begins(file: &dyn DiskFile, offset: u64, len: u64) -> io::Result<Vec<u64>> {
     Ok(found)
 }
 
-/// A message lies behind its `From ` line, and a line before the next one is no part of it.
-pub(super) fn places(path: &Path, items: &[Item]) -> Vec<Option<Place>> {
-    let place = |item: &Item| {
-        let (start, octets) = item.id.0.split_once('+')?;
-        let (start, octets) = (start.parse().ok()?, octets.parse().ok()?);
-        Some(Place { path: path.to_owned(), start, octets, quoted: true, item: None })
+/// A message lies behind its `From ` line, and a line before the next one is no part of it. Where none begins or ends any more, the
+/// file is another one by now.
+pub(super) fn places(disk: &dyn Disk, path: &Path, items: &[Item]) -> io::Result<Vec<Option<Place>>> {
+    let file = disk.open_read(path)?;
+    let len = file.len()?;
+    let begins_at = |at: u64| -> io::Result<bool> {
+        let mut begin = [0; BEGIN.len() + 1];
+        let (from, want) = if at == 0 { (0, BEGIN.len()) } else { (at - 1, BEGIN.len() + 1) };
+        if from + want as u64 > len {
+            return Ok(false);
+        }
+        file.read_exact_at(&mut begin[..want], from)?;
+        Ok(begin[..want].ends_with(BEGIN) && (at == 0 || begin[0] == b'\n'))
+    };
+    let place = |item: &Item| -> io::Result<Option<Place>> {
+        let parsed = item.id.0.split_once('+').and_then(|(start, octets)| {
+            let (start, octets): (u64, u64) = (start.parse().ok()?, octets.parse().ok()?);
+            Some((start, octets, start.checked_add(octets)?))
+        });
+        let Some((start, octets, end)) = parsed else { return Ok(None) };
+        if !begins_at(start)? || (end != len && !begins_at(end)?) {
+            return Ok(None);
+        }
+        Ok(Some(Place { path: path.to_owned(), start, octets, quoted: true, item: None }))
     };
     items.iter().map(place).collect()
 }

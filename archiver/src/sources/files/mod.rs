@@ -12,16 +12,22 @@
 //! - Files are read, and changed in no way but by [`Account::delete`], which removes files of a Maildir alone.
 //! - A message of a Maildir is known by its unique name, whatever its flags; one of an mbox file by where it begins. A file that
 //!   was not only written behind its end is read again from the beginning.
+//! - A symbolic link that leads out of the directory is not followed to folders; see also [`check_within`].
+//! - The files of a folder are listed once a run, on threads that may wait.
 //! - Memory: names and marks of a folder's files, and a piece of a message.
 //!
 //! Not here: mail servers' own formats beside these.
 
 mod maildir;
 mod mbox;
+mod names;
+mod roots;
 #[cfg(test)]
 mod tests;
 
+use std::ffi::OsStr;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,6 +36,8 @@ use postern_shared::disk::Disk;
 
 use super::account::{Account, Changes, Deleted, Folder, FolderId, Item, ItemSet, Owner, Role, Sink, Woken};
 use super::{Cursor, ItemId, NotFetched, SourceError};
+use maildir::Listing;
+pub use roots::check_within;
 
 /// Folders within folders.
 const DEPTH_MAX: usize = 32;
@@ -50,6 +58,8 @@ pub struct FilesSource {
     disk: Arc<dyn Disk>,
     settings: Settings,
     message_octets_max: u64,
+    /// Of the Maildir that was looked at last.
+    listing: Option<Listing>,
 }
 
 /// What a folder is made of.
@@ -68,7 +78,7 @@ impl FilesSource {
         settings: Settings,
         message_octets_max: u64,
     ) -> Result<Self, SourceError> {
-        let source = Self { disk, settings, message_octets_max };
+        let source = Self { disk, settings, message_octets_max, listing: None };
         match source.disk.exists(&source.settings.path) {
             Ok(true) => Ok(source),
             Ok(false) => Err(source.failed(&source.settings.path, &io::ErrorKind::NotFound.into())),
@@ -84,7 +94,7 @@ impl FilesSource {
         let root = &self.settings.path;
         let mut found = Vec::new();
         if self.disk.files(root).is_ok() {
-            self.look(root, &mut Vec::new(), &mut found)?;
+            self.find(root, &mut Vec::new(), &mut found)?;
         } else {
             let name = root.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
             self.enter(vec![name], Form::Mbox(root.clone()), &mut found)?;
@@ -93,11 +103,16 @@ impl FilesSource {
         Ok(found)
     }
 
+    fn leads_out(&self, path: &Path) -> bool {
+        let root = self.settings.path.canonicalize();
+        !path.canonicalize().is_ok_and(|path| root.is_ok_and(|root| path.starts_with(root)))
+    }
+
     fn is_maildir(&self, dir: &Path) -> bool {
         ["cur", "new"].iter().all(|sub| self.disk.exists(&dir.join(sub)).unwrap_or(false))
     }
 
-    fn look(
+    fn find(
         &self,
         dir: &Path,
         path: &mut Vec<String>,
@@ -112,6 +127,10 @@ impl FilesSource {
             return Ok(());
         }
         for sub in self.disk.dirs(dir).map_err(|error| self.failed(dir, &error))? {
+            if self.leads_out(&sub) {
+                tracing::warn!(path = %sub.display(), "a link that leads out of the directory is not followed");
+                continue;
+            }
             let name = sub.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
             if maildir && ["cur", "new", "tmp"].contains(&name.as_str()) {
                 continue;
@@ -122,12 +141,12 @@ impl FilesSource {
                 Some(names) => path.extend(names.split('.').map(decoded)),
                 None => path.push(name),
             }
-            self.look(&sub, path, found)?;
+            self.find(&sub, path, found)?;
             path.truncate(before);
         }
         if !maildir {
             for file in self.disk.files(dir).map_err(|error| self.failed(dir, &error))? {
-                if mbox::is_mbox(&*self.disk, &file) {
+                if !self.leads_out(&file) && mbox::is_mbox(&*self.disk, &file) {
                     let name = file.file_name().map(|name| name.to_string_lossy().into_owned());
                     path.push(name.unwrap_or_default());
                     self.enter(path.clone(), Form::Mbox(file), found)?;
@@ -157,17 +176,26 @@ impl FilesSource {
             _ => None,
         };
         let (Form::Maildir(at) | Form::Mbox(at)) = &form;
-        let id = FolderId(at.strip_prefix(&self.settings.path).unwrap_or(at).to_string_lossy().into_owned());
+        let within = at.strip_prefix(&self.settings.path).unwrap_or(at);
+        let id = FolderId(names::text_of(within.as_os_str().as_bytes()));
         let (owner, messages) = (Owner::Own, None);
         found.push((Folder { id, path, role, owner, holds_messages: true, messages }, form));
         Ok(())
     }
 
     fn form(&self, folder: &FolderId) -> Form {
-        let at =
-            if folder.0.is_empty() { self.settings.path.clone() } else { self.settings.path.join(&folder.0) };
+        let within = names::octets_of(&folder.0);
+        let at = match within.is_empty() {
+            true => self.settings.path.clone(),
+            false => self.settings.path.join(OsStr::from_bytes(&within)),
+        };
         if self.is_maildir(&at) { Form::Maildir(at) } else { Form::Mbox(at) }
     }
+}
+
+/// Waits for the disk where nobody else waits with it.
+async fn blocking<R: Send + 'static>(work: impl FnOnce() -> io::Result<R> + Send + 'static) -> io::Result<R> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(io::Error::other(error)))
 }
 
 fn decoded(name: &str) -> String {
@@ -197,18 +225,75 @@ impl LineEnds {
     }
 }
 
+impl FilesSource {
+    /// Does something with the files of a Maildir; they are listed anew unless `keep` says that they need not be.
+    async fn with_listing<R: Send + 'static>(
+        &mut self,
+        dir: PathBuf,
+        keep: impl FnOnce(&Listing) -> bool,
+        work: impl FnOnce(&dyn Disk, &mut Listing) -> io::Result<R> + Send + 'static,
+    ) -> Result<R, SourceError> {
+        let kept = self.listing.take().filter(|listing| listing.is_of(&dir) && keep(listing));
+        let (disk, at) = (Arc::clone(&self.disk), dir.clone());
+        let done = blocking(move || {
+            let mut listing = kept.map_or_else(|| Listing::read(&*disk, &at), Ok)?;
+            let done = work(&*disk, &mut listing)?;
+            Ok((listing, done))
+        });
+        let (listing, done) = done.await.map_err(|error| self.failed(&dir, &error))?;
+        self.listing = Some(listing);
+        Ok(done)
+    }
+
+    /// Where these messages lie. A file whose flags changed since it was listed has another name, so it is looked for once more.
+    async fn places(&mut self, folder: &FolderId, items: &[Item]) -> Result<Vec<Option<Place>>, SourceError> {
+        let wanted = items.to_vec();
+        match self.form(folder) {
+            Form::Maildir(dir) => {
+                self.with_listing(
+                    dir,
+                    |_| true,
+                    move |disk, listing| {
+                        let places = listing.places(disk, &wanted);
+                        if places.iter().all(Option::is_some) {
+                            return Ok(places);
+                        }
+                        listing.renew(disk)?;
+                        Ok(listing.places(disk, &wanted))
+                    },
+                )
+                .await
+            }
+            Form::Mbox(file) => {
+                let (disk, path) = (Arc::clone(&self.disk), file.clone());
+                let places = blocking(move || mbox::places(&*disk, &path, &wanted)).await;
+                places.map_err(|error| self.failed(&file, &error))
+            }
+        }
+    }
+}
+
 impl Account for FilesSource {
     async fn folders(&mut self) -> Result<Vec<Folder>, SourceError> {
-        Ok(self.list()?.into_iter().map(|(folder, _)| folder).collect())
+        let (disk, settings) = (Arc::clone(&self.disk), self.settings.clone());
+        let finder = Self { disk, settings, message_octets_max: self.message_octets_max, listing: None };
+        let listed = tokio::task::spawn_blocking(move || finder.list()).await;
+        let listed = listed.map_err(|error| self.failed(&self.settings.path, &io::Error::other(error)))??;
+        Ok(listed.into_iter().map(|(folder, _)| folder).collect())
     }
 
     async fn changes(&mut self, folder: &FolderId, after: Option<&Cursor>) -> Result<Changes, SourceError> {
+        let behind = after.cloned();
         match self.form(folder) {
             Form::Maildir(dir) => {
-                maildir::changes(&*self.disk, &dir, after).map_err(|error| self.failed(&dir, &error))
+                let keep = |listing: &Listing| listing.goes_on_behind(after);
+                self.with_listing(dir, keep, move |disk, listing| Ok(listing.page(disk, behind.as_ref())))
+                    .await
             }
             Form::Mbox(file) => {
-                mbox::changes(&*self.disk, &file, after).map_err(|error| self.failed(&file, &error))
+                let (disk, path) = (Arc::clone(&self.disk), file.clone());
+                let changes = blocking(move || mbox::changes(&*disk, &path, behind.as_ref())).await;
+                changes.map_err(|error| self.failed(&file, &error))
             }
         }
     }
@@ -221,45 +306,51 @@ impl Account for FilesSource {
     ) -> Result<(), SourceError> {
         let octets_max = self.message_octets_max;
         let verbatim = self.settings.verbatim;
-        let form = self.form(folder);
-        let places = match &form {
-            Form::Maildir(dir) => {
-                let found = maildir::places(&*self.disk, dir, items);
-                found.map_err(|error| self.failed(dir, &error))?
-            }
-            Form::Mbox(file) => mbox::places(file, items),
-        };
+        let places = self.places(folder, items).await?;
         for (item, place) in items.iter().zip(places) {
             let why = match place {
                 None => NotFetched::Gone,
                 Some(place) if place.octets > octets_max => {
                     NotFetched::TooLong { octets: place.octets, octets_max }
                 }
-                Some(place) => match self.disk.open_read(&place.path) {
-                    Ok(file) => {
-                        let whole = hand_on(&*file, &place, verbatim, item, sink).await;
-                        match whole.map_err(SourceError::Sink)? {
-                            Ok(()) => continue,
-                            Err(error) => NotFetched::Refused(error.to_string()),
+                Some(place) => {
+                    let (disk, path) = (Arc::clone(&self.disk), place.path.clone());
+                    match blocking(move || disk.open_read(&path)).await {
+                        Ok(file) => {
+                            let whole = hand_on(&file, &place, verbatim, item, sink).await;
+                            match whole.map_err(SourceError::Sink)? {
+                                Ok(()) => continue,
+                                Err(error) => NotFetched::Refused(error.to_string()),
+                            }
                         }
+                        Err(error) if error.kind() == io::ErrorKind::NotFound => NotFetched::Gone,
+                        Err(error) => NotFetched::Refused(error.to_string()),
                     }
-                    Err(error) if error.kind() == io::ErrorKind::NotFound => NotFetched::Gone,
-                    Err(error) => NotFetched::Refused(error.to_string()),
-                },
+                }
             };
             sink.missing(item.id.clone(), why).await.map_err(SourceError::Sink)?;
         }
         Ok(())
     }
 
+    async fn look(&mut self, folder: &FolderId, items: &[Item]) -> Result<Vec<Item>, SourceError> {
+        let places = self.places(folder, items).await?;
+        let there = items.iter().zip(places).filter_map(|(item, place)| {
+            let place = place?;
+            Some(place.item.unwrap_or_else(|| Item { octets: place.octets, ..item.clone() }))
+        });
+        Ok(there.collect())
+    }
+
     async fn delete(&mut self, folder: &FolderId, items: &[ItemId]) -> Result<Deleted, SourceError> {
+        let wanted = items.to_vec();
         match self.form(folder) {
             Form::Maildir(dir) => {
-                maildir::delete(&*self.disk, &dir, items).map_err(|error| self.failed(&dir, &error))
+                self.with_listing(dir, |_| true, move |disk, listing| listing.delete(disk, &wanted)).await
             }
             Form::Mbox(_) => {
                 let why = "messages are not taken out of mbox files";
-                let kept = items.iter().map(|item| (item.clone(), why.to_owned())).collect();
+                let kept = wanted.into_iter().map(|item| (item, why.to_owned())).collect();
                 Ok(Deleted { deleted: Vec::new(), kept })
             }
         }
@@ -286,7 +377,7 @@ struct Place {
 
 /// The outer error is the sink's, the inner one the file's.
 async fn hand_on(
-    file: &dyn postern_shared::disk::DiskFile,
+    file: &Arc<dyn postern_shared::disk::DiskFile>,
     place: &Place,
     verbatim: bool,
     item: &Item,
@@ -299,12 +390,16 @@ async fn hand_on(
     let (mut ends, mut quotes) = (LineEnds::default(), mbox::Quotes::default());
     while at < end {
         let len = usize::try_from(end - at).unwrap_or(PIECE).min(piece.len());
-        if let Err(error) = file.read_exact_at(&mut piece[..len], at) {
-            return Ok(Err(error));
-        }
+        let (reader, from) = (Arc::clone(file), at);
+        let mut room = std::mem::take(&mut piece);
+        let read = blocking(move || reader.read_exact_at(&mut room[..len], from).map(|()| room)).await;
+        piece = match read {
+            Ok(read) => read,
+            Err(error) => return Ok(Err(error)),
+        };
         at += len as u64;
-        let piece = &piece[..len];
-        let plain = if place.quoted { quotes.push(piece, at == end) } else { piece };
+        let read = &piece[..len];
+        let plain = if place.quoted { quotes.push(read, at == end) } else { read };
         let plain = if verbatim { plain } else { ends.push(plain) };
         octets += plain.len() as u64;
         sink.piece(plain).await?;

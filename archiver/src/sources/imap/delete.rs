@@ -1,12 +1,12 @@
 //! Deleting on order: marked, expunged by UID, and looked at again.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use postern_shared::proto::imap::{Command, Condition, Response, Uid, UidSet};
 
 use super::ImapSource;
 use super::changes::{id_of, uid_of};
-use crate::sources::account::{Deleted, FolderId};
+use crate::sources::account::{Deleted, FolderId, Item};
 use crate::sources::{ItemId, SourceError};
 
 /// Octets of a set of UIDs in one command: servers take lines of 8,000 octets (RFC 7162 §4).
@@ -75,6 +75,44 @@ impl ImapSource {
             }
         }
         Ok(())
+    }
+
+    /// What the server has under these names now: under another UIDVALIDITY, nothing.
+    pub(super) async fn look_now(
+        &mut self,
+        folder: &FolderId,
+        items: &[Item],
+    ) -> Result<Vec<Item>, SourceError> {
+        let state = self.open(folder, false, false).await?;
+        let known = items.iter().filter_map(|item| uid_of(&item.id));
+        let uids = known.filter(|(validity, _)| *validity == state.validity.get()).map(|(_, uid)| uid);
+        let mut found = BTreeMap::new();
+        for set in UidSet::of(uids.collect::<BTreeSet<_>>()).in_pieces(SET_OCTETS_MAX) {
+            let look = Command::new(&format!("UID FETCH {set} (UID FLAGS INTERNALDATE RFC822.SIZE)"));
+            let (condition, text) = self
+                .perform(look, "FETCH", |response| {
+                    if let Response::Fetch(fetch) = response
+                        && let Some(uid) = fetch.uid.filter(|uid| set.contains(*uid))
+                    {
+                        // Flags that changed meanwhile may be told alone, before or after.
+                        let item = found.entry(uid).or_insert_with(|| Item {
+                            id: id_of(state.validity, uid),
+                            flags: Vec::new(),
+                            internal_date: None,
+                            octets: 0,
+                        });
+                        item.flags = fetch.flags.unwrap_or(std::mem::take(&mut item.flags));
+                        item.internal_date = fetch.internal_date.or(item.internal_date);
+                        item.octets = fetch.size.unwrap_or(item.octets);
+                    }
+                    Ok(())
+                })
+                .await?;
+            if condition != Condition::Ok {
+                return Err(self.refused("FETCH", text));
+            }
+        }
+        Ok(found.into_values().collect())
     }
 
     /// Those of the set that the open folder has.

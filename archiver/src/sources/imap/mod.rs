@@ -288,6 +288,12 @@ impl Account for ImapSource {
         self.fetch_all(folder, items, sink).await
     }
 
+    async fn look(&mut self, folder: &FolderId, items: &[Item]) -> Result<Vec<Item>, SourceError> {
+        let limit = self.limits.list;
+        let found = within(limit, self.look_now(folder, items)).await;
+        found.unwrap_or_else(|| Err(self.late("a look at messages", limit)))
+    }
+
     async fn delete(&mut self, folder: &FolderId, items: &[ItemId]) -> Result<Deleted, SourceError> {
         let limit = self.limits.list;
         let deleted = within(limit, self.delete_now(folder, items)).await;

@@ -21,6 +21,8 @@ impl ImapSource {
         limit: Duration,
     ) -> Result<Woken, SourceError> {
         self.open(folder, false, false).await?;
+        // What the list of folders told is older than the open folder.
+        self.states.remove(folder);
         let mut left = limit;
         loop {
             if self.opened.as_ref().is_some_and(|opened| opened.stirred) {

@@ -307,6 +307,16 @@ impl Account for Pop3Source {
         Ok(())
     }
 
+    async fn look(&mut self, folder: &FolderId, items: &[Item]) -> Result<Vec<Item>, SourceError> {
+        self.check(folder)?;
+        let listing = self.listing().await?;
+        let there = items.iter().filter_map(|item| {
+            let message = listing.messages.get(*listing.by_id.get(&item.id)?)?;
+            Some(Item { octets: message.octets, ..item.clone() })
+        });
+        Ok(there.collect())
+    }
+
     async fn delete(&mut self, folder: &FolderId, items: &[ItemId]) -> Result<Deleted, SourceError> {
         self.check(folder)?;
         self.listing().await?;

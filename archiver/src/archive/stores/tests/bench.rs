@@ -9,6 +9,7 @@ use postern_shared::id::MessageId;
 use zeroize::Zeroizing;
 
 use crate::archive::message::{Evidence, IndexFields, NewMessage, Outcome, Placement, Source};
+use crate::archive::store::Damages;
 use crate::archive::stores::store::Beside;
 use crate::archive::stores::{Commits, Stores, Verification};
 use crate::archive::{ArchiveError, StoreError};
@@ -48,9 +49,13 @@ impl Bench {
 
     pub(super) fn open_at(&self, disk: &SimulatedDisk, dir: &Path) -> Result<Stores, ArchiveError> {
         let disk: Arc<dyn Disk> = Arc::new(disk.clone());
+        self.open_on(&disk, dir)
+    }
+
+    pub(super) fn open_on(&self, disk: &Arc<dyn Disk>, dir: &Path) -> Result<Stores, ArchiveError> {
         let beside = Beside { disk: Arc::new(RealDisk), dir: self.beside.path().to_path_buf() };
         let clock: Arc<dyn Clock> = Arc::clone(&self.clock) as Arc<dyn Clock>;
-        Stores::open_beside(&disk, &clock, dir, master(), Some(beside), PACK_BYTES_MAX)
+        Stores::open_beside(disk, &clock, dir, master(), Some(beside), PACK_BYTES_MAX)
     }
 
     /// What a power cut may leave of the catalogs: nothing.
@@ -132,7 +137,7 @@ pub(super) fn flip(disk: &SimulatedDisk, path: &Path, at: u64) {
     file.sync_data().unwrap();
 }
 
-/// What verify finds.
+/// What verify finds in all stores.
 pub(super) fn verify(stores: &Stores) -> Vec<(Option<MessageId>, String)> {
     let mut found = Vec::new();
     for attached in stores.open_stores() {
@@ -174,6 +179,14 @@ pub(super) fn all(stores: &Stores) -> Result<Vec<Vec<u8>>, ArchiveError> {
     }
     found.sort();
     Ok(found)
+}
+
+/// Rebuilds the current store's catalog; what is damaged.
+pub(super) fn rebuild(stores: &Stores) -> Vec<String> {
+    let mut damage = Damages::default();
+    let current = stores.current().unwrap();
+    assert!(current.store.rebuild(stores.ids(), &mut |_, _, _| false, &mut damage).unwrap());
+    damage.lines()
 }
 
 /// Whether the disk is why it failed.

@@ -2,8 +2,9 @@ use postern_shared::disk::simulated::EntryOrder;
 use postern_shared::disk::{Disk, RealDisk, SimulatedDisk};
 use postern_shared::id::MessageId;
 
-use super::bench::{Bench, all, commit, content, id, message, read};
+use super::bench::{Bench, all, commit, content, id, message, read, verify};
 use crate::archive::Placement;
+use crate::archive::store::Damages;
 use crate::archive::stores::{State, Stores};
 
 fn opened() -> (Bench, SimulatedDisk, Stores) {
@@ -47,7 +48,9 @@ fn a_damaged_catalog_stops_no_other_store() {
         assert_eq!(shown[1].error, None);
         let stores = if by_hand {
             let attached = stores.get("0001").unwrap();
-            assert!(attached.store.rebuild(stores.ids(), &mut |_, _, _| false, &mut Vec::new()).unwrap());
+            assert!(
+                attached.store.rebuild(stores.ids(), &mut |_, _, _| false, &mut Damages::default()).unwrap()
+            );
             stores
         } else {
             drop(stores);
@@ -105,7 +108,9 @@ fn no_uid_is_given_twice_while_a_store_is_away() {
         let stores = bench.open(&disk).unwrap();
         if rebuilt {
             let current = stores.current().unwrap();
-            assert!(current.store.rebuild(stores.ids(), &mut |_, _, _| false, &mut Vec::new()).unwrap());
+            assert!(
+                current.store.rebuild(stores.ids(), &mut |_, _, _| false, &mut Damages::default()).unwrap()
+            );
         }
         one(&stores, 3, "anna");
         one(&stores, 4, "bob");
@@ -129,9 +134,11 @@ fn a_taken_uid_leaves_no_message_out() {
     catalog.execute("UPDATE folders SET uid_next = 1", []).unwrap();
     one(&stores, 2, "anna");
     assert_eq!(uids(&stores, "anna").len(), 2);
+    assert_eq!(verify(&stores), []);
     drop((catalog, stores));
     bench.forget_catalogs();
     let stores = bench.open(&disk).unwrap();
     assert_eq!(uids(&stores, "anna").len(), 2, "after a rebuild too");
+    assert_eq!(verify(&stores), [], "and that is no damage");
     assert_eq!(all(&stores).unwrap().len(), 2);
 }

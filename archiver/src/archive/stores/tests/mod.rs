@@ -1,8 +1,10 @@
 //! Stores on disks that fail, forget and fill up, and with octets that were altered.
 
+mod backups;
 mod bench;
 mod catalogs;
 mod closing;
+mod compaction;
 mod damage;
 mod folding;
 mod maintenance;
@@ -10,3 +12,4 @@ mod parts;
 mod power_cut;
 mod replay;
 mod several;
+mod worn;

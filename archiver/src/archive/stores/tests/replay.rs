@@ -39,7 +39,7 @@ fn leaves_that_are_lost_are_made_again() {
         disk.open(&leaves()).unwrap().set_len(left).unwrap();
         let stores = bench.open(&disk).unwrap();
         let store = &stores.current().unwrap().store;
-        assert!(store.damage().iter().any(|damage| damage.what.contains("are missing")), "{left}");
+        assert!(store.damage().told().iter().any(|damage| damage.what.contains("are missing")), "{left}");
         assert_eq!(disk.read(&leaves(), 1000).unwrap(), before, "{left}");
         commit_one(&stores, 3);
         assert_eq!(store.leaves(), 4, "{left}");
@@ -118,12 +118,12 @@ fn only_what_was_never_acknowledged_is_cut() {
         let torn = disk.files(&instance().join("stores/0001/torn")).unwrap();
         if acknowledged {
             assert_eq!(after, before);
-            assert_eq!(damage.len(), 1, "{damage:?}");
+            assert_eq!(damage.count(), 1, "{damage:?}");
             assert!(torn.is_empty());
         } else {
             let from = usize::try_from(at - 48).unwrap();
             assert_eq!(after, before[..from]);
-            assert_eq!(damage, []);
+            assert_eq!(damage.told(), []);
             assert_eq!(disk.read(&torn[0], 1 << 20).unwrap(), before[from..]);
         }
         commit_one(&stores, 3);
@@ -162,7 +162,7 @@ fn what_is_moved_while_it_is_read_is_found() {
     let pack = record.place.pack;
     let mut writing = store.writing();
     store.packs.close_newest(&mut writing.tail).unwrap();
-    let needed = catalog.needed_in(pack, 0, 100).unwrap().into_iter();
+    let needed = catalog.needed_in(pack, 0, false, 100).unwrap().into_iter();
     let stored =
         needed.map(|(number, place)| Stored { header: store.packs.header(place, number).unwrap(), place });
     let (places, end) = store.packs.move_objects(&mut writing.tail, &stored.collect::<Vec<_>>()).unwrap();
