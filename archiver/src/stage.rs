@@ -75,10 +75,7 @@ impl Stage {
         let mine = vec![message(1, &["anna"]), message(2, &["bob"]), message(3, &["anna", "bob"])];
         let mut outcomes = core.instance("main").unwrap().commit(mine).unwrap();
         outcomes.extend(core.instance("other").unwrap().commit(vec![message(4, &["eve"])]).unwrap());
-        let id = |outcome: &Outcome| match outcome {
-            Outcome::Archived(id) | Outcome::Duplicate(id) => id.to_string(),
-        };
-        let messages = outcomes.iter().map(id).collect();
+        let messages = outcomes.iter().map(|outcome: &Outcome| outcome.id().to_string()).collect();
         Self { core: Arc::new(core), clock, messages, dir }
     }
 

@@ -134,9 +134,9 @@ fn fill(instance: &Instance) -> Result<Expected> {
     let mut commit = |batch: Vec<NewMessage>| -> Result<()> {
         let outcomes = instance.commit(batch.clone())?;
         for (outcome, message) in outcomes.into_iter().zip(batch) {
-            if let Outcome::Archived(id) = outcome {
+            if let Outcome::Archived(kept) = outcome {
                 let report = message.evidence.as_ref().map(|evidence| evidence.report(&message.content));
-                expected.insert(id.to_string(), (message.content, report));
+                expected.insert(kept.id.to_string(), (message.content, report));
             }
         }
         Ok(())

@@ -120,7 +120,8 @@ fn a_message_of_150_mb_takes_little_memory() -> Result<()> {
     let instance = new_instance(&path)?;
     let octets = FileOctets::new(RealDisk.open_read(&file)?, 0..file.metadata()?.len());
     let outcome = instance.commit_long(message(b"", "anna"), Arc::new(octets.clone()))?;
-    let Outcome::Archived(id) = outcome else { anyhow::bail!("{outcome:?}") };
+    let Outcome::Archived(kept) = outcome else { anyhow::bail!("{outcome:?}") };
+    let id = kept.id;
     let (mut at, mut expected) = (0u64, Vec::new());
     instance.copy_message(&id.to_string(), &mut |piece| {
         expected.resize(piece.len(), 0);

@@ -147,6 +147,7 @@ impl From<ArchiveError> for Problem {
             ArchiveError::SafeMode(_) => Self::conflict("safe-mode", text),
             ArchiveError::Busy
             | ArchiveError::Stopping(_)
+            | ArchiveError::StoreInUse { .. }
             | ArchiveError::Opening(_)
             | ArchiveError::Changing(_) => Self::conflict("busy", text),
             ArchiveError::NoCurrentStore

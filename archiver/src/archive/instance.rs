@@ -320,7 +320,8 @@ impl Instance {
             stats.damage.extend(shown.error.map(|error| format!("store {}: {error}", shown.id)));
         }
         for attached in self.stores.open_stores() {
-            let counts = attached.store.catalog().counts()?;
+            // One that fails is among the damage.
+            let Some(counts) = attached.store.catalog().counts().ok() else { continue };
             stats.messages += counts.messages;
             stats.bytes += counts.bytes;
             stats.unassigned += counts.unassigned;
@@ -392,7 +393,8 @@ impl Instance {
     pub fn folders(&self, archive: Option<&str>) -> Result<Vec<Folder>, ArchiveError> {
         let mut folders = Vec::new();
         for attached in self.stores.open_stores() {
-            folders.extend(attached.store.catalog().folders(archive)?);
+            let found = self.stores.asked(&attached, attached.store.catalog().folders(archive))?;
+            folders.extend(found.unwrap_or_default());
         }
         Ok(folders)
     }
@@ -406,10 +408,14 @@ impl Instance {
     ) -> Result<Vec<InFolder>, ArchiveError> {
         let mut messages = Vec::new();
         for attached in self.stores.open_stores() {
-            messages.extend(attached.store.catalog().in_folder(folder, after, limit)?);
+            let found = attached.store.catalog().in_folder(folder, after, limit);
+            messages.extend(self.stores.asked(&attached, found)?.unwrap_or_default());
         }
         messages.sort_by_key(|message| message.uid);
-        messages.truncate(limit);
+        // Those of one UID stay together: the next page begins behind it.
+        let last = limit.checked_sub(1).and_then(|last| messages.get(last)).map_or(0, |last| last.uid);
+        messages
+            .truncate(messages.partition_point(|message| message.uid <= last).max(messages.len().min(limit)));
         Ok(messages)
     }
 

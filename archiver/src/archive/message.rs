@@ -180,10 +180,65 @@ impl IndexFields {
 /// What became of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// It is archived under that id.
-    Archived(MessageId),
-    /// It was here already under that id.
-    Duplicate(MessageId),
+    /// It is archived.
+    Archived(Kept),
+    /// It was here already.
+    Duplicate(Kept),
+}
+
+impl Outcome {
+    /// Where it is, and what it is read back by.
+    pub fn kept(&self) -> &Kept {
+        match self {
+            Self::Archived(kept) | Self::Duplicate(kept) => kept,
+        }
+    }
+
+    /// The message that it is, or that it was folded into.
+    pub fn id(&self) -> MessageId {
+        self.kept().id
+    }
+}
+
+/// Where the archive has what arrived: enough to read it back and compare it. Its text can be kept; it tells no hash of the octets,
+/// only one with a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Kept {
+    /// The message that it is, or that it was folded into.
+    pub id: MessageId,
+    /// Keyed hash of its octets. `None`: it was folded into a message with others, and its own stand in its journal report.
+    pub(super) content: Option<Digest>,
+    /// Keyed hash of the journal report that it came in.
+    pub(super) report: Option<Digest>,
+}
+
+impl std::fmt::Display for Kept {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.id)?;
+        for hash in [self.content, self.report] {
+            match hash {
+                Some(hash) => write!(f, ":{hash}")?,
+                None => f.write_str(":")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl std::str::FromStr for Kept {
+    type Err = String;
+
+    /// An id alone asks for no more than that the message is whole.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut words = text.split(':');
+        let id =
+            words.next().unwrap_or_default().parse().map_err(|_| format!("{text:?} names no message"))?;
+        let mut hash = || match words.next() {
+            None | Some("") => Ok(None),
+            Some(word) => word.parse().map(Some).map_err(|_| format!("{text:?} has a hash that is none")),
+        };
+        Ok(Self { id, content: hash()?, report: hash()? })
+    }
 }
 
 /// A message found.

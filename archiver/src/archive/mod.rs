@@ -19,8 +19,10 @@
 //!   work/                     where verify, compact and backup go on when they were ended before their time
 //!   stores/0001/
 //!     store.json              id, format version, the store key wrapped by the master key
+//!     lock                    held by whoever has it open
 //!     packs/<16 hex>.pack     objects: messages' records and parts; append-only
 //!     keys/<16 hex>.keys      each message's key, wrapped by the store key, in place so it can be destroyed
+//!     torn/                   what was cut off the end of a pack when the store was opened last
 //!     log/leaves              an RFC 6962 leaf hash, 32 bytes, for each message, in order
 //!     catalog.sqlite          what is where; rebuilt from packs and keys when it is missing
 //!     index/                  full-text index (tantivy); rebuilt from the catalog and packs when it is missing
@@ -36,7 +38,7 @@
 //! - [`Instance::commit`] returns `Ok` only when every message of the batch would survive a power cut.
 //! - What was committed comes back byte for byte, or with an error that names file and offset; never altered.
 //! - A message that is here already is folded into the one that is, once that was read and found whole: its new recipients
-//!   and evidence are added.
+//!   and evidence are added. [`Kept`] says where all of it is, and [`Instance::check_arrival`] reads it back.
 //! - The index follows; it never delays, undoes or fails a commit.
 //!
 //! Not here: parsing mail (`intake`), sources and schedules (`sources`, `profiles`). Later: retention, proofs over the
@@ -75,8 +77,8 @@ pub use instance::{Instance, InstanceInfo, Stats};
 pub use maintenance::{Compacted, Verified};
 pub use master::{KeepKey, Opener};
 pub use message::{
-    AddressEvidence, Attachment, AttachmentText, Evidence, Hit, HitPage, IndexFields, NewMessage, Outcome,
-    Placement, Source, TextMissing,
+    AddressEvidence, Attachment, AttachmentText, Evidence, Hit, HitPage, IndexFields, Kept, NewMessage,
+    Outcome, Placement, Source, TextMissing,
 };
 pub use mode::Mode;
 pub use octets::{FileOctets, Octets};
@@ -191,6 +193,17 @@ pub enum ArchiveError {
         id: String,
         /// Its state.
         state: State,
+    },
+    /// Somebody has the store open.
+    #[error(
+        "store {id:?} in {dir} is still in use, here or by another process; ask again in a while",
+        dir = .dir.display()
+    )]
+    StoreInUse {
+        /// The store.
+        id: String,
+        /// Where it is.
+        dir: PathBuf,
     },
     /// Limits that would make a store for a few messages each.
     #[error("a store is for at least {messages} messages and {bytes} octets")]

@@ -7,6 +7,7 @@ use postern_shared::id::MessageId;
 
 use super::ArchiveError;
 use super::instance::Instance;
+use super::message::Kept;
 use super::stores::{Attached, Store};
 
 impl Instance {
@@ -38,12 +39,13 @@ impl Instance {
         report_of(&attached.store, id)?.ok_or_else(|| ArchiveError::NoReport(id.to_string()))
     }
 
-    /// Reads a message and compares it with what was archived: whoever deletes it elsewhere asks this before.
-    pub fn check_message(&self, id: MessageId) -> Result<(), ArchiveError> {
-        let (attached, _) = self.holder(&id.to_string())?;
-        match attached.store.check_message(id)? {
+    /// Reads what the archive relies on for a message that arrived, its content and the journal report that it came in, and compares it with
+    /// what arrived: whoever deletes it elsewhere asks this before.
+    pub fn check_arrival(&self, kept: &Kept) -> Result<(), ArchiveError> {
+        let (attached, _) = self.holder(&kept.id.to_string())?;
+        match attached.store.check_arrival(kept)? {
             true => Ok(()),
-            false => Err(ArchiveError::NoMessage(id.to_string())),
+            false => Err(ArchiveError::NoMessage(kept.id.to_string())),
         }
     }
 

@@ -55,6 +55,8 @@ impl Instance {
             let damage = opened.as_ref().err().map(ToString::to_string).or_else(|| attached.index.damage());
             page.damaged
                 .extend(damage.map(|damage| format!("the index of store {}: {damage}", attached.store.id)));
+            let failure = attached.store.catalog_failure();
+            page.damaged.extend(failure.map(|failure| format!("store {}: {failure}", attached.store.id)));
             if let Ok(generation) = opened {
                 indexes.push(generation);
                 stores.push(attached);
@@ -78,7 +80,9 @@ impl Instance {
         page.next = found.next;
         for place in found.places {
             // The catalog has the last word on who may see what.
-            let row = stores[place.index].store.catalog().row(place.seq, query.archive.as_deref())?;
+            let attached = &stores[place.index];
+            let row = attached.store.catalog().row(place.seq, query.archive.as_deref());
+            let row = self.stores.asked(attached, row)?.flatten();
             // An index of an older catalog may have another message under that number: its text is not shown.
             page.hits.extend(row.map(|row| match halves(row.id) == place.id {
                 true => hit(row, place.snippets, place.missing),

@@ -15,7 +15,8 @@ impl Instance {
         let mut archives = BTreeSet::new();
         let mut is_here = false;
         for attached in self.stores.open_stores() {
-            let Some(known) = attached.store.catalog().known(message)? else { continue };
+            let known = self.stores.asked(&attached, attached.store.catalog().known(message))?;
+            let Some(known) = known.flatten() else { continue };
             is_here = true;
             archives.extend(known.placements.into_iter().map(|placement| placement.archive));
         }

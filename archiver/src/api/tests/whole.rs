@@ -104,8 +104,7 @@ async fn a_long_message_is_sent_while_it_is_read() {
     let mut long = message(5, &["anna"]);
     long.content.extend(std::iter::repeat_with(|| *b"0123456789abcdef\r\n").take(300_000).flatten());
     let content = long.content.clone();
-    let outcome = instance.commit(vec![long]).unwrap().remove(0);
-    let (crate::archive::Outcome::Archived(id) | crate::archive::Outcome::Duplicate(id)) = outcome;
+    let id = instance.commit(vec![long]).unwrap()[0].id();
     drop(instance);
     let got = served.get(&format!("{MAIN}/messages/{id}")).await;
     assert!(got.octets == content, "{} of {} octets", got.octets.len(), content.len());

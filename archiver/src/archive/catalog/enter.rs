@@ -1,9 +1,9 @@
 //! Changes to rows. Whatever is entered a second time changes nothing: a crash may have forgotten the watermark only.
 
-use rusqlite::{OptionalExtension, Transaction, params};
+use rusqlite::{Transaction, params};
 
 use super::sqlite::{seq_of, signed, unsigned};
-use super::{Change, Entered};
+use super::{Change, Entered, Folder};
 use crate::archive::store::record::{Addition, Arrival, Filed, Message};
 use crate::archive::store::{Kind, Place, Stored};
 
@@ -129,8 +129,12 @@ fn arrival(
     }
     if let Some(hmac) = &entered.evidence {
         transaction
-            .prepare_cached("INSERT OR IGNORE INTO evidence VALUES (?1, ?2)")?
-            .execute(params![seq, &hmac.0[..]])?;
+            .prepare_cached(
+                // A later object has it because the earlier one could not be read.
+                "INSERT INTO evidence VALUES (?1, ?2, ?3)
+                 ON CONFLICT (seq, hmac) DO UPDATE SET object = max(object, excluded.object)",
+            )?
+            .execute(params![seq, &hmac.0[..], signed(entered.object)])?;
     }
     transaction.prepare_cached("INSERT INTO arrivals VALUES (?1, ?2, ?3, ?4)")?.execute(params![
         seq,
@@ -146,21 +150,64 @@ fn placement(transaction: &Transaction<'_>, seq: i64, filed: &Filed) -> rusqlite
     transaction
         .prepare_cached("INSERT OR IGNORE INTO folders (archive, path, uid_validity) VALUES (?1, ?2, ?3)")?
         .execute(params![filed.archive, filed.folder, filed.uid_validity])?;
-    let folder: Option<i64> = transaction
-        .prepare_cached("SELECT id FROM folders WHERE archive = ?1 AND path = ?2")?
-        .query_row(params![filed.archive, filed.folder], |row| row.get(0))
-        .optional()?;
-    let is_new = transaction
-        .prepare_cached(
-            "INSERT OR IGNORE INTO placements (folder, uid, seq, internal_date_ms, flags) VALUES (?1, ?2, ?3, ?4, ?5)",
-        )?
-        .execute(params![folder, filed.uid, seq, signed(filed.internal_date.0), filed.flags.join(" ")])?;
-    if is_new > 0 {
+    let (folder, uid_next): (i64, u32) = transaction
+        .prepare_cached("SELECT id, uid_next FROM folders WHERE archive = ?1 AND path = ?2")?
+        .query_row(params![filed.archive, filed.folder], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let mut uid = filed.uid;
+    let mut is_new = place(transaction, (folder, uid), seq, filed)?;
+    if !is_new && !is_placed(transaction, folder, seq)? {
+        // Never left out: a message without a place in its folder would be found by nobody.
+        let last = "SELECT coalesce(max(uid), 0) FROM placements WHERE folder = ?1";
+        let last: u32 = transaction.prepare_cached(last)?.query_row([folder], |row| row.get(0))?;
+        uid = uid_next.max(last.saturating_add(1));
+        tracing::error!(
+            archive = filed.archive,
+            folder = filed.folder,
+            taken = filed.uid,
+            uid,
+            "two messages have one UID; the later one gets another"
+        );
+        is_new = place(transaction, (folder, uid), seq, filed)?;
+    }
+    if is_new {
         transaction
             .prepare_cached(
                 "UPDATE folders SET messages = messages + 1, uid_next = max(uid_next, ?2 + 1) WHERE id = ?1",
             )?
-            .execute(params![folder, filed.uid])?;
+            .execute(params![folder, uid])?;
+    }
+    Ok(())
+}
+
+/// Whether it is there now and was not before.
+fn place(
+    transaction: &Transaction<'_>,
+    (folder, uid): (i64, u32),
+    seq: i64,
+    filed: &Filed,
+) -> rusqlite::Result<bool> {
+    let placed = transaction
+        .prepare_cached(
+            "INSERT OR IGNORE INTO placements (folder, uid, seq, internal_date_ms, flags) VALUES (?1, ?2, ?3, ?4, ?5)",
+        )?
+        .execute(params![folder, uid, seq, signed(filed.internal_date.0), filed.flags.join(" ")])?;
+    Ok(placed > 0)
+}
+
+fn is_placed(transaction: &Transaction<'_>, folder: i64, seq: i64) -> rusqlite::Result<bool> {
+    transaction
+        .prepare_cached("SELECT 1 FROM placements WHERE seq = ?1 AND folder = ?2")?
+        .exists(params![seq, folder])
+}
+
+/// Folders as another catalog knows them.
+pub(super) fn folders(transaction: &Transaction<'_>, folders: &[Folder]) -> rusqlite::Result<()> {
+    let mut statement = transaction.prepare_cached(
+        "INSERT INTO folders (archive, path, uid_validity, uid_next) VALUES (?1, ?2, ?3, ?4)
+         ON CONFLICT (archive, path) DO UPDATE SET uid_next = excluded.uid_next WHERE excluded.uid_next > uid_next",
+    )?;
+    for folder in folders {
+        statement.execute(params![folder.archive, folder.path, folder.uid_validity, folder.uid_next])?;
     }
     Ok(())
 }

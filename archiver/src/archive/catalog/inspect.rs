@@ -1,5 +1,6 @@
 //! Looking at the catalog from outside: what it says of a message, what should be there and is not.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use postern_shared::id::MessageId;
@@ -10,6 +11,7 @@ use super::schema::SCHEMA;
 use super::sqlite::{SqliteCatalog, failure, id, place, seq_of, signed, unsigned};
 use super::{CatalogError, Change, enter};
 use crate::archive::store::Place;
+use crate::archive::store::record::Filed;
 
 /// What a message's rows say, by table; none of the numbers that each catalog gives by itself.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -37,6 +39,8 @@ pub(in crate::archive) struct PackEnd {
 pub(in crate::archive) trait Inspect {
     /// What it says of a message.
     fn rows(&self, id: MessageId) -> Result<Rows, CatalogError>;
+    /// Whether a UID that its record gives a message is nobody's: it has another one there, and not because the UID was taken.
+    fn has_other_uid(&self, filed: &[Filed]) -> Result<bool, CatalogError>;
     /// Which of these parts a message does not keep from being dropped.
     fn parts_not_kept(&self, id: MessageId, parts: &[u64]) -> Result<Vec<u64>, CatalogError>;
     /// Messages with numbers above `after` whose record is in no pack, at most `limit`.
@@ -52,6 +56,20 @@ pub(in crate::archive) trait Inspect {
 impl Inspect for SqliteCatalog {
     fn rows(&self, id: MessageId) -> Result<Rows, CatalogError> {
         self.read(|connection| rows(connection, id))
+    }
+
+    fn has_other_uid(&self, filed: &[Filed]) -> Result<bool, CatalogError> {
+        self.read(|connection| {
+            let query = "SELECT 1 FROM placements JOIN folders ON folders.id = folder WHERE archive = ?1 AND path = ?2 AND uid = ?3";
+            let mut statement = connection.prepare_cached(query)?;
+            // Filed there twice, it is there once.
+            let mut given: BTreeMap<(&str, &str), bool> = BTreeMap::new();
+            for Filed { archive, folder, uid, .. } in filed {
+                *given.entry((archive, folder)).or_default() |=
+                    statement.exists(params![archive, folder, uid])?;
+            }
+            Ok(given.values().any(|given| !given))
+        })
     }
 
     fn parts_not_kept(&self, id: MessageId, parts: &[u64]) -> Result<Vec<u64>, CatalogError> {
@@ -153,6 +171,7 @@ impl Expected {
 }
 
 fn rows(connection: &Connection, id: MessageId) -> rusqlite::Result<Rows> {
+    // Not the UIDs: one that was taken was not given.
     const TABLES: [(&str, &str); 6] = [
         (
             "row",
@@ -161,8 +180,8 @@ fn rows(connection: &Connection, id: MessageId) -> rusqlite::Result<Rows> {
         ),
         (
             "places in folders",
-            "SELECT archive, path, uid, internal_date_ms, flags FROM placements JOIN folders ON folders.id = folder
-             WHERE seq = ?1 ORDER BY archive, path, uid",
+            "SELECT archive, path, internal_date_ms, flags FROM placements JOIN folders ON folders.id = folder
+             WHERE seq = ?1 ORDER BY archive, path",
         ),
         (
             "participants",

@@ -33,6 +33,8 @@ pub struct CatalogError {
     reason: String,
     /// The file is no catalog of this version, or damaged; rebuilding helps.
     pub(super) rebuild: bool,
+    /// It will fail again: it is damaged, or its medium is.
+    pub(super) lasting: bool,
 }
 
 /// A change to be entered.
@@ -138,8 +140,10 @@ pub(super) trait Catalog: Inspect + std::fmt::Debug + Send + Sync {
     fn apply(&self, objects: &[Stored], changes: &[Change], watermark: Place) -> Result<(), CatalogError>;
     /// The newest message with these octets.
     fn by_content(&self, hmac: Digest) -> Result<Option<MessageId>, CatalogError>;
-    /// The first message with this fold key.
+    /// The newest message with this fold key: an older one is there twice because it could not be read.
     fn by_fold(&self, hmac: Digest) -> Result<Option<MessageId>, CatalogError>;
+    /// The object with the journal report of a message that has this HMAC, the newest of them.
+    fn evidence(&self, id: MessageId, hmac: Digest) -> Result<Option<u64>, CatalogError>;
     /// What is known of a message.
     fn known(&self, id: MessageId) -> Result<Option<Known>, CatalogError>;
     /// A message's record.
@@ -168,10 +172,23 @@ pub(super) trait Catalog: Inspect + std::fmt::Debug + Send + Sync {
     fn last_change(&self) -> Result<u64, CatalogError>;
     /// The highest numbers of objects and key slots, and the next leaf's.
     fn highest(&self) -> Result<(u64, u64, u64), CatalogError>;
+    /// Makes the next leaf's number at least that: the log has leaves of messages that are not entered.
+    fn leaves_at_least(&self, next: u64) -> Result<(), CatalogError>;
+    /// The records of messages with leaves from `leaf` on and numbers above `after`, with their numbers, at most `limit`.
+    fn records_from_leaf(
+        &self,
+        leaf: u64,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<(u64, RecordPlace)>, CatalogError>;
     /// How much there is.
     fn counts(&self) -> Result<Counts, CatalogError>;
     /// A folder.
     fn folder(&self, archive: &str, path: &str) -> Result<Option<Folder>, CatalogError>;
+    /// All folders, also those that only other stores have messages of.
+    fn known_folders(&self) -> Result<Vec<Folder>, CatalogError>;
+    /// Gives no UID in these folders that is not behind theirs, and new ones their UIDVALIDITY.
+    fn keep_folders(&self, folders: &[Folder]) -> Result<(), CatalogError>;
     /// The folders of an archive, or of all.
     fn folders(&self, archive: Option<&str>) -> Result<Vec<Folder>, CatalogError>;
     /// The messages of a folder with UIDs above `after`, at most `limit`.

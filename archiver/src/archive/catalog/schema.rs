@@ -1,7 +1,7 @@
 //! The tables.
 
 /// Kept in `PRAGMA user_version`; another one means another layout, and the catalog is rebuilt.
-pub(super) const VERSION: i64 = 2;
+pub(super) const VERSION: i64 = 3;
 
 pub(super) const SCHEMA: &str = "
 CREATE TABLE state (
@@ -74,7 +74,12 @@ CREATE TABLE participants (
 ) WITHOUT ROWID;
 CREATE INDEX participants_address ON participants (address);
 
-CREATE TABLE evidence (seq INTEGER NOT NULL REFERENCES messages, hmac BLOB NOT NULL, PRIMARY KEY (seq, hmac)) WITHOUT ROWID;
+CREATE TABLE evidence (
+    seq INTEGER NOT NULL REFERENCES messages,
+    hmac BLOB NOT NULL,
+    object INTEGER NOT NULL,                 -- the record or addition that has it
+    PRIMARY KEY (seq, hmac)
+) WITHOUT ROWID;
 
 CREATE TABLE arrivals (
     seq INTEGER NOT NULL REFERENCES messages,

@@ -44,7 +44,7 @@ impl SqliteCatalog {
             }
             other => {
                 let reason = format!("version {other} is not known to this program");
-                return Err(CatalogError { path: path.into(), reason, rebuild: true });
+                return Err(CatalogError { path: path.into(), reason, rebuild: true, lasting: true });
             }
         }
         drop(connection);
@@ -73,9 +73,14 @@ impl SqliteCatalog {
 }
 
 pub(super) fn failure(path: &Path, error: &rusqlite::Error) -> CatalogError {
-    let rebuild =
-        matches!(error.sqlite_error_code(), Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt));
-    CatalogError { path: path.into(), reason: error.to_string(), rebuild }
+    let code = error.sqlite_error_code();
+    let rebuild = matches!(code, Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt));
+    let lasting = rebuild || code == Some(ErrorCode::SystemIoFailure);
+    let reason = match lasting {
+        true => format!("{error}; nothing is lost: rebuild --store with this store's id makes another one"),
+        false => error.to_string(),
+    };
+    CatalogError { path: path.into(), reason, rebuild, lasting }
 }
 
 pub(super) fn signed(number: u64) -> i64 {
@@ -106,7 +111,16 @@ impl Catalog for SqliteCatalog {
     }
 
     fn by_fold(&self, hmac: Digest) -> Result<Option<MessageId>, CatalogError> {
-        self.read(|connection| id_where(connection, "fold_hmac = ?1 ORDER BY seq LIMIT 1", hmac))
+        self.read(|connection| id_where(connection, "fold_hmac = ?1 ORDER BY seq DESC LIMIT 1", hmac))
+    }
+
+    fn evidence(&self, id: MessageId, hmac: Digest) -> Result<Option<u64>, CatalogError> {
+        self.read(|connection| {
+            let Some(seq) = seq_of(connection, id)? else { return Ok(None) };
+            let mut statement =
+                connection.prepare_cached("SELECT object FROM evidence WHERE seq = ?1 AND hmac = ?2")?;
+            statement.query_row(params![seq, &hmac.0[..]], |row| row.get(0).map(unsigned)).optional()
+        })
     }
 
     fn known(&self, id: MessageId) -> Result<Option<Known>, CatalogError> {
@@ -130,13 +144,29 @@ impl Catalog for SqliteCatalog {
     }
 
     fn records(&self, after: u64, limit: usize) -> Result<Vec<(u64, RecordPlace)>, CatalogError> {
+        self.records_from_leaf(0, after, limit)
+    }
+
+    fn records_from_leaf(
+        &self,
+        leaf: u64,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<(u64, RecordPlace)>, CatalogError> {
         self.read(|connection| {
-            let query = format!("{RECORD} WHERE seq > ?1 ORDER BY seq LIMIT ?2");
+            let query = format!("{RECORD} WHERE seq > ?1 AND leaf >= ?2 ORDER BY seq LIMIT ?3");
             let mut statement = connection.prepare_cached(&query)?;
-            let rows = statement.query_map([signed(after), signed(limit as u64)], |row| {
+            let rows = statement.query_map([signed(after), signed(leaf), signed(limit as u64)], |row| {
                 Ok((unsigned(row.get(5)?), record(row)?))
             })?;
             rows.collect()
+        })
+    }
+
+    fn leaves_at_least(&self, next: u64) -> Result<(), CatalogError> {
+        self.write(|transaction| {
+            let update = "UPDATE state SET leaf_next = ?1 WHERE leaf_next < ?1";
+            transaction.execute(update, [signed(next)]).map(drop)
         })
     }
 
@@ -281,9 +311,19 @@ impl Catalog for SqliteCatalog {
         })
     }
 
+    fn known_folders(&self) -> Result<Vec<Folder>, CatalogError> {
+        self.read(|connection| connection.prepare_cached(FOLDER)?.query_map([], folder)?.collect())
+    }
+
+    fn keep_folders(&self, folders: &[Folder]) -> Result<(), CatalogError> {
+        self.write(|transaction| enter::folders(transaction, folders))
+    }
+
     fn folders(&self, archive: Option<&str>) -> Result<Vec<Folder>, CatalogError> {
         self.read(|connection| {
-            let query = format!("{FOLDER} WHERE ?1 IS NULL OR archive = ?1 ORDER BY archive, path");
+            let query = format!(
+                "{FOLDER} WHERE messages > 0 AND (?1 IS NULL OR archive = ?1) ORDER BY archive, path"
+            );
             connection.prepare_cached(&query)?.query_map([archive], folder)?.collect()
         })
     }

@@ -132,6 +132,12 @@ impl Instance {
                 in_store = done;
                 watch(what, before + done, total.map(|total| before + total))
             });
+            let followed = match followed {
+                Err(ArchiveError::Catalog(error)) => {
+                    self.stores.asked(&attached, Err(error)).map(|followed| followed.unwrap_or(true))
+                }
+                followed => followed,
+            };
             before += in_store;
             match followed {
                 Ok(true) => {}
@@ -315,12 +321,14 @@ impl Instance {
         let mut behind = 0;
         for attached in self.stores.open_stores() {
             let catalog = attached.store.catalog();
+            let stand = catalog.last_change().and_then(|last| catalog.epoch().map(|epoch| (last, epoch)));
+            let Some((last, epoch)) = self.stores.asked(&attached, stand)? else { continue };
             let reached = match attached.index.current() {
-                Ok(generation) => generation.watermark(&catalog.epoch()?),
+                Ok(generation) => generation.watermark(&epoch),
                 // All of it is.
                 Err(_) => 0,
             };
-            behind += catalog.last_change()?.saturating_sub(reached);
+            behind += last.saturating_sub(reached);
         }
         Ok(behind)
     }

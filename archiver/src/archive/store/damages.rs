@@ -30,6 +30,11 @@ impl Damages {
         self.told.is_empty()
     }
 
+    /// All of them, told or not.
+    pub(in crate::archive) fn count(&self) -> u64 {
+        self.told.len() as u64 + self.left_out
+    }
+
     pub(in crate::archive) fn told(&self) -> &[Damage] {
         &self.told
     }

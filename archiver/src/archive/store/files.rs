@@ -9,6 +9,7 @@ use postern_shared::disk::{Disk, DiskFile};
 
 use super::StoreError;
 use super::format::{FILE_HEADER_BYTES, FileKind, StoreUid};
+use super::packs::copy_range;
 use super::seal::WAITING;
 
 const OPEN_MAX: usize = 128;
@@ -70,6 +71,10 @@ impl PackFiles {
         self.lengths.read().unwrap_or_else(PoisonError::into_inner).keys().copied().collect()
     }
 
+    pub(super) fn has(&self, number: u64) -> bool {
+        self.lengths.read().unwrap_or_else(PoisonError::into_inner).contains_key(&number)
+    }
+
     pub(super) fn newest(&self) -> Option<u64> {
         self.lengths.read().unwrap_or_else(PoisonError::into_inner).keys().next_back().copied()
     }
@@ -117,24 +122,25 @@ impl PackFiles {
     pub(super) fn create(&self) -> Result<Pack, StoreError> {
         let number = self.newest().unwrap_or(0).max(self.number_min.load(Ordering::Relaxed)) + 1;
         let path = self.path(number);
-        let made = self.disk.create(&path).and_then(|file| {
-            file.write_all_at(&[&FileKind::Pack.header(number, self.store)], 0)?;
-            file.sync_data()?;
-            self.disk.sync_dir(&self.dir)?;
-            Ok(file)
-        });
-        match made {
-            Ok(file) => {
-                let pack = Pack { number, file, path, bytes: FILE_HEADER_BYTES as u64 };
-                self.set_bytes(number, pack.bytes);
-                Ok(pack)
-            }
-            Err(error) => {
-                // Else the next attempt could not create it.
+        let file = self.disk.create(&path).map_err(|error| {
+            if error.kind() == std::io::ErrorKind::AlreadyExists {
+                // Somebody else's: it stays, and the next attempt takes another number.
+                self.above(number);
+            } else {
                 let _ = self.disk.remove(&path);
-                Err(StoreError::io(&path)(error))
             }
+            StoreError::io(&path)(error)
+        })?;
+        let header = FileKind::Pack.header(number, self.store);
+        let begun = file.write_all_at(&[&header], 0).and_then(|()| file.sync_data());
+        if let Err(error) = begun.and_then(|()| self.disk.sync_dir(&self.dir)) {
+            // Else the next attempt could not create it.
+            let _ = self.disk.remove(&path);
+            return Err(StoreError::io(&path)(error));
         }
+        let pack = Pack { number, file, path, bytes: FILE_HEADER_BYTES as u64 };
+        self.set_bytes(number, pack.bytes);
+        Ok(pack)
     }
 
     /// Tells how much of a pack counts now.
@@ -149,6 +155,21 @@ impl PackFiles {
         cut.map_err(StoreError::io(&pack.path))?;
         self.set_bytes(number, bytes);
         Ok(())
+    }
+
+    /// Keeps a copy of what is going to be cut from a pack, in `torn` beside the packs: the last one only.
+    pub(super) fn keep_tail(&self, pack: &Pack, from: u64) -> Result<(), StoreError> {
+        let dir = self.dir.with_file_name("torn");
+        let failed = || StoreError::io(&dir);
+        self.disk.create_dir_all(&dir).map_err(failed())?;
+        for path in self.disk.files(&dir).map_err(failed())? {
+            self.disk.remove(&path).map_err(failed())?;
+        }
+        let path = dir.join(format!("{:016x}-{from}.torn", pack.number));
+        let file = self.disk.create(&path).map_err(failed())?;
+        let copy = Pack { number: pack.number, file, path, bytes: 0 };
+        copy_range(pack, from..pack.bytes, &copy, 0)?;
+        copy.file.sync_data().and_then(|()| self.disk.sync_dir(&dir)).map_err(failed())
     }
 
     /// Removes a pack of which nothing is needed any more. Who reads it still can.

@@ -102,23 +102,22 @@ impl KeyTable {
             return Ok(open);
         }
         let path = self.dir.join(FileKind::Keys.file_name(number));
-        let made = self.disk.create(&path).and_then(|file| {
-            file.write_all_at(&[&FileKind::Keys.header(number, self.store)], 0)?;
-            file.sync_data()?;
-            self.disk.sync_dir(&self.dir)?;
-            Ok(file)
-        });
-        match made {
-            Ok(file) => {
-                files.keep(number, Arc::clone(&file), path.clone());
-                Ok((file, path))
-            }
-            Err(error) => {
-                // Else the next attempt could not create it.
+        let file = self.disk.create(&path).map_err(|error| {
+            // What is there already is somebody else's.
+            if error.kind() != std::io::ErrorKind::AlreadyExists {
                 let _ = self.disk.remove(&path);
-                Err(StoreError::io(&path)(error))
             }
+            StoreError::io(&path)(error)
+        })?;
+        let header = FileKind::Keys.header(number, self.store);
+        let begun = file.write_all_at(&[&header], 0).and_then(|()| file.sync_data());
+        if let Err(error) = begun.and_then(|()| self.disk.sync_dir(&self.dir)) {
+            // Else the next attempt could not create it.
+            let _ = self.disk.remove(&path);
+            return Err(StoreError::io(&path)(error));
         }
+        files.keep(number, Arc::clone(&file), path.clone());
+        Ok((file, path))
     }
 
     /// Whether the key in a slot was destroyed on purpose: its record is zeros, not missing or damaged.

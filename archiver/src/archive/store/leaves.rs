@@ -11,7 +11,7 @@ use postern_shared::id::MessageId;
 
 use super::StoreError;
 
-const LEAF_BYTES: u64 = 32;
+pub(in crate::archive) const LEAF_BYTES: u64 = 32;
 
 #[derive(Debug)]
 pub(in crate::archive) struct Leaves {
@@ -36,6 +36,15 @@ impl Leaves {
 
     pub(in crate::archive) fn count(&self) -> u64 {
         self.count
+    }
+
+    /// Gives out no number below `count`: the file lost leaves that it had.
+    pub(in crate::archive) fn at_least(&mut self, count: u64) {
+        self.count = self.count.max(count);
+    }
+
+    pub(in crate::archive) fn path(&self) -> &std::path::Path {
+        &self.path
     }
 
     /// Writes leaves from number `first` on, over whatever an interrupted commit left there, and syncs.

@@ -207,6 +207,11 @@ impl Packs {
         Ok(plain)
     }
 
+    /// Whether there is such a pack.
+    pub(in crate::archive) fn has(&self, number: u64) -> bool {
+        self.files.has(number)
+    }
+
     /// The pack's file.
     pub(in crate::archive) fn path(&self, place: Place) -> PathBuf {
         self.files.path(place.pack)
@@ -306,7 +311,12 @@ fn write_objects(pack: &Pack, objects: &[Sealed]) -> Result<(Vec<Stored>, u64), 
     Ok((stored, offset))
 }
 
-fn copy_range(from: &Pack, range: std::ops::Range<u64>, to: &Pack, offset: u64) -> Result<(), StoreError> {
+pub(super) fn copy_range(
+    from: &Pack,
+    range: std::ops::Range<u64>,
+    to: &Pack,
+    offset: u64,
+) -> Result<(), StoreError> {
     let len = usize::try_from(range.end - range.start).unwrap_or(WINDOW_BYTES).min(WINDOW_BYTES);
     let mut window = vec![0; len];
     let mut at = range.start;

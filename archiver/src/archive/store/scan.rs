@@ -45,6 +45,18 @@ impl Packs {
         scan: &mut Scan<'_>,
         take: Take<'_>,
     ) -> Result<Place, StoreError> {
+        self.scan_asking(from, scan, &|| true, take).map(|(end, _)| end)
+    }
+
+    /// The same; a torn tail is cut only when `may_cut` says so, which is asked when everything before it was handed on. Returns too
+    /// whether the newest pack ends with what is no whole object, and was left so.
+    pub(in crate::archive) fn scan_asking(
+        &self,
+        from: Place,
+        scan: &mut Scan<'_>,
+        may_cut: &dyn Fn() -> bool,
+        take: Take<'_>,
+    ) -> Result<(Place, bool), StoreError> {
         let until = scan.until.unwrap_or(Place { pack: u64::MAX, offset: u64::MAX });
         let newest = self.files.newest().map(|newest| newest.min(until.pack));
         self.files.above(from.pack);
@@ -52,7 +64,7 @@ impl Packs {
             let (path, what) = (self.files.path(from.pack), "the pack is missing".to_owned());
             scan.damage.push(Damage { path, offset: 0, what });
         }
-        let mut end = from;
+        let (mut end, mut is_torn) = (from, false);
         for number in self.files.numbers() {
             if !(from.pack..=until.pack).contains(&number) {
                 continue;
@@ -64,15 +76,26 @@ impl Packs {
             let start = if number == from.pack { from.offset } else { 0 }.max(FILE_HEADER_BYTES as u64);
             self.look_at_header(&pack, start, number == from.pack, scan);
             let is_newest = Some(number) == newest;
-            let Some(at) = scan_pack(&pack, start, is_newest, scan, take)? else { return Ok(end) };
+            let cuts = scan.cut_torn_tail && is_newest;
+            let may_cut = || cuts && may_cut();
+            let Some(torn) = scan_pack(&pack, start, is_newest, &may_cut, scan, take)? else {
+                return Ok((end, false));
+            };
             end = Place { pack: number, offset: pack.bytes.max(start) };
-            if at < pack.bytes && is_newest && scan.cut_torn_tail {
-                tracing::warn!(path = %pack.path.display(), offset = at, "cutting a torn tail, which was never committed");
-                self.files.cut(number, at)?;
-                end = Place { pack: number, offset: at };
+            match torn {
+                Torn::No => {}
+                Torn::Left => is_torn = true,
+                Torn::Cut(at) => {
+                    tracing::warn!(path = %pack.path.display(), offset = at, "cutting a torn tail, which was never committed");
+                    if let Err(error) = self.files.keep_tail(&pack, at) {
+                        tracing::warn!(%error, "no copy of the torn tail is kept");
+                    }
+                    self.files.cut(number, at)?;
+                    end = Place { pack: number, offset: at };
+                }
             }
         }
-        Ok(end)
+        Ok((end, is_torn))
     }
 
     /// A pack; one that the medium does not open is damage.
@@ -105,14 +128,24 @@ struct Hole {
     behind: Vec<Found>,
 }
 
-/// Hands whole objects on; returns where to cut, or the end; `None` when cancelled.
+/// How the newest pack ends.
+enum Torn {
+    No,
+    /// With what is no whole object: it stays.
+    Left,
+    /// It is to be cut there.
+    Cut(u64),
+}
+
+/// Hands whole objects on; returns how it ends; `None` when cancelled.
 fn scan_pack(
     pack: &Pack,
     start: u64,
     is_newest: bool,
+    may_cut: &dyn Fn() -> bool,
     scan: &mut Scan<'_>,
     take: Take<'_>,
-) -> Result<Option<u64>, StoreError> {
+) -> Result<Option<Torn>, StoreError> {
     let mut at = start.min(pack.bytes);
     let mut holes: Vec<Hole> = Vec::new();
     let mut unreadable = None;
@@ -154,12 +187,11 @@ fn scan_pack(
             None => break,
         }
     }
-    let torn = holes.first().map(|hole| hole.at);
-    match torn.filter(|_| is_newest && is_readable && scan.cut_torn_tail) {
-        Some(torn) => Ok(Some(torn)),
-        None => {
+    match holes.first().map(|hole| hole.at) {
+        Some(torn) if is_readable && may_cut() => Ok(Some(Torn::Cut(torn))),
+        torn => {
             settle(&mut holes, scan, take, is_newest)?;
-            Ok(Some(pack.bytes))
+            Ok(Some(if torn.is_some() && is_newest { Torn::Left } else { Torn::No }))
         }
     }
 }

@@ -102,6 +102,14 @@ impl Sealed {
         Ok(Self { header, body: Body::Memory(body) })
     }
 
+    /// Octets of it in memory.
+    pub(in crate::archive) fn held_bytes(&self) -> u64 {
+        match &self.body {
+            Body::Memory(body) => body.len() as u64,
+            Body::File(_) => 0,
+        }
+    }
+
     /// Compresses and seals what `feed` writes, `plain_bytes` in all, into a file beside the packs.
     pub(in crate::archive) fn seal_long(
         identity: Identity,

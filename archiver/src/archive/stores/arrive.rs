@@ -1,42 +1,45 @@
 //! Batches of messages to groups that are written: prepared side by side, folded and written one group after the other.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use postern_shared::crypto::digest::{Digest, Sha256, sha256};
+use postern_shared::crypto::digest::{Digest, sha256};
 use postern_shared::id::MessageId;
 
 use super::commit::{Item, What};
 use super::draft::{Draft, sha256_of};
 use super::file::State;
+use super::fold::report_sha256;
 use super::set::{Attached, Stores};
 use crate::archive::ArchiveError;
 use crate::archive::catalog::Known;
-use crate::archive::message::{Evidence, NewMessage, Outcome};
+use crate::archive::message::{Evidence, Kept, NewMessage, Outcome, Placement};
 use crate::archive::octets::Octets;
 use crate::archive::store::StoreError;
-use crate::archive::store::record::{self, Addition, Arrival, Content, Message, VERSION};
+use crate::archive::store::record::{self, Arrival, Content, Message, VERSION};
 
 /// Batches waiting for their group.
 #[derive(Debug, Default)]
 pub(in crate::archive) struct Commits {
     next: AtomicU64,
-    waiting: Mutex<Vec<(u64, Vec<Arrived>)>>,
-    done: Mutex<HashMap<u64, Result<Vec<Outcome>, ArchiveError>>>,
+    pub(super) waiting: Mutex<Vec<(u64, Vec<Arrived>)>>,
+    pub(super) done: Mutex<HashMap<u64, Result<Vec<Outcome>, ArchiveError>>>,
     leading: Mutex<()>,
 }
 
 /// A message on its way.
-struct Arrived {
-    message: NewMessage,
+pub(super) struct Arrived {
+    pub(super) message: NewMessage,
     /// Its octets, when they are not in the message.
     long: Option<Arc<dyn Octets>>,
-    sha256: Digest,
-    content: Digest,
-    fold: Option<Digest>,
-    /// A message with the same octets that cannot be read.
-    broken: Option<MessageId>,
+    pub(super) sha256: Digest,
+    pub(super) content: Digest,
+    pub(super) fold: Option<Digest>,
+    /// Messages that it cannot be folded into: they cannot be read, or are not what they are listed as.
+    pub(super) broken: Vec<MessageId>,
+    /// One that it can be folded into, which was read, and whether the journal report in which this one arrived was read with it.
+    pub(super) whole: Option<(MessageId, bool)>,
     prepared: Option<Prepared>,
 }
 
@@ -65,28 +68,20 @@ impl Arrived {
 
 /// What a group will write, store by store.
 #[derive(Default)]
-struct Group {
+pub(super) struct Group {
     items: Vec<(Arc<Attached>, Vec<Item>)>,
-    by_content: HashMap<Digest, (Arc<Attached>, MessageId)>,
-    by_fold: HashMap<Digest, (Arc<Attached>, MessageId)>,
-    known: HashMap<MessageId, Known>,
+    pub(super) by_content: HashMap<Digest, (Arc<Attached>, MessageId)>,
+    pub(super) by_fold: HashMap<Digest, (Arc<Attached>, MessageId)>,
+    pub(super) known: HashMap<MessageId, Known>,
 }
 
 impl Group {
-    fn push(&mut self, to: &Arc<Attached>, item: Item) {
+    pub(super) fn push(&mut self, to: &Arc<Attached>, item: Item) {
         match self.items.iter_mut().find(|(attached, _)| Arc::ptr_eq(attached, to)) {
             Some((_, items)) => items.push(item),
             None => self.items.push((Arc::clone(to), vec![item])),
         }
     }
-}
-
-/// A message that is here already.
-struct Found {
-    state: State,
-    attached: Arc<Attached>,
-    id: MessageId,
-    same_content: bool,
 }
 
 impl Stores {
@@ -100,31 +95,38 @@ impl Stores {
         let ticket = commits.next.fetch_add(1, Ordering::Relaxed);
         commits.waiting.lock().unwrap_or_else(PoisonError::into_inner).push((ticket, arrived));
         let _leading = commits.leading.lock().unwrap_or_else(PoisonError::into_inner);
-        let done = || commits.done.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(result) = done().remove(&ticket) {
+        let done = commits.done.lock().unwrap_or_else(PoisonError::into_inner).remove(&ticket);
+        if let Some(result) = done {
             return result;
         }
-        let mut group = std::mem::take(&mut *commits.waiting.lock().unwrap_or_else(PoisonError::into_inner));
+        self.lead(commits, ticket)
+    }
+
+    /// Writes what waits, and tells everybody what became of theirs; what became of `ticket`'s.
+    pub(super) fn lead(&self, commits: &Commits, ticket: u64) -> Result<Vec<Outcome>, ArchiveError> {
+        let group = std::mem::take(&mut *commits.waiting.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut group: Vec<(u64, Vec<Arrived>)> = group;
         let together = self.write(group.iter_mut().flat_map(|(_, batch)| batch));
-        let alone = group.len() == 1;
-        let mut outcomes = together.map(Vec::into_iter);
+        let is_mine_alone = matches!(&group[..], [(number, _)] if *number == ticket);
+        let mut outcomes = match together {
+            Err(error) if is_mine_alone => return Err(error),
+            together => together.map(Vec::into_iter),
+        };
+        // Whoever led before may have fallen over with this batch in its hands: then nothing may be taken for archived.
+        let mut mine = Err(StoreError::Poisoned.into());
         for (number, mut batch) in group {
             let result = match &mut outcomes {
                 Ok(outcomes) => Ok(outcomes.by_ref().take(batch.len()).collect()),
                 // What is wrong with one of them must not fail the others.
-                Err(_) if !alone => self.write(&mut batch),
-                Err(_) => Ok(Vec::new()),
+                Err(_) => self.write(&mut batch),
             };
-            done().insert(number, result);
+            if number == ticket {
+                mine = result;
+            } else {
+                commits.done.lock().unwrap_or_else(PoisonError::into_inner).insert(number, result);
+            }
         }
-        let mine = done().remove(&ticket);
-        match (outcomes, mine) {
-            (Err(error), _) if alone => Err(error),
-            (_, Some(result)) => result,
-            // Whoever led before fell over with this batch in its hands: nothing may be taken for archived.
-            (Err(error), None) => Err(error),
-            (Ok(_), None) => Err(StoreError::Poisoned.into()),
-        }
+        mine
     }
 
     /// Prepares messages on all cores.
@@ -163,7 +165,11 @@ impl Stores {
         Ok(all)
     }
 
-    fn arrived(&self, message: NewMessage, long: Option<Arc<dyn Octets>>) -> Result<Arrived, ArchiveError> {
+    pub(super) fn arrived(
+        &self,
+        message: NewMessage,
+        long: Option<Arc<dyn Octets>>,
+    ) -> Result<Arrived, ArchiveError> {
         let current = self.current()?;
         let store = &current.store;
         let sha256 = match &long {
@@ -174,18 +180,10 @@ impl Stores {
         // Only journal reports fold by their fold key: each report is kept whole beside the message it folds into.
         let fold = message.fold_key.filter(|_| message.evidence.is_some() && long.is_none());
         let fold = fold.map(|key| store.hmac(b"fold", key));
-        let mut arrived = Arrived { message, long, sha256, content, fold, broken: None, prepared: None };
-        match self.find(&arrived)? {
-            Some(found) if found.same_content => {
-                // Whoever hands it over will delete it where it came from, so what is here must be what arrived.
-                if !matches!(found.attached.store.check_message(found.id), Ok(true)) {
-                    tracing::error!(id = %found.id, "a message that arrived again cannot be read here; it is archived anew");
-                    arrived.broken = Some(found.id);
-                    self.prepare(&mut arrived)?;
-                }
-            }
-            Some(_) => {}
-            None => self.prepare(&mut arrived)?,
+        let mut arrived =
+            Arrived { message, long, sha256, content, fold, broken: Vec::new(), whole: None, prepared: None };
+        if self.find_whole(&mut arrived)?.is_none() {
+            self.prepare(&mut arrived)?;
         }
         Ok(arrived)
     }
@@ -202,57 +200,13 @@ impl Stores {
         Ok(())
     }
 
-    /// The message it is a duplicate of.
-    fn find(&self, arrived: &Arrived) -> Result<Option<Found>, ArchiveError> {
-        let stores = self.with_states();
-        for (state, attached) in &stores {
-            let id = attached.store.catalog().by_content(arrived.content)?;
-            if let Some(id) = id.filter(|id| Some(*id) != arrived.broken) {
-                return Ok(Some(Found {
-                    state: *state,
-                    attached: Arc::clone(attached),
-                    id,
-                    same_content: true,
-                }));
-            }
-        }
-        let Some(fold) = arrived.fold else { return Ok(None) };
-        for (state, attached) in &stores {
-            if let Some(id) = attached.store.catalog().by_fold(fold)?.filter(|id| Some(*id) != arrived.broken)
-            {
-                return Ok(Some(Found {
-                    state: *state,
-                    attached: Arc::clone(attached),
-                    id,
-                    same_content: false,
-                }));
-            }
-        }
-        Ok(None)
-    }
-
-    fn find_in(&self, group: &Group, arrived: &Arrived) -> Result<Option<Found>, ArchiveError> {
-        let found = |(attached, id): &(Arc<Attached>, MessageId), same_content| Found {
-            state: State::Current,
-            attached: Arc::clone(attached),
-            id: *id,
-            same_content,
-        };
-        if let Some(same) = group.by_content.get(&arrived.content) {
-            return Ok(Some(found(same, true)));
-        }
-        if let Some(known) = self.find(arrived)? {
-            return Ok(Some(known));
-        }
-        let folds = arrived.fold.and_then(|fold| group.by_fold.get(&fold));
-        Ok(folds.map(|same| found(same, false)))
-    }
-
     /// Writes a group. One at a time.
-    fn write<'a>(
+    pub(super) fn write<'a>(
         &self,
         arrived: impl IntoIterator<Item = &'a mut Arrived>,
     ) -> Result<Vec<Outcome>, ArchiveError> {
+        // No store is closed meanwhile.
+        let _grouping = self.grouping();
         let mut group = Group::default();
         let mut outcomes = Vec::new();
         let mut fresh: Vec<(Arc<Attached>, MessageId, crate::archive::IndexFields)> = Vec::new();
@@ -269,8 +223,11 @@ impl Stores {
             outcomes.push(outcome);
         }
         for (to, items) in group.items {
+            let placements: HashSet<_> = items.iter().flat_map(|item| item.filed_in.clone()).collect();
             let mut writing = to.store.writing();
             to.store.write_group(&mut writing, items, &|placement| self.next_uid(placement))?;
+            drop(writing);
+            self.tell_current(&to, placements)?;
         }
         for (to, id, fields) in fresh {
             to.keep_fresh(vec![(id, fields)]);
@@ -282,13 +239,32 @@ impl Stores {
         Ok(outcomes)
     }
 
+    /// Lets the current store's catalog know UIDs that were given in another store.
+    fn tell_current(&self, to: &Attached, placements: HashSet<Placement>) -> Result<(), ArchiveError> {
+        let current = self.current()?;
+        if std::ptr::eq(&*current, to) {
+            return Ok(());
+        }
+        let mut folders = Vec::new();
+        for Placement { archive, folder } in placements {
+            folders.extend(to.store.catalog().folder(&archive, &folder)?);
+        }
+        Ok(current.store.catalog().keep_folders(&folders)?)
+    }
+
+    /// Whether a store still takes what was prepared for it.
+    fn takes(&self, to: &Arc<Attached>) -> bool {
+        let takes = |state| matches!(state, State::Current | State::Normal);
+        self.with_states().into_iter().any(|(state, open)| takes(state) && Arc::ptr_eq(&open, to))
+    }
+
     fn archive(
         &self,
         group: &mut Group,
         arrived: &mut Arrived,
         fresh: &mut Vec<(Arc<Attached>, MessageId, crate::archive::IndexFields)>,
     ) -> Result<Outcome, ArchiveError> {
-        if arrived.prepared.is_none() {
+        if !arrived.prepared.as_ref().is_some_and(|prepared| self.takes(&prepared.to)) {
             self.prepare(arrived)?;
         }
         let Some(Prepared { to, draft, content, evidence }) = arrived.prepared.take() else {
@@ -297,11 +273,12 @@ impl Stores {
         let archived = self.clock.wall();
         let id = self.ids.next(archived);
         let from = &arrived.message;
+        let report = evidence.as_ref().map(|evidence| to.store.hmac(b"evidence", evidence.sha256()));
         let known = Known {
             slot: 0,
             placements: from.filed_in.clone(),
             participants: from.participants.clone(),
-            evidence: evidence.iter().map(|evidence| to.store.hmac(b"evidence", evidence.sha256())).collect(),
+            evidence: report.into_iter().collect(),
         };
         let arrival = Arrival {
             mail_from: from.mail_from.clone(),
@@ -331,103 +308,29 @@ impl Stores {
         fresh.push((Arc::clone(&to), id, from.index.clone()));
         let item = self.item(from, draft, What::New(Box::new(message)), from.filed_in.clone());
         group.push(&to, item);
-        Ok(Outcome::Archived(id))
+        Ok(Outcome::Archived(Kept { id, content: Some(arrived.content), report }))
     }
 
-    fn item(
-        &self,
-        from: &NewMessage,
-        draft: Draft,
-        what: What,
-        filed_in: Vec<crate::archive::Placement>,
-    ) -> Item {
+    pub(super) fn item(&self, from: &NewMessage, draft: Draft, what: What, filed_in: Vec<Placement>) -> Item {
         let internal_date = from.internal_date.or(from.source.received).unwrap_or_else(|| self.clock.wall());
         Item { draft, what, filed_in, internal_date, flags: from.flags.clone() }
-    }
-
-    /// Adds what this arrival knows and the message does not know yet. `None` when its store takes nothing.
-    fn fold(
-        &self,
-        group: &mut Group,
-        arrived: &Arrived,
-        found: &Found,
-    ) -> Result<Option<Outcome>, ArchiveError> {
-        let (from, to, id) = (&arrived.message, &found.attached, found.id);
-        let mut known = match group.known.remove(&id) {
-            Some(known) => known,
-            None => to.store.catalog().known(id)?.unwrap_or_default(),
-        };
-        let filed_in: Vec<_> =
-            from.filed_in.iter().filter(|placement| !known.placements.contains(placement)).cloned().collect();
-        let participants: Vec<_> =
-            from.participants.iter().filter(|who| !known.participants.contains(who)).cloned().collect();
-        let mut draft = Draft::default();
-        let evidence = match &from.evidence {
-            Some(evidence) if found.same_content => {
-                Some(draft_evidence(&mut draft, to, evidence, &from.content)?)
-            }
-            // Its octets differ from those archived, so the report is kept whole.
-            Some(evidence) => {
-                let report = evidence.report(&from.content);
-                let content = draft.message(&to.store, &report, sha256(&report))?;
-                Some(record::Evidence::Report(content))
-            }
-            None => None,
-        };
-        let evidence = evidence.map(|evidence| (to.store.hmac(b"evidence", evidence.sha256()), evidence));
-        let evidence = evidence.filter(|(hmac, _)| !known.evidence.contains(hmac));
-        let is_new = !filed_in.is_empty() || !participants.is_empty() || evidence.is_some();
-        if is_new && found.state == State::WriteProtected {
-            group.known.insert(id, known);
-            return Ok(None);
-        }
-        known.placements.extend(filed_in.iter().cloned());
-        known.participants.extend(participants.iter().cloned());
-        known.evidence.extend(evidence.as_ref().map(|(hmac, _)| *hmac));
-        group.known.insert(id, known);
-        if !is_new {
-            return Ok(Some(Outcome::Duplicate(id)));
-        }
-        let addition = Addition {
-            version: VERSION,
-            message: id,
-            added: self.clock.wall(),
-            arrival: Arrival {
-                mail_from: from.mail_from.clone(),
-                participants,
-                filed_in: Vec::new(),
-                source: from.source.clone(),
-                untrusted_fields: from.untrusted_fields.clone(),
-                evidence: evidence.map(|(_, evidence)| evidence),
-            },
-        };
-        let draft = if addition.arrival.evidence.is_some() { draft } else { Draft::default() };
-        let item = self.item(from, draft, What::More(Box::new(addition)), filed_in);
-        group.push(to, item);
-        Ok(Some(Outcome::Duplicate(id)))
     }
 }
 
 /// A journal report's octets around the content, or as a whole.
-fn draft_evidence(
+pub(super) fn draft_evidence(
     draft: &mut Draft,
     to: &Attached,
     evidence: &Evidence,
     content: &[u8],
 ) -> Result<record::Evidence, ArchiveError> {
+    let sha256 = report_sha256(evidence, content);
     Ok(match evidence {
-        Evidence::Report { prefix, suffix } => {
-            // Not put together: it may be long.
-            let mut hash = Sha256::new();
-            [&**prefix, content, &**suffix].into_iter().for_each(|piece| hash.update(piece));
-            record::Evidence::Around {
-                sha256: hash.finish(),
-                prefix: draft.verbatim(&to.store, prefix)?,
-                suffix: draft.verbatim(&to.store, suffix)?,
-            }
-        }
-        Evidence::Raw { report } => {
-            record::Evidence::Report(draft.message(&to.store, report, sha256(report))?)
-        }
+        Evidence::Report { prefix, suffix } => record::Evidence::Around {
+            sha256,
+            prefix: draft.verbatim(&to.store, prefix)?,
+            suffix: draft.verbatim(&to.store, suffix)?,
+        },
+        Evidence::Raw { report } => record::Evidence::Report(draft.message(&to.store, report, sha256)?),
     })
 }

@@ -10,8 +10,15 @@ use super::file::{Entry, State};
 use crate::archive::ArchiveError;
 use crate::archive::catalog::{Catalog as _, SqliteCatalog};
 
-/// Opens a catalog; one that is damaged is put aside until the next time, and an empty one takes its place.
+/// Opens a catalog; one that is damaged, or was found so while it served, is put aside until the next time, and an empty one takes its
+/// place.
 pub(super) fn open_catalog(disk: &dyn Disk, path: &Path) -> Result<SqliteCatalog, ArchiveError> {
+    let is_marked = disk.exists(&mark_of(path)).map_err(ArchiveError::file(path))?;
+    if is_marked {
+        tracing::error!(path = %path.display(), "the catalog is damaged; it is rebuilt from packs and keys");
+        put_aside(disk, path, "damaged")?;
+        remove_mark(disk, path)?;
+    }
     let opened = SqliteCatalog::open(path).and_then(|catalog| catalog.watermark().map(|_| catalog));
     match opened {
         Err(error) if error.rebuild => {
@@ -21,7 +28,7 @@ pub(super) fn open_catalog(disk: &dyn Disk, path: &Path) -> Result<SqliteCatalog
         }
         opened => {
             let catalog = opened?;
-            for ending in ["old", "damaged"] {
+            for ending in ["old", "damaged"].iter().filter(|_| !is_marked) {
                 // Mail's subjects and addresses are not to lie about. What cannot be written can keep it.
                 let _ = remove(disk, &path.with_extension(ending));
             }
@@ -52,6 +59,7 @@ pub(in crate::archive) fn remove_derived(disk: &dyn Disk, dir: &Path) -> Result<
     ] {
         remove(disk, &dir.join(name))?;
     }
+    remove_mark(disk, &dir.join("catalog.sqlite"))?;
     let index = dir.join("index");
     if disk.exists(&index).map_err(ArchiveError::file(&index))? {
         disk.remove_dir_all(&index).map_err(ArchiveError::file(&index))?;
@@ -103,6 +111,20 @@ pub(super) fn open_catalog_as_it_is(disk: &dyn Disk, path: &Path) -> Result<Sqli
     let catalog = SqliteCatalog::open(path)?;
     catalog.watermark()?;
     Ok(catalog)
+}
+
+/// The file that says that a catalog is damaged.
+pub(super) fn mark_of(path: &Path) -> PathBuf {
+    path.with_extension("is-damaged")
+}
+
+/// The catalog at `path` is gone, or another one is there.
+pub(super) fn remove_mark(disk: &dyn Disk, path: &Path) -> Result<(), ArchiveError> {
+    let mark = mark_of(path);
+    if disk.exists(&mark).map_err(ArchiveError::file(&mark))? {
+        disk.remove(&mark).map_err(ArchiveError::file(&mark))?;
+    }
+    Ok(())
 }
 
 /// Renames a catalog's files.

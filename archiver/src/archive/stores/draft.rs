@@ -16,6 +16,8 @@ use crate::archive::store::{Identity, Kind, LONG_BYTES_MIN, Sealed, StoreError};
 
 /// Messages asked for a part's key before the part is stored anew.
 const USERS_ASKED: usize = 3;
+/// Sealed octets that a draft holds in memory; further parts wait in files.
+const HELD_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
 /// What becomes of octets: segments, the octets for the record, and parts that are not stored yet.
 #[derive(Debug, Default)]
@@ -90,7 +92,8 @@ impl Draft {
         range: Range<u64>,
         is_base64: bool,
     ) -> Result<Part, ArchiveError> {
-        if range.end - range.start > LONG_BYTES_MIN {
+        let bytes = range.end - range.start;
+        if bytes > LONG_BYTES_MIN || self.held_bytes() + bytes > HELD_BYTES_MAX {
             return self.long_part(store, octets, range, is_base64);
         }
         let failed = || StoreError::io(&store.dir);
@@ -112,6 +115,10 @@ impl Draft {
         self.enter(store, sha256, plain.len() as u64, encoding, |identity, key| {
             Sealed::seal(identity, key, &plain)
         })
+    }
+
+    fn held_bytes(&self) -> u64 {
+        self.new_parts.iter().map(|new| new.sealed.held_bytes()).sum()
     }
 
     /// In two passes: the first one proves and hashes, the second one stores.

@@ -89,7 +89,18 @@ impl StoresFile {
     pub(super) fn read(disk: &dyn Disk, instance: &Path) -> Result<Self, ArchiveError> {
         let path = Self::path(instance);
         if disk.exists(&path).map_err(ArchiveError::file(&path))? {
-            return read_json(disk, &path);
+            let file: Self = read_json(disk, &path)?;
+            let twice = file
+                .stores
+                .iter()
+                .enumerate()
+                .find(|(at, entry)| file.stores[..*at].iter().any(|before| before.id == entry.id));
+            return match twice {
+                Some((_, entry)) => {
+                    Err(ArchiveError::File { path, reason: format!("it names store {:?} twice", entry.id) })
+                }
+                None => Ok(file),
+            };
         }
         // Lost: the stores that lie there, the last one made being the current one. The others may have been disabled or detached,
         // so nothing is written to them.
@@ -136,7 +147,14 @@ pub(in crate::archive) struct StoreFile {
 }
 
 impl StoreFile {
-    /// Makes a store's directory. With this file in it the store exists.
+    /// Whether there is a store in `dir`.
+    pub(super) fn exists(disk: &dyn Disk, dir: &Path) -> Result<bool, ArchiveError> {
+        let path = dir.join("store.json");
+        disk.exists(&path).map_err(ArchiveError::file(&path))
+    }
+
+    /// Makes a store's directory. With this file in it the store exists. One that is there is never replaced: with it would go the
+    /// only key to what it holds.
     pub(super) fn create(
         disk: &dyn Disk,
         dir: &Path,
@@ -144,6 +162,10 @@ impl StoreFile {
         now: UnixMillis,
         master: &SecretBytes,
     ) -> Result<(), ArchiveError> {
+        if Self::exists(disk, dir)? {
+            let reason = "there is a store already, and its key is in this file".into();
+            return Err(ArchiveError::File { path: dir.join("store.json"), reason });
+        }
         disk.create_dir_all(dir).map_err(ArchiveError::file(dir))?;
         let uid = StoreUid(random());
         let wrapped_key = wrapping_key(master).wrap(&uid.0, &*random_secret());

@@ -17,16 +17,23 @@
 //!
 //! Promises
 //! - A commit returns `Ok` only when all of it would survive a power cut. Commits that come together are written together.
-//! - What folds into a message that is here was compared with it: that message was read and has the hash of what arrived.
+//! - What folds into a message that is here was compared with it: that message was read and has the hash of what arrived, or the fold
+//!   key; a journal report that is relied on was read too. What cannot be read is archived anew.
+//! - A store is open once at a time, in all processes and in this one: its lock file is held as long as anybody has it. It is closed when
+//!   nothing writes to it.
+//! - A damaged catalog costs its own store: the others are read, and the current one takes messages.
+//! - UIDs are given once, also while a store is away: the current store's catalog knows the folders of all.
 //! - Maintenance (verify, rebuild, compact, backup) runs beside archiving and reading, one at a time in an instance.
 
 mod arrive;
 mod backup;
 mod catalog_file;
+mod changes;
 mod commit;
 mod compact;
 mod draft;
 mod file;
+mod fold;
 mod kept;
 mod lost;
 mod read;

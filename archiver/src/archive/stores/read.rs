@@ -2,15 +2,16 @@
 
 use std::io;
 
-use postern_shared::crypto::digest::Sha256;
+use postern_shared::crypto::digest::{Digest, Sha256};
 use postern_shared::id::MessageId;
 use zeroize::Zeroizing;
 
 use super::store::Store;
 use crate::archive::ArchiveError;
 use crate::archive::catalog::RecordPlace;
+use crate::archive::message::Kept;
 use crate::archive::store::parts::Base64Encoder;
-use crate::archive::store::record::{Content, Evidence, Message, Part, Segment, decode};
+use crate::archive::store::record::{Addition, Content, Evidence, Message, Part, Segment, decode};
 use crate::archive::store::{Damage, Place, StoreError, own_key};
 
 /// Whoever takes octets, stretch by stretch. What it was given counts only when the whole came without error.
@@ -35,7 +36,24 @@ impl Store {
         let key = key.ok_or_else(|| {
             self.packs.no_key(place, format!("object {object} of the message with key {slot}"))
         })?;
-        Ok(self.packs.read(place, object, &own_key(&key, object))?)
+        let key = own_key(&key, object);
+        self.at(object, place, |place| self.packs.read(place, object, &key))
+    }
+
+    /// Reads an object where it lies; once more when its pack is gone, for compaction moves objects and removes packs meanwhile.
+    fn at<R>(
+        &self,
+        object: u64,
+        place: Place,
+        mut read: impl FnMut(Place) -> Result<R, StoreError>,
+    ) -> Result<R, ArchiveError> {
+        match read(place) {
+            Err(error) if !self.packs.has(place.pack) => match self.catalog().object(object)? {
+                Some(moved) if moved != place => Ok(read(moved)?),
+                _ => Err(error.into()),
+            },
+            read => Ok(read?),
+        }
     }
 
     /// A message's record; `None` when there is no such message.
@@ -77,15 +95,29 @@ impl Store {
         let own_of_evidence = own.get(content_own..).unwrap_or_default();
         match &message.arrival.evidence {
             None => return Ok(false),
-            Some(Evidence::Report(report)) => self.assemble(*place, report, own_of_evidence, take)?,
-            Some(Evidence::Around { prefix, suffix, .. }) => {
-                let prefix_own = usize::try_from(prefix.own_bytes()).unwrap_or(usize::MAX);
-                self.assemble(*place, prefix, own_of_evidence, take)?;
-                self.copy_content(opened, take)?;
-                self.assemble(*place, suffix, own_of_evidence.get(prefix_own..).unwrap_or_default(), take)?;
-            }
+            Some(evidence) => self.copy_evidence(*place, evidence, own_of_evidence, opened, take)?,
         }
         Ok(true)
+    }
+
+    /// A journal report, by the record or addition that has it and that one's own octets.
+    fn copy_evidence(
+        &self,
+        place: Place,
+        evidence: &Evidence,
+        own: &[u8],
+        message: &Opened,
+        take: Take<'_>,
+    ) -> Result<(), ArchiveError> {
+        match evidence {
+            Evidence::Report(report) => self.assemble(place, report, own, take),
+            Evidence::Around { prefix, suffix, .. } => {
+                let prefix_own = usize::try_from(prefix.own_bytes()).unwrap_or(usize::MAX);
+                self.assemble(place, prefix, own, take)?;
+                self.copy_content(message, take)?;
+                self.assemble(place, suffix, own.get(prefix_own..).unwrap_or_default(), take)
+            }
+        }
     }
 
     /// Puts octets together from their segments, and checks them against their hash.
@@ -124,14 +156,17 @@ impl Store {
     fn copy_part(&self, part: &Part, take: Take<'_>) -> Result<(), ArchiveError> {
         let place = self.part_place(part.object)?;
         let Some(encoding) = part.encoding else {
-            return Ok(self.packs.copy(place, part.object, &part.key.0, take)?);
+            return self
+                .at(part.object, place, |place| self.packs.copy(place, part.object, &part.key.0, take));
         };
         let mut encoder = Base64Encoder::new(encoding);
         let mut encoded = Vec::new();
-        self.packs.copy(place, part.object, &part.key.0, &mut |decoded| {
-            encoded.clear();
-            encoder.push(decoded, &mut encoded);
-            take(&encoded)
+        self.at(part.object, place, |place| {
+            self.packs.copy(place, part.object, &part.key.0, &mut |decoded| {
+                encoded.clear();
+                encoder.push(decoded, &mut encoded);
+                take(&encoded)
+            })
         })?;
         encoded.clear();
         encoder.finish(&mut encoded);
@@ -156,9 +191,50 @@ impl Store {
         read.is_ok() && hash.finish() == part.sha256
     }
 
-    /// That a message can be read and is what it was.
-    pub(in crate::archive) fn check_message(&self, id: MessageId) -> Result<bool, ArchiveError> {
-        let Some(opened) = self.opened(id)? else { return Ok(false) };
-        self.copy_content(&opened, &mut |_| Ok(())).map(|()| true)
+    /// That what arrived can be read back and is what arrived; `false` when there is no such message.
+    pub(in crate::archive) fn check_arrival(&self, kept: &Kept) -> Result<bool, ArchiveError> {
+        let Some(opened) = self.opened(kept.id)? else { return Ok(false) };
+        let content = self.hmac(b"content", opened.message.content.sha256);
+        if kept.content.is_some_and(|arrived| arrived != content) {
+            return Err(self.damaged(opened.place, "its octets are others than those that arrived".into()));
+        }
+        let has_content = match kept.report {
+            Some(report) => self.check_report(&opened, report)?,
+            None => false,
+        };
+        if !has_content {
+            self.copy_content(&opened, &mut |_| Ok(()))?;
+        }
+        Ok(true)
+    }
+
+    /// That the journal report with this keyed hash can be read. Whether the message's content was read with it.
+    pub(super) fn check_report(&self, message: &Opened, report: Digest) -> Result<bool, ArchiveError> {
+        let (catalog, id) = (self.catalog(), message.message.message);
+        let failed = |place, what: &str| self.damaged(place, format!("a journal report of {id} {what}"));
+        let object = catalog.evidence(id, report)?;
+        let object = object.ok_or_else(|| failed(message.place, "is not there"))?;
+        let mut hash = Sha256::new();
+        let mut hashed = |piece: &[u8]| {
+            hash.update(piece);
+            Ok(())
+        };
+        let record = catalog.record(id)?.ok_or_else(|| failed(message.place, "has no message"))?;
+        let (place, is_around) = if object == record.object {
+            self.copy_report(message, &mut hashed)?;
+            (message.place, matches!(message.message.arrival.evidence, Some(Evidence::Around { .. })))
+        } else {
+            let place = self.part_place(object)?;
+            let plain = self.record_bytes(object, record.slot, place)?;
+            let (addition, own): (Addition, _) = decode(&plain).map_err(|what| self.damaged(place, what))?;
+            let evidence = addition.arrival.evidence.filter(|_| addition.message == id);
+            let evidence = evidence.ok_or_else(|| failed(place, "is not in its addition"))?;
+            self.copy_evidence(place, &evidence, own, message, &mut hashed)?;
+            (place, matches!(evidence, Evidence::Around { .. }))
+        };
+        if self.hmac(b"evidence", hash.finish()) == report {
+            return Ok(is_around);
+        }
+        Err(failed(place, "has another hash than when it was archived"))
     }
 }

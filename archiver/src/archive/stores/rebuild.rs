@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Watch;
-use super::catalog_file::{open_catalog, put_aside, with_suffix};
+use super::catalog_file::{open_catalog, put_aside, remove_mark, with_suffix};
 use super::replay::Replay;
 use super::store::{Beside, Store};
 use crate::archive::ArchiveError;
@@ -36,12 +36,19 @@ impl Store {
                 cut_torn_tail: false,
                 restore_leaves: true,
                 until: Some(end),
+                is_torn: false,
                 damage,
                 progress: &mut progress,
             };
             if end.pack == until.pack && end.offset.saturating_sub(until.offset) < CLOSE_BYTES {
                 if !self.enter_from_packs(&rebuilt, &mut writing.leaves, ids, &mut replay)? {
                     return Ok(false);
+                }
+                // Leaves of messages that were not found may be among these.
+                rebuilt.leaves_at_least(writing.leaves.count())?;
+                // What it knows of other stores' folders; one that is damaged may know nothing.
+                if let Ok(folders) = self.catalog().known_folders() {
+                    rebuilt.keep_folders(&folders)?;
                 }
                 self.lost_messages(&rebuilt, writing.leaves.count(), damage)?;
                 rebuilt.settle()?;
@@ -71,6 +78,7 @@ impl Store {
         let disk = &**disk;
         self.replace_catalog(|| {
             put_aside(disk, path, "old")?;
+            remove_mark(disk, path)?;
             for suffix in ["-wal", "-shm"] {
                 let left = with_suffix(beside, suffix);
                 if disk.exists(&left).map_err(ArchiveError::file(&left))? {

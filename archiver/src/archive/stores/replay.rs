@@ -7,15 +7,16 @@ use crate::archive::ArchiveError;
 use crate::archive::catalog::{Catalog, Change, Entered, RecordPlace};
 use crate::archive::store::record::{Addition, Arrival, Message, Part, decode};
 use crate::archive::store::{
-    Damage, Damages, Found, Kind, Leaves, Place, Scan, StoreError, Stored, is_unreadable, leaf,
+    Damage, Damages, Found, Kind, LEAF_BYTES, Leaves, Place, Scan, StoreError, Stored, is_unreadable, leaf,
 };
 
 /// Objects entered together.
 const BATCH: usize = 500;
 /// Octets of packs between two lines in the log.
 const LOGGED_EACH_BYTES: u64 = 4 * 1024 * 1024 * 1024;
-/// Object numbers that are left out when something cannot be read: it may have had one of them.
-const NUMBERS_LEFT_OUT: u64 = 1 << 20;
+/// So many numbers behind the highest one found may have been given out: of what was cut off, of what a power cut took without a trace, or
+/// of what cannot be read.
+const NUMBERS_UNSEEN: u64 = 1 << 20;
 
 /// What a replay leaves to whoever asked for it.
 pub(super) struct Replay<'r> {
@@ -24,6 +25,8 @@ pub(super) struct Replay<'r> {
     pub(super) restore_leaves: bool,
     /// Nothing from here on is entered.
     pub(super) until: Option<Place>,
+    /// Set when the newest pack ends with what is no whole object, and was left so.
+    pub(super) is_torn: bool,
     pub(super) damage: &'r mut Damages,
     /// Told how many octets of packs are done; `true` ends it.
     pub(super) progress: &'r mut dyn FnMut(u64) -> bool,
@@ -48,12 +51,13 @@ impl Store {
         let cut_torn_tail = writable && !rebuilding;
         let mut writing = self.writing();
         let total = self.packs.total_bytes();
-        if rebuilding && total > 0 {
-            tracing::warn!(
-                store = self.id,
-                bytes = total,
-                "the catalog is missing and is rebuilt from the packs"
-            );
+        if rebuilding {
+            // Leaves of messages that are not found may be among these; no other message gets their numbers.
+            catalog.leaves_at_least(writing.leaves.count())?;
+            if total > 0 {
+                let what = "the catalog is missing and is rebuilt from the packs";
+                tracing::warn!(store = self.id, bytes = total, "{what}");
+            }
         }
         let mut logged = 0;
         let mut progress = |done: u64| {
@@ -63,19 +67,83 @@ impl Store {
             }
             false
         };
-        let mut replay =
-            Replay { cut_torn_tail, restore_leaves: writable, until: None, damage, progress: &mut progress };
+        let mut replay = Replay {
+            cut_torn_tail,
+            restore_leaves: writable,
+            until: None,
+            is_torn: false,
+            damage,
+            progress: &mut progress,
+        };
         self.enter_from_packs(&*catalog, &mut writing.leaves, ids, &mut replay)?;
+        let Replay { is_torn, damage, .. } = replay;
+        self.check_leaves(&*catalog, &mut writing.leaves, writable, damage)?;
+        // Else another text would be sealed under a key that was used.
+        let (object, ..) = catalog.highest()?;
+        self.packs.at_least(object.saturating_add(NUMBERS_UNSEEN));
         if rebuilding && total > 0 {
             self.lost_messages(&*catalog, writing.leaves.count(), damage)?;
             tracing::info!(store = self.id, messages = catalog.counts()?.messages, "the catalog is rebuilt");
         }
         // What is no object at the end of the newest pack stays for whoever looks at it; nothing is appended to it.
         let end = self.packs.end()?;
-        if writable && end != catalog.watermark()? && end != Place::default() {
+        if writable && (is_torn || end != catalog.watermark()?) && end != Place::default() {
             self.packs.close_newest(&mut writing.tail)?;
         }
         Ok(())
+    }
+
+    /// The log has a leaf for each message that is entered, and no others.
+    fn check_leaves(
+        &self,
+        catalog: &dyn Catalog,
+        leaves: &mut Leaves,
+        writable: bool,
+        damage: &mut Damages,
+    ) -> Result<(), ArchiveError> {
+        let (_, _, next) = catalog.highest()?;
+        let found = leaves.count();
+        if found > next && writable {
+            // Of a commit that failed and could not be taken back whole.
+            tracing::warn!(
+                store = self.id,
+                found,
+                next,
+                "cutting leaves of messages that were never committed"
+            );
+            leaves.cut(next)?;
+        }
+        if found >= next {
+            return Ok(());
+        }
+        let what = format!("{} leaves of {next} are missing", next - found);
+        damage.push(Damage { path: leaves.path().into(), offset: found * LEAF_BYTES, what });
+        leaves.at_least(next);
+        if !writable {
+            return Ok(());
+        }
+        tracing::warn!(
+            store = self.id,
+            found,
+            next,
+            "the log lost leaves; they are made again from the messages"
+        );
+        let mut after = 0;
+        loop {
+            let records = catalog.records_from_leaf(found, after, BATCH)?;
+            let Some((last, _)) = records.last() else { break };
+            after = *last;
+            for (_, record) in records {
+                match self.opened_at(&record) {
+                    Ok(opened) => {
+                        let message = &opened.message;
+                        leaves.restore(message.leaf, message_leaf(message)).map(drop)?;
+                    }
+                    Err(error) => tracing::error!(id = %record.id, %error, "its leaf cannot be made again"),
+                }
+            }
+        }
+        Ok(leaves.sync()?)
     }
 
     /// Enters what lies behind the catalog's watermark; `false` when it was ended before its time.
@@ -94,10 +162,16 @@ impl Store {
         let mut done = 0;
         let ended = std::cell::Cell::new(false);
         let cancelled = || ended.get();
+        // Leaves are written behind what they are of, and before anybody was told of it: when there are more than messages were found, what
+        // seems torn was committed, and is damaged.
+        let logged = leaves.count();
+        let next_leaf = std::cell::Cell::new(catalog.highest()?.2);
+        let may_cut = || logged <= next_leaf.get();
+        let found_damage = replay.damage.count();
         let (restore_leaves, until) = (replay.restore_leaves, replay.until);
         let mut scan =
             Scan { cut_torn_tail: replay.cut_torn_tail, until, damage: replay.damage, cancelled: &cancelled };
-        let end = self.packs.scan(from, &mut scan, &mut |Found { stored, behind, is_uncertain }| {
+        let mut take = |Found { stored, behind, is_uncertain }| {
             match self.change_of(stored, ids, &mut records_damaged) {
                 Ok(Some(change)) if is_uncertain && !self.has_parts(catalog, &batch, &change)? => {
                     if let Change::Archived(message, _) = &change
@@ -111,7 +185,12 @@ impl Store {
                     let (path, offset) = (self.packs.path(stored.place), stored.place.offset);
                     records_damaged.push(Damage { path, offset, what: what.into() });
                 }
-                Ok(change) => batch.changes.extend(change),
+                Ok(change) => {
+                    if let Some(Change::Archived(message, _)) = &change {
+                        next_leaf.set(next_leaf.get().max(message.leaf + 1));
+                    }
+                    batch.changes.extend(change);
+                }
                 Err(error) => {
                     failed = Some(error);
                     return Err(StoreError::Cancelled);
@@ -131,21 +210,31 @@ impl Store {
                 ended.set((replay.progress)(done));
             }
             Ok(())
-        });
+        };
+        let end = self.packs.scan_asking(from, &mut scan, &may_cut, &mut take);
         if let Some(error) = failed {
             return Err(error);
         }
-        let end = end?;
-        if !ended.get() && (!batch.objects.is_empty() || end != entered) {
-            self.flush(catalog, leaves, restore_leaves, &batch, end, &mut records_damaged)?;
-        }
+        let (end, is_torn) = end?;
+        replay.is_torn = is_torn;
         replay.damage.append(records_damaged);
         if ended.get() {
             return Ok(false);
         }
+        if replay.damage.count() > found_damage {
+            // Of what is damaged the leaves stay, and no other message gets their numbers.
+            catalog.leaves_at_least(leaves.count())?;
+        }
+        if !batch.objects.is_empty() || end != entered {
+            self.flush(catalog, leaves, restore_leaves, &batch, end, replay.damage)?;
+        }
         self.enter_pending(catalog, replay.damage)?;
         let (object, slot, _) = catalog.highest()?;
-        self.packs.at_least(if replay.damage.is_empty() { object } else { object + NUMBERS_LEFT_OUT });
+        self.packs.at_least(if replay.damage.is_empty() {
+            object
+        } else {
+            object.saturating_add(NUMBERS_UNSEEN)
+        });
         self.keys.at_least(slot);
         Ok(true)
     }

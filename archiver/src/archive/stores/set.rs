@@ -2,22 +2,23 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use postern_shared::clock::{Clock, Moment, UnixMillis};
 use postern_shared::crypto::SecretBytes;
-use postern_shared::disk::Disk;
+use postern_shared::disk::{Disk, DiskLock};
 use postern_shared::id::{MessageId, MessageIds};
 use serde::Serialize;
 
 use super::catalog_file::{away, open_catalog, open_catalog_as_it_is};
 use super::file::{Entry, FORMAT, RollOver, State, StoreFile, StoresFile};
 use super::store::{Beside, Store, StoreSetup};
+use crate::archive::ArchiveError;
+use crate::archive::catalog::CatalogError;
 use crate::archive::index::StoreIndex;
 use crate::archive::master::derived;
 use crate::archive::message::{IndexFields, Placement};
 use crate::archive::read_only::ReadOnlyDisk;
-use crate::archive::{ArchiveError, check_id};
 
 /// Octets of fields kept for the index; past this it extracts them again.
 const FRESH_BYTES_MAX: usize = 32 * 1024 * 1024;
@@ -58,11 +59,24 @@ impl Attached {
 }
 
 #[derive(Debug, Clone)]
-struct Member {
-    entry: Entry,
+pub(super) struct Member {
+    pub(super) entry: Entry,
     /// Not of a disabled store, nor of one that does not open.
-    open: Option<Arc<Attached>>,
-    error: Option<String>,
+    pub(super) open: Option<Arc<Attached>>,
+    pub(super) error: Option<String>,
+}
+
+impl Member {
+    /// A store that was opened, or why it was not.
+    pub(super) fn of(entry: Entry, opened: Result<Attached, ArchiveError>) -> Self {
+        match opened {
+            Ok(open) => Self { entry, open: Some(Arc::new(open)), error: None },
+            Err(error) => {
+                tracing::error!(store = entry.id, %error, "a store does not open; the others do");
+                Self { entry, open: None, error: Some(error.to_string()) }
+            }
+        }
+    }
 }
 
 /// What is shown of a store.
@@ -98,9 +112,11 @@ pub(in crate::archive) struct Stores {
     pack_bytes_max: u64,
     /// Nothing is written or repaired.
     safe: bool,
-    set: RwLock<(RollOver, Vec<Member>)>,
-    /// One change of the set at a time.
-    changing: Mutex<()>,
+    pub(super) set: RwLock<(RollOver, Vec<Member>)>,
+    /// One change of the set at a time. The id of a store that was made and could not be entered yet.
+    pub(super) changing: Mutex<Option<String>>,
+    /// Held while a group is put together and written.
+    grouping: Mutex<()>,
     /// One maintenance at a time.
     maintaining: Mutex<()>,
 }
@@ -177,6 +193,7 @@ impl Stores {
             safe,
             set: RwLock::default(),
             changing: Mutex::default(),
+            grouping: Mutex::default(),
             maintaining: Mutex::default(),
         };
         let mut members = Vec::new();
@@ -185,22 +202,19 @@ impl Stores {
         }
         *stores.set.write().unwrap_or_else(PoisonError::into_inner) = (file.roll_over, members);
         if !safe {
-            stores.current()?;
+            let current = stores.current()?;
+            stores.keep_folders(&stores.members(), Some(&current))?;
         }
         Ok(stores)
     }
 
-    fn member(&self, entry: Entry) -> Result<Member, ArchiveError> {
+    pub(super) fn member(&self, entry: Entry) -> Result<Member, ArchiveError> {
         if entry.state == State::Disabled {
             return Ok(Member { entry, open: None, error: None });
         }
         match self.open_store(&entry) {
-            Ok(open) => Ok(Member { entry, open: Some(Arc::new(open)), error: None }),
             Err(error) if entry.state == State::Current && !self.safe => Err(error),
-            Err(error) => {
-                tracing::error!(store = entry.id, %error, "a store does not open; the others do");
-                Ok(Member { entry, open: None, error: Some(error.to_string()) })
-            }
+            opened => Ok(Member::of(entry, opened)),
         }
     }
 
@@ -208,9 +222,12 @@ impl Stores {
         entry.dir.clone().unwrap_or_else(|| self.dir.join("stores").join(&entry.id))
     }
 
-    fn open_store(&self, entry: &Entry) -> Result<Attached, ArchiveError> {
+    pub(super) fn open_store(&self, entry: &Entry) -> Result<Attached, ArchiveError> {
         let dir = self.dir_of(entry);
         let file = StoreFile::read(&*self.disk, &dir)?;
+        let writable = matches!(entry.state, State::Current | State::Normal);
+        // Before anything of it is looked at: whoever has it open may be writing.
+        let lock = if self.safe { None } else { lock_store(&*self.disk, &entry.id, &dir, writable)? };
         let away = away(&*self.disk, &self.dir, entry, self.safe)?;
         let disk =
             if away.is_some() { ReadOnlyDisk::over(&self.disk, &self.dir) } else { Arc::clone(&self.disk) };
@@ -227,6 +244,8 @@ impl Stores {
             pack_bytes_max: self.pack_bytes_max,
             dir,
             beside: beside.clone(),
+            clock: Arc::clone(&self.clock),
+            lock,
             as_it_is: self.safe,
         };
         let path = beside.dir.join("catalog.sqlite");
@@ -234,7 +253,6 @@ impl Stores {
             true => open_catalog_as_it_is(&*beside.disk, &path)?,
             false => open_catalog(&*beside.disk, &path)?,
         };
-        let writable = matches!(entry.state, State::Current | State::Normal);
         let store = Store::open(&disk, setup, Arc::new(catalog), &self.ids, writable)?;
         Ok(Attached {
             store: Arc::new(store),
@@ -245,7 +263,7 @@ impl Stores {
         })
     }
 
-    fn members(&self) -> Vec<Member> {
+    pub(super) fn members(&self) -> Vec<Member> {
         self.set.read().unwrap_or_else(PoisonError::into_inner).1.clone()
     }
 
@@ -265,6 +283,15 @@ impl Stores {
     /// Held by the one maintenance that runs.
     pub(in crate::archive) fn maintaining(&self) -> &Mutex<()> {
         &self.maintaining
+    }
+
+    /// Held while a group is put together and written.
+    pub(super) fn grouping(&self) -> MutexGuard<'_, ()> {
+        self.grouping.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn master(&self) -> &SecretBytes {
+        &self.master
     }
 
     /// Gives out message ids.
@@ -296,20 +323,43 @@ impl Stores {
         &self,
         id: MessageId,
     ) -> Result<Option<Arc<Attached>>, ArchiveError> {
+        let mut failed = None;
         for attached in self.open_stores() {
-            if attached.store.catalog().record(id)?.is_some() {
-                return Ok(Some(attached));
+            match attached.store.catalog().record(id) {
+                Ok(Some(_)) => return Ok(Some(attached)),
+                Ok(None) => {}
+                // Another store may have it.
+                Err(error) => {
+                    attached.store.catalog_failed(&error);
+                    failed = Some(error);
+                }
             }
         }
-        Ok(None)
+        failed.map_or(Ok(None), |error| Err(error.into()))
+    }
+
+    /// What a store's catalog says. `None`: it is damaged, which is told and healed later, and the others go on without it. Damage of
+    /// the current store's is an error: nothing could be entered there.
+    pub(in crate::archive) fn asked<R>(
+        &self,
+        attached: &Attached,
+        answer: Result<R, CatalogError>,
+    ) -> Result<Option<R>, ArchiveError> {
+        let error = match answer {
+            Ok(answer) => return Ok(Some(answer)),
+            Err(error) => error,
+        };
+        attached.store.catalog_failed(&error);
+        let is_current = self.current().is_ok_and(|current| std::ptr::eq(&*current, attached));
+        if error.lasting && !is_current { Ok(None) } else { Err(error.into()) }
     }
 
     /// A folder's UIDVALIDITY and next UID, over all stores that are open.
     pub(super) fn next_uid(&self, placement: &Placement) -> Result<(u32, u32), ArchiveError> {
         let mut found: Option<(u32, u32)> = None;
         for attached in self.open_stores() {
-            let folder = attached.store.catalog().folder(&placement.archive, &placement.folder)?;
-            if let Some(folder) = folder {
+            let folder = attached.store.catalog().folder(&placement.archive, &placement.folder);
+            if let Some(folder) = self.asked(&attached, folder)?.flatten() {
                 let next = found.map_or(0, |(_, next)| next).max(folder.uid_next);
                 found = Some((folder.uid_validity, next));
             }
@@ -322,123 +372,6 @@ impl Stores {
     /// When another store becomes the current one.
     pub(in crate::archive) fn roll_over(&self) -> RollOver {
         self.set.read().unwrap_or_else(PoisonError::into_inner).0
-    }
-
-    /// Sets when another store becomes the current one.
-    pub(in crate::archive) fn set_roll_over(&self, roll_over: RollOver) -> Result<(), ArchiveError> {
-        self.change(|file, _| {
-            file.0 = roll_over;
-            Ok(())
-        })
-    }
-
-    /// Changes the set: first on disk, then here.
-    fn change(
-        &self,
-        change: impl FnOnce(&mut (RollOver, Vec<Member>), &Self) -> Result<(), ArchiveError>,
-    ) -> Result<(), ArchiveError> {
-        let _one = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut next = self.set.read().unwrap_or_else(PoisonError::into_inner).clone();
-        change(&mut next, self)?;
-        let stores = next.1.iter().map(|member| member.entry.clone()).collect();
-        StoresFile { format: FORMAT, roll_over: next.0, stores }.write(&*self.disk, &self.dir)?;
-        *self.set.write().unwrap_or_else(PoisonError::into_inner) = next;
-        Ok(())
-    }
-
-    /// Makes another store and makes it the current one; its id.
-    pub(in crate::archive) fn create_next(&self) -> Result<String, ArchiveError> {
-        let entries = self.members().into_iter().map(|member| member.entry).collect();
-        let file = StoresFile { format: FORMAT, roll_over: self.roll_over(), stores: entries };
-        let id = file.next_id(&*self.disk, &self.dir)?;
-        let entry = Entry { id: id.clone(), state: State::Current, dir: None };
-        StoreFile::create(&*self.disk, &self.dir_of(&entry), &id, self.clock.wall(), &self.master)?;
-        self.change(|set, stores| {
-            let made = stores.member(entry)?;
-            retire(&mut set.1);
-            set.1.push(made);
-            Ok(())
-        })?;
-        tracing::info!(store = id, "new messages go to another store");
-        Ok(id)
-    }
-
-    /// Makes another store when the current one is full.
-    pub(super) fn roll_over_when_full(&self) -> Result<(), ArchiveError> {
-        let (limits, current) = (self.roll_over(), self.current()?);
-        let messages = current.store.catalog().counts()?.messages;
-        if messages >= limits.messages || current.store.packs.total_bytes() >= limits.bytes {
-            self.create_next()?;
-        }
-        Ok(())
-    }
-
-    /// Gives a store another state. The current one cannot be given any: make another one current.
-    pub(in crate::archive) fn set_state(&self, id: &str, state: State) -> Result<(), ArchiveError> {
-        self.change(|set, stores| {
-            let at = position(&set.1, id)?;
-            if set.1[at].entry.state == State::Current && state != State::Current {
-                return Err(ArchiveError::CurrentStore(id.into()));
-            }
-            let entry = Entry { state, ..set.1[at].entry.clone() };
-            let was_closed = set.1[at].open.is_none();
-            let changed = if state == State::Disabled || was_closed {
-                stores.member(entry)?
-            } else {
-                Member { entry, ..set.1[at].clone() }
-            };
-            if state == State::Current {
-                retire(&mut set.1);
-            }
-            set.1[at] = changed;
-            Ok(())
-        })
-    }
-
-    /// Takes a store out of the set; its directory stays as it is. Returns where it is.
-    pub(in crate::archive) fn detach(&self, id: &str) -> Result<PathBuf, ArchiveError> {
-        let mut dir = PathBuf::new();
-        self.change(|set, stores| {
-            let at = position(&set.1, id)?;
-            if set.1[at].entry.state == State::Current {
-                return Err(ArchiveError::CurrentStore(id.into()));
-            }
-            let member = set.1.remove(at);
-            dir = stores.dir_of(&member.entry);
-            if let Some(open) = member.open {
-                open.store.catalog().settle()?;
-            }
-            Ok(())
-        })?;
-        Ok(dir)
-    }
-
-    /// Adds a store of this instance that lies in `dir`; its id.
-    pub(in crate::archive) fn attach(&self, dir: &Path) -> Result<String, ArchiveError> {
-        let file = StoreFile::read(&*self.disk, dir)?;
-        file.key(dir, &self.master)?;
-        check_id(&file.id)?;
-        let is_at_home = dir == self.dir.join("stores").join(&file.id);
-        let dir = (!is_at_home).then(|| dir.to_path_buf());
-        let entry = Entry { id: file.id.clone(), state: State::WriteProtected, dir };
-        self.change(|set, stores| {
-            let same = |member: &Member| {
-                member.entry.id == file.id
-                    || member.open.as_ref().is_some_and(|open| open.store.uid == file.uid)
-            };
-            if set.1.iter().any(same) {
-                return Err(ArchiveError::StoreExists(file.id.clone()));
-            }
-            let attached = stores.member(entry)?;
-            if let Some(error) = attached.error {
-                return Err(ArchiveError::File { path: stores.dir_of(&attached.entry), reason: error });
-            }
-            // Newer stores come later.
-            let at = set.1.iter().position(|member| member.entry.id > file.id).unwrap_or(set.1.len());
-            set.1.insert(at, attached);
-            Ok(())
-        })?;
-        Ok(file.id)
     }
 
     /// What is shown of all.
@@ -461,13 +394,15 @@ impl Stores {
                 });
             };
             let store = &attached.store;
-            let counts = store.catalog().counts()?;
+            let counts = store.catalog().counts();
+            counts.as_ref().err().into_iter().for_each(|error| store.catalog_failed(error));
+            let error = error.or_else(|| store.catalog_failure());
             Ok(StoreShown {
                 id,
                 state,
                 dir,
-                messages: Some(counts.messages),
-                bytes: Some(counts.bytes),
+                messages: counts.as_ref().ok().map(|counts| counts.messages),
+                bytes: counts.as_ref().ok().map(|counts| counts.bytes),
                 stored_bytes: Some(store.packs.total_bytes()),
                 leaves: Some(store.leaves()),
                 damage: store.damage().lines(),
@@ -492,13 +427,20 @@ impl Stores {
     }
 }
 
-fn retire(members: &mut [Member]) {
-    for member in members.iter_mut().filter(|member| member.entry.state == State::Current) {
-        member.entry.state = State::Normal;
+/// Opens a store for one at a time, also within this process. Where nothing can be written no lock is needed, when nothing is to be.
+fn lock_store(
+    disk: &dyn Disk,
+    id: &str,
+    dir: &Path,
+    writable: bool,
+) -> Result<Option<DiskLock>, ArchiveError> {
+    use std::io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem};
+    let path = dir.join("lock");
+    let note = format!("postern-archiver, process {}", std::process::id());
+    match disk.lock(&path, &note) {
+        Ok(Some(lock)) => Ok(Some(lock)),
+        Ok(None) => Err(ArchiveError::StoreInUse { id: id.into(), dir: dir.into() }),
+        Err(error) if !writable && matches!(error.kind(), PermissionDenied | ReadOnlyFilesystem) => Ok(None),
+        Err(error) => Err(ArchiveError::file(&path)(error)),
     }
-}
-
-fn position(members: &[Member], id: &str) -> Result<usize, ArchiveError> {
-    let found = members.iter().position(|member| member.entry.id == id);
-    found.ok_or_else(|| ArchiveError::NoStore(id.chars().take(64).collect()))
 }

@@ -3,20 +3,25 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
 
+use postern_shared::clock::{Clock, Moment};
 use postern_shared::crypto::SecretBytes;
 use postern_shared::crypto::aead::AeadKey;
 use postern_shared::crypto::digest::{Digest, hmac_sha256};
-use postern_shared::disk::Disk;
+use postern_shared::disk::{Disk, DiskLock, write_atomic};
 use postern_shared::id::MessageIds;
 
+use super::catalog_file::mark_of;
 use crate::archive::ArchiveError;
-use crate::archive::catalog::Catalog;
+use crate::archive::catalog::{Catalog, CatalogError};
 use crate::archive::store::record::Part;
 use crate::archive::store::{Damages, KeyTable, Leaves, PACK_BYTES_MAX, Packs, StoreUid, Tail};
 
 /// Parts that were stored or read a moment ago: what comes in several messages comes close together.
 const RECENT_MAX: usize = 4096;
+/// And no longer than this: what lies longer may have been damaged since.
+const RECENT_FOR: Duration = Duration::from_secs(60);
 
 /// Where catalog and index are: SQLite and tantivy know files of the machine only.
 #[derive(Debug, Clone)]
@@ -36,6 +41,9 @@ pub(in crate::archive) struct StoreSetup {
     /// The instance's, for telling duplicates.
     pub(in crate::archive) duplicates: SecretBytes,
     pub(in crate::archive) pack_bytes_max: u64,
+    pub(in crate::archive) clock: Arc<dyn Clock>,
+    /// Held as long as the store is open. None where nothing can be written.
+    pub(in crate::archive) lock: Option<DiskLock>,
     /// What a crash interrupted stays as it is.
     pub(in crate::archive) as_it_is: bool,
 }
@@ -57,8 +65,12 @@ pub(in crate::archive) struct Store {
     catalog: RwLock<Arc<dyn Catalog>>,
     duplicates: SecretBytes,
     writing: Mutex<Writing>,
-    recent: Mutex<HashMap<Digest, Part>>,
+    clock: Arc<dyn Clock>,
+    recent: Mutex<HashMap<Digest, (Moment, Part)>>,
     damage: Mutex<Damages>,
+    /// What is wrong with the catalog, when it failed.
+    catalog_failure: Mutex<Option<String>>,
+    _lock: Option<DiskLock>,
 }
 
 /// What a commit changes.
@@ -78,7 +90,8 @@ impl Store {
         ids: &MessageIds,
         writable: bool,
     ) -> Result<Self, ArchiveError> {
-        let StoreSetup { id, uid, dir, beside, store_key, duplicates, pack_bytes_max, as_it_is } = setup;
+        let StoreSetup { id, uid, dir, beside, store_key, duplicates, pack_bytes_max, clock, lock, as_it_is } =
+            setup;
         let store = Self {
             packs: Packs::open(Arc::clone(disk), dir.join("packs"), uid, pack_bytes_max)?,
             keys: KeyTable::open(Arc::clone(disk), dir.join("keys"), uid, store_key)?,
@@ -87,8 +100,11 @@ impl Store {
                 leaves: Leaves::open(&**disk, &dir.join("log"))?,
             }),
             catalog: RwLock::new(catalog),
+            clock,
             recent: Mutex::default(),
             damage: Mutex::default(),
+            catalog_failure: Mutex::default(),
+            _lock: lock,
             disk: Arc::clone(disk),
             id,
             uid,
@@ -119,7 +135,28 @@ impl Store {
     ) -> Result<(), ArchiveError> {
         let mut catalog = self.catalog.write().unwrap_or_else(PoisonError::into_inner);
         *catalog = make()?;
+        *self.catalog_failure.lock().unwrap_or_else(PoisonError::into_inner) = None;
         Ok(())
+    }
+
+    /// Tells that the catalog failed. A damaged one is marked, so that it is rebuilt when the store is opened the next time.
+    pub(in crate::archive) fn catalog_failed(&self, error: &CatalogError) {
+        let mut failure = self.catalog_failure.lock().unwrap_or_else(PoisonError::into_inner);
+        if !error.lasting || failure.is_some() {
+            return;
+        }
+        tracing::error!(store = self.id, %error, "the catalog fails; the other stores go on without this one");
+        if error.rebuild {
+            let mark = mark_of(&self.beside.dir.join("catalog.sqlite"));
+            // Without it somebody must order the rebuild.
+            let _ = write_atomic(&*self.beside.disk, &mark, b"damaged\n");
+        }
+        *failure = Some(error.to_string());
+    }
+
+    /// What is wrong with the catalog, when it failed.
+    pub(in crate::archive) fn catalog_failure(&self) -> Option<String> {
+        self.catalog_failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub(super) fn writing(&self) -> MutexGuard<'_, Writing> {
@@ -152,15 +189,27 @@ impl Store {
     }
 
     pub(super) fn recent(&self, hmac: &Digest) -> Option<Part> {
-        self.recent.lock().unwrap_or_else(PoisonError::into_inner).get(hmac).cloned()
+        let recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        let (since, part) = recent.get(hmac)?;
+        (self.clock.moment().since(*since) <= RECENT_FOR).then(|| part.clone())
     }
 
+    /// Keeps parts that were read or written just now.
     pub(super) fn keep_recent(&self, parts: impl IntoIterator<Item = (Digest, Part)>) {
+        let now = self.clock.moment();
         let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
         if recent.len() >= RECENT_MAX {
             recent.clear();
         }
-        recent.extend(parts.into_iter().map(|(hmac, part)| (hmac, Part { encoding: None, ..part })));
+        for (hmac, part) in parts {
+            // Whoever relied on one without reading it makes it no younger.
+            let is_kept = recent
+                .get(&hmac)
+                .is_some_and(|(since, kept)| kept.object == part.object && now.since(*since) <= RECENT_FOR);
+            if !is_kept {
+                recent.insert(hmac, (now, Part { encoding: None, ..part }));
+            }
+        }
     }
 
     pub(super) fn forget_recent(&self) {

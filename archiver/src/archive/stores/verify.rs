@@ -158,16 +158,21 @@ impl Store {
         let entered = self.entered_message(record.object, record.slot, &message);
         let content = entered.content;
         let mut parts: Vec<u64> = entered.parts.iter().map(|(_, object)| *object).collect();
+        let mut filed = message.arrival.filed_in.clone();
         let mut changes = vec![Change::Archived(Box::new(message), entered)];
         for (object, addition) in self.numbered_additions_of(record)? {
             let entered = self.entered_arrival(object, record.slot, &addition.arrival);
             parts.extend(entered.parts.iter().map(|(_, object)| *object));
+            filed.extend(addition.arrival.filed_in.iter().cloned());
             changes.push(Change::Added(Box::new(addition), entered));
         }
         let other =
             |what: &str| format!("the catalog has other {what} of it than its record; rebuild makes it anew");
         if let Some(table) = catalog.rows(id)?.difference(&expected.rows(id, &changes)?) {
             return Ok(Some(other(table)));
+        }
+        if catalog.has_other_uid(&filed)? {
+            return Ok(Some(other("UIDs")));
         }
         if !catalog.parts_not_kept(id, &parts)?.is_empty() {
             return Ok(Some(other("parts")));

@@ -6,7 +6,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use postern_shared::clock::UnixMillis;
-use postern_shared::id::MessageId;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
@@ -14,7 +13,7 @@ use super::Shared;
 use super::budget::Room;
 use super::collect::HELD_OCTETS_MAX;
 use super::spool::Spooled;
-use crate::archive::{NewMessage, Octets, Outcome, Placement};
+use crate::archive::{Kept, NewMessage, Octets, Outcome, Placement};
 use crate::intake::{
     Altered, Arrival, LongError, Via, may_be_report, prepare, prepare_long, quarantine_unparsed,
 };
@@ -207,9 +206,11 @@ impl Shared {
 
     /// Messages are durable.
     fn entered(&self, place: &Place, came: Vec<Came>, outcomes: &[Outcome]) -> Result<(), RunError> {
-        let id = |outcome: &Outcome| match outcome {
-            Outcome::Archived(id) | Outcome::Duplicate(id) => *id,
-        };
+        // Else an item would count as archived that is not.
+        if outcomes.len() != came.len() {
+            let said = format!("the archive tells of {} messages instead of {}", outcomes.len(), came.len());
+            return Err(RunError::Inside(said));
+        }
         let is_new = |outcome: &Outcome| matches!(outcome, Outcome::Archived(_));
         let archived = outcomes.iter().filter(|outcome| is_new(outcome)).count() as u64;
         self.tally.add(|result| {
@@ -219,22 +220,26 @@ impl Shared {
             }
         });
         if let Some(safe) = &place.safe {
-            let entered = came.into_iter().map(|came| came.item).zip(outcomes.iter().map(id)).collect();
+            let entered = came
+                .into_iter()
+                .map(|came| came.item)
+                .zip(outcomes.iter().map(|done| *done.kept()))
+                .collect();
             return self.entered_of_gateway(place, safe, entered);
         }
         let now = self.clock.wall();
         // One that is deleted, or stays, for the same reason after the other.
         let mut entered: Vec<(Option<u64>, Entered)> = Vec::new();
         for (came, outcome) in came.into_iter().zip(outcomes) {
-            let message = id(outcome).to_string();
+            let kept = outcome.kept();
             let due = match came.cut {
                 Some((came_octets, claimed)) => {
                     let at = (place.folder.clone(), came.item.id.clone());
                     self.state.forget_pending(&self.account, [at])?;
                     self.tally.error(format!(
-                        "{}: message {} is archived as {message} with {came_octets} octets, of {claimed} that the source claims; \
-                         so it stays at the source",
-                        self.name, came.item.id
+                        "{}: message {} is archived as {} with {came_octets} octets, of {claimed} that the source claims; so it \
+                         stays at the source",
+                        self.name, came.item.id, kept.id
                     ));
                     None
                 }
@@ -243,8 +248,8 @@ impl Shared {
                 None => self.due(now),
             };
             match entered.last_mut() {
-                Some((last, items)) if *last == due => items.push((came.item, message)),
-                _ => entered.push((due, vec![(came.item, message)])),
+                Some((last, items)) if *last == due => items.push((came.item, kept.to_string())),
+                _ => entered.push((due, vec![(came.item, kept.to_string())])),
             }
         }
         for (due, items) in entered {
@@ -272,30 +277,30 @@ impl Shared {
         &self,
         place: &Place,
         safe: &mpsc::UnboundedSender<Vec<ItemId>>,
-        entered: Vec<(Item, MessageId)>,
+        entered: Vec<(Item, Kept)>,
     ) -> Result<(), RunError> {
         let now = self.clock.wall();
         let due = self.due(now);
         let goes_now = due.is_some_and(|due| due <= now.0);
-        let read = side_by_side(entered, |(item, message)| {
-            let read = if goes_now { self.instance.check_message(message) } else { Ok(()) };
-            (item, message, read)
+        let read = side_by_side(entered, |(item, kept)| {
+            let read = if goes_now { self.instance.check_arrival(&kept) } else { Ok(()) };
+            (item, kept, read)
         });
         let mut pending = Vec::new();
-        for (item, message, read) in read {
+        for (item, kept, read) in read {
             self.state.forget_retry(&self.account, &place.folder, &item.id)?;
             match read {
                 Ok(()) => pending.push(Pending {
                     folder: place.folder.clone(),
                     item: item.id,
-                    message: message.to_string(),
+                    message: kept.to_string(),
                     due: due.map(UnixMillis),
                     octets: item.octets,
                     internal_date: item.internal_date,
                 }),
                 Err(error) => self.tally.error(format!(
-                    "{}: message {} is archived as {message} and cannot be read back, so it stays at the source: {error}",
-                    self.name, item.id
+                    "{}: message {} is archived as {} and cannot be read back, so it stays at the source: {error}",
+                    self.name, item.id, kept.id
                 )),
             }
         }

@@ -4,11 +4,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use postern_shared::id::MessageId;
-
 use super::Shared;
 use super::account::Opens;
 use super::archivist::side_by_side;
+use crate::archive::Kept;
 use crate::profiles::job::RunError;
 use crate::profiles::profile::AfterCare;
 use crate::profiles::state::Pending;
@@ -143,9 +142,9 @@ impl Shared {
     /// Those that the archive gives back whole. The others stay where they are, to be archived once more.
     fn read_back(&self, due: Vec<Pending>) -> Result<Vec<Pending>, RunError> {
         let read = side_by_side(due, |pending| {
-            let id: Result<MessageId, _> = pending.message.parse();
-            let read = id.map_err(|_| "its id is none".to_owned());
-            let read = read.and_then(|id| self.instance.check_message(id).map_err(|error| error.to_string()));
+            let kept: Result<Kept, String> = pending.message.parse();
+            let read =
+                kept.and_then(|kept| self.instance.check_arrival(&kept).map_err(|error| error.to_string()));
             (pending, read)
         });
         let mut whole = Vec::new();
@@ -154,7 +153,8 @@ impl Shared {
                 Ok(()) => whole.push(pending),
                 Err(why) => {
                     let Pending { folder, item, message, .. } = pending;
-                    let why = format!("it is archived as {message} and cannot be read back: {why}");
+                    let id = message.split(':').next().unwrap_or_default();
+                    let why = format!("it is archived as {id} and cannot be read back: {why}");
                     self.tally.error(format!("{}: message {item} stays at the source: {why}", self.name));
                     let again = Item { id: item.clone(), flags: Vec::new(), internal_date: None, octets: 0 };
                     let now = self.clock.wall();

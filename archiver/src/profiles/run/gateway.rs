@@ -15,7 +15,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use super::Shared;
 use super::archivist::{Archivist, Filing, Place};
 use super::collect::Collect;
-use crate::archive::ArchiveError;
+use crate::archive::{ArchiveError, Kept};
 use crate::profiles::job::RunError;
 use crate::profiles::profile::AfterCare;
 use crate::profiles::state::Pending;
@@ -259,8 +259,9 @@ async fn safe_already(
     let instance = Arc::clone(&shared.instance);
     let read = tokio::task::spawn_blocking(move || {
         let read = here.into_iter().map(|one| {
-            let id = one.message.parse().map_err(|_| ArchiveError::NoMessage(one.message.clone()));
-            let read = id.and_then(|id| instance.check_message(id));
+            let kept: Result<Kept, _> = one.message.parse();
+            let kept = kept.map_err(|_| ArchiveError::NoMessage(one.message.clone()));
+            let read = kept.and_then(|kept| instance.check_arrival(&kept));
             (one, read)
         });
         read.collect::<Vec<_>>()
@@ -272,8 +273,9 @@ async fn safe_already(
             safe.due.push(item);
             continue;
         };
+        let id = message.split(':').next().unwrap_or_default();
         shared.tally.error(format!(
-            "{}: message {item} is archived as {message} and cannot be read back, so it is fetched once more: {error}",
+            "{}: message {item} is archived as {id} and cannot be read back, so it is fetched once more: {error}",
             shared.name
         ));
         safe.known.remove(&item);

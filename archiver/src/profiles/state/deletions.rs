@@ -12,7 +12,7 @@ use crate::sources::account::{FolderId, Item};
 pub struct Pending {
     pub(in crate::profiles) folder: FolderId,
     pub(in crate::profiles) item: ItemId,
-    /// Its id in the archive.
+    /// Where the archive has it: `archive::Kept`, as text.
     pub(in crate::profiles) message: String,
     /// From when on it is to be deleted; `None` when it stays.
     pub(in crate::profiles) due: Option<UnixMillis>,

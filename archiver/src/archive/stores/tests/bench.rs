@@ -3,11 +3,12 @@ use std::sync::Arc;
 
 use postern_shared::clock::{Clock, ManualClock, UnixMillis};
 use postern_shared::crypto::SecretBytes;
+use postern_shared::crypto::digest::sha256;
 use postern_shared::disk::{Disk, RealDisk, SimulatedDisk};
 use postern_shared::id::MessageId;
 use zeroize::Zeroizing;
 
-use crate::archive::message::{IndexFields, NewMessage, Outcome, Placement, Source};
+use crate::archive::message::{Evidence, IndexFields, NewMessage, Outcome, Placement, Source};
 use crate::archive::store::Damages;
 use crate::archive::stores::store::Beside;
 use crate::archive::stores::{Commits, Stores, Verification};
@@ -19,14 +20,11 @@ pub(super) const PACK_BYTES_MAX: u64 = 24 * 1024;
 /// Stores on a disk of a test's choice; catalogs and indexes are on the machine's.
 pub(super) struct Bench {
     pub(super) beside: tempfile::TempDir,
+    pub(super) clock: Arc<ManualClock>,
 }
 
 pub(super) fn instance() -> PathBuf {
     PathBuf::from("/data/main")
-}
-
-pub(super) fn clock() -> Arc<dyn Clock> {
-    Arc::new(ManualClock::at(UnixMillis(1_800_000_000_000)))
 }
 
 fn master() -> SecretBytes {
@@ -37,12 +35,12 @@ impl Bench {
     pub(super) fn new() -> Self {
         // In memory where there is such a place: what catalogs sync does not matter here.
         let beside = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
-        Self { beside: beside.unwrap() }
+        Self { beside: beside.unwrap(), clock: Arc::new(ManualClock::at(UnixMillis(1_800_000_000_000))) }
     }
 
     pub(super) fn create(&self, disk: &SimulatedDisk) {
         disk.create_dir_all(&instance()).unwrap();
-        Stores::create(disk, &*clock(), &instance(), &master()).unwrap();
+        Stores::create(disk, &*self.clock, &instance(), &master()).unwrap();
     }
 
     pub(super) fn open(&self, disk: &SimulatedDisk) -> Result<Stores, ArchiveError> {
@@ -56,7 +54,8 @@ impl Bench {
 
     pub(super) fn open_on(&self, disk: &Arc<dyn Disk>, dir: &Path) -> Result<Stores, ArchiveError> {
         let beside = Beside { disk: Arc::new(RealDisk), dir: self.beside.path().to_path_buf() };
-        Stores::open_beside(disk, &clock(), dir, master(), Some(beside), PACK_BYTES_MAX)
+        let clock: Arc<dyn Clock> = Arc::clone(&self.clock) as Arc<dyn Clock>;
+        Stores::open_beside(disk, &clock, dir, master(), Some(beside), PACK_BYTES_MAX)
     }
 
     /// What a power cut may leave of the catalogs: nothing.
@@ -112,14 +111,50 @@ pub(super) fn message(content: Vec<u8>, to: &str) -> NewMessage {
     }
 }
 
+/// A journal report of message `n` as one of its copies travelled.
+pub(super) fn reported(n: usize, travelled: &str, report: &str) -> NewMessage {
+    NewMessage {
+        content: [format!("Received: {travelled}\r\n").as_bytes(), &content(n, None)].concat(),
+        fold_key: Some(sha256(format!("fold {n}").as_bytes())),
+        evidence: Some(Evidence::Report { prefix: report.as_bytes().to_vec(), suffix: b"end".to_vec() }),
+        ..message(Vec::new(), "anna")
+    }
+}
+
+/// Where an object lies: its pack, and where its body begins.
+pub(super) fn body_of(stores: &Stores, object: u64) -> (PathBuf, u64) {
+    let store = &stores.current().unwrap().store;
+    let place = store.catalog().object(object).unwrap().unwrap();
+    (store.packs.path(place), place.offset + 48)
+}
+
+/// Alters one octet.
+pub(super) fn flip(disk: &SimulatedDisk, path: &Path, at: u64) {
+    let file = disk.open(path).unwrap();
+    let mut octet = [0];
+    file.read_exact_at(&mut octet, at).unwrap();
+    file.write_all_at(&[&[octet[0] ^ 0x10]], at).unwrap();
+    file.sync_data().unwrap();
+}
+
+/// What verify finds in all stores.
+pub(super) fn verify(stores: &Stores) -> Vec<(Option<MessageId>, String)> {
+    let mut found = Vec::new();
+    for attached in stores.open_stores() {
+        let mut state = Verification::default();
+        let mut save = |_: &Verification| Ok(());
+        assert!(attached.store.verify(&mut state, &mut |_, _, _| false, &mut save).unwrap());
+        found.extend(state.findings.into_iter().map(|finding| (finding.message, finding.what)));
+    }
+    found
+}
+
 pub(super) fn commit(stores: &Stores, batch: Vec<NewMessage>) -> Result<Vec<Outcome>, ArchiveError> {
     stores.commit(&Commits::default(), batch.into_iter().map(|message| (message, None)).collect())
 }
 
 pub(super) fn id(outcome: Outcome) -> MessageId {
-    match outcome {
-        Outcome::Archived(id) | Outcome::Duplicate(id) => id,
-    }
+    outcome.id()
 }
 
 /// A message's octets.
@@ -144,17 +179,6 @@ pub(super) fn all(stores: &Stores) -> Result<Vec<Vec<u8>>, ArchiveError> {
     }
     found.sort();
     Ok(found)
-}
-
-/// What verify finds in all stores.
-pub(super) fn verify(stores: &Stores) -> Vec<(Option<MessageId>, String)> {
-    let mut found = Vec::new();
-    for attached in stores.open_stores() {
-        let mut state = Verification::default();
-        assert!(attached.store.verify(&mut state, &mut |_, _, _| false, &mut |_| Ok(())).unwrap());
-        found.extend(state.findings.into_iter().map(|finding| (finding.message, finding.what)));
-    }
-    found
 }
 
 /// Rebuilds the current store's catalog; what is damaged.

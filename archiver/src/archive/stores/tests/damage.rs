@@ -1,18 +1,10 @@
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use postern_shared::disk::simulated::EntryOrder;
 use postern_shared::disk::{Disk, SimulatedDisk};
 
-use super::bench::{Bench, all, commit, content, id, instance, message, read, rebuild, verify};
+use super::bench::{Bench, all, commit, content, flip, id, instance, message, read, rebuild, verify};
 use super::worn::{WornDisk, on};
-
-pub(super) fn flip(disk: &SimulatedDisk, path: &Path, at: u64) {
-    let file = disk.open(path).unwrap();
-    let mut octet = [0];
-    file.read_exact_at(&mut octet, at).unwrap();
-    file.write_all_at(&[&[octet[0] ^ 0x10]], at).unwrap();
-    file.sync_data().unwrap();
-}
 
 pub(super) fn files(disk: &SimulatedDisk, below: &str) -> Vec<PathBuf> {
     disk.files(&instance().join("stores/0001").join(below)).unwrap()

@@ -2,10 +2,14 @@
 
 mod backups;
 mod bench;
+mod catalogs;
+mod closing;
 mod compaction;
 mod damage;
+mod folding;
 mod maintenance;
 mod parts;
 mod power_cut;
+mod replay;
 mod several;
 mod worn;

@@ -59,11 +59,12 @@ fn what_arrives_again_folds_by_the_state_of_its_store() {
     let stores = bench.open(&disk).unwrap();
     let first = id(one(&stores, 1, "anna"));
     stores.create_next().unwrap();
-    assert_eq!(one(&stores, 1, "bob"), Outcome::Duplicate(first));
+    let is_first = |outcome| matches!(outcome, Outcome::Duplicate(kept) if kept.id == first);
+    assert!(is_first(one(&stores, 1, "bob")));
     stores.set_state("0001", State::WriteProtected).unwrap();
-    assert_eq!(one(&stores, 1, "bob"), Outcome::Duplicate(first), "nothing is new");
+    assert!(is_first(one(&stores, 1, "bob")), "nothing is new");
     let Outcome::Archived(second) = one(&stores, 1, "carol") else { panic!("the store takes nothing") };
-    assert_eq!(read(&stores, second).unwrap(), content(1, None));
+    assert_eq!(read(&stores, second.id).unwrap(), content(1, None));
     stores.set_state("0001", State::Disabled).unwrap();
     assert!(matches!(read(&stores, first), Err(ArchiveError::NoMessage(_))));
     assert!(matches!(stores.get("0001"), Err(ArchiveError::StoreClosed { .. })));
