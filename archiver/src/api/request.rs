@@ -123,7 +123,7 @@ fn stretch(said: &mut Map<String, Value>) -> Result<Stretch, Problem> {
 fn checked_id(text: &str) -> Result<&str, Problem> {
     let is_possible = !text.is_empty()
         && text.len() <= ID_CHARS_MAX
-        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._:".contains(&byte))
         && !text.starts_with('.');
     if is_possible { Ok(text) } else { Err(Problem::not_found("there is nothing of such a name")) }
 }

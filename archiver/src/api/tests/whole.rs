@@ -117,8 +117,7 @@ async fn a_slow_reader_does_not_keep_an_instance_open() {
     let instance = served.stage.core.instance("main").unwrap();
     let mut long = message(5, &["anna"]);
     long.content.extend(std::iter::repeat_with(|| *b"0123456789abcdef\r\n").take(600_000).flatten());
-    let outcome = instance.commit(vec![long]).unwrap().remove(0);
-    let (crate::archive::Outcome::Archived(id) | crate::archive::Outcome::Duplicate(id)) = outcome;
+    let id = instance.commit(vec![long]).unwrap()[0].id();
     drop(instance);
     let request = Request::builder().uri(format!("{MAIN}/messages/{id}")).header("host", "localhost");
     let mut request =
