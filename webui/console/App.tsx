@@ -1,16 +1,16 @@
 import { Failure } from '@common/components/Ask';
 import { Toasts } from '@common/components/Toasts';
 import { theme, variables } from '@common/design/theme';
-import { Center, Loader, MantineProvider } from '@mantine/core';
+import { Center, MantineProvider } from '@mantine/core';
 import { QueryClientProvider } from '@tanstack/react-query';
 import { lazy, Suspense, useEffect } from 'react';
-import { useTranslation } from 'react-i18next';
 import { onSignedOut } from './api/client';
 import { useProblemText } from './api/problem';
 import { queryClient } from './api/query';
 import { sessionQuery, setSession, useSession } from './api/session';
 import { forgetEnd, noteEnd } from './session/ended';
 import { SignIn } from './session/SignIn';
+import { Waiting } from './session/Waiting';
 
 export function App({ nonce }: { nonce: string }) {
   return (
@@ -34,7 +34,6 @@ const Pages = lazy(async () => ({ default: (await import('./Pages')).Pages }));
 
 /** Who is signed in sees the pages, whoever is not the sign-in page, under the same address. */
 function Entrance() {
-  const { t } = useTranslation();
   const session = useSession();
   const problemText = useProblemText();
   useEffect(() => {
@@ -46,12 +45,7 @@ function Entrance() {
   useEffect(() => {
     if (session.data?.stage === 'full') forgetEnd();
   }, [session.data?.stage]);
-  const waiting = (
-    <Center mih="100dvh">
-      <Loader aria-label={t('common.loading')} />
-    </Center>
-  );
-  if (session.isPending) return waiting;
+  if (session.isPending) return <Waiting />;
   if (session.isError) {
     return (
       <Center mih="100dvh" p="lg" component="main">
@@ -61,7 +55,7 @@ function Entrance() {
   }
   if (session.data?.stage !== 'full') return <SignIn session={session.data} />;
   return (
-    <Suspense fallback={waiting}>
+    <Suspense fallback={<Waiting />}>
       <Pages />
     </Suspense>
   );

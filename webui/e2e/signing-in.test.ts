@@ -57,6 +57,26 @@ it('replaces the first password, shows the new one once, and goes on only when i
     expect(gateway.log()).not.toContain(password);
   }));
 
+it('shows no form before it is known which one it is', () =>
+  staged('', async (_, admin) => {
+    const { page } = admin;
+    let release = () => {};
+    const released = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    await page.route('**/api/v1/sign-in', async (route) => {
+      await released;
+      await route.continue();
+    });
+    const asked = page.waitForRequest('**/api/v1/sign-in');
+    await page.reload();
+    await asked;
+    await page.getByLabel('Loading').waitFor();
+    expect(await page.getByRole('textbox').count()).toBe(0);
+    release();
+    await page.getByRole('heading', { name: 'First sign-in' }).waitFor();
+  }));
+
 it('asks for a one-time code once it is set up, and takes a recovery code in its place', () =>
   staged('', async (gateway, admin) => {
     const { page } = admin;

@@ -14,6 +14,7 @@ import { signInPageQuery, useFirstSignIn, useSecondFactor, useSignIn, useSignOut
 import { hasEnded } from './ended';
 import { FirstPassword, PasswordGone } from './FirstPassword';
 import { Gate } from './Gate';
+import { Waiting } from './Waiting';
 
 export function SignIn({ session }: { session: SessionInfo | null }) {
   const page = useQuery(signInPageQuery);
@@ -21,6 +22,8 @@ export function SignIn({ session }: { session: SessionInfo | null }) {
   if (first.data) return <FirstPassword password={first.data.password} />;
   if (session?.stage === 'password_shown') return <PasswordGone />;
   if (session?.stage === 'second_factor') return <SecondFactor session={session} />;
+  // Not before it is known which form it is: what was typed into the wrong one would be gone.
+  if (page.isPending) return <Waiting />;
   return page.data?.first ? <FirstTime first={first} code={page.data.setup_code_needed} /> : <Password />;
 }
 
