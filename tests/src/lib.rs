@@ -19,6 +19,7 @@
 //! | [`pebble`] | an authority for certificates |
 //! | [`prometheus`] | a scrape, read strictly |
 //! | [`jwt`] | a token that a test signs itself |
+//! | [`Kept`] | what a source of the archiver hands over |
 //! | [`messages`] | messages and journal reports for demo and tests |
 
 #![expect(
@@ -34,6 +35,7 @@ pub mod east;
 pub mod ews;
 pub mod foreign;
 pub mod fuzz;
+mod kept;
 pub mod machine;
 pub mod messages;
 pub mod oauth_provider;
@@ -48,5 +50,6 @@ pub mod upstream;
 mod wire;
 
 pub use archive::{Archive, crlf, profile};
+pub use kept::{Kept, sorted};
 pub use token::jwt;
 pub use wire::{Security, Wire};

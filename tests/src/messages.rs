@@ -12,6 +12,15 @@ pub fn plain(number: usize, from: &str, to: &str, subject: &str, body: &str) -> 
     .into_bytes()
 }
 
+/// A message with lone dots, things that look like IMAP, and octets beyond ASCII.
+pub fn awkward(number: usize) -> Vec<u8> {
+    let body = format!(
+        ".\r\n..\r\n* {number} FETCH (BODY[] {{5}}\r\n)\r\np1 OK\r\nGrüße {}",
+        "x".repeat(500 + number)
+    );
+    plain(number, "anna@mail.test", "bob@mail.test", "awkward", &body)
+}
+
 /// A plain message of exactly `bytes` octets (at least 400), different for each `number`.
 pub fn sized(number: usize, bytes: usize) -> Vec<u8> {
     let mut message = plain(number, "sender@example.org", "journal@example.com", "load", "");

@@ -9,63 +9,15 @@ mod profile;
 mod public;
 mod pull;
 
-use std::io;
 use std::time::Duration;
 
 use anyhow::Result;
-use postern_archiver::sources::account::{Changes, Folder, FolderId, Item, Role, Sink};
+use postern_archiver::sources::account::{Changes, Folder, FolderId, Role};
 use postern_archiver::sources::ews::{EwsAccount, Limits, Settings};
-use postern_archiver::sources::{Account as _, Cursor, ItemId, NotFetched};
+use postern_archiver::sources::{Account as _, Cursor, ItemId};
+use postern_tests::{Kept, sorted};
 
 const ANNA: &str = "anna@example.com";
-
-/// What came, in order.
-#[derive(Debug, Default)]
-struct Kept {
-    begun: Vec<u8>,
-    whole: Vec<(Item, Vec<u8>)>,
-    missing: Vec<(ItemId, NotFetched)>,
-}
-
-impl Sink for Kept {
-    async fn begins(&mut self, _octets: u64) -> io::Result<()> {
-        self.begun.clear();
-        Ok(())
-    }
-
-    async fn piece(&mut self, octets: &[u8]) -> io::Result<()> {
-        self.begun.extend_from_slice(octets);
-        Ok(())
-    }
-
-    async fn ends(&mut self, item: Item) -> io::Result<()> {
-        assert_eq!(item.octets, self.begun.len() as u64);
-        self.whole.push((item, std::mem::take(&mut self.begun)));
-        Ok(())
-    }
-
-    async fn missing(&mut self, id: ItemId, why: NotFetched) -> io::Result<()> {
-        self.missing.push((id, why));
-        Ok(())
-    }
-}
-
-impl Kept {
-    /// The contents, sorted.
-    fn contents(&self) -> Vec<Vec<u8>> {
-        sorted(self.whole.iter().map(|(_, content)| content.clone()).collect())
-    }
-
-    /// Why things are missing, sorted.
-    fn whys(&self) -> Vec<String> {
-        sorted(self.missing.iter().map(|(_, why)| why.to_string()).collect())
-    }
-}
-
-fn sorted<T: Ord>(mut all: Vec<T>) -> Vec<T> {
-    all.sort();
-    all
-}
 
 /// Small pages and batches, short pauses.
 fn limits() -> Limits {

@@ -8,60 +8,21 @@ mod east;
 mod james;
 mod pop3;
 
-use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 
 use anyhow::Result;
-use postern_archiver::sources::account::{FolderId, Item, ItemSet, Sink};
+use postern_archiver::sources::account::{FolderId, Item, ItemSet};
 use postern_archiver::sources::imap::{ImapSource, Limits, Login, Settings};
-use postern_archiver::sources::{Account as _, Cursor, ItemId, NotFetched};
+use postern_archiver::sources::{Account as _, Cursor, ItemId};
 use postern_shared::proto::pop3::client::TlsStart;
 use postern_shared::proto::sasl::PlainCredentials;
 use postern_shared::tls::client::Trust;
-use postern_tests::messages;
+use postern_tests::messages::awkward;
+use postern_tests::{Kept, sorted};
 
 const USER: &str = "anna";
 const PASSWORD: &str = "s3cret pass\"word";
-
-/// What came, in order.
-#[derive(Debug, Default)]
-struct Kept {
-    begun: Vec<u8>,
-    whole: Vec<(Item, Vec<u8>)>,
-    missing: Vec<(ItemId, NotFetched)>,
-}
-
-impl Sink for Kept {
-    async fn begins(&mut self, _octets: u64) -> io::Result<()> {
-        self.begun.clear();
-        Ok(())
-    }
-
-    async fn piece(&mut self, octets: &[u8]) -> io::Result<()> {
-        self.begun.extend_from_slice(octets);
-        Ok(())
-    }
-
-    async fn ends(&mut self, item: Item) -> io::Result<()> {
-        self.whole.push((item, std::mem::take(&mut self.begun)));
-        Ok(())
-    }
-
-    async fn missing(&mut self, id: ItemId, why: NotFetched) -> io::Result<()> {
-        self.missing.push((id, why));
-        Ok(())
-    }
-}
-
-impl Kept {
-    /// The contents, sorted.
-    fn contents(&self) -> Vec<Vec<u8>> {
-        let mut contents: Vec<_> = self.whole.iter().map(|(_, content)| content.clone()).collect();
-        contents.sort();
-        contents
-    }
-}
 
 fn password(user: &str, password: &str) -> Login {
     let credentials = PlainCredentials { user: user.into(), password: password.to_owned().into() };
@@ -108,20 +69,6 @@ async fn since(source: &mut ImapSource, folder: &FolderId, mut after: Cursor) ->
             return Ok(since);
         }
     }
-}
-
-/// A message with lone dots, things that look like IMAP, and octets beyond ASCII.
-fn awkward(number: usize) -> Vec<u8> {
-    let body = format!(
-        ".\r\n..\r\n* {number} FETCH (BODY[] {{5}}\r\n)\r\np1 OK\r\nGrüße {}",
-        "x".repeat(500 + number)
-    );
-    messages::plain(number, "anna@mail.test", "bob@mail.test", "awkward", &body)
-}
-
-fn sorted(mut messages: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
-    messages.sort();
-    messages
 }
 
 fn limits() -> Limits {

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, bail};
 use postern_tests::program::{Kind, Program};
 use serde_json::Value;
 
-use crate::{PASSWORD, USER, awkward, dovecot, meanwhile};
+use crate::{PASSWORD, USER, archiver_of, awkward, dovecot, meanwhile};
 
 const APPEND: &str = "for message in messages: must(M.append('INBOX', None, None, message))";
 
@@ -30,23 +30,9 @@ fn until(archiver: &Program, arguments: &[&str], so: impl Fn(&Value) -> bool) ->
 #[test]
 fn mail_is_archived_when_it_comes() -> Result<()> {
     let Some((authority, server)) = dovecot(|setup| setup)? else { return Ok(()) };
-    let archiver = Program::started(Kind::Archiver, "")?;
-    archiver.json(&["instance", "create", "main"])?;
-    archiver.json(&["user", "add", "anna", "--email", "anna@example.com", "--instance", "main"])?;
-    let file = archiver.config_file().with_file_name("mail.toml");
-    let (_, imaps) = server.imap.context("no IMAP")?;
-    std::fs::write(
-        &file,
-        format!(
-            "name = \"mail\"\n[source]\ntype = \"imap\"\nhost = \"localhost\"\nport = {}\ntrust = \"file:{}\"\n\
-             username = \"{USER}\"\npassword = '{PASSWORD}'\n[assign]\nmode = \"user\"\nuser = \"anna\"\n\
-             [schedule]\ncontinuous = true\n",
-            imaps.port(),
-            authority.certificate().display()
-        ),
-    )?;
-    let path = file.to_str().context("no text")?;
-    archiver.json(&["profile", "put", "--file", path, "--instance", "main"])?;
+    let more = "[assign]\nmode = \"user\"\nuser = \"anna\"\n[schedule]\ncontinuous = true\n";
+    let (archiver, path) = archiver_of(Program::started(Kind::Archiver, "")?, (&authority, &server), more)?;
+    archiver.json(&["profile", "put", "--file", &path, "--instance", "main"])?;
     let job = ["job", "show", "profile:mail", "--instance", "main"];
     let waits = |job: &Value| job["waiting"] == true && job["running"] == false;
     let instance = ["instance", "show", "main"];

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, ensure};
 use postern_tests::messages;
 use postern_tests::program::{Kind, Program};
 
-use crate::{PASSWORD, USER, dovecot};
+use crate::{USER, archiver_of, dovecot};
 
 const MESSAGES: usize = 600;
 
@@ -18,24 +18,11 @@ fn a_killed_run_goes_on_where_it_was() -> Result<()> {
     let Some((authority, mut server)) = dovecot(|setup| setup)? else { return Ok(()) };
     let sent: Vec<_> = (0..MESSAGES).map(|number| messages::sized(number, 20_000)).collect();
     server.deliver(USER, &sent)?;
-    let archiver = Program::new(Kind::Archiver, "")?;
-    archiver.json(&["instance", "create", "main"])?;
-    archiver.json(&["user", "add", "anna", "--email", "anna@example.com", "--instance", "main"])?;
-    let file = archiver.config_file().with_file_name("mail.toml");
-    let (_, imaps) = server.imap.context("no IMAP")?;
-    std::fs::write(
-        &file,
-        format!(
-            "name = \"mail\"\n[source]\ntype = \"imap\"\nhost = \"localhost\"\nport = {}\ntrust = \"file:{}\"\n\
-             username = \"{USER}\"\npassword = '{PASSWORD}'\n[assign]\nmode = \"user\"\nuser = \"anna\"\n",
-            imaps.port(),
-            authority.certificate().display()
-        ),
-    )?;
-    let path = file.to_str().context("no text")?;
-    let tested = archiver.json(&["profile", "test", "--file", path, "--instance", "main"])?;
+    let more = "[assign]\nmode = \"user\"\nuser = \"anna\"\n";
+    let (archiver, path) = archiver_of(Program::new(Kind::Archiver, "")?, (&authority, &server), more)?;
+    let tested = archiver.json(&["profile", "test", "--file", &path, "--instance", "main"])?;
     assert_eq!(tested["failed"], 0, "{tested}");
-    archiver.json(&["profile", "put", "--file", path, "--instance", "main"])?;
+    archiver.json(&["profile", "put", "--file", &path, "--instance", "main"])?;
     let packs = archiver.data_dir().join("instances/main/stores/0001/packs");
     let stored = || -> u64 {
         let files = std::fs::read_dir(&packs).into_iter().flatten().flatten();

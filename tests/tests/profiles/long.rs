@@ -1,10 +1,10 @@
 //! Messages that are too long to be held.
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use postern_tests::messages;
 use postern_tests::program::{Kind, Program};
 
-use crate::{PASSWORD, USER, dovecot};
+use crate::{USER, archiver_of, dovecot};
 
 const LONG: usize = 150 * 1024 * 1024;
 const MEMORY_MAX: u64 = 300 * 1024 * 1024;
@@ -22,21 +22,9 @@ fn long_messages_take_little_memory() -> Result<()> {
         &messages::sized(2, LONG),
     );
     server.deliver(USER, &[long, report])?;
-    let archiver = Program::started(Kind::Archiver, "")?;
-    archiver.json(&["instance", "create", "main"])?;
-    archiver.json(&["user", "add", "anna", "--email", "anna@example.com", "--instance", "main"])?;
-    let file = archiver.config_file().with_file_name("mail.toml");
-    let (_, imaps) = server.imap.context("no IMAP")?;
-    std::fs::write(
-        &file,
-        format!(
-            "name = \"mail\"\n[source]\ntype = \"imap\"\nhost = \"localhost\"\nport = {}\ntrust = \"file:{}\"\n\
-             username = \"{USER}\"\npassword = '{PASSWORD}'\n[assign]\nmode = \"envelope\"\n",
-            imaps.port(),
-            authority.certificate().display()
-        ),
-    )?;
-    archiver.json(&["profile", "put", "--file", file.to_str().context("no text")?, "--instance", "main"])?;
+    let more = "[assign]\nmode = \"envelope\"\n";
+    let (archiver, path) = archiver_of(Program::started(Kind::Archiver, "")?, (&authority, &server), more)?;
+    archiver.json(&["profile", "put", "--file", &path, "--instance", "main"])?;
     archiver.forget_peak()?;
     let ran = archiver.json(&["profile", "run", "mail", "--instance", "main"])?;
     let peak = archiver.peak_bytes()?;

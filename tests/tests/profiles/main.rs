@@ -30,9 +30,11 @@ use postern_shared::control::Context;
 use postern_shared::disk::{Disk, RealDisk};
 use postern_tests::clients::{Account, imaplib};
 use postern_tests::foreign::has;
+use postern_tests::messages::awkward;
+use postern_tests::program::Program;
 use postern_tests::upstream::dovecot::Setup;
 use postern_tests::upstream::{Authority, Dovecot};
-use postern_tests::{Security, messages};
+use postern_tests::{Security, sorted};
 use serde_json::{Value, json};
 
 const USER: &str = "anna";
@@ -167,18 +169,27 @@ fn meanwhile(
     imaplib::perform_with(&Account::new(imaps, Security::Implicit, user, password), script, messages)
 }
 
-/// A message with lone dots, things that look like IMAP, and octets beyond ASCII.
-fn awkward(number: usize) -> Vec<u8> {
-    let body = format!(
-        ".\r\n..\r\n* {number} FETCH (BODY[] {{5}}\r\n)\r\np1 OK\r\nGrüße {}",
-        "x".repeat(500 + number)
-    );
-    messages::plain(number, "anna@mail.test", "bob@mail.test", "awkward", &body)
-}
-
-fn sorted(mut messages: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
-    messages.sort();
-    messages
+/// An archiver with the profile `mail` of Anna's account there, in a file; `more` stands behind `[source]`. Not put yet.
+fn archiver_of(
+    archiver: Program,
+    (authority, dovecot): (&Authority, &Dovecot),
+    more: &str,
+) -> Result<(Program, String)> {
+    archiver.json(&["instance", "create", "main"])?;
+    archiver.json(&["user", "add", "anna", "--email", "anna@example.com", "--instance", "main"])?;
+    let file = archiver.config_file().with_file_name("mail.toml");
+    let (_, imaps) = dovecot.imap.context("no IMAP")?;
+    std::fs::write(
+        &file,
+        format!(
+            "name = \"mail\"\n[source]\ntype = \"imap\"\nhost = \"localhost\"\nport = {}\ntrust = \"file:{}\"\n\
+             username = \"{USER}\"\npassword = '{PASSWORD}'\n{more}",
+            imaps.port(),
+            authority.certificate().display()
+        ),
+    )?;
+    let path = file.to_str().context("no text")?.to_owned();
+    Ok((archiver, path))
 }
 
 fn numbered(numbers: impl IntoIterator<Item = usize>) -> Vec<Vec<u8>> {
