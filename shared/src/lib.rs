@@ -11,6 +11,7 @@
 //! | [`config`] | raw settings, their checks, and where they come from |
 //! | [`control`] | the socket by which the command line reaches a running daemon |
 //! | [`telemetry`] | log lines, metrics and progress |
+//! | [`http`] | serving HTTP/1.1 |
 //! | [`service`] | telling the service manager how it goes |
 //! | [`shutdown`] | telling everything that runs to end |
 
@@ -20,6 +21,7 @@ pub mod control;
 pub mod crypto;
 pub mod data_dir;
 pub mod disk;
+pub mod http;
 pub mod id;
 pub mod proto;
 pub mod service;

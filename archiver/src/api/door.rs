@@ -1,6 +1,5 @@
 //! In front of every route: the token; and what every answer says.
 
-use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -9,6 +8,7 @@ use axum::http::header::{AUTHORIZATION, HOST, HeaderValue};
 use axum::http::{StatusCode, Version};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use postern_shared::http::Peer;
 
 use super::{Api, Problem};
 use crate::access::Caller;
@@ -16,10 +16,6 @@ use crate::monitoring::metrics;
 
 /// One request until its answer begins.
 const REQUEST_DEADLINE: Duration = Duration::from_secs(60);
-
-/// The address that a connection comes from.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Peer(pub(crate) SocketAddr);
 
 /// Lets a request with a good token pass.
 pub(super) async fn admit(State(api): State<Arc<Api>>, mut request: Request, next: Next) -> Response {

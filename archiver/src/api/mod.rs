@@ -27,7 +27,6 @@ mod calls;
 mod document;
 mod door;
 mod handle;
-mod paced;
 mod page;
 mod places;
 mod problem;

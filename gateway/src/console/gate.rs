@@ -1,7 +1,7 @@
 //! In front of every route: who comes, may he, does the request come from our own pages; and what every answer says to
 //! browsers.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, StatusCode, Version};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use postern_shared::http::Peer;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::accounts::{Account, ShownToken};
@@ -27,10 +28,6 @@ const BACKGROUND: &str = "x-postern-background";
 const AGENT_BYTES_MAX: usize = 300;
 /// One request until its answer begins.
 const REQUEST_DEADLINE: Duration = Duration::from_secs(60);
-
-/// The address that a connection comes from.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Peer(pub SocketAddr);
 
 /// Who makes a request.
 #[derive(Debug, Clone)]

@@ -16,10 +16,10 @@ use http_body_util::BodyExt as _;
 use serde_json::Value;
 use tower::Service as _;
 
-use super::door::Peer;
 use super::{Api, handle};
 use crate::access::Scope;
 use crate::stage::Stage;
+use postern_shared::http::Peer;
 
 const EVERYTHING: [Scope; 5] = [Scope::Read, Scope::Mail, Scope::Manage, Scope::Audit, Scope::Admin];
 

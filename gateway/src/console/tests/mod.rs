@@ -30,12 +30,12 @@ use serde_json::{Value, json};
 use tower::Service as _;
 
 use super::accounts::{NewToken, Role, Scope};
-use super::gate::Peer;
 use super::{Administrators, Console, Process, api};
 use crate::acme::Renewer;
 use crate::app::Core;
 use crate::mailbox::Registry;
 use crate::settings::Settings;
+use postern_shared::http::Peer;
 
 /// A console, and somebody who may do everything.
 struct Stage {
