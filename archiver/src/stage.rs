@@ -56,6 +56,7 @@ pub(crate) fn message(n: usize, archives: &[&str]) -> NewMessage {
         flags: Vec::new(),
         quarantined: None,
         source: Source { profile: "p".into(), uidl: n.to_string(), received: None, trace: None },
+        sha256: None,
         untrusted_fields: Vec::new(),
         index,
     }

@@ -99,6 +99,7 @@ fn message(n: usize, attached: usize, to: &str) -> NewMessage {
             received: n.is_multiple_of(2).then_some(UnixMillis(1_767_607_200_000)),
             trace: n.is_multiple_of(3).then(|| "X-Postern-Id: \u{fc}\r\n".into()),
         },
+        sha256: None,
         untrusted_fields: Vec::new(),
     }
 }

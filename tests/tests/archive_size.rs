@@ -178,6 +178,7 @@ fn message(content: &[u8], to: &str) -> NewMessage {
         flags: Vec::new(),
         quarantined: None,
         source: Source { profile: "p".into(), uidl: "1".into(), received: None, trace: None },
+        sha256: None,
         untrusted_fields: Vec::new(),
         index: index_fields(content, None),
     }

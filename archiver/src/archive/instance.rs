@@ -20,10 +20,10 @@ use super::octets::Octets;
 use super::read_only::ReadOnlyDisk;
 use super::store::DICTIONARY;
 use super::stores::{
-    Commits, RollOver, State, StoreShown, Stores, away_dir, left_of_an_instance, remove_derived,
+    Commits, Ready, RollOver, State, StoreShown, Stores, away_dir, left_of_an_instance, remove_derived,
 };
 use super::users::{User, UserChange, Users};
-use super::{ArchiveError, Audit, check_id};
+use super::{ArchiveError, Audit, check_id, side_by_side};
 
 pub(super) const FORMAT_VERSION: u32 = 2;
 
@@ -278,9 +278,21 @@ impl Instance {
     /// Archives a batch: all of it is durable when this returns `Ok`. After an error none of it is, but what folded into an
     /// older store may be there; archiving it again changes nothing.
     pub fn commit(&self, batch: Vec<NewMessage>) -> Result<Vec<Outcome>, ArchiveError> {
+        let ready: Result<Vec<_>, _> =
+            side_by_side(batch, |message| self.ready(message)).into_iter().collect();
+        self.commit_ready(ready?)
+    }
+
+    /// Does for a message what needs no turn: cuts, compresses and seals it. It is archived when it is committed.
+    pub fn ready(&self, message: NewMessage) -> Result<Ready, ArchiveError> {
         self.check_writable()?;
-        let done =
-            self.stores.commit(&self.commits, batch.into_iter().map(|message| (message, None)).collect());
+        self.stores.ready(message, None)
+    }
+
+    /// [`Self::commit`] of messages for which all is done but that.
+    pub fn commit_ready(&self, batch: Vec<Ready>) -> Result<Vec<Outcome>, ArchiveError> {
+        self.check_writable()?;
+        let done = self.stores.commit(&self.commits, batch);
         self.following.ring();
         done
     }
@@ -289,8 +301,7 @@ impl Instance {
     /// cannot be given around such a message, only as a whole report.
     pub fn commit_long(&self, message: NewMessage, octets: Arc<dyn Octets>) -> Result<Outcome, ArchiveError> {
         self.check_writable()?;
-        let outcomes = self.stores.commit(&self.commits, vec![(message, Some(octets))])?;
-        self.following.ring();
+        let outcomes = self.commit_ready(vec![self.stores.ready(message, Some(octets))?])?;
         outcomes.into_iter().next().ok_or(ArchiveError::NoCurrentStore)
     }
 

@@ -12,6 +12,8 @@ use super::index::Snippet;
 pub struct NewMessage {
     /// The message itself; comes out byte for byte.
     pub content: Vec<u8>,
+    /// SHA-256 of the content, when it was computed already.
+    pub sha256: Option<Digest>,
     /// Equal for copies of one message that differ in trace fields only; used for journal reports.
     pub fold_key: Option<Digest>,
     /// What it came in.

@@ -59,6 +59,7 @@ mod position;
 mod read_only;
 mod reader;
 mod search;
+mod side_by_side;
 mod store;
 mod stores;
 #[cfg(test)]
@@ -82,8 +83,9 @@ pub use message::{
 };
 pub use mode::Mode;
 pub use octets::{FileOctets, Octets};
+pub(crate) use side_by_side::side_by_side;
 pub use store::{Damage, StoreError};
-pub use stores::{Finding, RollOver, State, StoreShown, Watch};
+pub use stores::{Finding, Ready, RollOver, State, StoreShown, Watch};
 pub use users::{Privilege, User, UserChange, UserError};
 
 /// Archives that belong to no user; no user may have such an id.

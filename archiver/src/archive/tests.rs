@@ -74,6 +74,7 @@ fn message(n: usize, to: &str) -> NewMessage {
         internal_date: None,
         flags: Vec::new(),
         quarantined: None,
+        sha256: None,
         untrusted_fields: Vec::new(),
         source: Source { profile: "p".into(), uidl: n.to_string(), received: None, trace: None },
         index,

@@ -103,7 +103,9 @@ pub fn prepare(
         }
     };
     let (flags, internal_date) = (arrival.flags.to_vec(), arrival.internal_date);
-    Ok(NewMessage { untrusted_fields, flags, internal_date, ..prepared })
+    // What is no journal report is archived as the gateway hashed it, which was checked.
+    let sha256 = trace.filter(|_| prepared.evidence.is_none()).map(|trace| trace.content_sha256);
+    Ok(NewMessage { sha256, untrusted_fields, flags, internal_date, ..prepared })
 }
 
 /// Why a long message cannot be prepared.
@@ -244,6 +246,7 @@ fn plain(
 ) -> NewMessage {
     NewMessage {
         content,
+        sha256: None,
         fold_key: None,
         evidence: None,
         mail_from: trace.map(|trace| trace.mail_from.clone()),

@@ -3,7 +3,7 @@
 //!
 //! Ours is `profile run` as a process of its own, into an instance without any message, but for the time in which its index catches up
 //! at the end: what a run says to be archived is on disk before. Peers are timed as the commands they are, and are as durable as they
-//! make themselves. Login and list are in all but the raw reader's.
+//! make themselves. The login is in all; the raw reader asks for no list.
 
 use std::path::Path;
 use std::process::Command;
@@ -37,7 +37,7 @@ pub fn run(plan: &Plan) -> Result<()> {
         from_dovecot(plan, count)?;
     }
     if plan.wants("archive from a gateway") {
-        from_gateway(plan, plan.download_messages)?;
+        from_gateway(plan, count)?;
     }
     Ok(())
 }
@@ -190,7 +190,7 @@ fn from_gateway(plan: &Plan, count: usize) -> Result<()> {
             user: gateway.mailbox.id.clone(),
             password: gateway.mailbox.password.clone(),
         };
-        raw.push(maildrop.pull(count, MESSAGE_BYTES)?);
+        raw.push(maildrop.whole(count, MESSAGE_BYTES)?);
         settle()?;
         ours.push(Ours::fresh(plan, &profile)?.run(count)?);
     }

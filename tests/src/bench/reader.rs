@@ -33,8 +33,17 @@ impl Maildrop {
 
     /// Retrieves messages 1 to `count`, each of at least `bytes`; messages per second, login not counted.
     pub fn pull(&self, count: usize, bytes: usize) -> Result<f64> {
-        let mut client = self.login()?;
+        let client = self.login()?;
+        Self::timed(client, Instant::now(), count, bytes)
+    }
+
+    /// The same with the login.
+    pub fn whole(&self, count: usize, bytes: usize) -> Result<f64> {
         let start = Instant::now();
+        Self::timed(self.login()?, start, count, bytes)
+    }
+
+    fn timed(mut client: Pop3Client, start: Instant, count: usize, bytes: usize) -> Result<f64> {
         let read = retrieve(&mut client.wire, count)?;
         let taken = start.elapsed();
         ensure!(read >= count * bytes, "{read} bytes are too few for {count} messages of {bytes}");

@@ -65,6 +65,7 @@ fn message(content: &str, archive: &str) -> NewMessage {
         internal_date: None,
         flags: Vec::new(),
         quarantined: None,
+        sha256: None,
         untrusted_fields: Vec::new(),
         source: Source { profile: "p".into(), uidl: String::new(), received: None, trace: None },
     }

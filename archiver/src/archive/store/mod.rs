@@ -61,6 +61,7 @@ mod keys;
 mod leaves;
 mod packs;
 pub(super) mod parts;
+mod pool;
 pub(super) mod record;
 mod scan;
 mod seal;

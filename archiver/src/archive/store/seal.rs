@@ -2,16 +2,18 @@
 
 use std::io::{self, Write};
 use std::path::PathBuf;
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock};
 
 use postern_shared::crypto::aead::{AeadKey, NONCE_BYTES, TAG_BYTES};
 use postern_shared::crypto::digest::hkdf_sha256;
 use postern_shared::crypto::{SecretBytes, random};
 use postern_shared::disk::{Disk, DiskFile};
 use zeroize::Zeroizing;
+use zstd::bulk::{Compressor, Decompressor};
 use zstd::dict::{DecoderDictionary, EncoderDictionary};
 
 use super::format::{Compression, Kind, ObjectHeader};
+use super::pool::Pool;
 
 /// Part of the format: never changed. Phrases that mail is made of, as raw content.
 pub(in crate::archive) const DICTIONARY: &[u8] = include_bytes!("dictionary-1.txt");
@@ -30,19 +32,24 @@ const CHUNK_BYTES: usize = 256 * 1024;
 /// An object longer than this is compressed as it is read, and waits for its place in a file.
 pub(in crate::archive) const LONG_BYTES_MIN: u64 = 8 * 1024 * 1024;
 
-static SHORT: Compressors = Compressors::new(|| {
+static SHORT: Pool<Compressor<'static>> = Pool::new(|| {
     static ENCODER: LazyLock<EncoderDictionary<'static>> =
         LazyLock::new(|| EncoderDictionary::copy(DICTIONARY, SHORT_LEVEL));
-    zstd::bulk::Compressor::with_prepared_dictionary(&ENCODER)
+    Compressor::with_prepared_dictionary(&ENCODER)
 });
-static MIDDLE: Compressors = Compressors::new(|| {
+static MIDDLE: Pool<Compressor<'static>> = Pool::new(|| {
     static ENCODER: LazyLock<EncoderDictionary<'static>> =
         LazyLock::new(|| EncoderDictionary::copy(DICTIONARY, LEVEL));
-    zstd::bulk::Compressor::with_prepared_dictionary(&ENCODER)
+    Compressor::with_prepared_dictionary(&ENCODER)
 });
-static PLAIN: Compressors = Compressors::new(|| zstd::bulk::Compressor::new(LEVEL));
-static LARGE: Compressors = Compressors::new(|| zstd::bulk::Compressor::new(LARGE_LEVEL));
-static DECODER: LazyLock<DecoderDictionary<'static>> = LazyLock::new(|| DecoderDictionary::copy(DICTIONARY));
+static PLAIN: Pool<Compressor<'static>> = Pool::new(|| Compressor::new(LEVEL));
+static LARGE: Pool<Compressor<'static>> = Pool::new(|| Compressor::new(LARGE_LEVEL));
+static OPENED: Pool<Decompressor<'static>> = Pool::new(Decompressor::new);
+static OPENED_SHORT: Pool<Decompressor<'static>> = Pool::new(|| {
+    static DECODER: LazyLock<DecoderDictionary<'static>> =
+        LazyLock::new(|| DecoderDictionary::copy(DICTIONARY));
+    Decompressor::with_prepared_dictionary(&DECODER)
+});
 
 /// An object sealed, without a place yet.
 #[derive(Debug)]
@@ -92,7 +99,7 @@ impl Sealed {
         let fitting = compressors.into_iter().find(|(bytes_max, ..)| plain.len() <= *bytes_max);
         let (compressors, compression) = fitting
             .map_or((&LARGE, Compression::Zstd), |(_, compressors, compression)| (compressors, compression));
-        let compressed = Zeroizing::new(compressors.compress(plain)?);
+        let compressed = Zeroizing::new(compressors.with(|compressor| compressor.compress(plain))?);
         let header = begun(identity, compression, plain.len() as u64);
         let mut body =
             Vec::with_capacity(compressed.len() + TAG_BYTES * (1 + compressed.len() / CHUNK_BYTES));
@@ -130,39 +137,6 @@ impl Sealed {
         let IntoFile { chunks, waiting: file } = encoder.finish()?;
         let header = chunks.finish(file)?;
         Ok(Self { header, body: Body::File(waiting) })
-    }
-}
-
-/// Compressors of one kind: making one costs as much as compressing a short message.
-struct Compressors {
-    new: fn() -> io::Result<zstd::bulk::Compressor<'static>>,
-    free: Mutex<Vec<zstd::bulk::Compressor<'static>>>,
-}
-
-impl Compressors {
-    /// As many are kept as usually work at once.
-    const KEPT_MAX: usize = 4;
-
-    const fn new(new: fn() -> io::Result<zstd::bulk::Compressor<'static>>) -> Self {
-        Self { new, free: Mutex::new(Vec::new()) }
-    }
-
-    fn free(&self) -> MutexGuard<'_, Vec<zstd::bulk::Compressor<'static>>> {
-        self.free.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn compress(&self, plain: &[u8]) -> io::Result<Vec<u8>> {
-        let kept = self.free().pop();
-        let mut compressor = match kept {
-            Some(compressor) => compressor,
-            None => (self.new)()?,
-        };
-        let compressed = compressor.compress(plain)?;
-        let mut free = self.free();
-        if free.len() < Self::KEPT_MAX {
-            free.push(compressor);
-        }
-        Ok(compressed)
     }
 }
 
@@ -333,12 +307,11 @@ pub(super) fn open(
 fn decompress(header: ObjectHeader, compressed: &[u8]) -> Result<Vec<u8>, NotOpened> {
     let plain_bytes =
         usize::try_from(header.plain_bytes).map_err(|_| NotOpened::Damaged("impossible length"))?;
-    let decompressed = match header.compression {
-        Compression::Zstd => zstd::bulk::decompress(compressed, plain_bytes),
-        Compression::ZstdDictionary => {
-            zstd::bulk::Decompressor::with_prepared_dictionary(&DECODER)?.decompress(compressed, plain_bytes)
-        }
+    let decompressors = match header.compression {
+        Compression::Zstd => &OPENED,
+        Compression::ZstdDictionary => &OPENED_SHORT,
     };
+    let decompressed = decompressors.with(|decompressor| decompressor.decompress(compressed, plain_bytes));
     let plain = decompressed.map_err(|_| NotOpened::Damaged("it does not decompress"))?;
     if plain.len() == plain_bytes { Ok(plain) } else { Err(NotOpened::Damaged("it has another length")) }
 }

@@ -49,6 +49,10 @@ impl std::fmt::Debug for Arrived {
     }
 }
 
+/// A message cut, compressed and sealed, which is written when it is its turn.
+#[derive(Debug)]
+pub struct Ready(Arrived);
+
 /// What can be done before it is its turn.
 struct Prepared {
     to: Arc<Attached>,
@@ -85,13 +89,22 @@ impl Group {
 }
 
 impl Stores {
+    /// Does for a message what can be done before it is its turn. Its octets are given when they are not in the message.
+    pub(in crate::archive) fn ready(
+        &self,
+        message: NewMessage,
+        long: Option<Arc<dyn Octets>>,
+    ) -> Result<Ready, ArchiveError> {
+        self.arrived(message, long).map(Ready)
+    }
+
     /// Archives a batch: all of it is durable when this returns `Ok`. Batches that come meanwhile are written together.
     pub(in crate::archive) fn commit(
         &self,
         commits: &Commits,
-        batch: Vec<(NewMessage, Option<Arc<dyn Octets>>)>,
+        batch: Vec<Ready>,
     ) -> Result<Vec<Outcome>, ArchiveError> {
-        let arrived = self.prepare_all(batch)?;
+        let arrived = batch.into_iter().map(|Ready(arrived)| arrived).collect();
         let ticket = commits.next.fetch_add(1, Ordering::Relaxed);
         commits.waiting.lock().unwrap_or_else(PoisonError::into_inner).push((ticket, arrived));
         let _leading = commits.leading.lock().unwrap_or_else(PoisonError::into_inner);
@@ -129,42 +142,6 @@ impl Stores {
         mine
     }
 
-    /// Prepares messages on all cores.
-    fn prepare_all(
-        &self,
-        batch: Vec<(NewMessage, Option<Arc<dyn Octets>>)>,
-    ) -> Result<Vec<Arrived>, ArchiveError> {
-        const SIDE_BY_SIDE_MIN: usize = 8;
-        let cores = std::thread::available_parallelism().map_or(1, usize::from).min(8);
-        if batch.len() < SIDE_BY_SIDE_MIN || cores == 1 {
-            return batch.into_iter().map(|(message, long)| self.arrived(message, long)).collect();
-        }
-        let length = batch.len().div_ceil(cores);
-        let mut stretches = Vec::new();
-        let mut left = batch;
-        while !left.is_empty() {
-            let later = left.split_off(left.len().min(length));
-            stretches.push(std::mem::replace(&mut left, later));
-        }
-        let prepared: Vec<Result<Vec<Arrived>, ArchiveError>> = std::thread::scope(|scope| {
-            let prepare = |stretch: Vec<(NewMessage, Option<Arc<dyn Octets>>)>| {
-                stretch.into_iter().map(|(message, long)| self.arrived(message, long)).collect()
-            };
-            let threads: Vec<_> =
-                stretches.into_iter().map(|stretch| scope.spawn(move || prepare(stretch))).collect();
-            let joined = threads.into_iter().map(|thread| match thread.join() {
-                Ok(prepared) => prepared,
-                Err(panic) => std::panic::resume_unwind(panic),
-            });
-            joined.collect()
-        });
-        let mut all = Vec::new();
-        for stretch in prepared {
-            all.extend(stretch?);
-        }
-        Ok(all)
-    }
-
     pub(super) fn arrived(
         &self,
         message: NewMessage,
@@ -174,7 +151,7 @@ impl Stores {
         let store = &current.store;
         let sha256 = match &long {
             Some(long) => sha256_of(store, &**long, 0..long.len())?,
-            None => sha256(&message.content),
+            None => message.sha256.unwrap_or_else(|| sha256(&message.content)),
         };
         let content = store.hmac(b"content", sha256);
         // Only journal reports fold by their fold key: each report is kept whole beside the message it folds into.

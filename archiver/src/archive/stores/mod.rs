@@ -47,6 +47,7 @@ mod tests;
 mod verify;
 
 pub(in crate::archive) use arrive::Commits;
+pub use arrive::Ready;
 pub(in crate::archive) use catalog_file::{away_dir, remove_derived};
 pub use file::{RollOver, State};
 pub(in crate::archive) use restore::{left_of_an_instance, restore};

@@ -1,8 +1,10 @@
-//! Batches to the archive, in the order in which they come, on a thread of its own.
+//! Batches to the archive, in the order in which they come, on two threads: one makes messages ready, on all cores, while the other one
+//! commits those before.
 //!
 //! A message that the parsers fall over is archived as it came, in quarantine.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use postern_shared::clock::UnixMillis;
@@ -13,7 +15,7 @@ use super::Shared;
 use super::budget::Room;
 use super::collect::HELD_OCTETS_MAX;
 use super::spool::Spooled;
-use crate::archive::{Kept, NewMessage, Octets, Outcome, Placement};
+use crate::archive::{ArchiveError, Kept, NewMessage, Octets, Outcome, Placement, Ready, side_by_side};
 use crate::intake::{
     Altered, Arrival, LongError, Via, may_be_report, prepare, prepare_long, quarantine_unparsed,
 };
@@ -22,15 +24,15 @@ use crate::profiles::state::{Pending, StateError};
 use crate::sources::account::{FolderId, Item};
 use crate::sources::{Cursor, ItemId};
 
-/// Batches that wait, beside the one that is being committed and the one that is being fetched.
+/// Batches that wait, beside the one that is being committed, the one that is made ready and the one that is being fetched.
 const WAITING_MAX: usize = 1;
 /// So much of a long message is looked at to file and find it.
 const HEAD_OCTETS: usize = 8 * 1024 * 1024;
 
 /// What is to be done next.
-pub(super) enum Order {
+pub(super) enum Order<M = Vec<Fetched>> {
     /// Messages to be archived, and the room that they take.
-    Batch { place: Arc<Place>, messages: Vec<Fetched>, room: Room },
+    Batch { place: Arc<Place>, messages: M, room: Room },
     /// A message that is not in memory.
     Long { place: Arc<Place>, item: Item, cut: Option<Cut>, octets: Spooled },
     /// All of a page was handed over, so the folder is read up to here; these were in it.
@@ -95,23 +97,47 @@ impl Archivist {
     }
 }
 
-fn work(shared: &Shared, mut given: mpsc::Receiver<Order>) -> Result<(), RunError> {
-    while let Some(order) = given.blocking_recv() {
-        match order {
-            Order::Batch { place, messages, room } => {
-                shared.batch(&place, messages)?;
-                drop(room);
-            }
-            Order::Long { place, item, cut, octets } => shared.long(&place, &item, cut, octets)?,
-            Order::Read { place, cursor, items } => {
-                let filter = shared.profile.scope.filter.mark();
-                shared.state.keep_cursor(&shared.account, &place.folder, (&filter, &cursor), &items)?;
-            }
-            Order::Told(told) => drop(told.send(())),
+/// A batch made ready to be committed.
+struct Batch {
+    items: Vec<Came>,
+    messages: Result<Vec<Ready>, ArchiveError>,
+    /// Those that cannot be archived, and why.
+    failed: Vec<(Item, String)>,
+}
+
+fn work(shared: &Shared, given: mpsc::Receiver<Order>) -> Result<(), RunError> {
+    // None waits between the two: what is ready takes memory twice.
+    let (ready, coming) = sync_channel(0);
+    std::thread::scope(|scope| {
+        let preparing = scope.spawn(move || prepare_all(shared, given, &ready));
+        // When it fails, nobody takes what is ready, and nobody takes orders any more.
+        let committed = coming.into_iter().try_for_each(|order| {
+            shared.carry_out(order)?;
+            shared.progress();
+            Ok(())
+        });
+        match preparing.join() {
+            Ok(()) => committed,
+            Err(panic) => resume_unwind(panic),
         }
-        shared.progress();
+    })
+}
+
+fn prepare_all(shared: &Shared, mut given: mpsc::Receiver<Order>, ready: &SyncSender<Order<Batch>>) {
+    while let Some(order) = given.blocking_recv() {
+        let order = match order {
+            Order::Batch { place, messages, room } => {
+                let messages = shared.ready(&place, messages);
+                Order::Batch { place, messages, room }
+            }
+            Order::Long { place, item, cut, octets } => Order::Long { place, item, cut, octets },
+            Order::Read { place, cursor, items } => Order::Read { place, cursor, items },
+            Order::Told(told) => Order::Told(told),
+        };
+        if ready.send(order).is_err() {
+            return;
+        }
     }
-    Ok(())
 }
 
 impl Shared {
@@ -146,24 +172,49 @@ impl Shared {
         }
     }
 
-    fn batch(&self, place: &Place, fetched: Vec<Fetched>) -> Result<(), RunError> {
-        let count = fetched.len() as u64;
-        let prepared = side_by_side(fetched, |Fetched { item, cut, content }| {
+    fn carry_out(&self, order: Order<Batch>) -> Result<(), RunError> {
+        match order {
+            Order::Batch { place, messages, room } => {
+                self.batch(&place, messages)?;
+                drop(room);
+            }
+            Order::Long { place, item, cut, octets } => self.long(&place, &item, cut, octets)?,
+            Order::Read { place, cursor, items } => {
+                let filter = self.profile.scope.filter.mark();
+                self.state.keep_cursor(&self.account, &place.folder, (&filter, &cursor), &items)?;
+            }
+            Order::Told(told) => drop(told.send(())),
+        }
+        Ok(())
+    }
+
+    fn ready(&self, place: &Place, fetched: Vec<Fetched>) -> Batch {
+        let ready = side_by_side(fetched, |Fetched { item, cut, content }| {
             let message = self.prepared(place, &item, content);
-            (item, cut, message)
+            (item, cut, message.map(|message| self.instance.ready(message)))
         });
-        let (mut items, mut messages) = (Vec::new(), Vec::new());
-        for (item, cut, message) in prepared {
+        let (mut items, mut messages, mut failed) = (Vec::new(), Vec::new(), Vec::new());
+        for (item, cut, message) in ready {
             match message {
                 Ok(message) => {
                     messages.push(message);
                     items.push(Came { item, cut });
                 }
-                Err(why) => self.failed(place, &item, &why)?,
+                Err(why) => failed.push((item, why)),
             }
         }
+        Batch { items, messages: messages.into_iter().collect(), failed }
+    }
+
+    fn batch(&self, place: &Place, batch: Batch) -> Result<(), RunError> {
+        let Batch { items, messages, failed } = batch;
+        let count = (items.len() + failed.len()) as u64;
+        for (item, why) in failed {
+            self.failed(place, &item, &why)?;
+        }
+        let messages = messages?;
         if !messages.is_empty() {
-            let outcomes = self.instance.commit(messages)?;
+            let outcomes = self.instance.commit_ready(messages)?;
             self.entered(place, items, &outcomes)?;
         }
         self.tally.done(count);
@@ -183,7 +234,8 @@ impl Shared {
             let mut content = vec![0; usize::try_from(octets.len()).unwrap_or(0)];
             octets.read_exact_at(&mut content, 0).map_err(RunError::Spool)?;
             drop(octets);
-            return self.batch(place, vec![Fetched { item: item.clone(), cut, content }]);
+            let fetched = vec![Fetched { item: item.clone(), cut, content }];
+            return self.batch(place, self.ready(place, fetched));
         }
         let owner = |address: &str| self.instance.owner(address);
         let prepared = catch_unwind(AssertUnwindSafe(|| prepare_long(&head, &octets, &arrival, owner)));
@@ -336,34 +388,6 @@ fn guarded(
 ) -> Result<Result<NewMessage, Altered>, Option<Vec<u8>>> {
     let kept = (content.len() <= HELD_OCTETS_MAX).then(|| content.clone());
     catch_unwind(AssertUnwindSafe(|| work(content))).map_err(|_| kept)
-}
-
-/// On all cores, in order.
-pub(super) fn side_by_side<T: Send, R: Send>(all: Vec<T>, work: impl Fn(T) -> R + Sync) -> Vec<R> {
-    const SIDE_BY_SIDE_MIN: usize = 8;
-    let cores = std::thread::available_parallelism().map_or(1, usize::from).min(8);
-    if all.len() < SIDE_BY_SIDE_MIN || cores == 1 {
-        return all.into_iter().map(work).collect();
-    }
-    let length = all.len().div_ceil(cores);
-    let mut stretches = Vec::new();
-    let mut left = all;
-    while !left.is_empty() {
-        let later = left.split_off(left.len().min(length));
-        stretches.push(std::mem::replace(&mut left, later));
-    }
-    std::thread::scope(|scope| {
-        let work = &work;
-        let threads: Vec<_> = stretches
-            .into_iter()
-            .map(|stretch| scope.spawn(move || stretch.into_iter().map(work).collect::<Vec<R>>()))
-            .collect();
-        let joined = threads.into_iter().flat_map(|thread| match thread.join() {
-            Ok(done) => done,
-            Err(panic) => std::panic::resume_unwind(panic),
-        });
-        joined.collect()
-    })
 }
 
 const _: () = assert!(HELD_OCTETS_MAX < HEAD_OCTETS);

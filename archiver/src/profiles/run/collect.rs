@@ -14,8 +14,8 @@ use crate::sources::account::{Item, Sink};
 use crate::sources::{ItemId, NotFetched};
 
 /// What a batch holds before it is committed.
-pub(super) const BATCH_MESSAGES: usize = 128;
-pub(super) const BATCH_OCTETS: usize = 16 * 1024 * 1024;
+pub(super) const BATCH_MESSAGES: usize = 256;
+pub(super) const BATCH_OCTETS: usize = 12 * 1024 * 1024;
 /// Longer messages are not held.
 pub(super) const HELD_OCTETS_MAX: usize = 4 * 1024 * 1024;
 

@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use super::Shared;
 use super::account::Opens;
-use super::archivist::side_by_side;
-use crate::archive::Kept;
+use crate::archive::{Kept, side_by_side};
 use crate::profiles::job::RunError;
 use crate::profiles::profile::AfterCare;
 use crate::profiles::state::Pending;

@@ -7,13 +7,13 @@
 //! | `collect` | what comes, to batches; long messages to a file |
 //! | `budget` | how much of it is in memory at once, of all runs together |
 //! | `spool` | that file: sealed under a key that is nowhere else, and without a name |
-//! | `archivist` | batches to the archive, in order, on a thread of its own |
+//! | `archivist` | batches to the archive, in order, on threads of its own |
 //! | `held` | what was not wanted when it was listed, and is by now |
 //! | `delete` | what is due is read back from the archive, looked at once more at the source, then deleted there |
 //! | `tally` | what the run did |
 //! | `places` | how many runs and sessions go on at once |
 //!
-//! While the archivist commits a batch, the next one is fetched; a page's cursor goes through the same channel behind its
+//! While the archivist commits a batch, the next one is made ready and the one behind it is fetched; a page's cursor goes through the same channel behind its
 //! messages, so it is kept when all of them are durable.
 //!
 //! Promises
@@ -25,7 +25,7 @@
 //!   nor what has another size or date there than what was archived under that name.
 //! - An archive keeps what it has: flags that change and messages that vanish at the source change nothing in it. They are
 //!   counted.
-//! - Memory: three batches of 16 MiB a run, 128 MiB of all runs together, and a message that is no journal report and of any
+//! - Memory: four batches of 12 MiB a run, two of them twice, 128 MiB of all runs together, and a message that is no journal report and of any
 //!   length. What finds no room goes over the disk. Journal reports are held whole, long ones one at a time of all runs.
 //! - A message at which a server fails, in whatever way, is tried twice, then it is on the list; a folder likewise is left for
 //!   the next run. Neither keeps another one.

@@ -63,9 +63,9 @@ fn own(pieces: &mut Vec<Piece>, range: Range<u64>, own_bytes: &mut u64) {
 }
 
 /// A line: where it begins and ends, and how it begins.
-struct Line {
+struct Line<'l> {
     range: Range<u64>,
-    head: Vec<u8>,
+    head: &'l [u8],
     /// Octets of its line end.
     line_end: u64,
 }
@@ -74,6 +74,8 @@ struct Line {
 struct Lines<'o> {
     octets: &'o dyn Octets,
     window: Vec<u8>,
+    /// The head of the line that was read last.
+    head: Vec<u8>,
     /// What of the window was not handed out.
     unread: Range<usize>,
     /// Where the unread part begins in the message.
@@ -82,7 +84,7 @@ struct Lines<'o> {
 
 impl<'o> Lines<'o> {
     fn new(octets: &'o dyn Octets) -> Self {
-        Self { octets, window: Vec::new(), unread: 0..0, at: 0 }
+        Self { octets, window: Vec::new(), head: Vec::new(), unread: 0..0, at: 0 }
     }
 
     fn fill(&mut self) -> io::Result<bool> {
@@ -94,27 +96,27 @@ impl<'o> Lines<'o> {
         Ok(len > 0)
     }
 
-    fn next(&mut self) -> io::Result<Option<Line>> {
+    fn next(&mut self) -> io::Result<Option<Line<'_>>> {
         let start = self.at;
-        let mut head = Vec::new();
+        self.head.clear();
         let mut last_but_one = 0;
         loop {
             if self.unread.is_empty() && !self.fill()? {
                 let range = start..self.at;
-                return Ok((!range.is_empty()).then_some(Line { range, head, line_end: 0 }));
+                return Ok((!range.is_empty()).then_some(Line { range, head: &self.head, line_end: 0 }));
             }
             let unread = &self.window[self.unread.clone()];
             let found = memchr::memchr(b'\n', unread);
             let taken = &unread[..found.map_or(unread.len(), |lf| lf + 1)];
-            let room = HEADER_BYTES_MAX.saturating_sub(head.len());
-            head.extend_from_slice(&taken[..taken.len().min(room)]);
+            let room = HEADER_BYTES_MAX.saturating_sub(self.head.len());
+            self.head.extend_from_slice(&taken[..taken.len().min(room)]);
             let before_lf = if taken.len() > 1 { taken[taken.len() - 2] } else { last_but_one };
             last_but_one = taken.last().copied().unwrap_or(0);
             self.at += taken.len() as u64;
             self.unread.start += taken.len();
             if found.is_some() {
                 let line_end = if before_lf == b'\r' { 2 } else { 1 };
-                return Ok(Some(Line { range: start..self.at, head, line_end }));
+                return Ok(Some(Line { range: start..self.at, head: &self.head, line_end }));
             }
         }
     }
@@ -141,19 +143,19 @@ enum State {
 }
 
 impl Scan {
-    fn line(&mut self, line: &Line) {
-        if let Some((depth, is_final)) = self.delimiter(&line.head) {
+    fn line(&mut self, line: &Line<'_>) {
+        if let Some((depth, is_final)) = self.delimiter(line.head) {
             self.close(line.range.start, self.previous_line_end);
             self.boundaries.truncate(if is_final { depth } else { depth + 1 });
             self.header.clear();
             self.state = if is_final { State::Between } else { State::Header };
         } else if matches!(self.state, State::Header) {
-            let is_end = matches!(line.head.as_slice(), b"\r\n" | b"\n" | b"\r");
+            let is_end = matches!(line.head, b"\r\n" | b"\n" | b"\r");
             let is_too_long = self.header.len() + line.head.len() > HEADER_BYTES_MAX;
             if is_end || is_too_long {
                 self.body(line.range.end);
             } else {
-                self.header.extend_from_slice(&line.head);
+                self.header.extend_from_slice(line.head);
             }
         }
         self.previous_line_end = line.line_end;

@@ -106,6 +106,7 @@ pub(super) fn message(content: Vec<u8>, to: &str) -> NewMessage {
         flags: vec!["\\Seen".into()],
         quarantined: None,
         source: Source { profile: "p".into(), uidl: "1".into(), received: None, trace: None },
+        sha256: None,
         untrusted_fields: Vec::new(),
         index: IndexFields::default(),
     }
@@ -150,7 +151,8 @@ pub(super) fn verify(stores: &Stores) -> Vec<(Option<MessageId>, String)> {
 }
 
 pub(super) fn commit(stores: &Stores, batch: Vec<NewMessage>) -> Result<Vec<Outcome>, ArchiveError> {
-    stores.commit(&Commits::default(), batch.into_iter().map(|message| (message, None)).collect())
+    let ready = batch.into_iter().map(|message| stores.ready(message, None)).collect::<Result<_, _>>();
+    stores.commit(&Commits::default(), ready?)
 }
 
 pub(super) fn id(outcome: Outcome) -> MessageId {

@@ -97,7 +97,7 @@ fn a_long_message_streams() {
     let file = RealDisk.create(&path).unwrap();
     file.write_all_at(&[&bytes], 0).unwrap();
     let octets: Arc<dyn Octets> = Arc::new(FileOctets::new(file, 0..bytes.len() as u64));
-    let long = vec![(message(Vec::new(), "anna"), Some(Arc::clone(&octets)))];
+    let long = vec![stores.ready(message(Vec::new(), "anna"), Some(Arc::clone(&octets))).unwrap()];
     let outcome = stores.commit(&Commits::default(), long).unwrap().remove(0);
     let attached = stores.current().unwrap();
     let opened = attached.store.opened(id(outcome)).unwrap().unwrap();
@@ -113,7 +113,7 @@ fn a_long_message_streams() {
         .unwrap();
     assert_eq!(at, bytes.len());
     assert!(longest < 1024 * 1024, "in stretches: {longest}");
-    let again = vec![(message(Vec::new(), "bob"), Some(octets))];
+    let again = vec![stores.ready(message(Vec::new(), "bob"), Some(octets)).unwrap()];
     assert_eq!(id(stores.commit(&Commits::default(), again).unwrap()[0]), id(outcome));
     let waiting = disk.files(&instance().join("stores/0001/packs")).unwrap();
     assert!(waiting.iter().all(|path| path.extension().unwrap() == "pack"), "{waiting:?}");

@@ -115,11 +115,12 @@ fn batches_that_come_together_are_each_archived_once() {
             let (stores, commits) = (&stores, &commits);
             scope.spawn(move || {
                 for n in 0..6 {
-                    let batch = vec![
-                        (message(content(n, Some(n)), &format!("user{thread}")), None),
-                        (message(content(100 + thread * 10 + n, Some(n)), "anna"), None),
+                    let batch = [
+                        message(content(n, Some(n)), &format!("user{thread}")),
+                        message(content(100 + thread * 10 + n, Some(n)), "anna"),
                     ];
-                    assert_eq!(stores.commit(commits, batch).unwrap().len(), 2);
+                    let batch = batch.map(|message| stores.ready(message, None).unwrap());
+                    assert_eq!(stores.commit(commits, batch.into()).unwrap().len(), 2);
                 }
             });
         }
