@@ -172,12 +172,14 @@ impl Program {
         Ok(std::fs::write(format!("/proc/{}/clear_refs", daemon.id()), "5")?)
     }
 
+    /// Tells, as often as it is asked, how many octets the running daemon has in memory that no file stands behind.
+    pub fn anonymous(&self) -> Result<impl Fn() -> Result<u64> + Send + 'static> {
+        let daemon = self.daemon.as_ref().context("no daemon")?.id();
+        Ok(move || memory(daemon, "RssAnon:"))
+    }
+
     fn memory(&self, what: &'static str) -> Result<u64> {
-        let daemon = self.daemon.as_ref().context("no daemon")?;
-        let status = std::fs::read_to_string(format!("/proc/{}/status", daemon.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix(what)).context(what)?;
-        let kib: u64 = line.trim().trim_end_matches(" kB").parse()?;
-        Ok(kib * 1024)
+        memory(self.daemon.as_ref().context("no daemon")?.id(), what)
     }
 
     /// Ends the daemon as an operator would (SIGTERM); how it ended.
@@ -246,6 +248,14 @@ impl Program {
             status["listening"][listener][0].as_str().with_context(|| format!("{listener}: {status}"))?;
         Ok(address.parse()?)
     }
+}
+
+/// A line of a process's status (proc(5)), in octets.
+fn memory(process: u32, what: &'static str) -> Result<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix(what)).context(what)?;
+    let kib: u64 = line.trim().trim_end_matches(" kB").parse()?;
+    Ok(kib * 1024)
 }
 
 impl Drop for Program {

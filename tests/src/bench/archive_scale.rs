@@ -2,7 +2,8 @@
 //! a million messages.
 //!
 //! Everything goes through the program as an operator runs it: a profile reads an mbox file that grows, the daemon archives, seals and
-//! indexes.
+//! indexes. Of the memory that it has resident, files of the index are a part, which the system takes back when somebody else needs it;
+//! what is the daemon's own is told apart.
 
 use std::fs::OpenOptions;
 use std::io::{BufWriter, Write};
@@ -13,6 +14,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
+use super::anonymous::Anonymous;
 use super::words::{Words, word};
 use super::{Plan, progress, rate, settle};
 use crate::foreign;
@@ -30,7 +32,7 @@ pub fn run(plan: &Plan) -> Result<()> {
     }
     println!("\nScale of an archive: messages of 1.5 KB; what the last tenth cost, and everything after");
     println!(
-        "{:>10} {:>16} {:>14} {:>9} {:>14} {:>12} {:>12} {:>14} {:>10}",
+        "{:>10} {:>16} {:>14} {:>9} {:>14} {:>12} {:>12} {:>12} {:>14} {:>10}",
         "messages",
         "archived, msg/s",
         "index, msg/s",
@@ -38,6 +40,7 @@ pub fn run(plan: &Plan) -> Result<()> {
         "nothing new, s",
         "search, ms",
         "peak MiB",
+        "own of it",
         "resident MiB",
         "octets/msg"
     );
@@ -85,8 +88,9 @@ impl Stage {
         self.add(goal - self.there - measured)?;
         settle()?;
         self.program.forget_peak()?;
+        let own = Anonymous::of(&self.program)?;
         let (archived, indexed) = self.add(measured)?;
-        let peak = self.program.peak_bytes()?;
+        let (peak, own) = (self.program.peak_bytes()?, own.most()?);
         let begin = Instant::now();
         self.pull(0)?;
         let nothing = begin.elapsed().as_secs_f64();
@@ -99,8 +103,9 @@ impl Stage {
         let resident = self.program.resident_bytes()?;
         let stores = octets_below(&self.program.data_dir().join("instances/main/stores"))?;
         println!(
-            "{goal:>10} {archived:>16.0} {indexed:>14.0} {start:>9.2} {nothing:>14.2} {search:>12.1} {:>12} {:>14} {:>10}",
+            "{goal:>10} {archived:>16.0} {indexed:>14.0} {start:>9.2} {nothing:>14.2} {search:>12.1} {:>12} {:>12} {:>14} {:>10}",
             peak / 1024 / 1024,
+            own / 1024 / 1024,
             resident / 1024 / 1024,
             stores / goal as u64
         );

@@ -21,6 +21,7 @@
 //! - All data is on one disk, below the directory of [`Plan::dir`].
 //! - A peer that is missing is named, never silently left out.
 
+mod anonymous;
 pub mod archive_scale;
 pub mod console;
 pub mod download;

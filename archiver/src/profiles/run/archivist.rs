@@ -334,13 +334,14 @@ impl Shared {
         let now = self.clock.wall();
         let due = self.due(now);
         let goes_now = due.is_some_and(|due| due <= now.0);
+        let came = entered.iter().map(|(item, _)| &item.id);
+        self.state.forget_retries(&self.account, &place.folder, came)?;
         let read = side_by_side(entered, |(item, kept)| {
             let read = if goes_now { self.instance.check_arrival(&kept) } else { Ok(()) };
             (item, kept, read)
         });
         let mut pending = Vec::new();
         for (item, kept, read) in read {
-            self.state.forget_retry(&self.account, &place.folder, &item.id)?;
             match read {
                 Ok(()) => pending.push(Pending {
                     folder: place.folder.clone(),

@@ -145,6 +145,20 @@ impl State {
         })
     }
 
+    /// Forgets those that came.
+    pub(in crate::profiles) fn forget_retries<'i>(
+        &self,
+        account: &str,
+        folder: &FolderId,
+        items: impl IntoIterator<Item = &'i ItemId>,
+    ) -> Result<(), StateError> {
+        self.write(|transaction| {
+            let sql = "DELETE FROM retries WHERE account = ?1 AND folder = ?2 AND item = ?3";
+            let mut statement = transaction.prepare_cached(sql)?;
+            items.into_iter().try_for_each(|item| statement.execute([account, &folder.0, &item.0]).map(drop))
+        })
+    }
+
     /// How many of those that are tried again are meant by it.
     pub fn meant(&self, which: &Which) -> Result<u64, StateError> {
         self.read(|connection| {
