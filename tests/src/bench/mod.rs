@@ -13,7 +13,7 @@
 //! | [`archive_scale`] | whether an archive's cost grows with what is in it |
 //! | [`scale`] | whether cost grows with what waits |
 //! | [`load`], [`reader`] | the generator of SMTP load, the raw POP3 reader |
-//! | `words` | text that is like text |
+//! | `words`, `anonymous` | text that is like text; memory of a process that no file stands behind |
 //! | [`raw_disk`] | what the disk does without any mail program |
 //!
 //! Promises

@@ -192,6 +192,14 @@ fn archiver_of(
     Ok((archiver, path))
 }
 
+/// Stores a profile.
+fn put(archiver: &Program, profile: &str) -> Result<()> {
+    let file = archiver.config_file().with_file_name("put.toml");
+    std::fs::write(&file, profile)?;
+    let path = file.to_str().context("no text")?;
+    archiver.json(&["profile", "put", "--file", path, "--instance", "main"]).map(drop)
+}
+
 fn numbered(numbers: impl IntoIterator<Item = usize>) -> Vec<Vec<u8>> {
     sorted(numbers.into_iter().map(awkward).collect())
 }
