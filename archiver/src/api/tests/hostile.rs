@@ -21,6 +21,7 @@ fn sample(route: &Route, instance: &str) -> (String, String) {
         _ if field.name == "state" => json!("normal"),
         _ if field.name == "job" => json!({ "name": "x", "template": { "type": "verify" } }),
         _ if field.name == "scopes" => json!(["read"]),
+        _ if field.name == "then" => json!("now"),
         Kind::Text | Kind::Secret => json!("x"),
         Kind::Texts => json!(["x"]),
         Kind::Number => json!(1),
@@ -28,7 +29,8 @@ fn sample(route: &Route, instance: &str) -> (String, String) {
         Kind::Path => json!("/nowhere/x"),
         Kind::Json => json!({ "name": "x" }),
     };
-    let must = route.fields.iter().filter(|field| field.default.is_none());
+    // What only looks asks for less.
+    let must = route.fields.iter().filter(|field| field.default.is_none() || field.name == "then");
     if route.has_query() {
         let pairs: Vec<String> = must.map(|field| format!("{}=x", field.name)).collect();
         return (format!("{path}?{}", pairs.join("&")), String::new());
