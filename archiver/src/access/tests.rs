@@ -369,15 +369,27 @@ async fn a_damaged_catalog_opens_nothing() {
         assert!(line["refused"].is_string() && line["particulars"]["id"] == id.as_str(), "{line}");
     }
     stage.ask(&all, get("main", &stage.messages[1], false)).await.unwrap();
-    // The same in a store that is not the current one.
+}
+
+/// Goal: the same in a store that is not the current one; and nobody is told that a message is not there that may be.
+#[tokio::test]
+async fn a_damaged_catalog_of_an_older_store_hides_nothing() {
+    let stage = Stage::new();
     stage.core.instance("main").unwrap().create_store().unwrap();
-    stage.ask(&all, get("main", &stage.messages[1], false)).await.unwrap();
+    let anna = stage.caller(&[Scope::Mail], Some("main"), Some("anna"));
+    let all = stage.caller(&[Scope::Mail], Some("main"), None);
+    let catalog = stage.core.instance_dir("main").unwrap().join("stores/0001/catalog.sqlite");
+    rusqlite::Connection::open(&catalog).unwrap().execute_batch("DROP TABLE participants").unwrap();
+    let id = &stage.messages[0];
+    stage.ask(&all, get("main", id, false)).await.unwrap();
     let line = stage.audited(Some("main"))[0].clone();
-    assert!(line["refused"].is_null(), "{line}");
-    let error = stage.ask(&anna, get("main", &stage.messages[0], false)).await.unwrap_err();
+    assert!(line["refused"].is_null() && line["particulars"]["id"] == id.as_str(), "{line}");
+    let error = stage.ask(&anna, get("main", id, false)).await.unwrap_err();
     assert!(!matches!(error, CommandError::Archive(ArchiveError::NoMessage(_))), "it may be there: {error}");
     let line = &stage.audited(Some("main"))[0];
     assert!(line["refused"].is_string(), "{line}");
+    let gone = stage.ask(&all, get("main", &stage.messages[3], false)).await;
+    assert!(gone.is_err(), "another instance's");
 }
 
 /// Goal: managing never becomes reading: who manages as a user gives those rights to nobody, least to themselves.

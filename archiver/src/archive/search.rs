@@ -31,7 +31,6 @@ impl Instance {
     }
 
     /// The same; `watch` is told how the index catches up, and may end that. `ended`: whether nobody waits for the answer any more.
-    #[cfg_attr(not(test), expect(clippy::disallowed_methods, reason = "of these it is one itself"))]
     pub fn find_watched(
         &self,
         query: &Query,

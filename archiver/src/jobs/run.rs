@@ -285,7 +285,6 @@ mod tests {
 
     /// Goal: a panic amid the work, at once or after a wait, is told as the work's failure.
     #[tokio::test]
-    #[expect(clippy::panic, reason = "that is what is tried")]
     async fn a_panic_is_a_failure() {
         for waits in [false, true] {
             let work = async move {

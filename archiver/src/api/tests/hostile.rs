@@ -111,6 +111,8 @@ async fn no_route_leaves_no_line() {
             let instance = if route.command == "instance-delete" { "other" } else { "main" };
             let (path, body) = sample(route, instance);
             let answer = served.with(token, route.method, &path, body).await;
+            // Long calls have so many places, and what finds none leaves no line.
+            served.api.end_calls().await;
             served.stage.core.start_instance("main", false).unwrap();
             let more = lines(&served) - before;
             assert_eq!(more == 0, is_seen, "{} {path}: {more} lines, {answer:?}", route.method);
