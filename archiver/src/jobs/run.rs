@@ -287,13 +287,13 @@ mod tests {
     #[tokio::test]
     async fn a_panic_is_a_failure() {
         for waits in [false, true] {
-            let work = async move {
+            let failed = caught(async move {
                 if waits {
                     tokio::task::yield_now().await;
                 }
                 panic!("of a source")
-            };
-            let failed = caught(work).await.unwrap_err().to_string();
+            });
+            let failed = failed.await.unwrap_err().to_string();
             assert!(failed.contains("failed inside"), "{failed}");
         }
         assert_eq!(caught(async { Ok(Value::Null) }).await.unwrap(), Value::Null);

@@ -260,7 +260,7 @@ mod tests {
             0,
         )
         .unwrap();
-        for endless in [Path::new("/dev/zero"), &pipe, dir.path()] {
+        for endless in [Path::new("/dev/zero"), pipe.as_path(), dir.path()] {
             let error = read_regular(endless, 10).unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::InvalidInput, "{}: {error}", endless.display());
         }

@@ -1,3 +1,8 @@
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use postern_shared::clock::Moment;
+
 use super::*;
 
 /// Goal: an instance whose `instance.json` is missing is not taken for none: nothing is made or restored in its place.
@@ -172,8 +177,8 @@ fn verify_goes_on_with_the_same_catalog_only() {
 /// A clock of which every look takes time, once it runs.
 #[derive(Debug)]
 struct Runs {
-    step_ms: std::sync::atomic::AtomicU64,
-    now_ms: std::sync::atomic::AtomicU64,
+    step_ms: AtomicU64,
+    now_ms: AtomicU64,
 }
 
 impl Clock for Runs {
@@ -181,10 +186,9 @@ impl Clock for Runs {
         UnixMillis(1_800_000_000_000)
     }
 
-    fn moment(&self) -> postern_shared::clock::Moment {
-        use std::sync::atomic::Ordering::Relaxed;
-        let now = self.now_ms.fetch_add(self.step_ms.load(Relaxed), Relaxed);
-        postern_shared::clock::Moment::after_start(std::time::Duration::from_millis(now))
+    fn moment(&self) -> Moment {
+        let step = self.step_ms.load(Ordering::Relaxed);
+        Moment::after_start(Duration::from_millis(self.now_ms.fetch_add(step, Ordering::Relaxed)))
     }
 }
 
@@ -193,7 +197,7 @@ impl Clock for Runs {
 #[test]
 fn a_search_ends_in_time() {
     let bench = Bench::new();
-    let clock = Arc::new(Runs { step_ms: 0.into(), now_ms: 0.into() });
+    let clock = Arc::new(Runs { step_ms: AtomicU64::new(0), now_ms: AtomicU64::new(0) });
     let running = Arc::clone(&clock) as Arc<dyn Clock>;
     let instance =
         Instance::open(&disk(), &running, &bench.path(), "main", &Opener::KeyFile(None), extract).unwrap();
@@ -202,7 +206,7 @@ fn a_search_ends_in_time() {
     let shown = |page: &HitPage| page.hits.iter().filter(|hit| !hit.snippets.is_empty()).count();
     let page = instance.find(&query).unwrap();
     assert_eq!((page.hits.len(), shown(&page)), (8, 8));
-    clock.step_ms.store(10_000, std::sync::atomic::Ordering::Relaxed);
+    clock.step_ms.store(10_000, Ordering::Relaxed);
     let page = instance.find(&query).unwrap();
     assert_eq!((page.total, page.hits.len()), (8, 8));
     assert!(shown(&page) < 4, "{} of 8 are shown", shown(&page));

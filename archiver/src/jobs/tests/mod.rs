@@ -302,7 +302,8 @@ async fn what_was_interrupted_is_told_to_who_wants_it() {
         let daemon = world.start();
         daemon.until(|| ended(&world).len() == 1).await;
         daemon.stop().await;
-        let told = RealDisk.read(&world.dir.path().join("data/notifications.json"), 1 << 20).unwrap_or_default();
+        let told =
+            RealDisk.read(&world.dir.path().join("data/notifications.json"), 1 << 20).unwrap_or_default();
         assert_eq!(String::from_utf8_lossy(&told).contains("main/verify"), notify);
     }
 }
