@@ -25,7 +25,7 @@ use crate::intake::index_fields_with_documents;
 use crate::jobs::Jobs;
 use crate::settings::Settings;
 pub use lifecycle::{Standing, Working};
-use slot::Slot;
+use slot::{Place, Slot};
 
 const PASSPHRASE_BYTES_MAX: u64 = 4096;
 
@@ -48,6 +48,8 @@ pub struct Core {
     pub listening: OnceLock<Value>,
     started: Moment,
     audit: Mutex<Option<Arc<Audit>>>,
+    /// Processes that read documents, of all instances together.
+    documents: Workers,
     slots: Mutex<HashMap<String, Arc<Slot>>>,
     pulling: Mutex<HashSet<(String, String)>>,
     /// The daemon has asked for each instance once.
@@ -77,6 +79,8 @@ impl Core {
             running,
             listening: OnceLock::new(),
             audit: Mutex::default(),
+            // This very program, also when a newer one has taken its place on disk.
+            documents: Workers::new("/proc/self/exe".into(), &["extract-worker"], Limits::default()),
             slots: Mutex::default(),
             pulling: Mutex::default(),
             opened_all: AtomicBool::new(false),
@@ -159,6 +163,10 @@ impl Core {
     /// Opens an instance with its passphrase; it stays open as long as this does, or until it is stopped.
     pub fn unlock(&self, id: &str, passphrase: SecretString) -> Result<(), ArchiveError> {
         let slot = self.slot(id)?;
+        if matches!(slot.place(), Place::Open(_)) {
+            // Nothing is to be opened, and whoever asks is told whether that is its passphrase.
+            return Instance::check_passphrase(&*self.disk, &self.instance_dir(id)?, &passphrase);
+        }
         let opener = Opener::Passphrase(passphrase);
         slot.open(id, || self.open_instance(id, &opener), |instance| self.stays_open(&slot, id, instance))?;
         Ok(())
@@ -185,9 +193,7 @@ impl Core {
             Mode::Safe => return Ok(Arc::new(Instance::open_safe(disk, clock, &dir, id, opener, extract)?)),
             Mode::Stopped => return Err(ArchiveError::Stopped(id.into())),
         });
-        // This very program, also when a newer one has taken its place on disk.
-        let workers = Workers::new("/proc/self/exe".into(), &["extract-worker"], Limits::default());
-        instance.read_documents_with(Arc::new(workers));
+        instance.read_documents_with(Arc::new(self.documents.shared()));
         Ok(instance)
     }
 

@@ -93,7 +93,7 @@ impl Stage {
             instance: instance.map(str::to_owned),
             instance_created: instance.map(|id| self.core.instance_info(id).unwrap().created),
             user: user.map(str::to_owned),
-            expires_in_days: None,
+            ..NewToken::default()
         };
         let (shown, text) = self.core.tokens.create(new).unwrap();
         (shown, text.expose_secret().to_owned())

@@ -1,18 +1,18 @@
 //! In front of every command: whether its caller may, and the line in the audit log before it is done.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::gate::not_allowed;
-use super::{Caller, Denied, Need};
+use super::{Caller, Denied, Need, Scope};
 use crate::app::Core;
 use crate::archive::{ArchiveError, Audit, Instance, Privilege};
-use crate::command::{Command, Tested};
+use crate::command::{Command, Tested, Then};
 
 /// What is asked, as far as admission looks at it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Asked {
     /// The command's name, as it travels.
     pub(crate) name: String,
@@ -20,11 +20,18 @@ pub(crate) struct Asked {
     pub(crate) instance: Option<String>,
     /// What it says, without secrets.
     pub(crate) particulars: Value,
+    need: Need,
+    /// The directory of this machine that a profile or a job names.
+    directory: Option<PathBuf>,
+    /// Whether a profile names a file of this machine.
+    names_files: bool,
+    /// What a token that is asked for may do.
+    scopes: Vec<Scope>,
 }
 
 impl Asked {
     /// Of a command. Secrets are objects when they travel ([`crate::command::Secret`]), and no object is recorded but profiles and
-    /// jobs, as they are shown.
+    /// jobs, as they are shown, and what is discarded.
     pub(crate) fn of(command: &Command) -> Self {
         let (name, said) = match serde_json::to_value(command) {
             Ok(Value::String(name)) => (name, Map::new()),
@@ -46,26 +53,46 @@ impl Asked {
                 particulars.insert(key, value);
             }
         }
+        let (mut need, mut scopes) = (Need::of(&name), Vec::new());
+        let (mut directory, mut names_files) = (None, false);
         match command {
             Command::ProfilePut { profile, .. } => {
                 particulars.insert("profile".into(), profile.shown().clone());
+                (directory, names_files) = (profile.directory(), profile.names_authorities());
             }
             Command::ProfileTest { profile, .. } => {
                 let shown = match &**profile {
                     Tested::Stored { name } => json!(name),
-                    Tested::File { profile, .. } => profile.shown().clone(),
+                    Tested::File { profile, .. } => {
+                        (directory, names_files) = (profile.directory(), profile.names_authorities());
+                        profile.shown().clone()
+                    }
                 };
                 particulars.insert("profile".into(), shown);
             }
-            Command::JobPut { job, .. } => drop(particulars.insert("job".into(), json!(job))),
+            Command::ProfileRetries { then, .. } => match then {
+                Then::Nothing => need = Need::See,
+                Then::Now => {}
+                // Mail is left behind by that.
+                Then::Discard(None) => drop(particulars.insert("then".into(), "discard all".into())),
+                Then::Discard(Some(which)) => {
+                    particulars.insert("then".into(), "discard".into());
+                    particulars.insert("which".into(), json!(which));
+                }
+            },
+            Command::JobPut { job, .. } => {
+                particulars.insert("job".into(), json!(job));
+                directory = job.directory();
+            }
+            Command::TokenCreate { scopes: wanted, .. } => scopes.clone_from(wanted),
             _ => {}
         }
-        Self { name, instance, particulars: Value::Object(particulars) }
+        Self { name, instance, particulars: Value::Object(particulars), need, directory, names_files, scopes }
     }
 
     /// Whether it does more than look.
     pub(crate) fn is_change(&self) -> bool {
-        !matches!(Need::of(&self.name), Need::See | Need::Mail)
+        !matches!(self.need, Need::See | Need::Mail)
     }
 
     /// Whether it is about an instance that may not be open, or about all of them.
@@ -85,7 +112,7 @@ fn recorded(value: Value) -> Option<Value> {
 
 /// Lets a command pass, recorded, or tells why not, recorded too. Blocks for the disk.
 pub(crate) fn admit(core: &Core, caller: &Caller, asked: &Asked) -> Result<(), Denied> {
-    let need = Need::of(&asked.name);
+    let need = asked.need;
     if let Some(instance) = &asked.instance
         && let Err(unknown) = caller.check_own(instance)
     {
@@ -101,7 +128,7 @@ pub(crate) fn admit(core: &Core, caller: &Caller, asked: &Asked) -> Result<(), D
         core.audit()?.record_by(&caller.by(), &asked.name, &asked.particulars, Some(why))?;
         return Err(unknown.into());
     }
-    let verdict = judge(core, caller, asked, need);
+    let verdict = judge(core, caller, asked);
     if matches!(need, Need::See | Need::Mail) && verdict.is_ok() {
         // Seeing leaves no line, and reading mail its own, at the gate.
         return verdict;
@@ -143,14 +170,25 @@ impl std::ops::Deref for Recorder {
     }
 }
 
-fn judge(core: &Core, caller: &Caller, asked: &Asked, need: Need) -> Result<(), Denied> {
+fn judge(core: &Core, caller: &Caller, asked: &Asked) -> Result<(), Denied> {
+    let need = asked.need;
     if !caller.has(need.scope()) {
         return Err(not_allowed(&format!("the token has no scope {:?}", need.scope())));
     }
     if caller.instance().is_some() && asked.instance.is_none() && need != Need::See {
         return Err(not_allowed("this is about all instances, and the token is for one"));
     }
+    if !asked.scopes.iter().all(|scope| caller.has(*scope)) {
+        let why = "a token makes none that may do more than itself; use the command line";
+        return Err(not_allowed(why));
+    }
+    if (asked.directory.is_some() || asked.names_files) && !caller.has(Scope::Admin) {
+        let why = "this names a directory or a file of this machine, for which scope admin is needed";
+        return Err(not_allowed(why));
+    }
     check_there(core, asked)?;
+    // Nobody reads or writes by that what belongs to other instances.
+    asked.directory.iter().try_for_each(|path| core.check_outside(path, None))?;
     if let Some(user) = caller.user()
         && need != Need::Mail
     {

@@ -34,7 +34,7 @@ impl Caller {
         Self { who: Who::Token(Box::new(token)), from }
     }
 
-    fn as_token(&self) -> Option<&ShownToken> {
+    pub(crate) fn as_token(&self) -> Option<&ShownToken> {
         match &self.who {
             Who::Operator => None,
             Who::Token(token) => Some(token),

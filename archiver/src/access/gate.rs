@@ -65,8 +65,13 @@ impl<'c> Gate<'c> {
         Ok(Self { instance, caller, rights })
     }
 
-    /// Finds messages.
-    pub fn search(&self, query: Query, watch: Watch<'_>) -> Result<HitPage, Denied> {
+    /// Finds messages, until nobody waits for them any more.
+    pub fn search(
+        &self,
+        query: Query,
+        watch: Watch<'_>,
+        ended: &(dyn Fn() -> bool + Sync),
+    ) -> Result<HitPage, Denied> {
         let particulars = json!({ "user": query.archive, "query": query.text });
         let query = match &self.rights {
             // Without an archive named, a user means their own.
@@ -78,7 +83,7 @@ impl<'c> Gate<'c> {
         let archive = query.archive.as_deref().unwrap_or_default();
         let may = self.may(Some(Privilege::Search), |archives| archives.contains(archive));
         self.pass("search", &particulars, may)?;
-        let mut page = self.instance.find_watched(&query, watch)?;
+        let mut page = self.instance.find_watched(&query, watch, ended)?;
         if let Some(seen) = self.archives() {
             page.hits.iter_mut().for_each(|hit| without_others(hit, &seen));
         }
@@ -164,8 +169,10 @@ impl<'c> Gate<'c> {
             Err(Denied::NotAllowed(_)) if matches!(self.rights, Rights::Of(_)) => {
                 Err(ArchiveError::NoMessage(shown).into())
             }
-            // It may have come meanwhile, and nobody judged it.
-            Ok(()) if !is_there => Err(ArchiveError::NoMessage(shown).into()),
+            // It may have come meanwhile, and nobody judged it but for those who may read everything.
+            Ok(()) if !is_there && !matches!(self.rights, Rights::Everything) => {
+                Err(ArchiveError::NoMessage(shown).into())
+            }
             passed => passed,
         }
     }

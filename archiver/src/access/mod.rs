@@ -17,7 +17,7 @@
 //!   id later.
 //! - A token that stands for a user reads what that user may read at this moment, and sees no other archive's name.
 //! - Managing an instance gives no right to read mail: who manages as a user gives it to nobody.
-//! - When it cannot be told whose a message is, nobody has it who may not have all of them.
+//! - When it cannot be told whose a message is, nobody has it who may not have all of them; and nobody is told that it is not there.
 //!
 //! Not here: the API itself (`api`), users (`archive`), the web pages and IMAP of users, which come later through this same gate.
 

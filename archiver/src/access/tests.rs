@@ -207,6 +207,8 @@ async fn scopes_and_privileges_allow_what_they_are_for() {
     for command in commands {
         let manager = stage.caller(&[Scope::Manage], None, None);
         assert!(is_not_allowed(&stage.ask(&manager, command.clone()).await.unwrap_err()), "{command}");
+        let line = &stage.audited(Some("main"))[0];
+        assert!(line["refused"].as_str().unwrap().contains("scope admin"), "{line}");
         let admin = stage.caller(&[Scope::Admin], None, None);
         let asked = stage.ask(&admin, command.clone()).await;
         assert!(!asked.as_ref().is_err_and(is_not_allowed), "{command}: {asked:?}");
@@ -225,6 +227,7 @@ async fn scopes_and_privileges_allow_what_they_are_for() {
     ] {
         let error = stage.ask(&Arc::new(Caller::operator()), command).await.unwrap_err();
         assert!(matches!(error, CommandError::Archive(ArchiveError::OwnDirectory { .. })), "{error}");
+        assert!(stage.audited(Some("main"))[0]["refused"].is_string());
     }
     // A user's token needs the user's privilege besides.
     let manager = stage.caller(&[Scope::Manage, Scope::Audit], Some("main"), Some("anna"));
@@ -241,6 +244,64 @@ async fn scopes_and_privileges_allow_what_they_are_for() {
     let admin = stage.caller(&[Scope::Admin], None, None);
     let mail = json!({ "token-create": { "name": "x", "scopes": ["mail"] } });
     assert!(is_not_allowed(&stage.ask(&admin, mail).await.unwrap_err()));
+    let line = &stage.audited(None)[0];
+    assert!(line["what"] == "token-create" && line["refused"].is_string(), "{line}");
+}
+
+/// Goal: whoever may not name files of this machine names none, in whichever trust of a profile.
+#[tokio::test]
+async fn trusts_name_no_file_of_this_machine() {
+    let stage = Stage::new();
+    let manager = stage.caller(&[Scope::Manage], Some("main"), None);
+    let zero = "file:/dev/zero";
+    let anna = json!({ "mode": "user", "user": "anna" });
+    let plain = |kind: &str| json!({ "type": kind, "host": "h.example", "username": "u", "password": "p", "trust": zero });
+    let oauth = json!({ "type": "imap", "host": "h.example", "username": "u", "oauth": {
+        "token_endpoint": "https://login.example/token", "client_id": "c", "refresh_token": "r", "trust": zero } });
+    let ews = |trust: &str| {
+        let mut source = json!({ "type": "ews", "url": "https://ews.example/EWS/Exchange.asmx", "auth": "oauth",
+            "token_endpoint": "https://login.example/token", "client_id": "c", "client_secret": "s",
+            "access": "impersonate", "mailboxes": ["anna@example.com"] });
+        source[trust] = zero.into();
+        source
+    };
+    let mut judged = 0;
+    for source in [plain("imap"), plain("pop3"), plain("gateway"), oauth, ews("trust"), ews("token_trust")] {
+        let what = source.to_string();
+        let written = json!({ "name": "x", "source": source, "assign": anna });
+        let profile = match Profile::from_json(written) {
+            Ok(profile) => profile,
+            Err(fault) => panic!("{fault}: {what}"),
+        };
+        let key = random_secret();
+        let sealed = profile.seal(&AeadKey::new(&key));
+        let key = serde_json::to_value(TransportKey::new(&key)).unwrap();
+        for command in [
+            json!({ "profile-put": { "instance": "main", "profile": sealed, "key": key } }),
+            json!({ "profile-test": { "instance": "main", "profile": { "file": { "profile": sealed, "key": key } } } }),
+        ] {
+            assert!(is_not_allowed(&stage.ask(&manager, command).await.unwrap_err()), "{what}");
+            judged += 1;
+        }
+    }
+    assert_eq!(judged, 12);
+}
+
+/// Goal: who leaves mail behind on purpose leaves a line that says so; who looks leaves none, also in safe mode.
+#[tokio::test]
+async fn what_is_discarded_stands_in_the_log() {
+    let of = |then: Value| {
+        let command = json!({ "profile-retries": { "instance": "main", "name": "m", "then": then } });
+        Asked::of(&serde_json::from_value(command).unwrap())
+    };
+    assert_eq!(of(json!({ "discard": null })).particulars["then"], "discard all");
+    let one = of(json!({ "discard": { "item": "77", "account": "anna" } })).particulars;
+    assert_eq!(
+        (&one["then"], &one["which"]),
+        (&json!("discard"), &json!({ "item": "77", "account": "anna" }))
+    );
+    assert_eq!(of(json!("now")).particulars["then"], "now");
+    assert!(of(json!("now")).is_change() && !of(json!("nothing")).is_change());
 }
 
 /// Goal: what is done stands in the log before, with who and what, and no secret ever does.
@@ -308,6 +369,27 @@ async fn a_damaged_catalog_opens_nothing() {
         assert!(line["refused"].is_string() && line["particulars"]["id"] == id.as_str(), "{line}");
     }
     stage.ask(&all, get("main", &stage.messages[1], false)).await.unwrap();
+}
+
+/// Goal: the same in a store that is not the current one; and nobody is told that a message is not there that may be.
+#[tokio::test]
+async fn a_damaged_catalog_of_an_older_store_hides_nothing() {
+    let stage = Stage::new();
+    stage.core.instance("main").unwrap().create_store().unwrap();
+    let anna = stage.caller(&[Scope::Mail], Some("main"), Some("anna"));
+    let all = stage.caller(&[Scope::Mail], Some("main"), None);
+    let catalog = stage.core.instance_dir("main").unwrap().join("stores/0001/catalog.sqlite");
+    rusqlite::Connection::open(&catalog).unwrap().execute_batch("DROP TABLE participants").unwrap();
+    let id = &stage.messages[0];
+    stage.ask(&all, get("main", id, false)).await.unwrap();
+    let line = stage.audited(Some("main"))[0].clone();
+    assert!(line["refused"].is_null() && line["particulars"]["id"] == id.as_str(), "{line}");
+    let error = stage.ask(&anna, get("main", id, false)).await.unwrap_err();
+    assert!(!matches!(error, CommandError::Archive(ArchiveError::NoMessage(_))), "it may be there: {error}");
+    let line = &stage.audited(Some("main"))[0];
+    assert!(line["refused"].is_string(), "{line}");
+    let gone = stage.ask(&all, get("main", &stage.messages[3], false)).await;
+    assert!(gone.is_err(), "another instance's");
 }
 
 /// Goal: managing never becomes reading: who manages as a user gives those rights to nobody, least to themselves.

@@ -113,6 +113,9 @@ struct Record {
     hash: Digest,
     created: UnixMillis,
     expires: Option<UnixMillis>,
+    /// The id of the token that it was made with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    made_by: Option<String>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -137,6 +140,8 @@ pub struct NewToken {
     pub user: Option<String>,
     /// When it ends.
     pub expires_in_days: Option<u32>,
+    /// The token that it is made with, after which it does not last.
+    pub made_by: Option<ShownToken>,
 }
 
 /// What is shown of a token.
@@ -152,6 +157,8 @@ pub struct ShownToken {
     pub user: Option<String>,
     pub created_at: u64,
     pub expires_at: Option<u64>,
+    /// The token that it was made with; nothing for those of the command line.
+    pub made_by: Option<String>,
     /// As far as this run of the archiver knows.
     pub last_used_at: Option<u64>,
 }
@@ -200,6 +207,8 @@ impl Tokens {
         let text = format!("{PREFIX}{}", hex::encode(random::<32>()));
         let now = self.clock.wall();
         let lasting = new.expires_in_days.map(|days| Duration::from_secs(u64::from(days) * 86_400));
+        let maker_ends = new.made_by.as_ref().and_then(|maker| maker.expires_at).map(UnixMillis);
+        let ends = [lasting.map(|lasting| now.plus(lasting)), maker_ends];
         let record = Record {
             id: hex::encode(random::<8>()),
             name: new.name,
@@ -209,7 +218,8 @@ impl Tokens {
             user: new.user,
             hash: sha256(text.as_bytes()),
             created: now,
-            expires: lasting.map(|lasting| now.plus(lasting)),
+            expires: ends.into_iter().flatten().min(),
+            made_by: new.made_by.map(|maker| maker.id),
         };
         let shown = self.shown(&record);
         records.push(record);
@@ -237,13 +247,15 @@ impl Tokens {
         Ok(self.records()?.iter().map(|record| self.shown(record)).collect())
     }
 
-    /// Ends a token at once.
-    pub fn revoke(&self, id: &str) -> Result<ShownToken, TokenError> {
+    /// Ends a token at once. With it come the ids of those that were made with it, which go on.
+    pub fn revoke(&self, id: &str) -> Result<(ShownToken, Vec<String>), TokenError> {
         let _one = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
         let (gone, stay): (Vec<_>, Vec<_>) = self.records()?.into_iter().partition(|record| record.id == id);
         let gone = gone.first().ok_or_else(|| TokenError::Unknown(id.chars().take(64).collect()))?;
+        let made = stay.iter().filter(|record| record.made_by.as_deref() == Some(id));
+        let made = made.map(|record| record.id.clone()).collect();
         self.store(stay)?;
-        Ok(self.shown(gone))
+        Ok((self.shown(gone), made))
     }
 
     /// Ends the tokens that are bound to an instance, or stand for a user there: whoever comes under that name later is another
@@ -272,6 +284,7 @@ impl Tokens {
             user: record.user.clone(),
             created_at: record.created.0,
             expires_at: record.expires.map(|at| at.0),
+            made_by: record.made_by.clone(),
             last_used_at: used.get(&record.id).map(|at| at.0),
         }
     }
@@ -355,7 +368,11 @@ mod tests {
         }
         clock.advance(Duration::from_secs(86_400));
         assert_eq!(found(&text), None);
-        tokens.revoke(&short.id).unwrap();
+        // What is made with a token does not outlast it, and is named when it is revoked.
+        let (made, _) =
+            tokens.create(NewToken { made_by: Some(short.clone()), ..new(&[Scope::Read]) }).unwrap();
+        assert_eq!((made.expires_at, made.made_by.as_ref()), (short.expires_at, Some(&short.id)));
+        assert_eq!(tokens.revoke(&short.id).unwrap().1, [made.id]);
         assert!(tokens.revoke(&short.id).is_err());
         assert_eq!(tokens.revoke_of("main", None).unwrap(), 1);
         assert_eq!(found(&bound), None);

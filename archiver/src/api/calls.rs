@@ -1,7 +1,7 @@
 //! Long calls: begun, watched, cancelled, forgotten.
 //!
 //! A call answers with its token at once, and goes on by itself. Whoever watches it sends the `statusVersion` they know and gets an
-//! answer when there is a newer one. What finished is kept for [`KEPT`], at most [`FINISHED_MAX`] of it.
+//! answer when there is a newer one. What finished is kept for [`KEPT`], of an instance and in all no more than is bounded below.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use super::Problem;
+use super::shares::{Share, Shares};
 use crate::access::{Caller, Scope, Who};
 use crate::command::CommandError;
 
@@ -24,6 +25,10 @@ pub(super) const RUNNING_MAX: usize = 32;
 /// Of one instance: nobody takes the others' places.
 pub(super) const RUNNING_OF_INSTANCE_MAX: usize = 4;
 pub(super) const FINISHED_MAX: usize = 500;
+pub(super) const FINISHED_OF_INSTANCE_MAX: usize = 50;
+/// Octets of results and log lines.
+const FINISHED_BYTES_MAX: usize = 16 * 1024 * 1024;
+const FINISHED_BYTES_OF_INSTANCE_MAX: usize = 4 * 1024 * 1024;
 pub(super) const KEPT: Duration = Duration::from_secs(24 * 3600);
 const LOG_LINES_MAX: usize = 200;
 const LOG_LINE_CHARS_MAX: usize = 500;
@@ -47,7 +52,9 @@ pub(super) struct State {
     pub(super) percent_progress: u64,
     /// Grows with every change.
     pub(super) status_version: u64,
-    pub(super) result: Value,
+    /// JSON text: as values it would take several times as much.
+    #[serde(skip)]
+    pub(super) result: String,
     pub(super) error: Option<String>,
     pub(super) log_output: Vec<String>,
 }
@@ -76,7 +83,12 @@ pub(super) struct Call {
 impl Call {
     /// What is shown of it.
     pub(super) fn shown(&self) -> Value {
-        let mut shown = json!(*self.state.borrow());
+        let mut shown = {
+            let state = self.state.borrow();
+            let mut shown = json!(*state);
+            shown["result"] = serde_json::from_str(&state.result).unwrap_or_default();
+            shown
+        };
         shown["token"] = self.token.clone().into();
         shown["command"] = self.new.command.into();
         shown["instance"] = self.new.instance.clone().into();
@@ -123,6 +135,12 @@ impl Call {
         is_own || is_at_hand && token.user.is_none() && caller.has(Scope::Manage)
     }
 
+    fn bytes(&self) -> usize {
+        let state = self.state.borrow();
+        let error = state.error.as_ref().map_or(0, String::len);
+        state.result.len() + error + state.log_output.iter().map(String::len).sum::<usize>()
+    }
+
     fn change(&self, change: impl FnOnce(&mut State)) {
         self.state.send_modify(|state| {
             change(state);
@@ -158,8 +176,11 @@ impl Call {
                 Err(error) if is_cancelled => (StatusCode::Cancelled, Value::Null, Some(error.to_string())),
                 Err(error) => (StatusCode::Failed, Value::Null, Some(error.to_string())),
             };
-            let bytes = result.to_string().len();
-            state.result = if bytes > RESULT_BYTES_MAX { json!({ "left_out_bytes": bytes }) } else { result };
+            let text = result.to_string();
+            state.result = match text.len() {
+                bytes if bytes > RESULT_BYTES_MAX => json!({ "left_out_bytes": bytes }).to_string(),
+                _ => text,
+            };
             if code == StatusCode::Succeeded {
                 state.percent_progress = 100;
             }
@@ -168,6 +189,26 @@ impl Call {
             (state.status_code, state.error) = (code, error);
         });
     }
+}
+
+/// Which of the calls, the oldest first, is to be forgotten: the oldest of an instance that has too many, or of the one that has most when all
+/// together are too many.
+fn too_much(finished: &[Arc<Call>]) -> Option<usize> {
+    let mut sums: HashMap<Option<&str>, (usize, usize)> = HashMap::new();
+    for call in finished {
+        let (bytes, count) = sums.entry(call.instance()).or_default();
+        *bytes += call.bytes();
+        *count += 1;
+    }
+    let all = sums.values().fold((0, 0), |all, one| (all.0 + one.0, all.1 + one.1));
+    let most = *sums.iter().max_by_key(|(id, sum)| (**sum, **id))?.0;
+    let is_greedy = |(bytes, count): &(usize, usize)| {
+        *bytes > FINISHED_BYTES_OF_INSTANCE_MAX || *count > FINISHED_OF_INSTANCE_MAX
+    };
+    let greedy = sums.iter().find(|(_, sum)| is_greedy(sum)).map(|(id, _)| *id);
+    let are_many = all.0 > FINISHED_BYTES_MAX || all.1 > FINISHED_MAX;
+    let greedy = greedy.or(are_many.then_some(most))?;
+    finished.iter().position(|call| call.instance() == greedy)
 }
 
 fn log(state: &mut State, now: UnixMillis, text: &str) {
@@ -181,21 +222,32 @@ fn log(state: &mut State, now: UnixMillis, text: &str) {
 #[derive(Debug)]
 pub(super) struct Calls {
     clock: Arc<dyn Clock>,
+    running: Shares,
     kept: Mutex<HashMap<String, Arc<Call>>>,
 }
 
 impl Calls {
     pub(super) fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { clock, kept: Mutex::default() }
+        let running = Shares::new(RUNNING_MAX, RUNNING_OF_INSTANCE_MAX);
+        Self { clock, running, kept: Mutex::default() }
+    }
+
+    /// A place for a call; whoever finds none has begun nothing, and nothing is recorded.
+    pub(super) fn place(&self, instance: Option<&str>) -> Result<Share, Problem> {
+        self.running.take(instance).ok_or_else(|| {
+            let detail = "too many long calls run; wait for some of them, or cancel some";
+            Problem::too_many(detail, Duration::from_secs(10))
+        })
     }
 
     /// Begins a call.
     pub(super) fn begin<F>(
         &self,
+        place: Share,
         caller: &Caller,
         new: New,
         work: impl FnOnce(Context) -> F,
-    ) -> Result<Arc<Call>, Problem>
+    ) -> Arc<Call>
     where
         F: Future<Output = Result<Value, CommandError>> + Send + 'static,
     {
@@ -204,7 +256,7 @@ impl Calls {
             status_code: StatusCode::Running,
             percent_progress: 0,
             status_version: 1,
-            result: Value::Null,
+            result: String::new(),
             error: None,
             log_output: Vec::new(),
         };
@@ -222,12 +274,6 @@ impl Calls {
         });
         let mut kept = self.kept();
         self.forget(&mut kept);
-        let running = || kept.values().filter(|call| call.finished().is_none());
-        let of_instance = running().filter(|other| other.new.instance == call.new.instance);
-        if running().count() >= RUNNING_MAX || of_instance.count() >= RUNNING_OF_INSTANCE_MAX {
-            let detail = "too many long calls run; wait for some of them, or cancel some";
-            return Err(Problem::too_many(detail, Duration::from_secs(10)));
-        }
         kept.insert(call.token.clone(), Arc::clone(&call));
         drop(kept);
         let work = work(context);
@@ -242,9 +288,10 @@ impl Calls {
                 }
             };
             let inside = |error| CommandError::Inside(format!("the call failed inside: {error}"));
+            drop(place);
             called.finish(done.unwrap_or_else(|error| Err(inside(error))), &*clock);
         });
-        Ok(call)
+        call
     }
 
     /// A call by its token, when its caller may see it.
@@ -279,16 +326,16 @@ impl Calls {
         }
     }
 
-    /// Forgets what was finished long ago, and of the rest the oldest.
+    /// Forgets what was finished long ago, and what is too much.
     fn forget(&self, kept: &mut HashMap<String, Arc<Call>>) {
         let now = self.clock.moment();
         kept.retain(|_, call| call.finished().is_none_or(|(at, _)| now.since(at) < KEPT));
         let mut finished: Vec<_> =
-            kept.values().filter_map(|call| Some((call.finished()?.0, call.token.clone()))).collect();
-        finished.sort();
-        let over = finished.len().saturating_sub(FINISHED_MAX);
-        for (_, token) in finished.into_iter().take(over) {
-            kept.remove(&token);
+            kept.values().filter_map(|call| Some((call.finished()?.0, Arc::clone(call)))).collect();
+        finished.sort_by(|(a, one), (b, other)| (a, &one.token).cmp(&(b, &other.token)));
+        let mut finished: Vec<_> = finished.into_iter().map(|(_, call)| call).collect();
+        while let Some(at) = too_much(&finished) {
+            kept.remove(&finished.remove(at).token);
         }
     }
 

@@ -24,7 +24,7 @@ pub(super) fn document() -> Value {
         "info": {
             "title": "Postern archiver",
             "version": env!("CARGO_PKG_VERSION"),
-            "description": "Everything that the command line does. Send a bearer token made by `postern-archiver token create`. \
+            "description": "Everything that the command line lets the daemon do. Send a bearer token made by `postern-archiver token create`. \
                 Errors are application/problem+json (RFC 9457). Long calls answer 202 with a token; watch them at \
                 /api/v1/calls/{token}.",
             "license": { "name": "Apache-2.0", "identifier": "Apache-2.0" },

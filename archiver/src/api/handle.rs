@@ -30,8 +30,9 @@ use tokio::time::sleep;
 use super::calls::New;
 use super::request::{self, Asking, Stretch};
 use super::routes::{Answer, ROUTES, Route};
+use super::shares::Share;
 use super::{Api, Problem, document, door, page};
-use crate::access::{Caller, Denied, Gate};
+use crate::access::{Asked, Caller, Denied, Gate};
 use crate::command::{Command, LINES_MAX};
 
 /// The longest body: a profile, a list of addresses.
@@ -41,6 +42,8 @@ const WAIT_MAX: u64 = 30;
 /// A message is sent within this, and a second for so many octets.
 const PATIENCE: Duration = Duration::from_secs(60);
 const OCTETS_A_SECOND_MIN: u64 = 16 * 1024;
+/// How long a request waits for a place.
+const PLACE_PATIENCE: Duration = Duration::from_secs(10);
 /// Stretches of a message that wait to be sent.
 const PIECES: usize = 8;
 
@@ -170,9 +173,15 @@ async fn now(
     caller: Arc<Caller>,
     Asking { command, stretch, said }: Asking,
 ) -> Result<Response, Problem> {
-    // Whoever goes away meanwhile cancels nothing: these are short.
+    let share = short(api, &caller, &command).await?;
+    // When whoever asks goes away, a search ends soon; a change is made, and its place is taken until then.
     let (context, _told, _cancel) = Context::new();
-    let done = api.commands.handle_as(caller, command, context).await?;
+    let commands = api.commands.clone();
+    let done = tokio::spawn(async move {
+        let _share = share;
+        commands.handle_as(caller, command, context).await
+    });
+    let done = done.await.map_err(Problem::internal)??;
     Ok(match route.answer {
         Answer::Made => (StatusCode::CREATED, Json(done)).into_response(),
         Answer::List(member) => Json(sliced(done, member, stretch)).into_response(),
@@ -196,6 +205,19 @@ async fn now(
             Json(json!({ "items": done, "next": next })).into_response()
         }
         _ => Json(done).into_response(),
+    })
+}
+
+/// Whose places a request takes: those of the instance that its token is bound to, whatever it asks about.
+fn whose(caller: &Caller, command: &Command) -> Option<String> {
+    caller.instance().map(str::to_owned).or_else(|| Asked::of(command).instance)
+}
+
+/// A place for what is answered at once.
+async fn short(api: &Api, caller: &Caller, command: &Command) -> Result<Share, Problem> {
+    let share = api.short.take_within(whose(caller, command).as_deref(), PLACE_PATIENCE).await;
+    share.ok_or_else(|| {
+        Problem::too_many("too much is being done at once; wait for some of it", Duration::from_secs(5))
     })
 }
 
@@ -227,6 +249,8 @@ async fn long(
     asking: Asking,
 ) -> Result<Response, Problem> {
     let commands = api.commands.clone();
+    // Before it is recorded: what finds no place was not done.
+    let place = api.calls.place(whose(&caller, &asking.command).as_deref())?;
     let admitted = commands.admit(&caller, asking.command).await?;
     let instance = admitted.instance().map(str::to_owned);
     let created = instance.clone().map(|id| created(api, id));
@@ -237,7 +261,7 @@ async fn long(
     let new = New { command: route.command, instance, created };
     let by = Arc::clone(&caller);
     let work = |context| async move { commands.carry_out(by, admitted, context).await };
-    let call = api.calls.begin(&caller, new, work)?;
+    let call = api.calls.begin(place, &caller, new, work);
     let place = format!("/api/v1/calls/{}", call.token());
     Ok((StatusCode::ACCEPTED, [(LOCATION, place)], Json(call.shown())).into_response())
 }
@@ -304,6 +328,7 @@ async fn octets(api: &Arc<Api>, caller: Arc<Caller>, command: Command) -> Result
     };
     // Who may, and where; the gate judges and records the reading itself.
     let asked = Command::MessageGet { instance: instance.clone(), id: id.clone(), report };
+    let share = short(api, &caller, &asked).await?;
     let admitted = api.commands.admit(&caller, asked).await?;
     let mut pace = Pace::new(Arc::clone(&api.core.clock), admitted.stopping());
     let (pieces, sent) = mpsc::channel::<io::Result<Bytes>>(PIECES);
@@ -311,6 +336,7 @@ async fn octets(api: &Arc<Api>, caller: Arc<Caller>, command: Command) -> Result
     let (broken, breaks) = oneshot::channel::<()>();
     let (core, name) = (Arc::clone(&api.core), id.clone());
     tokio::task::spawn_blocking(move || {
+        let _share = share;
         let mut begun = Some(begun);
         let mut take = |piece: &[u8]| {
             if let Some(begun) = begun.take() {

@@ -1,4 +1,5 @@
-//! The management API: HTTPS on 8474, everything that the command line does, for bearer tokens.
+//! The management API: HTTPS on 8474, everything that the command line lets the daemon do, for bearer tokens. Its checks of the machine
+//! (`doctor`, `check-config`) are for who sits at it.
 //!
 //! | file | what |
 //! |---|---|
@@ -8,8 +9,8 @@
 //! | `calls` | long calls: begun, watched, cancelled, forgotten |
 //! | `door` | in front of every route: the token, and what every answer says |
 //! | `throttle` | who guesses at tokens waits; pure |
-//! | `places` | how many connections there may be |
-//! | `server`, `paced` | TLS, HTTP/1.1, deadlines |
+//! | `places`, `shares` | how many connections there may be; how much is done at once, in all and of an instance |
+//! | `server` | TLS, HTTP/1.1, deadlines |
 //! | `document`, `page` | the OpenAPI document and a page to read it on |
 //! | `problem` | errors (RFC 9457) |
 //!
@@ -18,7 +19,8 @@
 //! Promises
 //! - Without a token only the document and its page are served.
 //! - Every route is a command, and goes the way that all commands go (`access`): right, audit line, then the work.
-//! - Connections, headers, bodies, the time of each, calls and their results are bounded.
+//! - Connections, headers, bodies, the time of each, what is done at once, calls and their results are bounded; of what is done and kept an
+//!   instance has its share.
 //! - Cookies count for nothing and no other origin is allowed, so no foreign page can use a browser's rights.
 //!
 //! Not here: what commands do (`command`), who may (`access`), metrics (`monitoring`).
@@ -33,6 +35,7 @@ mod problem;
 mod request;
 mod routes;
 mod server;
+mod shares;
 mod throttle;
 
 #[cfg(test)]
@@ -48,7 +51,12 @@ use crate::app::Core;
 use crate::command::Commands;
 use calls::Calls;
 use problem::Problem;
+use shares::Shares;
 use throttle::Throttle;
+
+/// Commands that are answered at once, and messages that are sent; far fewer than there are threads, one of which tells that the daemon lives.
+const SHORT_MAX: usize = 64;
+const SHORT_OF_INSTANCE_MAX: usize = 8;
 
 /// Everything that requests need.
 #[derive(Debug)]
@@ -56,6 +64,8 @@ pub struct Api {
     core: Arc<Core>,
     commands: Commands,
     calls: Calls,
+    /// Of what is answered at once: each holds one of the runtime's threads for blocking.
+    short: Shares,
     throttle: Mutex<Throttle>,
 }
 
@@ -65,6 +75,7 @@ impl Api {
         Self {
             commands: Commands(Arc::clone(&core)),
             calls: Calls::new(Arc::clone(&core.clock)),
+            short: Shares::new(SHORT_MAX, SHORT_OF_INSTANCE_MAX),
             core,
             throttle: Mutex::default(),
         }

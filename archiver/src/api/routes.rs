@@ -244,7 +244,7 @@ pub(super) const ROUTES: &[Route] = &[
     route(
         ("POST", "/api/v1/instances/{instance}/profiles/{name}/retries"),
         "profile-retries",
-        "What could not be archived and is tried again.",
+        "What could not be archived and is tried again. Looking alone wants scope `read`.",
         &[or(
             "then",
             Json,
@@ -446,7 +446,7 @@ pub(super) const ROUTES: &[Route] = &[
         "audit-verify",
         "Check that no line was altered, inserted or taken out.",
         &[],
-        Now,
+        Long,
     ),
     route(
         ("GET", "/api/v1/audit"),
@@ -460,7 +460,7 @@ pub(super) const ROUTES: &[Route] = &[
         "audit-verify",
         "Check that no line of the archiver's log was altered, inserted or taken out.",
         &[],
-        Now,
+        Long,
     ),
     route(("GET", "/api/v1/tokens"), "token-list", "All tokens, without their texts.", &[], List(None)),
     route(

@@ -178,8 +178,11 @@ fn one_that_fails_concerns_no_other() {
     assert!(said(core.instance("main")).contains("stores.json"));
     assert!(matches!(core.instance("closed"), Err(ArchiveError::Locked { .. })));
     assert!(core.unlock("closed", SecretString::from("wrong horse")).is_err());
-    core.unlock("closed", passphrase).unwrap();
+    core.unlock("closed", passphrase.clone()).unwrap();
     core.instance("closed").unwrap();
+    // Who tries a passphrase is told whether it is the one, also when nothing is to be opened.
+    assert!(core.unlock("closed", SecretString::from("wrong horse")).is_err());
+    core.unlock("closed", passphrase).unwrap();
 }
 
 #[test]

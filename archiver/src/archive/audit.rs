@@ -28,6 +28,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::ArchiveError;
+use super::stores::Watch;
 
 /// Why something was refused is told up to here.
 const REFUSED_CHARS_MAX: usize = 1000;
@@ -185,8 +186,8 @@ impl Audit {
         Ok(found)
     }
 
-    /// Reads all of it and checks the chain.
-    pub(crate) fn verify(&self) -> Result<Chain, ArchiveError> {
+    /// Reads all of it and checks the chain. `None` when `watch` ended that.
+    pub(crate) fn verify(&self, watch: Watch<'_>) -> Result<Option<Chain>, ArchiveError> {
         let end = self.lock().end;
         let mut chain = Chain { lines: 0, last: Digest([0; 32]), broken: None };
         let mut take = |line: &[u8]| {
@@ -200,8 +201,9 @@ impl Audit {
             chain.lines = number;
             chain.last = sha256(line);
         };
-        forwards(&*self.file, end, &mut take).map_err(ArchiveError::file(&self.path))?;
-        Ok(chain)
+        let mut goes_on = |offset| !watch("reading the audit log", offset, Some(end));
+        let whole = forwards(&*self.file, end, &mut take, &mut goes_on);
+        Ok(whole.map_err(ArchiveError::file(&self.path))?.then_some(chain))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -240,15 +242,23 @@ fn last_line(file: &dyn DiskFile) -> std::io::Result<State> {
     })?;
     if !known {
         // The last line is not as it was written; its number is its place.
-        forwards(file, end, &mut |_| state.sequence += 1)?;
+        forwards(file, end, &mut |_| state.sequence += 1, &mut |_| true)?;
     }
     Ok(state)
 }
 
-/// Hands lines on from the first to the last.
-fn forwards(file: &dyn DiskFile, end: u64, take: &mut dyn FnMut(&[u8])) -> std::io::Result<()> {
+/// Hands lines on from the first to the last, as long as `goes_on`. Whether those were all.
+fn forwards(
+    file: &dyn DiskFile,
+    end: u64,
+    take: &mut dyn FnMut(&[u8]),
+    goes_on: &mut dyn FnMut(u64) -> bool,
+) -> std::io::Result<bool> {
     let (mut held, mut offset) = (Vec::new(), 0);
     while offset < end {
+        if !goes_on(offset) {
+            return Ok(false);
+        }
         let room = usize::try_from(end - offset).unwrap_or(usize::MAX).min(PIECE_BYTES);
         let start = held.len();
         held.resize(start + room, 0);
@@ -264,7 +274,7 @@ fn forwards(file: &dyn DiskFile, end: u64, take: &mut dyn FnMut(&[u8])) -> std::
             return Err(endless());
         }
     }
-    Ok(())
+    Ok(true)
 }
 
 /// Hands lines on from the last to the first, until `take` has enough.

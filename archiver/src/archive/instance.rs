@@ -259,6 +259,15 @@ impl Instance {
         master::open(disk, dir, &Opener::Recovery(recovery.clone())).map(|_| ())
     }
 
+    /// Whether the passphrase opens the instance in `dir`. Costs what opening costs.
+    pub fn check_passphrase(
+        disk: &dyn Disk,
+        dir: &Path,
+        passphrase: &SecretString,
+    ) -> Result<(), ArchiveError> {
+        master::open(disk, dir, &Opener::Passphrase(passphrase.clone())).map(|_| ())
+    }
+
     /// Makes another recovery key, when the one there is was lost or nobody saw it; that opens nothing any more.
     pub fn renew_recovery_key(&self) -> Result<SecretString, ArchiveError> {
         self.check_writable()?;

@@ -27,12 +27,16 @@ impl Instance {
     /// cannot follow is searched as it is, and the page says so.
     #[cfg_attr(not(test), expect(clippy::disallowed_methods, reason = "of these it is one itself"))]
     pub fn find(&self, query: &Query) -> Result<HitPage, ArchiveError> {
-        self.find_watched(query, &mut |_, _, _| false)
+        self.find_watched(query, &mut |_, _, _| false, &|| false)
     }
 
-    /// The same; `watch` is told how the index catches up, and may end that.
-    #[cfg_attr(not(test), expect(clippy::disallowed_methods, reason = "of these it is one itself"))]
-    pub fn find_watched(&self, query: &Query, watch: Watch<'_>) -> Result<HitPage, ArchiveError> {
+    /// The same; `watch` is told how the index catches up, and may end that. `ended`: whether nobody waits for the answer any more.
+    pub fn find_watched(
+        &self,
+        query: &Query,
+        watch: Watch<'_>,
+        ended: &(dyn Fn() -> bool + Sync),
+    ) -> Result<HitPage, ArchiveError> {
         let mut cannot = None;
         if self.is_safe() {
             // What was indexed before is found.
@@ -41,13 +45,17 @@ impl Instance {
         } else if self.behind()? > 0 {
             self.following.wait(PATIENCE);
         }
-        let mut page = self.find_now(query)?;
+        let mut page = self.find_until(query, ended)?;
         page.damaged.extend(cannot.map(|error| error.to_string()));
         Ok(page)
     }
 
     /// Finds messages in what is indexed.
     pub fn find_now(&self, query: &Query) -> Result<HitPage, ArchiveError> {
+        self.find_until(query, &|| false)
+    }
+
+    fn find_until(&self, query: &Query, ended: &(dyn Fn() -> bool + Sync)) -> Result<HitPage, ArchiveError> {
         let mut page = HitPage { behind: self.behind()?, ..HitPage::default() };
         let (mut stores, mut indexes) = (Vec::new(), Vec::new());
         for attached in self.stores.open_stores() {
@@ -55,15 +63,13 @@ impl Instance {
             let damage = opened.as_ref().err().map(ToString::to_string).or_else(|| attached.index.damage());
             page.damaged
                 .extend(damage.map(|damage| format!("the index of store {}: {damage}", attached.store.id)));
-            let failure = attached.store.catalog_failure();
-            page.damaged.extend(failure.map(|failure| format!("store {}: {failure}", attached.store.id)));
             if let Ok(generation) = opened {
                 indexes.push(generation);
                 stores.push(attached);
             }
         }
         let started = self.stores.moment();
-        let late = || self.stores.moment().since(started) > DEADLINE;
+        let late = || ended() || self.stores.moment().since(started) > DEADLINE;
         let key = CursorKey::new(&self.stores.derived(CursorKey::PURPOSE));
         let asked = Search { now: self.stores.now(), key, late: &late };
         let found = match guarded(|| search(query, &indexes, &asked)).and_then(|found| found) {
@@ -88,6 +94,11 @@ impl Instance {
                 true => hit(row, place.snippets, place.missing),
                 false => hit(row, Vec::new(), Vec::new()),
             }));
+        }
+        // The search may be what met the damage.
+        for attached in self.stores.open_stores() {
+            let failure = attached.store.catalog_failure();
+            page.damaged.extend(failure.map(|failure| format!("store {}: {failure}", attached.store.id)));
         }
         Ok(page)
     }

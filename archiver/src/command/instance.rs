@@ -49,10 +49,17 @@ pub(super) fn execute(core: &Core, command: Command) -> Result<Value, CommandErr
             let one = core.change(&id)?;
             Instance::recover(&*core.disk, &dir, keys_dir, &recovery_key.into_inner(), passphrase.as_ref())?;
             drop(one);
-            if let Some(passphrase) = passphrase {
-                core.unlock(&id, passphrase)?;
+            let opened = match passphrase {
+                Some(passphrase) => core.unlock(&id, passphrase).and_then(|()| core.instance(&id)),
+                None => core.instance(&id),
+            };
+            let particulars = json!({ "id": id });
+            match opened {
+                Ok(instance) => instance.audit().record("recovered", &particulars)?,
+                // It opens the next time that it is started.
+                Err(ArchiveError::Stopped(_)) => core.audit()?.record("recovered", &particulars)?,
+                Err(error) => return Err(error.into()),
             }
-            core.instance(&id)?.audit().record("recovered", &json!({ "id": id }))?;
             Ok(json!({ "id": id, "recovered": true }))
         }
         Command::InstanceNewRecoveryKey { id } => {

@@ -174,8 +174,15 @@ pub(super) async fn run(
 }
 
 /// Sends a mail that shows that mail goes through.
-pub(super) async fn test_notifications(core: &Arc<Core>) -> Result<Value, CommandError> {
-    let tested = core.jobs.notifier.test().await.ok_or(JobError::NoMail)?;
+/// Ends when it is cancelled: a mail server may say little at a time.
+pub(super) async fn test_notifications(
+    core: &Arc<Core>,
+    mut context: Context,
+) -> Result<Value, CommandError> {
+    let tested = tokio::select! {
+        tested = core.jobs.notifier.test() => tested.ok_or(JobError::NoMail)?,
+        () = context.cancelled() => return Ok(json!({ "cancelled": true })),
+    };
     let submitted = tested.map_err(JobError::from)?;
     Ok(json!({ "said": submitted.said, "errors": submitted.refused, "failed": submitted.refused.len() }))
 }

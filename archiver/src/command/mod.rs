@@ -18,7 +18,6 @@ mod token;
 mod until;
 mod user;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 pub(crate) use audit::LINES_MAX;
@@ -33,7 +32,7 @@ pub use secret::{Secret, TransportKey};
 use serde_json::{Value, json};
 
 use self::jobs::JobError;
-use crate::access::{Asked, Caller, Denied, Scope, TokenError, admit};
+use crate::access::{Asked, Caller, Denied, TokenError, admit};
 use crate::app::Core;
 use crate::archive::ArchiveError;
 use crate::profiles::job::RunError;
@@ -189,22 +188,13 @@ impl Commands {
         match command {
             Command::ProfileRun { instance, name } => self.run(instance, name, context).await,
             Command::JobRun { instance, name } => jobs::run(&core, instance, &name, context).await,
-            Command::NotificationsTest => jobs::test_notifications(&core).await,
-            Command::TokenCreate { scopes, .. } if !scopes.iter().all(|scope| caller.has(*scope)) => {
-                let why = "a token makes none that may do more than itself; use the command line";
-                Err(CommandError::NotAllowed(why.into()))
-            }
-            other if directory_of(&other).is_some() && !caller.has(Scope::Admin) => {
-                let why = "this names a directory of this machine, for which scope admin is needed";
-                Err(CommandError::NotAllowed(why.into()))
-            }
-            Command::ProfileTest { instance, profile } => {
-                let tested = Command::ProfileTest { instance: instance.clone(), profile: profile.clone() };
-                blocking(move || check_directory(&core, &tested)).await?;
-                self.test(instance, *profile, context).await
-            }
+            Command::NotificationsTest => jobs::test_notifications(&core, context).await,
+            Command::ProfileTest { instance, profile } => self.test(instance, *profile, context).await,
             mail @ (Command::Search { .. } | Command::MessageGet { .. } | Command::FolderList { .. }) => {
                 blocking(move || read::execute(&core, &caller, mail, &context)).await
+            }
+            token @ (Command::TokenCreate { .. } | Command::TokenList | Command::TokenRevoke { .. }) => {
+                blocking(move || token::execute(&core, &caller, token)).await
             }
             other => blocking(move || execute(&core, other, &context)).await,
         }
@@ -219,27 +209,8 @@ async fn blocking<R: Send + 'static>(
     done.unwrap_or_else(|error| Err(CommandError::Inside(format!("the command failed inside: {error}"))))
 }
 
-/// The directory of this machine that a profile or a job names.
-fn directory_of(command: &Command) -> Option<PathBuf> {
-    match command {
-        Command::ProfilePut { profile, .. } => profile.directory(),
-        Command::ProfileTest { profile, .. } => match &**profile {
-            Tested::File { profile, .. } => profile.directory(),
-            Tested::Stored { .. } => None,
-        },
-        Command::JobPut { job, .. } => job.directory(),
-        _ => None,
-    }
-}
-
-/// Nobody reads or writes by that what belongs to other instances.
-fn check_directory(core: &Core, command: &Command) -> Result<(), CommandError> {
-    Ok(directory_of(command).map_or(Ok(()), |path| core.check_outside(&path, None))?)
-}
-
 /// Everything that does not wait for a network. Blocks for the disk.
 fn execute(core: &Core, command: Command, context: &Context) -> Result<Value, CommandError> {
-    check_directory(core, &command)?;
     match command {
         Command::Status => status(core),
         Command::InstanceCreate { .. }
@@ -256,10 +227,7 @@ fn execute(core: &Core, command: Command, context: &Context) -> Result<Value, Co
         | Command::UserShow { .. }
         | Command::UserEdit { .. }
         | Command::UserDelete { .. } => user::execute(core, command),
-        Command::AuditList { .. } | Command::AuditVerify { .. } => audit::execute(core, command),
-        Command::TokenCreate { .. } | Command::TokenList | Command::TokenRevoke { .. } => {
-            token::execute(core, command)
-        }
+        Command::AuditList { .. } | Command::AuditVerify { .. } => audit::execute(core, command, context),
         Command::ProfilePut { .. }
         | Command::ProfileList { .. }
         | Command::ProfileShow { .. }

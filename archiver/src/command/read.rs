@@ -29,7 +29,7 @@ pub(crate) fn execute(
                 order,
                 cursor,
             };
-            Ok(json!(gate.search(query, &mut watch(context))?))
+            Ok(json!(gate.search(query, &mut watch(context), &|| context.is_cancelled())?))
         }
         Command::MessageGet { instance, id, report } => {
             let gate = Gate::new(core, caller, &instance)?;

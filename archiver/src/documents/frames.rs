@@ -21,13 +21,17 @@ pub(super) fn ask(to: &mut impl Write, name: &str, octets: &[u8]) -> io::Result<
     to.flush()
 }
 
-/// The next question; `None` when there will be none.
+/// The next question; `None` when there will be none, or none came for as long as reading waits.
 pub(super) fn question(from: &mut impl Read) -> io::Result<Option<(String, Vec<u8>)>> {
     let mut length = [0; 4];
-    match from.read(&mut length[..1])? {
-        0 => return Ok(None),
-        _ => from.read_exact(&mut length[1..])?,
-    }
+    match from.read(&mut length[..1]) {
+        Ok(0) => return Ok(None),
+        Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
+            return Ok(None);
+        }
+        read => read?,
+    };
+    from.read_exact(&mut length[1..])?;
     let name = read_piece(from, length, NAME_BYTES_MAX)?;
     from.read_exact(&mut length)?;
     let octets = read_piece(from, length, DOCUMENT_BYTES_MAX)?;

@@ -21,6 +21,8 @@
 //!   more than its bounds.
 //! - A document that killed two workers, or took too long, is not tried again, in this message or another, as long as the process
 //!   lives. That no worker can be started is no document's fault: who asks is told, and asks again.
+//! - An instance has no more workers at once than its share, all together no more than theirs; one that has nothing to do ends after a
+//!   minute, and gives back what memory a document took.
 //! - What is read in part only says so.
 //!
 //! Not here: text of bodies (`intake`), what is indexed of it (`archive/index`).

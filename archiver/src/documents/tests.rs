@@ -1,6 +1,7 @@
 use std::io::{Cursor, Write as _};
 use std::time::Duration;
 
+use postern_shared::disk::{Disk as _, RealDisk};
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
@@ -220,10 +221,12 @@ fn questions_are_answered_one_after_the_other() {
     );
 }
 
+const ONE: Limits = Limits { deadline: Duration::from_secs(20), workers: 1, workers_in_all: 1 };
+
 /// Goal: a worker that hangs or dies costs its document and nothing else, once.
 #[test]
 fn workers_that_hang_or_die_are_replaced() {
-    let limits = Limits { deadline: Duration::from_millis(300), workers: 1 };
+    let limits = Limits { deadline: Duration::from_millis(300), ..ONE };
     let read = |workers: &Workers, name| workers.read(name, name.as_bytes(), &|| false);
     let before = |read: Result<AttachmentText, NotRead>| matches!(read, Ok(AttachmentText::Missing(why)) if why.contains("before"));
     let hanging = Workers::new("/bin/sleep".into(), &["1000"], limits);
@@ -248,7 +251,7 @@ fn one_death_is_no_proof() {
         "if test -e {0}; then printf '\\0\\0\\0\\2ok\\0\\0\\0\\0' >&0; cat >/dev/null; fi; : > {0}",
         died.display()
     );
-    let limits = Limits { deadline: Duration::from_secs(20), workers: 1 };
+    let limits = ONE;
     let workers = Workers::new("/bin/sh".into(), &["-c", &script], limits);
     assert_eq!(workers.read("a.txt", b"x", &|| false), Ok(AttachmentText::Text("ok".into())));
 }
@@ -256,7 +259,7 @@ fn one_death_is_no_proof() {
 /// Goal: whoever is to end does not wait for a document, nor for a worker that another document has.
 #[test]
 fn nobody_waits_for_a_document_when_all_ends() {
-    let limits = Limits { deadline: Duration::from_secs(1000), workers: 1 };
+    let limits = Limits { deadline: Duration::from_secs(1000), ..ONE };
     let hanging = Workers::new("/bin/sleep".into(), &["1000"], limits);
     let ended = std::sync::atomic::AtomicBool::new(false);
     let is_ended = || ended.load(std::sync::atomic::Ordering::Relaxed);
@@ -270,4 +273,53 @@ fn nobody_waits_for_a_document_when_all_ends() {
             assert_eq!(one.join().unwrap(), Err(NotRead::Ended));
         }
     });
+}
+
+/// Goal: whoever has many documents takes no more than their share of the workers; another one's are read meanwhile.
+#[test]
+fn documents_of_one_leave_workers_for_others() {
+    let limits = Limits { deadline: Duration::from_secs(1000), workers: 2, workers_in_all: 3 };
+    // Hangs, unless it is another one's question that it is asked.
+    let script = "head -c 13 | grep -q good && printf '\\0\\0\\0\\2ok\\0\\0\\0\\0' >&0; exec sleep 1000";
+    let greedy = Workers::new("/bin/sh".into(), &["-c", script], limits);
+    let other = greedy.shared();
+    let ended = std::sync::atomic::AtomicBool::new(false);
+    let is_ended = || ended.load(std::sync::atomic::Ordering::Relaxed);
+    std::thread::scope(|scope| {
+        let hang: Vec<_> = (0..5)
+            .map(|_| {
+                let (greedy, is_ended) = (&greedy, &is_ended);
+                scope.spawn(move || greedy.read("evil", b"x", is_ended))
+            })
+            .collect();
+        assert_eq!(other.read("good", b"x", &|| false), Ok(AttachmentText::Text("ok".into())));
+        ended.store(true, std::sync::atomic::Ordering::Relaxed);
+        for one in hang {
+            assert_eq!(one.join().unwrap(), Err(NotRead::Ended));
+        }
+    });
+}
+
+/// Goal: a worker ends when nobody asks for a while, and the next document finds another one.
+#[test]
+fn who_has_nothing_to_do_ends() {
+    struct Silent;
+    impl std::io::Read for Silent {
+        fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
+            Err(std::io::ErrorKind::WouldBlock.into())
+        }
+    }
+    assert!(super::worker::answer_all(Silent, Vec::new()).is_ok());
+    let dir = tempfile::tempdir().unwrap();
+    let lives = dir.path().join("lives");
+    // Answers once and ends.
+    let script = format!(
+        "echo >> {}; head -c 13 >/dev/null; printf '\\0\\0\\0\\2ok\\0\\0\\0\\0' >&0",
+        lives.display()
+    );
+    let workers = Workers::new("/bin/sh".into(), &["-c", &script], ONE);
+    for n in 1..4 {
+        assert_eq!(workers.read("good", b"x", &|| false), Ok(AttachmentText::Text("ok".into())));
+        assert_eq!(RealDisk.read(&lives, 100).unwrap().len(), n);
+    }
 }

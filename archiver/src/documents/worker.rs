@@ -5,12 +5,16 @@ use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use super::frames;
 use super::limits::confine;
 use super::text::{Text, read};
 
-/// Answers questions on standard input, which is a socket, until it is closed. Standard output is not used: libraries may write
+/// How long a worker waits for a question before it ends, with all memory that reading took.
+const IDLE_MAX: Duration = Duration::from_secs(60);
+
+/// Answers questions on standard input, which is a socket, until it is closed or nobody asks any more. Standard output is not used: libraries may write
 /// there.
 pub fn run() -> ExitCode {
     match serve() {
@@ -23,6 +27,7 @@ fn serve() -> io::Result<()> {
     // What a document makes a library say concerns nobody.
     std::panic::set_hook(Box::new(|_| ()));
     let socket = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
+    socket.set_read_timeout(Some(IDLE_MAX))?;
     let other = socket.try_clone()?;
     confine()?;
     answer_all(BufReader::new(socket), BufWriter::new(other))

@@ -7,7 +7,8 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use postern_shared::clock::{Clock as _, Moment, SystemClock};
@@ -28,27 +29,37 @@ const POISONOUS_MAX: usize = 10_000;
 pub struct Limits {
     /// For one document.
     pub deadline: Duration,
-    /// Workers at once.
+    /// Workers at once, for one who asks.
     pub workers: usize,
+    /// For all together.
+    pub workers_in_all: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { deadline: Duration::from_secs(20), workers: 2 }
+        Self { deadline: Duration::from_secs(20), workers: 2, workers_in_all: 4 }
     }
 }
 
-/// Workers, started when there is something to read.
+/// Workers as one who asks has them: an instance, which learns nothing of others' documents.
 #[derive(Debug)]
 pub struct Workers {
+    pool: Arc<Pool>,
+    /// How many are at work for this one; changes while the pool is locked.
+    mine: AtomicUsize,
+    /// Documents that killed their workers.
+    poisonous: Mutex<HashSet<Digest>>,
+}
+
+/// Workers of all, started when there is something to read. One that has nothing to do for a while ends itself.
+#[derive(Debug)]
+struct Pool {
     program: PathBuf,
     arguments: Vec<OsString>,
     limits: Limits,
     /// Those at rest, and how many are at work.
     workers: Mutex<(Vec<Worker>, usize)>,
     free: Condvar,
-    /// Documents that killed their workers.
-    poisonous: Mutex<HashSet<Digest>>,
     clock: SystemClock,
 }
 
@@ -67,17 +78,43 @@ enum Failure {
 impl Workers {
     /// Workers that are this program, run with these arguments.
     pub fn new(program: PathBuf, arguments: &[&str], limits: Limits) -> Self {
-        Self {
+        let pool = Pool {
             program,
             arguments: arguments.iter().map(OsString::from).collect(),
             limits,
             workers: Mutex::default(),
             free: Condvar::new(),
-            poisonous: Mutex::default(),
             clock: SystemClock::new(),
-        }
+        };
+        Self { pool: Arc::new(pool), mine: AtomicUsize::new(0), poisonous: Mutex::default() }
     }
 
+    /// The same workers for somebody else.
+    #[must_use]
+    pub fn shared(&self) -> Self {
+        Self { pool: Arc::clone(&self.pool), mine: AtomicUsize::new(0), poisonous: Mutex::default() }
+    }
+
+    /// Holds a place for a worker at work; `None` when nobody waits for it any more.
+    fn place(&self, ended: &dyn Fn() -> bool) -> Option<Place<'_>> {
+        let limits = self.pool.limits;
+        let mut workers = self.pool.lock();
+        while workers.1 >= limits.workers_in_all.max(1)
+            || self.mine.load(Ordering::Relaxed) >= limits.workers.max(1)
+        {
+            if ended() {
+                return None;
+            }
+            let waited = self.pool.free.wait_timeout(workers, GLANCE);
+            workers = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        workers.1 += 1;
+        self.mine.fetch_add(1, Ordering::Relaxed);
+        Some(Place(self))
+    }
+}
+
+impl Pool {
     /// Asks a worker, and another one when it dies: it may have died of an earlier document, or because the machine was short of memory.
     fn ask(&self, name: &str, octets: &[u8], ended: &dyn Fn() -> bool) -> Result<(String, String), Failure> {
         let mut worker = self.worker()?;
@@ -98,24 +135,13 @@ impl Workers {
     }
 
     fn worker(&self) -> Result<Worker, Failure> {
-        match self.lock().0.pop() {
-            Some(worker) => Ok(worker),
-            None => Worker::start(self).map_err(Failure::NotStarted),
-        }
-    }
-
-    /// Holds a place for a worker at work; `None` when nobody waits for it any more.
-    fn place(&self, ended: &dyn Fn() -> bool) -> Option<Place<'_>> {
-        let mut workers = self.lock();
-        while workers.1 >= self.limits.workers.max(1) {
-            if ended() {
-                return None;
-            }
-            let waited = self.free.wait_timeout(workers, GLANCE);
-            workers = waited.unwrap_or_else(PoisonError::into_inner).0;
-        }
-        workers.1 += 1;
-        Some(Place(self))
+        let resting = {
+            let mut workers = self.lock();
+            // Those that had nothing to do have ended.
+            workers.0.retain_mut(Worker::is_alive);
+            workers.0.pop()
+        };
+        resting.map_or_else(|| Worker::start(self).map_err(Failure::NotStarted), Ok)
     }
 }
 
@@ -123,8 +149,12 @@ struct Place<'w>(&'w Workers);
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        self.0.lock().1 -= 1;
-        self.0.free.notify_one();
+        let mut workers = self.0.pool.lock();
+        workers.1 -= 1;
+        self.0.mine.fetch_sub(1, Ordering::Relaxed);
+        drop(workers);
+        // Whoever is woken may have no place left of their own.
+        self.0.pool.free.notify_all();
     }
 }
 
@@ -136,7 +166,7 @@ impl DocumentReader for Workers {
             return Ok(AttachmentText::Missing("reading it failed before".into()));
         }
         let _place = self.place(ended).ok_or(NotRead::Ended)?;
-        let why = match self.ask(name, octets, ended) {
+        let why = match self.pool.ask(name, octets, ended) {
             Ok((text, why)) => {
                 return Ok(match (text.trim().is_empty(), why.is_empty()) {
                     (true, true) => AttachmentText::None,
@@ -150,7 +180,7 @@ impl DocumentReader for Workers {
                 return Err(NotRead::NotNow(format!("no process to read documents can be started: {error}")));
             }
             Err(Failure::Deadline) => {
-                format!("reading it took longer than {} s", self.limits.deadline.as_secs())
+                format!("reading it took longer than {} s", self.pool.limits.deadline.as_secs())
             }
             Err(Failure::Died) => "reading it took more memory than it may, or failed".to_owned(),
         };
@@ -172,7 +202,7 @@ struct Worker {
 }
 
 impl Worker {
-    fn start(workers: &Workers) -> io::Result<Self> {
+    fn start(workers: &Pool) -> io::Result<Self> {
         let (socket, theirs) = UnixStream::pair()?;
         socket.set_read_timeout(Some(GLANCE))?;
         socket.set_write_timeout(Some(GLANCE))?;
@@ -187,9 +217,13 @@ impl Worker {
         Ok(Self { child, socket, served: 0 })
     }
 
+    fn is_alive(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
     fn ask(
         &mut self,
-        workers: &Workers,
+        workers: &Pool,
         name: &str,
         octets: &[u8],
         ended: &dyn Fn() -> bool,

@@ -408,6 +408,17 @@ fn text_of_bent_messages_is_found() {
     for (message, body, attached) in [
         ("Content-Type: multipart/mixed\r\n\r\nno boundary", "no boundary", ""),
         ("Content-Type: multipart/mixed; boundary=b\r\n\r\nno part", "no part", ""),
+        // A boundary that comes out of its encoding with a line end, in both ways.
+        (
+            "Content-Type: multipart/mixed; boundary*=utf-8''x%0D%0Ay\r\n\r\n--x\r\ny\r\n\r\nfound",
+            "--x\r\ny\r\n\r\nfound",
+            "",
+        ),
+        (
+            "Content-Type: multipart/mixed; boundary=\"=?utf-8?q?x=0D=0Ay?=\"\r\n\r\n--x\r\ny\r\n\r\nfound",
+            "--x\r\ny\r\n\r\nfound",
+            "",
+        ),
         ("Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nopen", "open", ""),
         ("Content-Type: text/plain; charset=iso-2022-jp\r\n\r\n\x1b$B;q9p\x1b(B", "資告", ""),
         (

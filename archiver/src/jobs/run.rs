@@ -1,6 +1,9 @@
 //! One run: what is done, what ends it, what is kept of it.
 
+use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
 
 use postern_shared::control::Context;
 use postern_shared::telemetry::Progress;
@@ -96,7 +99,7 @@ pub(super) async fn run(
     // Until the result is stored nobody takes the instance away.
     let _working = working(core, key).await?;
     let (job, mut result) = begin(core, key, why).await?;
-    let work = task::perform(core, &key.instance, &job.template, context);
+    let work = caught(task::perform(core, &key.instance, &job.template, context));
     let mut work = Box::pin(work);
     let done = loop {
         tokio::select! {
@@ -114,6 +117,19 @@ pub(super) async fn run(
     let busy = matches!(&done, Some(Err(error)) if task::is_busy(error));
     conclude(core, &mut result, done, live.ended_by());
     finish(core, key, job, result, busy).await
+}
+
+/// Work whose panic is a failure like others: it has a result, and is told.
+async fn caught(work: impl Future<Output = Result<Value, CommandError>>) -> Result<Value, CommandError> {
+    let mut work = Box::pin(work);
+    poll_fn(|context| {
+        let polled = catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(context)));
+        polled.unwrap_or_else(|_| {
+            let why = "it failed inside, which is a fault of this program; its log has the place";
+            Poll::Ready(Err(CommandError::Inside(why.into())))
+        })
+    })
+    .await
 }
 
 /// Told when a run is over, however it ends.
@@ -260,5 +276,26 @@ pub(super) fn end_of(ran: &Result<JobResult, NotRun>) -> End {
         Err(NotRun::Busy(_)) => End::Busy,
         Err(NotRun::Withdrawn | NotRun::Closed(_)) => End::Well,
         Err(_) => End::Badly,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Goal: a panic amid the work, at once or after a wait, is told as the work's failure.
+    #[tokio::test]
+    async fn a_panic_is_a_failure() {
+        for waits in [false, true] {
+            let failed = caught(async move {
+                if waits {
+                    tokio::task::yield_now().await;
+                }
+                panic!("of a source")
+            });
+            let failed = failed.await.unwrap_err().to_string();
+            assert!(failed.contains("failed inside"), "{failed}");
+        }
+        assert_eq!(caught(async { Ok(Value::Null) }).await.unwrap(), Value::Null);
     }
 }

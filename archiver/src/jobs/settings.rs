@@ -30,6 +30,7 @@ pub struct RawJobs {
     concurrent: Option<Places>,
     concurrent_per_instance: Option<Places>,
     continuous: Option<Places>,
+    continuous_per_instance: Option<Places>,
     keep_results: Option<Period>,
     keep_results_max: Option<Places>,
 }
@@ -69,6 +70,7 @@ impl RawJobs {
                 per_instance: places(self.concurrent_per_instance, 4),
                 in_all: places(self.concurrent, 8),
                 continuous: places(self.continuous, 256),
+                continuous_per_instance: places(self.continuous_per_instance, 128),
             },
             zone: self.time_zone.map_or_else(Zone::machine, |zone| zone.0),
             keep: Keep {

@@ -19,6 +19,7 @@ use std::sync::Arc;
 
 use postern_shared::crypto::aead::{AeadKey, NotAuthentic};
 use postern_shared::disk::{Disk, write_atomic};
+use postern_shared::tls::client::Trust;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -29,6 +30,8 @@ use super::profile::{Profile, ProfileName};
 
 const VERSION: u32 = 2;
 const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// Of an instance: each may run.
+const PROFILES_MAX: usize = 1000;
 
 /// A profile as it lies on disk.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -122,6 +125,11 @@ impl StoredProfile {
         (source["type"] == "files").then(|| PathBuf::from(source["path"].as_str().unwrap_or_default()))
     }
 
+    /// Whether one of its trusts names a file of this machine.
+    pub fn names_authorities(&self) -> bool {
+        names_authorities(&self.profile)
+    }
+
     /// The profile, its secrets opened.
     pub fn open(&self, key: &AeadKey) -> Result<Profile, OpenError> {
         let opened = key.unwrap(&associated_data(&self.profile), &self.sealed_secrets)?;
@@ -133,6 +141,16 @@ impl StoredProfile {
             text.zeroize();
         }
         Ok(Profile::of(Document { open: self.profile.clone(), secrets })?)
+    }
+}
+
+/// By the text alone, under whatever key: what means a trust decides whoever reads the profile.
+fn names_authorities(value: &Value) -> bool {
+    match value {
+        Value::String(text) => matches!(text.parse(), Ok(Trust::Authorities(_))),
+        Value::Array(all) => all.iter().any(names_authorities),
+        Value::Object(table) => table.values().any(names_authorities),
+        _ => false,
     }
 }
 
@@ -149,6 +167,11 @@ pub enum StoreError {
     /// There is none of that name.
     #[error("there is no profile {0}; `profile list` shows all")]
     Unknown(ProfileName),
+    /// An instance has no more.
+    #[error(
+        "there are {0} profiles already, and no more can be stored; delete some, or put several accounts into one"
+    )]
+    TooMany(usize),
     /// A file holds something else.
     #[error("{path} is not a stored profile: {reason}", path = .path.display())]
     Damaged {
@@ -182,8 +205,16 @@ impl Profiles {
 
     /// Stores `profile` durably, in place of the one of the same name.
     pub fn put(&self, profile: &StoredProfile) -> Result<(), StoreError> {
+        self.put_up_to(PROFILES_MAX, profile)
+    }
+
+    fn put_up_to(&self, profiles_max: usize, profile: &StoredProfile) -> Result<(), StoreError> {
         let path = self.path(profile.name());
         let io = |source| StoreError::Io { path: path.clone(), source };
+        let count = self.files()?.count();
+        if count >= profiles_max && !self.disk.exists(&path).map_err(io)? {
+            return Err(StoreError::TooMany(count));
+        }
         let mut json = serde_json::to_vec_pretty(profile).map_err(|error| io(error.into()))?;
         json.push(b'\n');
         self.disk.create_dir_all(&self.dir).map_err(io)?;
@@ -207,11 +238,14 @@ impl Profiles {
 
     /// All of them, by name; a file that cannot be read does not hide the others.
     pub fn list(&self) -> Result<Vec<Result<StoredProfile, StoreError>>, StoreError> {
+        Ok(self.files()?.map(|path| self.read(&path)).collect())
+    }
+
+    fn files(&self) -> Result<impl Iterator<Item = PathBuf> + use<>, StoreError> {
         let files = self.disk.files(&self.dir);
         let files = files.map_err(|source| StoreError::Io { path: self.dir.clone(), source })?;
         // A temporary file that a crash left behind ends in `.tmp`.
-        let names = files.into_iter().filter(|path| path.extension().is_some_and(|end| end == "json"));
-        Ok(names.map(|path| self.read(&path)).collect())
+        Ok(files.into_iter().filter(|path| path.extension().is_some_and(|end| end == "json")))
     }
 
     /// Deletes the one called `name`, durably.
@@ -291,6 +325,17 @@ mod tests {
         ] {
             assert!(matches!(gone, Err(StoreError::Unknown(_))), "{gone:?}");
         }
+    }
+
+    #[test]
+    fn profiles_are_bounded() {
+        let dir = tempfile::tempdir().unwrap();
+        let profiles = Profiles::new(Arc::new(RealDisk), dir.path().join("profiles"));
+        profiles.put_up_to(2, &profile("a").seal(&key())).unwrap();
+        profiles.put_up_to(2, &profile("b").seal(&key())).unwrap();
+        let third = profiles.put_up_to(2, &profile("c").seal(&key()));
+        assert!(matches!(third, Err(StoreError::TooMany(2))), "{third:?}");
+        profiles.put_up_to(2, &profile("a").seal(&key())).unwrap();
     }
 
     /// Goal: who edits the file cannot have the password sent elsewhere.

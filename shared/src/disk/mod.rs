@@ -31,7 +31,7 @@ pub use facts::{modified_ns, others, resolved};
 pub use faulty::{Fault, FaultyDisk, Step};
 pub use ownership::{Owner, give, is_root, owner};
 pub use probe::write_probe;
-pub use real::RealDisk;
+pub use real::{RealDisk, read_regular};
 pub use simulated::SimulatedDisk;
 
 /// A file system, as far as Postern needs one.

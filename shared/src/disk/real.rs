@@ -1,7 +1,7 @@
 //! The machine's own file system.
 
 use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::{self, IoSlice, Write};
+use std::io::{self, IoSlice, Read as _, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -117,6 +117,25 @@ impl Disk for RealDisk {
     }
 }
 
+/// Reads a whole file of at most `bytes_max` bytes that somebody else named: a regular one, for a device may have no end, and a pipe
+/// nobody who writes into it.
+#[expect(clippy::disallowed_methods, reason = "this is the door")]
+pub fn read_regular(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
+    // Opening a pipe, or some devices, would wait.
+    let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed();
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"));
+    }
+    let mut bytes = Vec::new();
+    file.take(bytes_max.saturating_add(1)).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > bytes_max {
+        let what = format!("it has more than {bytes_max} bytes");
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, what));
+    }
+    Ok(bytes)
+}
+
 /// `open(2)`: nothing but a directory, and no link to one.
 const NO_LINK: i32 = (OFlags::DIRECTORY.bits() | OFlags::NOFOLLOW.bits()).cast_signed();
 
@@ -226,6 +245,31 @@ mod tests {
         let mut tail = [0; 4];
         file.read_exact_at(&mut tail, 2999).unwrap();
         assert_eq!(&tail, b"abab");
+    }
+
+    /// Goal: what has no end, or nobody at its other end, is refused at once; so is what is longer than it says.
+    #[test]
+    fn a_whole_file_is_read_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let pipe = dir.path().join("pipe");
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            &pipe,
+            rustix::fs::FileType::Fifo,
+            rustix::fs::Mode::from_raw_mode(0o600),
+            0,
+        )
+        .unwrap();
+        for endless in [Path::new("/dev/zero"), pipe.as_path(), dir.path()] {
+            let error = read_regular(endless, 10).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::InvalidInput, "{}: {error}", endless.display());
+        }
+        let file = dir.path().join("file");
+        write_atomic(&RealDisk, &file, b"0123456789").unwrap();
+        assert_eq!(read_regular(&file, 10).unwrap(), b"0123456789");
+        assert_eq!(read_regular(&file, 9).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
+        // It says that it has no octets, and has some.
+        assert!(read_regular(Path::new("/proc/self/maps"), 10).is_err());
     }
 
     #[test]

@@ -22,6 +22,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::crypto::digest::{Digest, sha256};
 use crate::crypto::equal_constant_time;
+use crate::disk::read_regular;
+
+/// The longest file of [`Trust::Authorities`]: many times what a machine's own authorities are.
+const AUTHORITIES_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
 /// Which certificates are accepted. Written `system`, `any`, `sha256:` and 64 hexadecimal digits, or `file:` and a path.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -132,7 +136,7 @@ pub fn not_trusted(error: &io::Error) -> Option<&NotTrusted> {
 }
 
 /// What a client connects with: TLS 1.3 or 1.2, no client certificate. Reads the machine's authorities for
-/// [`Trust::System`], and the file of [`Trust::Authorities`].
+/// [`Trust::System`], and the file of [`Trust::Authorities`]: a regular one, for devices and pipes have no end.
 pub fn client_config(trust: &Trust) -> Result<ClientConfig, TrustError> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let rustls = |error: rustls::Error| TrustError::Rustls(error.to_string());
@@ -174,9 +178,16 @@ pub(super) fn system(provider: &Arc<CryptoProvider>) -> Result<Arc<WebPkiServerV
 }
 
 fn authorities(path: &Path, provider: &Arc<CryptoProvider>) -> Result<Arc<WebPkiServerVerifier>, TrustError> {
-    let found = rustls_native_certs::load_certs_from_paths(Some(path), None);
-    let reason = found.errors.first().map(|error| format!(": {error}")).unwrap_or_default();
-    verifier(found.certs, provider)?.ok_or_else(|| TrustError::File { path: path.into(), reason })
+    let unusable = |reason: String| TrustError::File { path: path.into(), reason };
+    let pem = read_regular(path, AUTHORITIES_BYTES_MAX).map_err(|error| unusable(format!(": {error}")))?;
+    let (mut certificates, mut reason) = (Vec::new(), String::new());
+    for certificate in CertificateDer::pem_slice_iter(&pem) {
+        match certificate {
+            Ok(certificate) => certificates.push(certificate),
+            Err(error) => reason = format!(": {error}"),
+        }
+    }
+    verifier(certificates, provider)?.ok_or_else(|| unusable(reason))
 }
 
 /// `None` when none of the certificates is an authority.
@@ -372,6 +383,8 @@ mod tests {
         let file = dir.path().join("ca.pem");
         let missing = client_config(&Trust::Authorities(file.clone())).unwrap_err();
         assert!(missing.to_string().contains("ca.pem"), "{missing}");
+        let endless = client_config(&Trust::Authorities("/dev/zero".into())).unwrap_err();
+        assert!(endless.to_string().contains("regular file"), "{endless}");
         crate::disk::write_atomic(&crate::disk::RealDisk, &file, authority.pem().as_bytes()).unwrap();
         let trust = Trust::Authorities(file);
         let (right, other) = (signed("localhost"), signed("elsewhere.example"));

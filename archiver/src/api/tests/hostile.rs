@@ -21,6 +21,7 @@ fn sample(route: &Route, instance: &str) -> (String, String) {
         _ if field.name == "state" => json!("normal"),
         _ if field.name == "job" => json!({ "name": "x", "template": { "type": "verify" } }),
         _ if field.name == "scopes" => json!(["read"]),
+        _ if field.name == "then" => json!("now"),
         Kind::Text | Kind::Secret => json!("x"),
         Kind::Texts => json!(["x"]),
         Kind::Number => json!(1),
@@ -28,7 +29,8 @@ fn sample(route: &Route, instance: &str) -> (String, String) {
         Kind::Path => json!("/nowhere/x"),
         Kind::Json => json!({ "name": "x" }),
     };
-    let must = route.fields.iter().filter(|field| field.default.is_none());
+    // What only looks asks for less.
+    let must = route.fields.iter().filter(|field| field.default.is_none() || field.name == "then");
     if route.has_query() {
         let pairs: Vec<String> = must.map(|field| format!("{}=x", field.name)).collect();
         return (format!("{path}?{}", pairs.join("&")), String::new());
@@ -109,6 +111,8 @@ async fn no_route_leaves_no_line() {
             let instance = if route.command == "instance-delete" { "other" } else { "main" };
             let (path, body) = sample(route, instance);
             let answer = served.with(token, route.method, &path, body).await;
+            // Long calls have so many places, and what finds none leaves no line.
+            served.api.end_calls().await;
             served.stage.core.start_instance("main", false).unwrap();
             let more = lines(&served) - before;
             assert_eq!(more == 0, is_seen, "{} {path}: {more} lines, {answer:?}", route.method);

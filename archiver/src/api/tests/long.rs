@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 
 use super::{EVERYTHING, Served};
 use crate::access::{Caller, Scope};
-use crate::api::calls::{Call, FINISHED_MAX, KEPT, New, RUNNING_MAX, RUNNING_OF_INSTANCE_MAX};
+use crate::api::calls::{Call, FINISHED_OF_INSTANCE_MAX, KEPT, New, RUNNING_MAX, RUNNING_OF_INSTANCE_MAX};
 use crate::command::CommandError;
 
 const MAIN: &str = "/api/v1/instances/main";
@@ -20,7 +20,7 @@ fn new(instance: &str) -> New {
 }
 
 /// Watches a call until it has come to its end, as a client would.
-async fn end(served: &Served, begun: &Value) -> Value {
+pub(super) async fn end(served: &Served, begun: &Value) -> Value {
     let token = begun["token"].as_str().unwrap();
     let mut call = begun.clone();
     while call["statusCode"] == "running" {
@@ -101,7 +101,8 @@ fn begin(served: &Served, caller: &Caller) -> (Arc<Call>, oneshot::Sender<Value>
 
 fn begin_in(served: &Served, caller: &Caller, new: New) -> (Arc<Call>, oneshot::Sender<Value>) {
     let (done, wanted) = oneshot::channel();
-    let call = served.api.calls.begin(caller, new, |mut context| async move {
+    let place = served.api.calls.place(new.instance.as_deref()).unwrap();
+    let call = served.api.calls.begin(place, caller, new, |mut context| async move {
         for done in [0, 1, 2] {
             context.progress(Progress { what: "reading".into(), done, total: Some(4) });
         }
@@ -110,7 +111,7 @@ fn begin_in(served: &Served, caller: &Caller, new: New) -> (Arc<Call>, oneshot::
             () = context.cancelled() => Ok(json!({ "cancelled": true })),
         }
     });
-    (call.unwrap(), done)
+    (call, done)
 }
 
 #[tokio::test]
@@ -174,51 +175,78 @@ async fn calls_are_bounded() {
     served.api.end_calls().await;
     assert_eq!(served.api.calls_running(), 0);
     drop(running);
-    for n in 0..=FINISHED_MAX {
-        let (call, done) = begin(&served, &operator);
-        let result = if n == FINISHED_MAX { json!("x".repeat(2 << 20)) } else { json!(n) };
-        done.send(result).unwrap();
-        while call.shown()["finishedAt"].is_null() {
-            call.newer_than(call.shown()["statusVersion"].as_u64().unwrap(), Duration::from_secs(60)).await;
-        }
-        if n == FINISHED_MAX {
-            assert!(call.shown()["result"]["left_out_bytes"].is_number());
-        }
-    }
-    assert_eq!(served.api.calls.list(&operator).len(), FINISHED_MAX);
+    let (call, done) = begin(&served, &operator);
+    finish(&served, &call, done, json!("x".repeat(2 << 20))).await;
+    assert!(call.shown()["result"]["left_out_bytes"].is_number());
     served.stage.clock.advance(KEPT);
     assert_eq!(served.api.calls.list(&operator).len(), 0);
 }
 
-/// Goal: one instance's calls leave places for the others'.
+/// Lets a call end, a second later than the one before.
+async fn finish(served: &Served, call: &Call, done: oneshot::Sender<Value>, result: Value) {
+    served.stage.clock.advance(Duration::from_secs(1));
+    done.send(result).unwrap();
+    while call.shown()["finishedAt"].is_null() {
+        call.newer_than(call.shown()["statusVersion"].as_u64().unwrap(), Duration::from_secs(60)).await;
+    }
+}
+
+/// Goal: what an instance finishes, however much and however long, throws away nothing of others, and is bounded.
 #[tokio::test]
-async fn an_instance_has_its_share_of_calls() {
+async fn results_are_kept_for_each_instance() {
+    let served = Served::new();
+    let operator = Caller::operator();
+    let of = |instance: &str| {
+        served.api.calls.list(&operator).iter().filter(|call| call.instance() == Some(instance)).count()
+    };
+    let (call, done) = begin_in(&served, &operator, new("other"));
+    finish(&served, &call, done, json!("kept")).await;
+    for n in 0..2 * FINISHED_OF_INSTANCE_MAX {
+        let (call, done) = begin(&served, &operator);
+        finish(&served, &call, done, json!(n)).await;
+    }
+    assert_eq!((of("main"), of("other")), (FINISHED_OF_INSTANCE_MAX, 1));
+    let long = json!("x".repeat(1_000_000));
+    for _ in 0..10 {
+        let (call, done) = begin(&served, &operator);
+        finish(&served, &call, done, long.clone()).await;
+    }
+    assert!((3..10).contains(&of("main")), "{}", of("main"));
+    for n in 0..30 {
+        let (call, done) = begin_in(&served, &operator, new(&(n / 4).to_string()));
+        finish(&served, &call, done, long.clone()).await;
+    }
+    let all = served.api.calls.list(&operator).len();
+    assert!((10..20).contains(&all) && of("other") == 1, "{all}");
+}
+
+/// Goal: what finds no place was not done, and no line says so.
+#[tokio::test]
+async fn a_call_without_a_place_leaves_no_line() {
     let served = Served::new();
     let operator = Caller::operator();
     let running: Vec<_> = (0..RUNNING_OF_INSTANCE_MAX).map(|_| begin(&served, &operator)).collect();
+    let lines = served.stage.audited(Some("main")).len();
     let refused = served.ask("POST", &format!("{MAIN}/verify"), Value::Null).await;
     assert_eq!(refused.status, StatusCode::TOO_MANY_REQUESTS);
-    let other = served.ask("POST", "/api/v1/instances/other/verify", Value::Null).await;
-    assert_eq!(end(&served, &other.body).await["statusCode"], "succeeded");
+    assert_eq!(served.stage.audited(Some("main")).len(), lines);
     drop(running);
 }
 
-/// Goal: calls are those of an instance, not of whatever comes under its id; who cancels one leaves a line.
+/// Goal: who keeps an instance's places for short requests busy keeps none of another one's.
 #[tokio::test]
-async fn calls_of_a_deleted_instance_are_nobodys() {
+async fn an_instance_has_its_share_of_short_requests() {
     let served = Served::new();
-    let begun = served.ask("POST", &format!("{MAIN}/verify"), Value::Null).await.body;
-    let path = format!("/api/v1/calls/{}", begun["token"].as_str().unwrap());
-    end(&served, &begun).await;
-    let old = served.stage.token(&[Scope::Manage], Some("main"), None).1;
-    assert_eq!(served.with(&old, "GET", &path, "").await.status, StatusCode::OK);
-    assert_eq!(served.with(&old, "DELETE", &path, "").await.status, StatusCode::ACCEPTED);
-    let line = served.stage.audited(Some("main"))[0].clone();
-    assert_eq!((&line["what"], &line["particulars"]["command"]), (&json!("call-cancel"), &json!("verify")));
-    served.stage.core.delete_instance("main").unwrap();
-    served.stage.clock.advance(Duration::from_secs(1));
-    served.stage.core.create_instance("main", None).unwrap();
-    let new = served.stage.token(&[Scope::Manage], Some("main"), None).1;
-    assert_eq!(served.with(&new, "GET", &path, "").await.status, StatusCode::NOT_FOUND);
-    assert_eq!(served.get(&path).await.status, StatusCode::OK, "the archiver's own administrators see it");
+    let held: Vec<_> = std::iter::from_fn(|| served.api.short.take(Some("main"))).take(1000).collect();
+    assert!(held.len() < 64, "{}", held.len());
+    // A token of that instance takes its places whatever it asks about.
+    let (_, bound) = served.stage.token(&[Scope::Read], Some("main"), None);
+    let mut waits = std::pin::pin!(served.with(&bound, "GET", "/api/v1/instances/other", ""));
+    tokio::select! {
+        biased;
+        answer = &mut waits => panic!("it had no place: {answer:?}"),
+        other = served.get("/api/v1/instances/other") => assert_eq!(other.status, StatusCode::OK),
+    }
+    drop(held);
+    assert_eq!(waits.await.status, StatusCode::NOT_FOUND);
 }

@@ -348,16 +348,6 @@ impl Instance {
         self.stores.open_stores().into_iter().map(state).collect()
     }
 
-    /// Reads every index whole and compares it with its checksums. What is damaged, store by store.
-    pub fn check_indexes(&self, store: Option<&str>) -> Result<Vec<(String, String)>, ArchiveError> {
-        let mut damaged = Vec::new();
-        for attached in self.wanted_stores(store)? {
-            let damage = attached.index.check()?;
-            damaged.extend(damage.map(|damage| (attached.store.id.clone(), damage)));
-        }
-        Ok(damaged)
-    }
-
     /// Builds the indexes, of all stores or of one, anew beside those that serve, and lets them serve. `only_damaged`: those that
     /// are known to be damaged. `false` when it was ended before its time; the next one goes on, unless it is to begin `afresh`.
     pub fn rebuild_indexes(

@@ -16,7 +16,7 @@
 //! - A page behind a cursor shows what is behind it, once, whatever arrived since the first page.
 //! - Nobody finds a message by what only another archive's owner may know of it: its Bcc, its folder there.
 //! - Memory is bounded by [`generation`] and [`flow`], whatever the messages hold; a search by [`Query::REACH_MAX`], by the words that
-//!   beginnings may become, and by a deadline.
+//!   beginnings may become, and by a deadline, past which hits come without the places where something was found.
 //! - What the operating system refuses is no damage: the index waits. Only what is damaged is begun anew.
 //!
 //! Not here: reading documents (`documents`), following and searching all stores of an instance (`archive/follow`,

@@ -10,7 +10,10 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use tantivy::collector::{Collector, SegmentCollector};
 use tantivy::columnar::ColumnValues;
-use tantivy::{DocAddress, DocId, Score, SegmentOrdinal, SegmentReader, TantivyError};
+use tantivy::query::Weight;
+use tantivy::{
+    DocAddress, DocId, DocSet as _, Score, SegmentOrdinal, SegmentReader, TERMINATED, TantivyError,
+};
 
 /// In which order hits come.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,8 +77,20 @@ pub(super) struct Page<'p> {
     pub(super) order: Order,
     pub(super) after: Option<Key>,
     pub(super) limit: usize,
-    /// Whether it takes too long; asked before each segment, none of which is long.
+    /// Whether it takes too long; asked before each segment and every [`GLANCE`] of its matches, for one segment may be the whole archive.
     pub(super) late: &'p (dyn Fn() -> bool + Sync),
+}
+
+/// Matches between two looks at the clock.
+const GLANCE: usize = 64 * 1024;
+
+impl Page<'_> {
+    fn in_time(&self) -> tantivy::Result<()> {
+        match (self.late)() {
+            true => Err(TantivyError::InternalError("the search takes too long".into())),
+            false => Ok(()),
+        }
+    }
 }
 
 impl Collector for Page<'_> {
@@ -83,9 +98,7 @@ impl Collector for Page<'_> {
     type Child = PageOfSegment;
 
     fn for_segment(&self, number: SegmentOrdinal, segment: &SegmentReader) -> tantivy::Result<PageOfSegment> {
-        if (self.late)() {
-            return Err(TantivyError::InternalError("the search takes too long".into()));
-        }
+        self.in_time()?;
         let columns = segment.fast_fields();
         Ok(PageOfSegment {
             number,
@@ -104,6 +117,47 @@ impl Collector for Page<'_> {
 
     fn requires_scoring(&self) -> bool {
         self.order == Order::Relevance
+    }
+
+    /// As tantivy does it, and with an end.
+    fn collect_segment(
+        &self,
+        weight: &dyn Weight,
+        number: SegmentOrdinal,
+        segment: &SegmentReader,
+    ) -> tantivy::Result<Collected> {
+        let mut page = self.for_segment(number, segment)?;
+        let alive = segment.alive_bitset();
+        let is_alive = |document: DocId| alive.is_none_or(|alive| alive.is_alive(document));
+        let mut found = weight.scorer(segment, 1.0)?;
+        let mut seen = 0;
+        if self.requires_scoring() {
+            while found.doc() != TERMINATED {
+                if is_alive(found.doc()) {
+                    page.collect(found.doc(), found.score());
+                }
+                found.advance();
+                seen += 1;
+                if seen % GLANCE == 0 {
+                    self.in_time()?;
+                }
+            }
+            return Ok(page.harvest());
+        }
+        let mut some = [0; 64];
+        loop {
+            let count = found.fill_buffer(&mut some);
+            some[..count].iter().filter(|document| is_alive(**document)).for_each(|document| {
+                page.collect(*document, 0.0);
+            });
+            if count < some.len() {
+                return Ok(page.harvest());
+            }
+            seen += count;
+            if seen % GLANCE == 0 {
+                self.in_time()?;
+            }
+        }
     }
 
     fn merge_fruits(&self, segments: Vec<Collected>) -> tantivy::Result<Collected> {

@@ -17,6 +17,9 @@ use super::snippet::{Marker, Snippet};
 use super::{Query, failed_in};
 use crate::archive::ArchiveError;
 
+/// Hits of a page that are shown with the places where something was found.
+const SNIPPETS_OF_HITS_MAX: usize = 1000;
+
 /// A hit: which of the indexes has it, and its number in that catalog.
 #[derive(Debug)]
 pub(in crate::archive) struct Place {
@@ -79,7 +82,7 @@ pub(in crate::archive) fn search(
     let next = hits.last().filter(|_| more).map(|(key, ..)| Cursor::behind(query, *key, reckoned));
     let next = next.map(|cursor| cursor.sealed(&search.key));
     let hits = hits.into_iter().skip(query.offset);
-    let places = places(hits, &condition, query, indexes, &searchers)?;
+    let places = places(hits, &condition, query, indexes, &searchers, search.late)?;
     Ok(Found { total, places, next })
 }
 
@@ -123,18 +126,25 @@ fn places(
     query: &Query,
     indexes: &[Arc<Generation>],
     searchers: &[Searcher],
+    late: &(dyn Fn() -> bool + Sync),
 ) -> Result<Vec<Place>, ArchiveError> {
     let marker = Marker::new(condition);
-    let place = |(_, index, at): HitAt| {
+    let mut shows = true;
+    let place = |(number, (_, index, at)): (usize, HitAt)| {
         let (generation, searcher) = (&indexes[index], &searchers[index]);
-        let shown: Shown = generation.shown(searcher, at)?;
+        // Reading what a hit says takes longer than finding it.
+        shows = shows && number < SNIPPETS_OF_HITS_MAX && !late();
+        let shown = shows.then(|| generation.shown(searcher, at)).transpose()?;
         Ok(Place {
             index,
             seq: generation.seq(searcher, at)?,
             id: generation.id(searcher, at)?,
-            snippets: marker.places(&shown, query.archive.as_deref()),
-            missing: shown.missing(),
+            snippets: shown
+                .as_ref()
+                .map(|shown| marker.places(shown, query.archive.as_deref()))
+                .unwrap_or_default(),
+            missing: shown.as_ref().map(Shown::missing).unwrap_or_default(),
         })
     };
-    hits.map(place).collect()
+    hits.enumerate().map(place).collect()
 }

@@ -1,3 +1,8 @@
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use postern_shared::clock::Moment;
+
 use super::*;
 
 /// Goal: an instance whose `instance.json` is missing is not taken for none: nothing is made or restored in its place.
@@ -167,4 +172,44 @@ fn verify_goes_on_with_the_same_catalog_only() {
     instance.rebuild(None, &mut |_, _, _| false).unwrap().unwrap();
     assert_eq!(ended(2), (2, true), "from the beginning");
     assert_eq!(ended(1000), (5, false));
+}
+
+/// A clock of which every look takes time, once it runs.
+#[derive(Debug)]
+struct Runs {
+    step_ms: AtomicU64,
+    now_ms: AtomicU64,
+}
+
+impl Clock for Runs {
+    fn wall(&self) -> UnixMillis {
+        UnixMillis(1_800_000_000_000)
+    }
+
+    fn moment(&self) -> Moment {
+        let step = self.step_ms.load(Ordering::Relaxed);
+        Moment::after_start(Duration::from_millis(self.now_ms.fetch_add(step, Ordering::Relaxed)))
+    }
+}
+
+/// Goal: a search ends in time also while it shows where the hits are, and says what it found; and when nobody waits any more.
+/// Method: every look at the clock takes ten seconds.
+#[test]
+fn a_search_ends_in_time() {
+    let bench = Bench::new();
+    let clock = Arc::new(Runs { step_ms: AtomicU64::new(0), now_ms: AtomicU64::new(0) });
+    let running = Arc::clone(&clock) as Arc<dyn Clock>;
+    let instance =
+        Instance::open(&disk(), &running, &bench.path(), "main", &Opener::KeyFile(None), extract).unwrap();
+    instance.commit((0..8).map(|n| message(n, "anna")).collect()).unwrap();
+    let query = Query { text: "number".into(), limit: 100, ..Query::default() };
+    let shown = |page: &HitPage| page.hits.iter().filter(|hit| !hit.snippets.is_empty()).count();
+    let page = instance.find(&query).unwrap();
+    assert_eq!((page.hits.len(), shown(&page)), (8, 8));
+    clock.step_ms.store(10_000, Ordering::Relaxed);
+    let page = instance.find(&query).unwrap();
+    assert_eq!((page.total, page.hits.len()), (8, 8));
+    assert!(shown(&page) < 4, "{} of 8 are shown", shown(&page));
+    let ended = instance.find_watched(&query, &mut |_, _, _| false, &|| true);
+    assert!(ended.unwrap_err().to_string().contains("too long"));
 }

@@ -32,6 +32,12 @@ impl Jobs {
                             tracing::error!(job = %key, %error, "its result cannot be stored; it is tried again");
                             self.keep_unsaved(&key, &result);
                         }
+                        let dir = core.instances_dir().join(&instance);
+                        let stored = StoredJobs::new(Arc::clone(&core.disk), &dir).show(&key.job);
+                        // One that cannot be read is told.
+                        if stored.is_ok_and(|stored| !stored.job.notify) {
+                            continue;
+                        }
                         self.tell(&key, &result);
                     }
                 }
@@ -50,11 +56,22 @@ impl Jobs {
         let mut found = HashSet::new();
         let mut unreadable = HashSet::new();
         let mut damaged = HashMap::new();
+        // What became of jobs that do not run now is told all the same.
+        let mut at_rest = HashSet::new();
         for instance in instances {
             let dir = core.instances_dir().join(&instance);
             // One that is stopped, or for reading only, does nothing by itself.
-            if !matches!(Mode::read(&*core.disk, &dir), Ok(Mode::Started)) {
-                continue;
+            match Mode::read(&*core.disk, &dir) {
+                Ok(Mode::Started) => {}
+                Ok(Mode::Stopped | Mode::Safe) => {
+                    at_rest.insert(instance);
+                    continue;
+                }
+                Err(error) => {
+                    self.tell_once(&error.to_string());
+                    at_rest.insert(instance);
+                    continue;
+                }
             }
             let listed = match StoredJobs::new(Arc::clone(&core.disk), &dir).list() {
                 Ok(listed) => listed,
@@ -85,7 +102,8 @@ impl Jobs {
         drop(state);
         if unreadable.is_empty() {
             let found: HashSet<String> = found.iter().map(Key::to_string).collect();
-            self.notifier.retain(|job| found.contains(job) || damaged.contains_key(job));
+            let is_at_rest = |job: &str| job.split_once('/').is_some_and(|(id, _)| at_rest.contains(id));
+            self.notifier.retain(|job| found.contains(job) || damaged.contains_key(job) || is_at_rest(job));
         }
         self.tell_damaged(damaged);
         self.store_unsaved(core);

@@ -25,6 +25,8 @@ use crate::sources::dial::{self, Stream};
 
 /// For a connection, and for each answer (RFC 5321 §4.5.3.2 allows minutes; what is told here can be told again).
 const STEP: Duration = Duration::from_secs(60);
+/// For all of it: a server may say an octet at a time.
+const WHOLE: Duration = Duration::from_secs(5 * 60);
 
 /// Why a message could not be handed over.
 #[derive(Debug, thiserror::Error)]
@@ -115,8 +117,17 @@ pub struct Submitted {
     pub refused: Vec<String>,
 }
 
-/// Hands `message` over. It ends in CRLF and has no line that begins with a dot.
+/// Hands `message` over, within [`WHOLE`]. It ends in CRLF and has no line that begins with a dot.
 pub async fn submit(settings: &NotificationSettings, message: &[u8]) -> Result<Submitted, SubmitError> {
+    let late = || SubmitError::Broken {
+        host: settings.host.clone(),
+        at: "the whole of it, however little it says at a time",
+        source: io::ErrorKind::TimedOut.into(),
+    };
+    timeout(WHOLE, step_by_step(settings, message)).await.unwrap_or_else(|_| Err(late()))
+}
+
+async fn step_by_step(settings: &NotificationSettings, message: &[u8]) -> Result<Submitted, SubmitError> {
     let tcp = dial::tcp(&settings.host, settings.port, STEP).await?;
     let config = || client_config(&settings.trust).map(Arc::new).map_err(SourceError::Trust);
     let stream = match settings.tls {

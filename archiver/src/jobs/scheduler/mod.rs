@@ -10,7 +10,7 @@
 //!   waits, the longer the more often.
 //! - No more jobs run at once than [`Limits`] say. What must wait for a place comes in the order in which it was due, those of
 //!   instances with fewer runs first; the last place is kept for an instance that has none. Continuous jobs have places of their
-//!   own, for they may keep them for ever.
+//!   own, for they may keep them for ever, and there a place is kept for every instance that has none.
 //! - Timeouts are measured, and not read off a calendar that somebody sets.
 //! - A continuous job pauses between runs, the longer the more often it failed; or it is put off while somebody waits for
 //!   something to do.
@@ -94,6 +94,8 @@ pub struct Limits {
     pub in_all: usize,
     /// Continuous ones in all, beside those.
     pub continuous: usize,
+    /// And of an instance.
+    pub continuous_per_instance: usize,
 }
 
 /// What must be done.
@@ -145,38 +147,55 @@ pub enum Refused {
     Running,
 }
 
-/// Places that are taken.
+/// Places of one kind, and who may want them.
 #[derive(Debug, Default)]
-struct Taken {
-    continuous: usize,
+struct Places {
+    instances: BTreeSet<String>,
     in_all: usize,
     per_instance: HashMap<String, usize>,
 }
 
-impl Taken {
-    fn take(&mut self, key: &Key, continuous: bool) {
-        if continuous {
-            self.continuous += 1;
-        } else {
-            self.in_all += 1;
-            *self.per_instance.entry(key.instance.clone()).or_default() += 1;
-        }
+impl Places {
+    fn take(&mut self, key: &Key) {
+        self.in_all += 1;
+        *self.per_instance.entry(key.instance.clone()).or_default() += 1;
     }
 
     fn of_instance(&self, key: &Key) -> usize {
         self.per_instance.get(&key.instance).copied().unwrap_or(0)
     }
 
-    /// `instances`: those that may want one.
-    fn has_place(&self, key: &Key, continuous: bool, limits: Limits, instances: &BTreeSet<String>) -> bool {
-        if continuous {
-            return self.continuous < limits.continuous;
-        }
+    /// `kept_max`: places that are kept for instances that have none.
+    fn is_left(&self, key: &Key, (in_all, per_instance): (usize, usize), kept_max: usize) -> bool {
         let of_instance = self.of_instance(key);
-        // The last place is for one that has none.
-        let has_none = |instance: &String| !self.per_instance.contains_key(instance);
-        let kept = usize::from(of_instance > 0 && instances.iter().any(has_none));
-        self.in_all + kept < limits.in_all && of_instance < limits.per_instance
+        let have_none = || self.instances.iter().filter(|id| !self.per_instance.contains_key(*id));
+        let kept = if of_instance > 0 { have_none().take(kept_max).count() } else { 0 };
+        self.in_all + kept < in_all && of_instance < per_instance
+    }
+}
+
+/// Places that are taken.
+#[derive(Debug, Default)]
+struct Taken {
+    common: Places,
+    continuous: Places,
+}
+
+impl Taken {
+    fn of(&mut self, continuous: bool) -> &mut Places {
+        if continuous { &mut self.continuous } else { &mut self.common }
+    }
+
+    fn of_instance(&self, key: &Key, continuous: bool) -> usize {
+        if continuous { self.continuous.of_instance(key) } else { self.common.of_instance(key) }
+    }
+
+    fn has_place(&self, key: &Key, continuous: bool, limits: Limits) -> bool {
+        if continuous {
+            let limits = (limits.continuous, limits.continuous_per_instance);
+            return self.continuous.is_left(key, limits, usize::MAX);
+        }
+        self.common.is_left(key, (limits.in_all, limits.per_instance), 1)
     }
 }
 
@@ -279,37 +298,35 @@ impl Scheduler {
         self.seen = if set_back { now } else { self.seen.max(now) };
         self.asked = (now, moment);
         let (mut actions, mut waiting, mut taken) = (Vec::new(), Vec::new(), Taken::default());
-        let mut instances = BTreeSet::new();
         for (key, entry) in &mut self.jobs {
             if set_back {
                 entry.reckon_anew(now, &self.zone);
             }
-            if !entry.is_continuous() && entry.plan.schedule.is_some() {
-                instances.insert(key.instance.clone());
+            if entry.plan.schedule.is_some() {
+                taken.of(entry.is_continuous()).instances.insert(key.instance.clone());
             }
             if let Some(action) = entry.run.as_mut().and_then(|run| run.overdue(moment)) {
                 actions.push(action(key.clone()));
             }
             if let Some(run) = &entry.run {
-                taken.take(key, run.continuous);
+                taken.of(run.continuous).take(key);
             } else if let Some((order, why)) = entry.wants(now, &self.zone) {
                 waiting.push((order, key.clone(), why));
             }
         }
         waiting.sort_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
         loop {
-            let next = waiting.iter().enumerate().filter(|(_, (_, key, _))| {
+            let next = waiting.iter().enumerate().filter_map(|(at, (_, key, why))| {
                 let continuous = self.jobs.get(key).is_some_and(Entry::is_continuous);
-                taken.has_place(key, continuous, self.limits, &instances)
+                let has_place = taken.has_place(key, continuous, self.limits);
+                has_place.then(|| (*why != Why::Asked, taken.of_instance(key, continuous), at))
             });
             // What was asked for comes first; of instances that have as few, what was due first.
-            let next = next
-                .min_by_key(|(at, (_, key, why))| (*why != Why::Asked, taken.of_instance(key), *at))
-                .map(|(at, _)| at);
+            let next = next.min().map(|(.., at)| at);
             let Some(at) = next else { break };
             let (_, key, why) = waiting.remove(at);
             let Some(entry) = self.jobs.get_mut(&key) else { continue };
-            taken.take(&key, entry.is_continuous());
+            taken.of(entry.is_continuous()).take(&key);
             entry.start(moment);
             actions.push(Action::Start { key, why });
         }

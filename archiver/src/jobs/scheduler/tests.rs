@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-const LIMITS: Limits = Limits { per_instance: 2, in_all: 3, continuous: 2 };
+const LIMITS: Limits = Limits { per_instance: 2, in_all: 3, continuous: 2, continuous_per_instance: 2 };
 const MINUTE: u64 = 60_000;
 const HOUR: u64 = 60 * MINUTE;
 const DAY: u64 = 24 * HOUR;
@@ -181,7 +181,7 @@ fn timeouts_end_runs_and_at_last_give_them_up() {
 /// Goal: however many jobs an instance has due, another one finds a place at once.
 #[test]
 fn the_last_place_is_for_who_has_none() {
-    let limits = Limits { per_instance: 4, in_all: 5, continuous: 2 };
+    let limits = Limits { per_instance: 4, in_all: 5, ..LIMITS };
     let mut scheduler = Scheduler::new(limits, Zone::utc());
     for job in ["a/1", "a/2", "a/3", "b/1", "b/2", "b/3"] {
         scheduler.put(&key(job), skip("hourly"), || last(0), at(1));
@@ -194,6 +194,24 @@ fn the_last_place_is_for_who_has_none() {
     // Nobody is left who has none.
     scheduler.ended(&key("a/1"), End::Well, at(HOUR + HOUR / 2));
     assert_eq!(started(&mut scheduler, HOUR + HOUR / 2), [due("a/3", HOUR)]);
+}
+
+/// Goal: however many continuous jobs an instance has, and however long they run, those of others find places.
+#[test]
+fn continuous_jobs_of_an_instance_leave_places() {
+    let limits = Limits { continuous: 6, continuous_per_instance: 4, ..LIMITS };
+    let mut scheduler = Scheduler::new(limits, Zone::utc());
+    for job in ["a/1", "a/2", "a/3", "a/4", "a/5", "a/6"] {
+        scheduler.put(&key(job), plan("continuous"), || None, at(0));
+    }
+    let names = |begun: Vec<(String, Why)>| begun.into_iter().map(|(key, _)| key).collect::<Vec<_>>();
+    assert_eq!(names(started(&mut scheduler, 5)), ["a/1", "a/2", "a/3", "a/4"], "alone, and not all");
+    for job in ["b/1", "b/2", "c/1"] {
+        scheduler.put(&key(job), plan("continuous"), || None, at(5));
+    }
+    assert_eq!(names(started(&mut scheduler, 6)), ["b/1", "c/1"], "each has one");
+    scheduler.ended(&key("a/1"), End::Well, at(7));
+    assert_eq!(names(started(&mut scheduler, 7)), ["b/2"], "who has fewer");
 }
 
 /// Goal: a clock that is set, or a machine that slept, times out nothing that ran no longer than it may.
@@ -374,6 +392,8 @@ proptest! {
             prop_assert!(common.clone().count() <= LIMITS.in_all);
             prop_assert!(running.len() - common.clone().count() <= LIMITS.continuous);
             for instance in ["a", "b"] {
+                let continuous = running.iter().filter(|(key, continuous)| *continuous && key.instance == instance);
+                prop_assert!(continuous.count() <= LIMITS.continuous_per_instance);
                 prop_assert!(common.clone().filter(|(key, _)| key.instance == instance).count() <= LIMITS.per_instance);
             }
             prop_assert!(polled(&mut scheduler, now).is_empty(), "a second look finds nothing");

@@ -291,6 +291,23 @@ async fn what_a_crash_interrupted_is_found_and_repeated() {
     daemon.stop().await;
 }
 
+/// Goal: a run that a crash interrupted is told by mail, unless nothing of its job is to be.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_interrupted_is_told_to_who_wants_it() {
+    for notify in [true, false] {
+        let world = World::new();
+        world.put(&format!("notify = {notify}\nmissed = 'skip'\n{VERIFY}"));
+        let id = MessageIds::default().next(START);
+        world.results().begin(&JobResult::begun(id, &name("verify"), START)).unwrap();
+        let daemon = world.start();
+        daemon.until(|| ended(&world).len() == 1).await;
+        daemon.stop().await;
+        let told =
+            RealDisk.read(&world.dir.path().join("data/notifications.json"), 1 << 20).unwrap_or_default();
+        assert_eq!(String::from_utf8_lossy(&told).contains("main/verify"), notify);
+    }
+}
+
 /// Goal: a disk that takes no results fails no job, and has them when it takes them again.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_delays_results_and_fails_no_job() {
@@ -408,6 +425,13 @@ async fn a_job_that_cannot_be_read_is_told_as_failing() {
     };
     daemon.until(|| troubles()["main/verify"]["how"] == "unreadable").await;
     assert_eq!(daemon.core.jobs.shown(&key("verify")).due, None);
+    // Whoever stops the instance then is told all the same.
+    daemon.core.stop_instance("main").unwrap();
+    let mut rounds = daemon.core.jobs.rounds.subscribe();
+    for _ in 0..2 {
+        daemon.core.jobs.nudge();
+        rounds.changed().await.unwrap();
+    }
     daemon.stop().await;
     assert!(troubles()["main/verify"]["error"].as_str().unwrap().contains("verify.json"));
 }

@@ -279,5 +279,6 @@ async fn fetch_token(
     let answered = client.send(&Sent { method: Method::POST, path, fields, body }).await?;
     let status = answered.status;
     let body = zeroize::Zeroizing::new(answered.body.up_to(TOKEN_OCTETS_MAX).await?);
-    token::granted(credentials.endpoint.as_str(), status, &body).map_err(fault)
+    let granted = token::granted(credentials.endpoint.as_str(), status, &body);
+    granted.map_err(|error| fault(error.without(&credentials.client_secret)))
 }

@@ -108,7 +108,7 @@ impl Settings {
         let read = tokens(&answered);
         read.map_err(|refusal| SourceError::OAuth {
             host: self.endpoint.host(),
-            text: self.without_secrets(refusal.text, &answered.body, refresh),
+            text: without_secrets(refusal.text, refresh.into_iter().chain(&self.client_secret)),
             temporary: refusal.temporary,
         })
     }
@@ -148,16 +148,30 @@ impl Settings {
             Zeroizing::new(format!("{}:{}", encoded(&self.client_id), encoded(secret.expose_secret())));
         Some(Zeroizing::new(format!("Basic {}", STANDARD.encode(pair.as_bytes()))))
     }
+}
 
-    /// Leaves the words away when the answer repeats what was sent: they come into logs.
-    fn without_secrets(&self, text: String, body: &[u8], refresh: Option<&SecretString>) -> String {
-        let repeats =
-            |secret: &SecretString| memchr::memmem::find(body, secret.expose_secret().as_bytes()).is_some();
-        match refresh.into_iter().chain(&self.client_secret).any(repeats) {
-            true => "it refuses, and its words repeat a secret".into(),
-            false => text,
-        }
+/// Leaves a token endpoint's words away when they repeat what was sent, as it is or as it was sent: they come into logs. What is told is
+/// looked at, for an answer may write its letters in many ways.
+pub(crate) fn without_secrets<'s>(
+    text: String,
+    secrets: impl IntoIterator<Item = &'s SecretString>,
+) -> String {
+    let repeats = |secret: &SecretString| {
+        let secret = secret.expose_secret();
+        let sent = Zeroizing::new(byte_serialize(secret.as_bytes()).collect::<String>());
+        // As it is shown: without its white space and what is not printed.
+        let shown = Zeroizing::new(letters(secret));
+        let told = Zeroizing::new(letters(&text));
+        !shown.is_empty() && told.contains(shown.as_str()) || text.contains(sent.as_str())
+    };
+    match secrets.into_iter().any(repeats) {
+        true => "it refuses, and its words repeat a secret".into(),
+        false => text,
     }
+}
+
+fn letters(text: &str) -> String {
+    text.chars().filter(char::is_ascii_graphic).collect()
 }
 
 #[derive(Deserialize)]
@@ -298,7 +312,18 @@ mod tests {
         let basic = settings.authorization().unwrap();
         assert_eq!(STANDARD.decode(&basic[6..]).unwrap(), b"me%26you:s%2Bt");
         assert!(!format!("{settings:?}").contains("s+t"));
-        assert!(!settings.without_secrets("x".into(), b"what s+t", None).contains('x'));
+        for (secret, words) in [
+            ("s+t", "what s+t"),
+            ("s+t", "what s%2Bt"),
+            ("a\"b\\c", "no such secret: a\"b\\c"),
+            ("a b&c=", "a+b%26c%3D is wrong"),
+            ("a\tb", "it said a b"),
+            ("geheim\u{fc}", "geheim  \u{fc}"),
+        ] {
+            let told = without_secrets(words.into(), [&SecretString::from(secret)]);
+            assert_eq!(told, "it refuses, and its words repeat a secret", "{secret}");
+        }
+        assert_eq!(without_secrets("expired".into(), [&SecretString::from("s+t")]), "expired");
         for text in ["http://sso.test/", "https://a:b@sso.test/", "https://sso.test/#x"] {
             assert!(Endpoint::new(Url::parse(text).unwrap()).is_err(), "{text}");
         }

@@ -40,10 +40,12 @@ impl<'m> Entity<'m> {
     }
 
     /// The parts that `boundary` divides the body into, at most `parts_max`; and whether those are all. A missing last boundary is
-    /// forgiven. None at all: it is no multipart, whatever it says.
+    /// forgiven. None at all: it is no multipart, whatever it says. A boundary that was encoded (RFC 2231 §4, RFC 2047) may come with
+    /// line ends in it: that is none, for it can stand on no line.
     pub fn parts(&self, boundary: &str, parts_max: usize) -> (Vec<Entity<'m>>, bool) {
         let boundary = boundary.trim_end();
-        if boundary.is_empty() || boundary.len() > BOUNDARY_BYTES_MAX {
+        let bounds = 1..=BOUNDARY_BYTES_MAX;
+        if !bounds.contains(&boundary.len()) || boundary.bytes().any(|octet| octet.is_ascii_control()) {
             return (Vec::new(), true);
         }
         let (mut parts, mut open) = (Vec::new(), None);
@@ -114,7 +116,7 @@ impl Iterator for Delimiters<'_> {
             };
             let end = line_end(self.body, start);
             self.at = end.max(1);
-            match self.body[start + delimiter.len()..end].trim_ascii_end() {
+            match self.body.get(start + delimiter.len()..end).unwrap_or_default().trim_ascii_end() {
                 b"" => return Some((start, end, false)),
                 b"--" => return Some((start, end, true)),
                 _ if end == self.body.len() => return None,
@@ -163,6 +165,29 @@ mod tests {
         assert!(bodies(b"nothing --b\r\nhere", "b").is_empty());
         assert!(bodies(b"--\n--", "").is_empty());
         assert!(bodies(b"\n--bx", "b").is_empty());
+    }
+
+    /// Goal: a boundary as it comes out of its encoding, with octets that no line can hold, costs nothing but the parts.
+    #[test]
+    fn no_boundary_of_more_than_a_line_divides() {
+        for boundary in ["x\r\ny", "x\ny", "\n", "x\ry", "a\0b", "a\tb", "a\x7fb"] {
+            let body = format!("--{boundary}\r\n\r\none\r\n--{boundary}--\r\n");
+            assert!(bodies(body.as_bytes(), boundary).is_empty(), "{boundary:?}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_boundary_cuts_within_the_body(
+            boundary in "[ab\\r\\n\\x00ä\\- ]{0,6}",
+            pieces in proptest::collection::vec("[ab\\r\\n\\- ]{0,4}", 0..6),
+        ) {
+            let body = pieces.join(&format!("\r\n--{boundary}"));
+            let entity = Entity { header: b"", body: body.as_bytes() };
+            let (parts, _) = entity.parts(&boundary, 100);
+            let octets: usize = parts.iter().map(|part| part.header.len() + part.body.len()).sum();
+            proptest::prop_assert!(octets <= body.len());
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@ use url::Url;
 use zeroize::Zeroizing;
 
 use crate::sources::ews::soap::answer::printable;
+use crate::sources::oauth::without_secrets;
 
 /// A token is renewed so long before it ends.
 const EARLY: Duration = Duration::from_secs(60);
@@ -60,6 +61,18 @@ pub enum TokenError {
 }
 
 impl TokenError {
+    /// The same without words that repeat the secret.
+    pub(crate) fn without(mut self, secret: &SecretString) -> Self {
+        if let Self::Refused { error, text, .. } = &mut self {
+            let told = format!("{error}{text}");
+            let kept = without_secrets(told.clone(), [secret]);
+            if kept != told {
+                (*error, *text) = (kept, String::new());
+            }
+        }
+        self
+    }
+
     /// Whether it may go better later.
     pub fn is_temporary(&self) -> bool {
         matches!(self, Self::Refused { temporary: true, .. })
@@ -162,6 +175,12 @@ mod tests {
         assert_eq!(error.to_string(), "e gives no access token: invalid_client: AADSTS7000215: Invalid");
         assert!(!error.is_temporary());
         assert!(granted("e", 503, b"<html>").unwrap_err().is_temporary());
+        let repeated = br#"{"error":"invalid_client","error_description":"wrong: a\"b\\c"}"#;
+        let error = granted("e", 400, repeated).unwrap_err().without(&SecretString::from("a\"b\\c"));
+        assert!(
+            !error.to_string().contains("a\"b") && error.to_string().contains("repeat a secret"),
+            "{error}"
+        );
     }
 
     #[test]
