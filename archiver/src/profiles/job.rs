@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use postern_shared::clock::{Clock, SystemClock};
 use postern_shared::control::Context;
@@ -22,6 +23,9 @@ use crate::sources::ews;
 use crate::sources::files::{self, FilesSource};
 use crate::sources::imap::ImapSource;
 use crate::sources::pop3::Pop3Source;
+
+/// A run waits for the index no longer.
+const INDEX_PATIENCE: Duration = Duration::from_secs(60);
 
 /// What a run did.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,7 +57,7 @@ pub struct RunResult {
     pub pending_deletions: u64,
     /// How long it took until all of it was durable, in milliseconds.
     pub pull_ms: u64,
-    /// How long the index took to catch up behind that.
+    /// How long the index took to follow behind that, where nobody follows in the background.
     pub index_ms: u64,
     /// Account by account, as far as there is room.
     pub accounts: Vec<AccountResult>,
@@ -153,7 +157,7 @@ fn left(state: &State) -> Result<(u64, u64), StateError> {
     Ok((state.retries(0)?.1, state.pending_count()?))
 }
 
-fn milliseconds(time: std::time::Duration) -> u64 {
+fn milliseconds(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
@@ -168,7 +172,7 @@ struct Job<'j> {
 
 impl Job<'_> {
     async fn run(&self) -> Result<(), RunError> {
-        let Some(_place) = places().run(&self.instance.info().id, self.context).await else {
+        let Some(place) = places().run(&self.instance.info().id, self.context).await else {
             self.tally.add(|result| result.cancelled = true);
             return Ok(());
         };
@@ -194,6 +198,7 @@ impl Job<'_> {
             result.pending_deletions = pending;
         });
         pulled?;
+        drop(place);
         self.index().await;
         let index_ms = milliseconds(self.clock.moment().since(durable));
         self.tally.add(|result| result.index_ms = index_ms);
@@ -336,21 +341,31 @@ impl Job<'_> {
         ended.result()
     }
 
-    /// The index may lag and may fail; the archive has everything.
+    /// Where nobody follows in the background the index does now, for a while: it may lag and may fail, the archive has everything.
     async fn index(&self) {
-        let instance = Arc::clone(self.instance);
-        let context = self.context.clone();
-        let caught_up = tokio::task::spawn_blocking(move || {
-            instance
-                .catch_up(|done| context.progress(Progress { what: "indexing".into(), done, total: None }))
+        let (instance, context) = (Arc::clone(self.instance), self.context.clone());
+        let follow = tokio::task::spawn_blocking(move || {
+            instance.catch_up_for(INDEX_PATIENCE, &mut |_, done, _| {
+                context.progress(Progress { what: "indexing".into(), done, total: None });
+                context.is_cancelled()
+            })
         });
+        let mut context = self.context.clone();
         let tally = self.tally;
-        match caught_up.await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => {
-                tally.error(format!("everything is archived, but the index is behind: {error}"));
-            }
-            Err(error) => tally.error(format!("everything is archived, but indexing failed inside: {error}")),
+        tokio::select! {
+            biased;
+            // It ends by itself, behind the message that it is in.
+            () = context.cancelled() => {}
+            () = tokio::time::sleep(2 * INDEX_PATIENCE) => {}
+            caught_up = follow => match caught_up {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => {
+                    tally.error(format!("everything is archived, but the index is behind: {error}"));
+                }
+                Err(error) => {
+                    tally.error(format!("everything is archived, but indexing failed inside: {error}"));
+                }
+            },
         }
     }
 }

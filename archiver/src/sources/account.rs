@@ -196,7 +196,8 @@ pub enum Woken {
     Quiet,
 }
 
-/// An account, opened for one run; see the module for the order of calls. After an error it must not be used any more.
+/// An account, opened for one run; see the module for the order of calls. After an error it must not be used any more, but for
+/// [`SourceError::Folder`]: other folders are none the worse for it.
 pub trait Account: Send {
     /// All folders, parents before what is in them.
     fn folders(&mut self) -> impl Future<Output = Result<Vec<Folder>, SourceError>> + Send;

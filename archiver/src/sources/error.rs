@@ -109,7 +109,7 @@ pub enum SourceError {
         /// What it did.
         error: Box<EwsError>,
     },
-    /// A folder cannot be opened.
+    /// A folder cannot be opened, or listed; the session is good for others still.
     #[error("{host} does not open the folder {folder}: {text}")]
     Folder {
         /// The host.

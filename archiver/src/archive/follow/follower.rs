@@ -29,7 +29,8 @@ impl Follower {
     /// Begins to follow.
     pub fn start(instance: &Arc<Instance>) -> std::io::Result<Self> {
         let (stop, instance) = (Arc::new(AtomicBool::new(false)), Arc::downgrade(instance));
-        let (ended, followed) = (Arc::clone(&stop), Weak::clone(&instance));
+        // From now on: who archives next leaves the index to it.
+        let (ended, followed) = (Arc::clone(&stop), Followed::new(Weak::clone(&instance)));
         let thread =
             std::thread::Builder::new().name("index".into()).spawn(move || follow(&followed, &ended))?;
         Ok(Self { stop, instance, thread: Some(thread) })
@@ -56,10 +57,10 @@ impl Drop for Follower {
 }
 
 /// As long as it is there, somebody follows. However that ends, nobody waits for it any more.
-struct Followed<'f>(&'f Weak<Instance>);
+struct Followed(Weak<Instance>);
 
-impl<'f> Followed<'f> {
-    fn new(instance: &'f Weak<Instance>) -> Self {
+impl Followed {
+    fn new(instance: Weak<Instance>) -> Self {
         if let Some(instance) = instance.upgrade() {
             instance.following.followed.store(true, Ordering::Relaxed);
         }
@@ -67,7 +68,7 @@ impl<'f> Followed<'f> {
     }
 }
 
-impl Drop for Followed<'_> {
+impl Drop for Followed {
     fn drop(&mut self) {
         if let Some(instance) = self.0.upgrade() {
             instance.following.followed.store(false, Ordering::Relaxed);
@@ -76,8 +77,7 @@ impl Drop for Followed<'_> {
     }
 }
 
-fn follow(instance: &Weak<Instance>, stop: &AtomicBool) {
-    let _followed = Followed::new(instance);
+fn follow(Followed(instance): &Followed, stop: &AtomicBool) {
     let mut healing = Healing::default();
     let mut failures = 0;
     while !stop.load(Ordering::Relaxed) {

@@ -15,7 +15,7 @@
 //! - Memory: a few messages at once, of long ones one, and the start of it.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 use std::time::Duration;
 
 use postern_shared::id::MessageId;
@@ -121,6 +121,21 @@ impl Instance {
             false
         })
         .map(drop)
+    }
+
+    /// The same, ended when `watch` says so or after that time, whatever others archive meanwhile. Where somebody follows in the
+    /// background, or right now, it leaves it to them.
+    pub fn catch_up_for(&self, patience: Duration, watch: Watch<'_>) -> Result<(), ArchiveError> {
+        let started = self.stores.moment();
+        let is_busy = |attached: &Arc<Attached>| {
+            matches!(attached.catching_up.try_lock(), Err(TryLockError::WouldBlock))
+        };
+        if self.following.is_followed() || self.stores.open_stores().iter().any(is_busy) {
+            self.following.ring();
+            return Ok(());
+        }
+        let late = || self.stores.moment().since(started) > patience;
+        self.follow(&mut |what, done, total| watch(what, done, total) || late()).map(drop)
     }
 
     /// The same, ended when `watch` says so: `false` then. What fails in one store keeps no other from following.

@@ -7,11 +7,12 @@ use std::collections::{HashMap, HashSet};
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::Shared;
 use super::archivist::{Archivist, Filing, Order, Place};
 use super::collect::Collect;
+use super::held::LookedAt;
+use super::patience::{LeftOut, Patience};
 use crate::archive::{Placement, UNASSIGNED};
 use crate::profiles::job::RunError;
 use crate::profiles::profile::{AfterCare, Assign};
@@ -20,13 +21,8 @@ use crate::profiles::state::Retry;
 use crate::sources::account::{Account, Changes, Folder, FolderId, Item};
 use crate::sources::{Cursor, ItemId, SourceError};
 
-/// How often a session that breaks is taken up again before anything came of one.
-const ATTEMPTS_MAX: u32 = 3;
-/// A run with so many sessions has come to an end, whatever comes of them.
-const SESSIONS_MAX: u32 = 1000;
 /// How often a session breaks at a message or folder before that is left out.
-const BREAKS_MAX: u32 = 2;
-const PAUSE: Duration = Duration::from_secs(2);
+pub(super) const BREAKS_MAX: u32 = 2;
 
 /// Opens the same account again and again.
 pub(in crate::profiles) trait Opens: Sync {
@@ -38,8 +34,8 @@ pub(in crate::profiles) trait Opens: Sync {
 }
 
 /// What is known of an account while it is pulled.
-struct Pull<'p> {
-    shared: &'p Arc<Shared>,
+pub(super) struct Pull<'p> {
+    pub(super) shared: &'p Arc<Shared>,
     user: Option<&'p str>,
     archivist: Archivist,
     cursors: HashMap<FolderId, Cursor>,
@@ -50,16 +46,23 @@ struct Pull<'p> {
     suspects: HashMap<(FolderId, ItemId), u32>,
     /// How often one broke while a folder was listed, since its last page.
     unlisted: HashMap<FolderId, u32>,
-    session: ThisSession,
+    /// How far what waits for its time was looked at in a folder.
+    pub(super) looked_at: HashMap<FolderId, LookedAt>,
+    patience: Patience,
+    /// Of what is tried again nothing comes in this run.
+    tries_no_more: bool,
+    pub(super) session: ThisSession,
 }
 
 /// What came of a session that broke.
 #[derive(Default)]
-struct ThisSession {
+pub(super) struct ThisSession {
     /// It is known at what it broke, so that another one may come further.
-    has_suspect: bool,
+    pub(super) has_suspect: bool,
     /// Something was left out that the next one need not stumble over.
-    left_out: bool,
+    pub(super) left_out: Option<LeftOut>,
+    /// It was at what had failed before.
+    tries_again: bool,
     /// A folder's messages have other names, so that what came may come again and again.
     restarted: bool,
 }
@@ -89,6 +92,9 @@ pub(in crate::profiles) async fn pull<O: Opens>(
         read: HashSet::new(),
         suspects: HashMap::new(),
         unlisted: HashMap::new(),
+        looked_at: HashMap::new(),
+        patience: Patience::default(),
+        tries_no_more: false,
         session: ThisSession::default(),
     };
     let pulled = pull.sessions(opens).await;
@@ -110,7 +116,7 @@ impl Pull<'_> {
     /// Session after session until all folders are read; the last session, which is still good, or `None` when the run was
     /// cancelled.
     async fn sessions<O: Opens>(&mut self, opens: &O) -> Result<Option<O::Account>, RunError> {
-        let (shared, mut attempts, mut sessions) = (self.shared, 0, 0);
+        let shared = self.shared;
         loop {
             let (new, had) = shared.tally.archived();
             self.session = ThisSession::default();
@@ -128,21 +134,23 @@ impl Pull<'_> {
                 return Ok(None);
             }
             self.archivist.catch_up().await;
-            let ThisSession { has_suspect, left_out, restarted } = self.session;
+            let ThisSession { has_suspect, left_out, tries_again, restarted } = self.session;
             let (new_now, had_now) = shared.tally.archived();
             // What the archive had is no progress where it may be told of for ever.
             let came = new_now > new || (had_now > had && !restarted);
-            attempts = if came || left_out { 0 } else { attempts + 1 };
-            sessions += 1;
-            let may_pass = left_out || has_suspect || error.is_temporary();
-            if !may_pass || attempts > ATTEMPTS_MAX || sessions >= SESSIONS_MAX {
+            let pause = self.patience.broke(came, left_out);
+            if tries_again && self.patience.hands_nothing_over() {
+                // What failed before fails again: what is new in other folders shall not wait for that.
+                self.tries_no_more = true;
+                self.patience.pardon();
+            }
+            let may_pass = left_out.is_some() || has_suspect || error.is_temporary();
+            if !may_pass || self.patience.is_over() {
                 return Err(error.into());
             }
             shared.tally.log(&format!("{}: {error}; connecting again", shared.name));
-            if !left_out && !has_suspect {
-                let mut context = shared.context.clone();
-                let _ = tokio::time::timeout(PAUSE * attempts, context.cancelled()).await;
-            }
+            let mut context = shared.context.clone();
+            let _ = tokio::time::timeout(pause, context.cancelled()).await;
             // What was committed meanwhile need not come again, and what was left out is not asked for.
             let filter = shared.profile.scope.filter.mark();
             self.cursors = shared.state.cursors(&shared.account, &filter)?;
@@ -179,11 +187,16 @@ impl Pull<'_> {
                     self.shared.tally.error(format!("{name}: {path} is left for another run: {error}"));
                     self.shared.tally.add(|result| result.folders_failed += 1);
                     self.read.insert(folder.id.clone());
-                    self.session.left_out = true;
+                    if matches!(error, SourceError::Folder { .. }) {
+                        // Refused in good order: the others can be read in this session.
+                        continue;
+                    }
+                    self.session.left_out = Some(LeftOut::Folder);
                     return Ok(Came::Again(error));
                 }
                 Err(other) => return Err(other),
             }
+            self.patience.read_folder();
             for note in account.take_notes() {
                 self.shared.tally.error(format!("{}: {note}", self.shared.name));
             }
@@ -274,10 +287,7 @@ impl Pull<'_> {
                 break;
             }
         }
-        let wanted = shared.wanted_by_now(account, &folder.id).await?;
-        if !wanted.is_empty() {
-            self.fetch(account, &place, &wanted).await?;
-        }
+        self.held(account, &place).await?;
         // Behind what is new: one at which the server hangs keeps nothing but those like it. Names of before mean nothing now.
         if is_restarted { Ok(()) } else { self.try_again(account, &place).await }
     }
@@ -291,7 +301,7 @@ impl Pull<'_> {
         let changes = account.changes(&folder.id, after).await;
         if changes.is_ok() {
             self.unlisted.remove(&folder.id);
-        } else {
+        } else if !matches!(changes, Err(SourceError::Folder { .. })) {
             *self.unlisted.entry(folder.id.clone()).or_default() += 1;
             self.session.has_suspect = true;
         }
@@ -317,7 +327,7 @@ impl Pull<'_> {
         Ok(wanted)
     }
 
-    async fn fetch(
+    pub(super) async fn fetch(
         &mut self,
         account: &mut impl Account,
         place: &Arc<Place>,
@@ -350,7 +360,7 @@ impl Pull<'_> {
         if *breaks >= BREAKS_MAX {
             let why = format!("the session broke twice while it was fetched: {error}");
             self.shared.failed(place, item, &why)?;
-            self.session.left_out = true;
+            self.session.left_out = Some(LeftOut::Message);
         }
         Ok(())
     }
@@ -393,12 +403,15 @@ impl Pull<'_> {
         let retries = self.retries.get(&place.folder).into_iter().flatten();
         let due = retries.filter(|retry| !retry.discarded && retry.next <= now);
         let due: Vec<Item> = due.map(Retry::as_item).collect();
-        if due.is_empty() {
+        if due.is_empty() || self.tries_no_more {
             return Ok(());
         }
         let (count, name) = (due.len(), &self.shared.name);
         self.shared.tally.log(&format!("{name}: {}: trying {count} messages again", place.name));
-        self.fetch(account, place, &due).await
+        self.session.tries_again = true;
+        self.fetch(account, place, &due).await?;
+        self.session.tries_again = false;
+        Ok(())
     }
 
     /// What is on the list of a folder that is gone is gone.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Shared;
-use super::account::Opens;
+use super::account::{BREAKS_MAX, Opens};
 use crate::archive::{Kept, side_by_side};
 use crate::profiles::job::RunError;
 use crate::profiles::profile::AfterCare;
@@ -25,12 +25,16 @@ const FOLDERS_FAILED_MAX: u32 = 20;
 /// Whether all that is due was dealt with.
 enum Came {
     Through,
-    /// A folder does not open; the session may be worth nothing any more.
+    /// Something failed in a folder; the session may be worth nothing any more.
     FolderFailed,
 }
 
+/// How often a session broke while it looked or deleted in a folder.
+type Breaks = HashMap<FolderId, u32>;
+
 impl Shared {
-    /// Deletes what is due, and ends the session. A folder where nothing can be deleted is left alone for a day.
+    /// Deletes what is due, and ends the session. A folder where nothing can be deleted, or in which two sessions break, is left
+    /// alone for a day.
     pub(super) async fn delete_due<O: Opens>(
         self: &Arc<Self>,
         mut account: O::Account,
@@ -41,10 +45,10 @@ impl Shared {
             self.state.forget_all_pending(&self.account)?;
             return Ok(account.finish().await.map(drop)?);
         }
-        let mut failed = 0;
+        let (mut failed, mut breaks) = (0, Breaks::new());
         loop {
             let mut ordered = HashMap::new();
-            let came = self.delete(&mut account, &mut ordered).await?;
+            let came = self.delete(&mut account, &mut ordered, &mut breaks).await?;
             let finished = account.finish().await;
             match (came, finished) {
                 (Came::Through, finished) => return self.deleted(&finished?, &ordered),
@@ -64,6 +68,7 @@ impl Shared {
         self: &Arc<Self>,
         account: &mut impl Account,
         ordered: &mut HashMap<ItemId, FolderId>,
+        breaks: &mut Breaks,
     ) -> Result<Came, RunError> {
         let now = self.clock.wall();
         let mut behind: Option<Pending> = None;
@@ -77,10 +82,18 @@ impl Shared {
                     return Ok(Came::Through);
                 }
                 match self.delete_together(account, together, ordered).await {
-                    Ok(()) => {}
-                    Err(RunError::Source(error @ SourceError::Folder { .. })) => {
+                    Ok(()) => drop(breaks.remove(&together[0].folder)),
+                    // What another session did not fetch it does not delete.
+                    Err(RunError::Source(error)) if !account.deletes_only_what_it_fetched() => {
                         let folder = &together[0].folder;
-                        self.tally.error(format!("{}: nothing is deleted there: {error}", self.name));
+                        let broke = breaks.entry(folder.clone()).or_default();
+                        *broke += 1;
+                        if *broke < BREAKS_MAX && !matches!(error, SourceError::Folder { .. }) {
+                            self.tally.log(&format!("{}: {folder}: {error}; connecting again", self.name));
+                            return Ok(Came::FolderFailed);
+                        }
+                        self.tally
+                            .error(format!("{}: {folder}: nothing is deleted there: {error}", self.name));
                         self.state.postpone_folder(&self.account, folder, now, now.plus(PAUSE))?;
                         return Ok(Came::FolderFailed);
                     }

@@ -4,17 +4,17 @@
 //! was read back is kept as such before the session ends: when it breaks, the next one begins by deleting that.
 //!
 //! A message at which two sessions break (a gateway hangs up amid one that it finds damaged) goes to the list of what is tried
-//! again, and the others go on.
+//! again, and the others go on. What is on it comes last.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::Shared;
 use super::archivist::{Archivist, Filing, Place};
 use super::collect::Collect;
+use super::patience::{LeftOut, Patience};
 use crate::archive::{ArchiveError, Kept};
 use crate::profiles::job::RunError;
 use crate::profiles::profile::AfterCare;
@@ -26,11 +26,10 @@ use crate::sources::{ItemId, Source, SourceError, Waiting};
 /// After so many messages, or octets, the session is finished and another one begun.
 const SESSION_MESSAGES: usize = 5000;
 const SESSION_OCTETS: u64 = 256 * 1024 * 1024;
-/// How often a session that breaks is taken up again before anything came of one.
-const ATTEMPTS_MAX: u32 = 3;
+/// Messages that are listed at once.
+const LISTED_MAX: usize = if cfg!(test) { 12 } else { 1_000_000 };
 /// How often a session breaks at a message before that is left out.
 const BREAKS_MAX: u32 = 2;
-const PAUSE: Duration = Duration::from_secs(2);
 
 /// Pulls everything from a gateway's mailbox.
 pub(in crate::profiles) async fn pull_gateway(
@@ -48,6 +47,8 @@ pub(in crate::profiles) async fn pull_gateway(
         safe,
         handed: HashSet::new(),
         suspects: HashMap::new(),
+        failed_before: HashSet::new(),
+        patience: Patience::default(),
         broke: false,
         listed: false,
         at: None,
@@ -68,6 +69,9 @@ struct Pull<'p> {
     handed: HashSet<ItemId>,
     /// How often a session broke at a message.
     suspects: HashMap<ItemId, u32>,
+    /// What is tried again.
+    failed_before: HashSet<ItemId>,
+    patience: Patience,
     /// Whether the last session broke.
     broke: bool,
     /// Whether the gateway listed its messages in this run.
@@ -78,15 +82,20 @@ struct Pull<'p> {
 
 impl Pull<'_> {
     async fn sessions(&mut self, settings: &Settings) -> Result<(), RunError> {
-        let (shared, mut attempts) = (self.shared, 0);
+        let shared = self.shared;
         loop {
             let handed = self.handed.len();
             self.at = None;
-            let error = match shared.unless_cancelled(self.session(settings)).await {
+            let ended = shared.unless_cancelled(self.session(settings)).await;
+            let came = self.handed.len() > handed;
+            let error = match ended {
                 None | Some(Ok(false)) => return Ok(()),
                 Some(Ok(true)) if shared.context.is_cancelled() => return Ok(()),
                 Some(Ok(true)) => {
-                    (self.broke, attempts) = (false, 0);
+                    self.broke = false;
+                    if came {
+                        self.patience.came();
+                    }
                     continue;
                 }
                 Some(Err(RunError::Source(error))) => error,
@@ -98,20 +107,26 @@ impl Pull<'_> {
             self.archivist.catch_up().await;
             self.broke = true;
             let at = self.at.take().filter(|_| !matches!(error, SourceError::Sink(_)));
-            let is_left_out = match &at {
-                Some(item) => self.suspect(item, &error)?,
-                None => false,
+            let left_out = match &at {
+                Some(item) if self.suspect(item, &error)? => Some(LeftOut::Message),
+                _ => None,
             };
-            attempts = if self.handed.len() > handed || is_left_out { 0 } else { attempts + 1 };
+            let pause = self.patience.broke(came, left_out);
+            let tried_again = at.as_ref().is_some_and(|item| self.failed_before.contains(&item.id));
+            if tried_again && self.patience.hands_nothing_over() {
+                // All others came before.
+                shared
+                    .tally
+                    .log(&format!("{}: {error}; what failed before is left for another run", shared.name));
+                return Ok(());
+            }
             let may_pass = at.is_some() || error.is_temporary();
-            if !self.listed || !may_pass || attempts > ATTEMPTS_MAX {
+            if !self.listed || !may_pass || self.patience.is_over() {
                 return Err(error.into());
             }
             shared.tally.log(&format!("{}: {error}; connecting again", shared.name));
-            if at.is_none() {
-                let mut context = shared.context.clone();
-                let _ = tokio::time::timeout(PAUSE * attempts, context.cancelled()).await;
-            }
+            let mut context = shared.context.clone();
+            let _ = tokio::time::timeout(pause, context.cancelled()).await;
         }
     }
 
@@ -131,17 +146,21 @@ impl Pull<'_> {
     /// One session; whether messages are left that another session should pull.
     async fn session(&mut self, settings: &Settings) -> Result<bool, RunError> {
         let shared = self.shared;
-        let limits = Limits { message_octets_max: shared.message_octets_max, ..Limits::default() };
+        let (message_octets_max, messages_max) = (shared.message_octets_max, LISTED_MAX);
+        let limits = Limits { message_octets_max, messages_max, ..Limits::default() };
         let mut source = GatewaySource::connect(settings, limits).await?;
         let waiting = source.list(None).await?;
         self.listed = true;
         // Of a session that broke: those are known now.
         while self.safe.try_recv().is_ok() {}
         let safe = safe_already(shared, &waiting, &self.place.folder).await?;
-        let new: Vec<&Waiting> = waiting
+        let mut new: Vec<&Waiting> = waiting
             .iter()
             .filter(|message| !safe.known.contains(&message.id) && !self.handed.contains(&message.id))
             .collect();
+        // In order, but for what may break the session again.
+        self.failed_before.extend(safe.again);
+        new.sort_by_key(|message| self.failed_before.contains(&message.id));
         // After one that broke, first what is safe is deleted: this one may break too.
         let wanted = if self.broke && !safe.due.is_empty() { Vec::new() } else { one_session_of(&new) };
         shared.tally.log(&format!(
@@ -155,7 +174,7 @@ impl Pull<'_> {
             }
         ));
         shared.tally.expect(wanted.len() as u64);
-        let more = new.len() > wanted.len() || (source.left_out() > 0 && !wanted.is_empty());
+        let (more, behind) = (new.len() > wanted.len(), source.left_out());
         source.acknowledge(&safe.due)?;
         self.fetch(&mut source, &wanted).await?;
         self.archivist.catch_up().await;
@@ -164,10 +183,17 @@ impl Pull<'_> {
         let gone = finished.deleted.iter().map(|id| (self.place.folder.clone(), id.clone()));
         shared.state.forget_pending(&shared.account, gone)?;
         shared.tally.add(|result| result.deleted_at_source += finished.deleted.len() as u64);
+        let is_emptied = !finished.deleted.is_empty();
         for (id, why) in finished.kept {
             shared.tally.error(format!("{id} is archived but was not deleted at the source: {why}"));
         }
-        Ok(more)
+        if behind > 0 && new.is_empty() && !is_emptied {
+            // Whoever reads the result is to know that mail waits there that does not come.
+            let what = "messages, of which the first ones stay there, so those behind them are not archived: let the profile \
+                        delete them sooner ([after] of docs/profiles.md)";
+            return Err(SourceError::TooMany { host: settings.host.clone(), what, max: LISTED_MAX }.into());
+        }
+        Ok(more || (behind > 0 && (!wanted.is_empty() || is_emptied)))
     }
 
     async fn fetch(&mut self, source: &mut GatewaySource, wanted: &[Item]) -> Result<(), RunError> {
@@ -228,6 +254,8 @@ fn one_session_of(new: &[&Waiting]) -> Vec<Item> {
 struct Safe {
     /// Archived ones that stay for now, and those that are not to be tried again yet.
     known: HashSet<ItemId>,
+    /// Those that are to be tried again now.
+    again: HashSet<ItemId>,
     /// Archived ones that may go.
     due: Vec<ItemId>,
 }
@@ -245,6 +273,8 @@ async fn safe_already(
             shared.state.forget_retry(&shared.account, folder, &id)?;
         } else if retry.discarded || retry.next > now {
             safe.known.insert(id);
+        } else {
+            safe.again.insert(id);
         }
     }
     let pending = shared.state.pending(&shared.account)?;

@@ -11,6 +11,7 @@
 //! | `held` | what was not wanted when it was listed, and is by now |
 //! | `delete` | what is due is read back from the archive, looked at once more at the source, then deleted there |
 //! | `tally` | what the run did |
+//! | `patience` | when a server that hands nothing over is left alone |
 //! | `places` | how many runs and sessions go on at once |
 //!
 //! While the archivist commits a batch, the next one is made ready and the one behind it is fetched; a page's cursor goes through the same channel behind its
@@ -29,7 +30,8 @@
 //!   length. What finds no room goes over the disk. Journal reports are held whole, long ones one at a time of all runs.
 //! - A message at which a server fails, in whatever way, is tried twice, then it is on the list; a folder likewise is left for
 //!   the next run. Neither keeps another one.
-//! - A run that is cancelled ends within seconds, whatever it waits for.
+//! - A server that lets in and lists, and hands nothing over, is given up after five messages; the next run goes on behind them.
+//! - A run that is cancelled ends within seconds, whatever it waits for. None waits for what others archive to be indexed.
 
 mod account;
 mod archivist;
@@ -38,6 +40,7 @@ mod collect;
 mod delete;
 mod gateway;
 mod held;
+mod patience;
 mod places;
 mod spool;
 mod tally;

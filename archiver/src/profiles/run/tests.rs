@@ -7,13 +7,16 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::archive::{KeepKey, Opener};
-use crate::intake::index_fields;
+use crate::intake::index_fields_with_documents;
 use crate::profiles::job::{self, RunError, RunResult};
 use crate::sources::account::{
     Account, Changes, Deleted, Folder, FolderId, Item, ItemSet, Owner, Sink, Woken,
 };
 use crate::sources::scripted::Server;
 use crate::sources::{Cursor, ItemId, SourceError};
+
+mod indexing;
+mod troubles;
 
 struct Archive {
     _dir: tempfile::TempDir,
@@ -29,7 +32,8 @@ impl Archive {
         let at = dir.path().join("main");
         Instance::create(&disk, &time, &at, "main", &KeepKey::File(None)).unwrap();
         let instance =
-            Instance::open(&disk, &time, &at, "main", &Opener::KeyFile(None), index_fields).unwrap();
+            Instance::open(&disk, &time, &at, "main", &Opener::KeyFile(None), index_fields_with_documents)
+                .unwrap();
         instance.add_user("anna", &["anna@mail.test".to_owned()]).unwrap();
         Self { _dir: dir, instance: Arc::new(instance), clock }
     }
@@ -45,12 +49,20 @@ impl Archive {
 
     /// Runs an account that is no server's.
     async fn pull(&self, fake: &Fake) -> RunResult {
+        self.pull_with(&json!({}), fake).await
+    }
+
+    /// The same by a profile that says this too.
+    async fn pull_with(&self, more: &Value, opens: &impl Opens) -> RunResult {
         let (context, _told, _cancel) = Context::new();
-        let profile = Profile::from_json(json!({
+        let mut profile = json!({
             "name": "fake", "source": { "type": "imap", "host": "h", "username": "u", "password": "p" },
             "assign": { "mode": "user", "user": "anna" },
-        }));
-        let profile = profile.unwrap();
+        });
+        for (key, value) in more.as_object().unwrap() {
+            profile[key] = value.clone();
+        }
+        let profile = Profile::from_json(profile).unwrap();
         let state = State::open(&RealDisk, &job::state_dir(&self.instance), &profile.name).unwrap();
         let clock: Arc<dyn Clock> = self.clock.clone();
         let shared = Arc::new(Shared {
@@ -64,7 +76,7 @@ impl Archive {
             name: "fake".into(),
             message_octets_max: 1024,
         });
-        pull(&shared, Some("anna"), fake).await.unwrap();
+        pull(&shared, Some("anna"), opens).await.unwrap();
         let retries = shared.state.retries(0).unwrap().1;
         RunResult { retries, ..shared.tally.result() }
     }

@@ -18,17 +18,22 @@ fn item(row: &Row<'_>) -> rusqlite::Result<Item> {
 }
 
 impl State {
-    /// Those of a folder.
+    /// Up to `limit` of a folder behind that one, but for what is on the list of what is tried again.
     pub(in crate::profiles) fn held(
         &self,
         account: &str,
         folder: &FolderId,
+        behind: Option<&ItemId>,
+        limit: usize,
     ) -> Result<Vec<Item>, StateError> {
         self.read(|connection| {
-            let sql =
-                "SELECT item, flags, internal_date, octets FROM held WHERE account = ?1 AND folder = ?2";
+            let sql = "SELECT item, flags, internal_date, octets FROM held
+                WHERE account = ?1 AND folder = ?2 AND item > ?3 AND NOT EXISTS
+                    (SELECT 1 FROM retries AS r WHERE r.account = ?1 AND r.folder = ?2 AND r.item = held.item)
+                ORDER BY item LIMIT ?4";
             let mut statement = connection.prepare_cached(sql)?;
-            let rows = statement.query_map([account, &folder.0], item)?;
+            let behind = behind.map_or("", |behind| &*behind.0);
+            let rows = statement.query_map(params![account, folder.0, behind, signed(limit as u64)], item)?;
             rows.collect()
         })
     }

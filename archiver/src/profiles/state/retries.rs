@@ -103,7 +103,8 @@ impl State {
         })
     }
 
-    /// Keeps that a message could not be had at that time. The more often, the longer until it is tried again.
+    /// Keeps that a message could not be had at that time. The more often, the longer until it is tried again; it does not wait to
+    /// be wanted any more.
     pub(in crate::profiles) fn retry(
         &self,
         account: &str,
@@ -128,7 +129,8 @@ impl State {
                 sql,
                 params![account, folder.0.0, item.id.0, name, why, flags, date, octets, now, next, attempts],
             )?;
-            Ok(())
+            let sql = "DELETE FROM held WHERE account = ?1 AND folder = ?2 AND item = ?3";
+            transaction.prepare_cached(sql)?.execute(at).map(drop)
         })
     }
 

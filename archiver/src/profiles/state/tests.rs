@@ -76,13 +76,37 @@ fn what_comes_later_is_not_kept_as_done() {
     let (state, inbox) = (open(dir.path()), folder("INBOX"));
     state.hold(ACCOUNT, &inbox, &[item(1), item(2)]).unwrap();
     state.retry(ACCOUNT, (&inbox, "INBOX"), &item(3), "why", UnixMillis(5)).unwrap();
-    assert_eq!(state.held(ACCOUNT, &inbox).unwrap(), [item(1), item(2)]);
+    let held = |behind: Option<u64>, limit| {
+        let behind = behind.map(|number| item(number).id);
+        state.held(ACCOUNT, &inbox, behind.as_ref(), limit).unwrap()
+    };
+    assert_eq!(
+        (held(None, 9), held(None, 1), held(Some(1), 9)),
+        (vec![item(1), item(2)], vec![item(1)], vec![item(2)])
+    );
     state.archived(ACCOUNT, &inbox, &archived(1..5), None).unwrap();
-    assert_eq!(state.held(ACCOUNT, &inbox).unwrap(), []);
+    assert_eq!(held(None, 9), []);
     assert_eq!(state.retries_of(ACCOUNT).unwrap(), []);
     assert_eq!(state.done(ACCOUNT, &inbox).unwrap(), HashSet::from([item(4).id]));
     state.keep_cursor(ACCOUNT, &inbox, ("f", &Cursor("c".into())), &[item(4).id]).unwrap();
     assert!(state.done(ACCOUNT, &inbox).unwrap().is_empty());
+}
+
+/// Goal: what could not be had when its time had come is on one list alone, so what becomes of it there counts.
+#[test]
+fn what_fails_waits_for_its_time_no_more() {
+    let dir = tempfile::tempdir().unwrap();
+    let (state, inbox) = (open(dir.path()), folder("INBOX"));
+    state.hold(ACCOUNT, &inbox, &[item(1), item(2), item(3)]).unwrap();
+    state.retry(ACCOUNT, (&inbox, "INBOX"), &item(2), "why", UnixMillis(5)).unwrap();
+    let rows =
+        state.read(|connection| connection.query_row("SELECT count(*) FROM held", [], |row| row.get(0)));
+    let rows: i64 = rows.unwrap();
+    assert_eq!(rows, 2);
+    // Whatever puts it there once more.
+    state.hold(ACCOUNT, &inbox, &[item(2)]).unwrap();
+    state.discard(None).unwrap();
+    assert_eq!(state.held(ACCOUNT, &inbox, None, 9).unwrap(), [item(1), item(3)]);
 }
 
 /// Goal: a cursor that is not what was written is none.

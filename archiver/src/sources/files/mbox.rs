@@ -194,7 +194,9 @@ impl Quotes {
             self.line.extend_from_slice(line);
             if self.line.ends_with(b"\n") {
                 self.line_ends();
-            } else if self.begun && self.line.len() > LINE_HELD {
+            } else if self.line.len() > LINE_HELD {
+                // What stands where its first line should, and does not end, is no such line.
+                self.begun = true;
                 let rest = std::mem::take(&mut self.line);
                 self.hand_on(&rest);
                 self.within = true;
@@ -202,7 +204,7 @@ impl Quotes {
         }
         if last {
             let rest = std::mem::take(&mut self.line);
-            if !rest.is_empty() && self.begun {
+            if !rest.is_empty() {
                 self.hand_on(&rest);
             }
         }
@@ -233,4 +235,28 @@ impl Quotes {
 fn unquoted(line: &[u8]) -> &[u8] {
     let marks = line.iter().take_while(|octet| **octet == b'>').count();
     if marks > 0 && line[marks..].starts_with(BEGIN) { &line[1..] } else { line }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Goal: what begins like a message and has no end of a line is neither gathered nor lost.
+    #[test]
+    fn a_first_line_without_end_is_content() {
+        let (mut quotes, mut came) = (Quotes::default(), Vec::new());
+        for piece in [b"From ".as_slice(), &[b'x'; 2 * LINE_HELD], &[b'y'; LINE_HELD]] {
+            came.extend_from_slice(quotes.push(piece, false));
+            assert!(quotes.line.len() <= LINE_HELD);
+        }
+        came.extend_from_slice(quotes.push(b"z", true));
+        assert_eq!(
+            (came.len(), &came[..6], came.last()),
+            (6 + 3 * LINE_HELD, b"From x".as_slice(), Some(&b'z'))
+        );
+        let mut quotes = Quotes::default();
+        assert_eq!(quotes.push(b"From x", true), b"From x");
+        let mut quotes = Quotes::default();
+        assert_eq!(quotes.push(b"From x\nSubject: a\n\n", true), b"Subject: a\n");
+    }
 }

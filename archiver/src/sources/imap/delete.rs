@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use postern_shared::proto::imap::{Command, Condition, Response, Uid, UidSet};
+use postern_shared::proto::imap::{Code, Command, Condition, Response, Uid, UidSet};
 
 use super::ImapSource;
 use super::changes::{id_of, uid_of};
@@ -109,7 +109,12 @@ impl ImapSource {
                 })
                 .await?;
             if condition != Condition::Ok {
-                return Err(self.refused("FETCH", text));
+                if text.code.as_ref().is_some_and(Code::is_temporary) {
+                    return Err(self.refused("FETCH", text));
+                }
+                let (host, text) =
+                    (self.settings.host.clone(), format!("its messages cannot be looked at: {text}"));
+                return Err(SourceError::Folder { host, folder: folder.clone(), text });
             }
         }
         Ok(found.into_values().collect())

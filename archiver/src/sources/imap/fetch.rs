@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use postern_shared::proto::imap::{Body, Code, Command, Condition, Fetch, Response, Text, Uid, UidSet};
 use postern_shared::proto::sasl::Credentials;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::changes::{id_of, uid_of};
 use super::delete::SET_OCTETS_MAX;
@@ -23,6 +23,8 @@ const BATCHES_UNDER_WAY: usize = 3;
 const READ_OVER_MAX: u64 = 64 * 1024 * 1024;
 /// How often a fetch whose connection breaks is taken up again.
 const RECONNECTS_MAX: u32 = 8;
+/// Before that, so many times for each connection in a row that brought nothing.
+const PAUSE: Duration = Duration::from_millis(if cfg!(test) { 5 } else { 1000 });
 
 /// Messages not brought yet, by UID.
 type Wanted = BTreeMap<Uid, Item>;
@@ -34,6 +36,8 @@ struct Work {
     under_way: VecDeque<(Ticket, Wanted)>,
     /// What began last and did not end: the connection broke within it, or right before it.
     within: Option<Uid>,
+    /// A message came of this connection.
+    came: bool,
     /// It was named as missing before the session had to end because of it.
     is_named: bool,
     /// The content handed on before the response that says whose it is.
@@ -126,7 +130,7 @@ impl ImapSource {
             }
         }
         work.pending = batches_of(wanted);
-        let (mut reconnects, mut broke_at) = (0, None);
+        let (mut reconnects, mut fruitless, mut broke_at) = (0, 0, None);
         loop {
             let error = match self.fetch_work(&mut work, sink).await {
                 Ok(()) => return Ok(()),
@@ -153,8 +157,10 @@ impl ImapSource {
                 sink.missing(item.id, why).await.map_err(SourceError::Sink)?;
             }
             broke_at = at;
+            fruitless = if std::mem::take(&mut work.came) { 0 } else { fruitless + 1 };
             work.again();
             tracing::info!(host = %self.settings.host, %folder, %error, "connecting again to go on");
+            sleep(PAUSE * fruitless).await;
             // What was the matter says more than why there is no other connection.
             if !self.connect_again(folder, state.validity).await {
                 return Err(error);
@@ -295,7 +301,7 @@ impl ImapSource {
             (Some(Body::Nil), None) => Err(NotFetched::Refused("the server has no content for it".into())),
             _ => return Err(self.connection.fault(ImapError::Unsolicited("two contents of one message"))),
         };
-        work.within = None;
+        (work.within, work.came) = (None, true);
         match came {
             Ok(octets) => {
                 let flags = fetch.flags.unwrap_or(item.flags);

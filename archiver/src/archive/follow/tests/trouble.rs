@@ -258,3 +258,28 @@ fn a_search_has_a_deadline() {
     let behind = instance.index_states().unwrap()[0].behind;
     assert_eq!(behind, 0, "however slow, it follows to the end");
 }
+
+/// Goal: who archives waits for the index for a time alone, and not at all while another one follows.
+#[test]
+fn who_waits_for_the_index_waits_for_a_time() {
+    let (bench, time) = (Bench::new(), Arc::new(ManualClock::at(UnixMillis(1_800_000_000_000))));
+    let clock: Arc<dyn Clock> = time.clone();
+    let opener = Opener::KeyFile(None);
+    let instance =
+        Instance::open(&disk(), &clock, &bench.path(), "main", &opener, index_fields_with_documents).unwrap();
+    instance.commit((0..3).map(|n| letter(n, "subject", "words")).collect()).unwrap();
+    let mut minutes = |_: &str, _: u64, _: Option<u64>| {
+        time.advance(Duration::from_secs(60));
+        false
+    };
+    instance.catch_up_for(Duration::from_secs(90), &mut minutes).unwrap();
+    let behind = instance.behind().unwrap();
+    assert!((1..3).contains(&behind), "{behind}");
+    let attached = instance.stores.open_stores();
+    let one = attached[0].catching_up.lock().unwrap();
+    instance.catch_up_for(Duration::MAX, &mut |_, _, _| false).unwrap();
+    assert_eq!(instance.behind().unwrap(), behind);
+    drop(one);
+    instance.catch_up_for(Duration::MAX, &mut |_, _, _| false).unwrap();
+    assert_eq!(instance.behind().unwrap(), 0);
+}
