@@ -252,6 +252,11 @@ pub trait Account: Send {
         Vec::new()
     }
 
+    /// What a cursor becomes when these were deleted, where it names what was read: their names may come again, as others'.
+    fn cursor_without(_cursor: &Cursor, _deleted: &[ItemId]) -> Option<Cursor> {
+        None
+    }
+
     /// What people should know of the account, told once each.
     fn take_notes(&mut self) -> Vec<String> {
         Vec::new()

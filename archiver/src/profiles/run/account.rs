@@ -261,7 +261,8 @@ impl Pull<'_> {
                 self.fetch(account, &place, &wanted).await?;
             }
             passed.extend(changes.items.into_iter().map(|item| item.id));
-            if after.as_ref() != Some(&changes.cursor) {
+            // Also when the cursor says the same as before: what it does not name must not stay known.
+            if after.as_ref() != Some(&changes.cursor) || !passed.is_empty() {
                 let items = std::mem::take(&mut passed);
                 let (place, cursor) = (Arc::clone(&place), changes.cursor.clone());
                 self.order(Order::Read { place, cursor, items }).await?;

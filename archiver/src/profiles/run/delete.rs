@@ -48,8 +48,8 @@ impl Shared {
             let came = self.delete(&mut account, &mut ordered).await?;
             let finished = account.finish().await;
             match (came, finished) {
-                (Came::Through, finished) => return self.deleted(&finished?, &ordered),
-                (Came::FolderFailed, Ok(finished)) => self.deleted(&finished, &ordered)?,
+                (Came::Through, finished) => return self.finished::<O::Account>(&finished?, &ordered),
+                (Came::FolderFailed, Ok(finished)) => self.finished::<O::Account>(&finished, &ordered)?,
                 (Came::FolderFailed, Err(_)) => {}
             }
             failed += 1;
@@ -165,6 +165,32 @@ impl Shared {
             }
         }
         Ok(whole)
+    }
+
+    /// Keeps what became of deletions at the end of a session. First, so that a crash leaves them to be looked at once more, the
+    /// cursors no longer name what is gone.
+    fn finished<A: Account>(
+        &self,
+        deleted: &Deleted,
+        ordered: &HashMap<ItemId, FolderId>,
+    ) -> Result<(), RunError> {
+        let filter = self.profile.scope.filter.mark();
+        let mut gone: HashMap<&FolderId, Vec<ItemId>> = HashMap::new();
+        for item in &deleted.deleted {
+            if let Some(folder) = ordered.get(item) {
+                gone.entry(folder).or_default().push(item.clone());
+            }
+        }
+        if !gone.is_empty() {
+            let cursors = self.state.cursors(&self.account, &filter)?;
+            for (folder, items) in gone {
+                let without = cursors.get(folder).and_then(|cursor| A::cursor_without(cursor, &items));
+                if let Some(cursor) = without {
+                    self.state.keep_cursor(&self.account, folder, (&filter, &cursor), &[])?;
+                }
+            }
+        }
+        self.deleted(deleted, ordered)
     }
 
     /// Keeps what became of deletions.

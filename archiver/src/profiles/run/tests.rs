@@ -217,6 +217,32 @@ async fn a_unique_id_of_another_message_deletes_nothing_unseen() {
     assert_eq!(server.end().await, Ok(()));
 }
 
+/// Goal: a unique-id that comes again behind our own deletion hides no message, though size and number are the same; neither does
+/// one that all messages share.
+#[tokio::test]
+async fn unique_ids_that_come_again_hide_nothing() {
+    for one_for_all in [false, true] {
+        let login = login("anna");
+        let all = if one_for_all { list(&[("x", 17), ("x", 17)]) } else { list(&[("1", 17)]) };
+        let session = |subjects: [&str; 2]| match one_for_all {
+            false => [&*login, &all, &gives(1, subjects[0]), &dele(1), QUIT].concat(),
+            true => {
+                let given = [gives(1, subjects[0]), gives(2, subjects[1])].concat();
+                [&*login, &all, &given, &dele(1), &dele(2), QUIT].concat()
+            }
+        };
+        let server = serve(&[session(["a", "b"]), session(["c", "d"]), session(["e", "f"])]).await;
+        let archive = Archive::new();
+        let profile = profile("pop3", &server, &json!({ "delete": true }));
+        let each = if one_for_all { 2 } else { 1 };
+        for run in 1..=3 {
+            let ran = archive.run(&profile).await;
+            assert_eq!((ran.archived, ran.deleted_at_source), (each, each), "run {run}: {ran:?}");
+        }
+        assert_eq!(server.end().await, Ok(()));
+    }
+}
+
 /// Goal: what comes shorter than the server said is archived, told, and not deleted there.
 #[tokio::test]
 async fn what_was_cut_stays_at_the_source() {
