@@ -243,16 +243,33 @@ async fn unique_ids_that_come_again_hide_nothing() {
     }
 }
 
-/// Goal: what comes shorter than the server said is archived, told, and not deleted there.
+/// Goal: what comes shorter than the server said is archived, told, and neither deleted there nor left so: it is fetched once more.
+/// Then it comes whole and is archived too, or comes the same and is what it is; only then it is deleted.
 #[tokio::test]
-async fn what_was_cut_stays_at_the_source() {
+async fn what_was_cut_stays_at_the_source_and_comes_once_more() {
     let (login, all) = (login("anna"), list(&[("a", 5000)]));
-    let server = serve(&[[&*login, &all, &gives(1, "a"), QUIT].concat()]).await;
-    let archive = Archive::new();
-    let ran = archive.run(&profile("pop3", &server, &json!({ "delete": true }))).await;
-    assert_eq!(server.end().await, Ok(()));
-    assert_eq!((ran.archived, ran.deleted_at_source, ran.pending_deletions), (1, 0, 0), "{ran:?}");
-    assert!(ran.errors[0].contains("of 5000 that the source claims"), "{ran:?}");
+    let cut = gives(1, "a");
+    let whole = format!("C: RETR 1\nS: +OK\nRAW Subject: a\\r\\n\\r\\n{}\\r\\n\nS: .\n", "x".repeat(4984));
+    for (again, archived) in [(&cut, 0), (&whole, 1)] {
+        let server = serve(&[
+            [&*login, &all, &cut, QUIT].concat(),
+            [&*login, &all, QUIT].concat(),
+            [&*login, &all, again, &dele(1), QUIT].concat(),
+        ])
+        .await;
+        let archive = Archive::new();
+        let profile = profile("pop3", &server, &json!({ "delete": true }));
+        let ran = archive.run(&profile).await;
+        assert_eq!((ran.archived, ran.deleted_at_source, ran.pending_deletions), (1, 0, 0), "{ran:?}");
+        assert!(ran.errors[0].contains("with 17 octets, of 5000 that the source claims"), "{ran:?}");
+        assert_eq!((ran.failed, ran.retries), (1, 1), "{ran:?}");
+        let ran = archive.run(&profile).await;
+        assert_eq!((ran.archived, ran.duplicates, ran.retries), (0, 0, 1), "{ran:?}");
+        archive.clock.advance(Duration::from_secs(600));
+        let ran = archive.run(&profile).await;
+        assert_eq!((ran.archived, ran.deleted_at_source, ran.retries), (archived, 1, 0), "{ran:?}");
+        assert_eq!(server.end().await, Ok(()));
+    }
 }
 
 /// Goal: a run that is cancelled waits out nobody's silence.
