@@ -399,7 +399,39 @@ impl Pull<'_> {
         }
         let (count, name) = (due.len(), &self.shared.name);
         self.shared.tally.log(&format!("{name}: {}: trying {count} messages again", place.name));
+        let due = self.described(account, place, due).await?;
         self.fetch(account, place, &due).await
+    }
+
+    /// Asks for the size of messages of which nobody knows it: it tells whether they come whole, and tells them from others of their
+    /// name when they are to be deleted. Looking is a part of fetching them.
+    async fn described(
+        &mut self,
+        account: &mut impl Account,
+        place: &Place,
+        mut items: Vec<Item>,
+    ) -> Result<Vec<Item>, RunError> {
+        let unknown: Vec<Item> = items.iter().filter(|item| item.octets == 0).cloned().collect();
+        if unknown.is_empty() {
+            return Ok(items);
+        }
+        let there = match account.look(&place.folder, &unknown).await {
+            Ok(there) => there,
+            Err(error) => {
+                for item in &unknown {
+                    self.suspect(place, item, &error)?;
+                }
+                return Err(error.into());
+            }
+        };
+        let there: HashMap<&ItemId, &Item> = there.iter().map(|item| (&item.id, item)).collect();
+        for item in &mut items {
+            if let Some(now) = there.get(&item.id).filter(|_| item.octets == 0) {
+                item.octets = now.octets;
+                item.internal_date = now.internal_date.or(item.internal_date);
+            }
+        }
+        Ok(items)
     }
 
     /// What is on the list of a folder that is gone is gone.

@@ -36,6 +36,11 @@ impl Pending {
         let other_date = self.internal_date.zip(now.internal_date).is_some_and(|(then, now)| then != now);
         other_size || other_date
     }
+
+    /// Whether its size or its date tells that it is the same; else nobody knows.
+    pub(in crate::profiles) fn is_comparable(&self, now: &Item) -> bool {
+        (self.octets != 0 && now.octets != 0) || (self.internal_date.is_some() && now.internal_date.is_some())
+    }
 }
 
 pub(super) fn enter(

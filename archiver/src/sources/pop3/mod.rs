@@ -350,6 +350,11 @@ impl Account for Pop3Source {
         true
     }
 
+    fn names_come_again(&self) -> bool {
+        // Not within the session that fetched what they name.
+        false
+    }
+
     fn to_fetch_before_deletion(&self, folder: &FolderId, items: &[ItemId]) -> Vec<Item> {
         let Some(listing) = self.listing.as_ref().filter(|_| folder.0 == INBOX) else { return Vec::new() };
         let listed = items.iter().filter_map(|id| Some((id, listing.messages.get(*listing.by_id.get(id)?)?)));
