@@ -254,6 +254,7 @@ impl Shared {
                     due: at,
                     octets: item.octets,
                     internal_date: item.internal_date,
+                    ordered: false,
                 });
                 let pending: Vec<_> = pending.filter(|one| one.due.is_some()).collect();
                 self.state.keep_pending(&self.account, &pending)?;
@@ -311,6 +312,7 @@ impl Shared {
                     due: due.map(UnixMillis),
                     octets: item.octets,
                     internal_date: item.internal_date,
+                    ordered: false,
                 }),
                 Err(error) => self.tally.error(format!(
                     "{}: message {} is archived as {} and cannot be read back, so it stays at the source: {error}",

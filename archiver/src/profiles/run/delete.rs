@@ -111,6 +111,7 @@ impl Shared {
         }
         let items: Vec<ItemId> = whole.into_iter().map(|pending| pending.item).collect();
         ordered.extend(items.iter().map(|item| (item.clone(), folder.clone())));
+        self.state.order_deletion(&self.account, folder, &items)?;
         let deleted = account.delete(folder, &items).await?;
         self.deleted(&deleted, ordered)
     }
@@ -148,6 +149,8 @@ impl Shared {
                     same.push(pending.clone());
                     continue;
                 }
+                // A session that broke did not tell.
+                None if pending.ordered => self.tally.add(|result| result.deleted_at_source += 1),
                 None => self.tally.add(|result| result.gone += 1),
             }
             over.push((pending.folder.clone(), pending.item.clone()));

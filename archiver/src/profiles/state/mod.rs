@@ -11,7 +11,7 @@
 //! | `done` | messages behind that which are archived already |
 //! | `held` | messages before that which are not wanted yet |
 //! | `retries` | messages that could not be had, and why, in the source's words |
-//! | `deletions` | messages archived as what, to be deleted at the source when; with what tells them from others of that name |
+//! | `deletions` | messages archived as what, to be deleted at the source when, and whether that was ordered; with what tells them from others of that name |
 //! | `counts` | how many deletions wait, kept by triggers |
 //! | `archive` | how far the archive was when something was said to be in it |
 //! | `tokens` | refresh tokens that a provider replaced, sealed |
@@ -53,7 +53,7 @@ use crate::sources::{Cursor, ItemId};
 
 /// With less than that SQLite cannot go on.
 const FULL_BYTES_MAX: u64 = 128 * 1024;
-const VERSION: i64 = 2;
+const VERSION: i64 = 3;
 const SCHEMA: &str = "
 CREATE TABLE cursors (account TEXT, folder TEXT, filter TEXT NOT NULL, cursor TEXT NOT NULL, sum BLOB NOT NULL,
     PRIMARY KEY (account, folder)) WITHOUT ROWID;
@@ -65,7 +65,8 @@ CREATE TABLE retries (account TEXT, folder TEXT, item TEXT, name TEXT NOT NULL, 
     first INTEGER NOT NULL, last INTEGER NOT NULL, next INTEGER NOT NULL, attempts INTEGER NOT NULL,
     discarded INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (account, folder, item)) WITHOUT ROWID;
 CREATE TABLE deletions (account TEXT, folder TEXT, item TEXT, message TEXT NOT NULL, due INTEGER,
-    octets INTEGER NOT NULL, internal_date INTEGER, PRIMARY KEY (account, folder, item)) WITHOUT ROWID;
+    octets INTEGER NOT NULL, internal_date INTEGER, ordered INTEGER NOT NULL,
+    PRIMARY KEY (account, folder, item)) WITHOUT ROWID;
 CREATE INDEX deletions_due ON deletions (account, due, folder, item);
 CREATE TABLE counts (what TEXT PRIMARY KEY, number INTEGER NOT NULL) WITHOUT ROWID;
 INSERT INTO counts VALUES ('deletions', 0);
