@@ -437,14 +437,9 @@ impl Pull<'_> {
     /// What is on the list of a folder that is gone is gone.
     fn forget_gone(&self, folders: &[Folder]) -> Result<(), RunError> {
         let there: HashSet<&FolderId> = folders.iter().map(|folder| &folder.id).collect();
-        for (folder, retries) in self.retries.iter().filter(|(folder, _)| !there.contains(folder)) {
-            for retry in retries {
-                let item = ItemId(retry.item.clone());
-                self.shared.state.forget_retry(&self.shared.account, folder, &item)?;
-                self.shared.tally.add(|result| result.gone += 1);
-            }
-        }
-        self.shared.state.forget_folders(&self.shared.account, &there)?;
+        let Shared { state, account, clock, tally, .. } = &**self.shared;
+        let gone = state.forget_folders(account, &there, clock.wall())?;
+        tally.add(|result| result.gone += gone);
         Ok(())
     }
 }

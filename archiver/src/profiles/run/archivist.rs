@@ -280,7 +280,8 @@ impl Shared {
         );
         if self.state.why(&self.account, &place.folder, &item.id)?.as_deref() == Some(&*why) {
             let (name, id) = (&self.name, &item.id);
-            self.tally.log(&format!("{name}: message {id} came with {octets} octets again, so that is all of it"));
+            self.tally
+                .log(&format!("{name}: message {id} came with {octets} octets again, so that is all of it"));
             return Ok(true);
         }
         self.failed(place, item, &why)?;

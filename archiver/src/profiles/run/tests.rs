@@ -1,5 +1,7 @@
 //! Runs against servers that fail in the midst of things.
 
+mod deletions;
+
 use postern_shared::clock::ManualClock;
 use postern_shared::disk::{Disk, RealDisk};
 use postern_shared::proto::pop3::client::TlsStart;
@@ -45,10 +47,21 @@ impl Archive {
 
     /// Runs an account that is no server's.
     async fn pull(&self, fake: &Fake) -> RunResult {
+        let (ran, result) = self.pull_with(fake, json!({ "delete": false })).await;
+        ran.unwrap();
+        result
+    }
+
+    /// The same, and deletes there; whatever comes of it.
+    async fn pull_and_delete(&self, opens: &impl Opens) -> RunResult {
+        self.pull_with(opens, json!({ "delete": true })).await.1
+    }
+
+    async fn pull_with(&self, opens: &impl Opens, after: Value) -> (Result<(), RunError>, RunResult) {
         let (context, _told, _cancel) = Context::new();
         let profile = Profile::from_json(json!({
             "name": "fake", "source": { "type": "imap", "host": "h", "username": "u", "password": "p" },
-            "assign": { "mode": "user", "user": "anna" },
+            "assign": { "mode": "user", "user": "anna" }, "after": after,
         }));
         let profile = profile.unwrap();
         let state = State::open(&RealDisk, &job::state_dir(&self.instance), &profile.name).unwrap();
@@ -64,9 +77,9 @@ impl Archive {
             name: "fake".into(),
             message_octets_max: 1024,
         });
-        pull(&shared, Some("anna"), fake).await.unwrap();
+        let ran = pull(&shared, Some("anna"), opens).await;
         let retries = shared.state.retries(0).unwrap().1;
-        RunResult { retries, ..shared.tally.result() }
+        (ran, RunResult { retries, ..shared.tally.result() })
     }
 }
 

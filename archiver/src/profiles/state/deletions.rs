@@ -193,7 +193,8 @@ impl State {
         due: UnixMillis,
     ) -> Result<(), StateError> {
         self.write(|transaction| {
-            let sql = "UPDATE deletions SET due = ?4, ordered = 0 WHERE account = ?1 AND folder = ?2 AND item = ?3";
+            let sql =
+                "UPDATE deletions SET due = ?4, ordered = 0 WHERE account = ?1 AND folder = ?2 AND item = ?3";
             transaction.execute(sql, params![account, folder.0, item.0, signed(due.0)]).map(drop)
         })
     }
