@@ -64,13 +64,13 @@ impl Scope {
 }
 
 impl Filter {
-    /// Whether a message is wanted now. One whose date is not known is not too young and not too old.
+    /// Whether a message is wanted now. One whose date or size is not known is not too young, old, short or long.
     pub(super) fn judge(&self, item: &Item, now: UnixMillis) -> Verdict {
         let age = item.internal_date.map(|date| now.since(date));
         let days = |days: u32| Duration::from_secs(u64::from(days) * DAY);
         let is_read = item.flags.iter().any(|flag| flag.eq_ignore_ascii_case("\\Seen"));
         let too_old = self.younger_than_days.zip(age).is_some_and(|(max, age)| age >= days(max));
-        let too_short = self.octets_min.is_some_and(|min| item.octets < min);
+        let too_short = self.octets_min.is_some_and(|min| item.octets != 0 && item.octets < min);
         let too_long = self.octets_max.is_some_and(|max| item.octets > max);
         if too_old || too_short || too_long || (self.state == State::Unread && is_read) {
             return Verdict::Unwanted;
@@ -283,6 +283,7 @@ mod tests {
         for (octets, verdict) in [(9, Verdict::Unwanted), (10, Verdict::Wanted), (21, Verdict::Unwanted)] {
             assert_eq!(sized.judge(&item(1, &[], octets), now), verdict);
         }
+        assert_eq!(sized.judge(&item(1, &[], 0), now), Verdict::Wanted, "nobody knows how long it is");
         assert_ne!(older.mark(), younger.mark());
         assert_eq!(sized.needs_dates_or_flags(), None);
         assert_eq!(read.needs_dates_or_flags(), Some("state"));

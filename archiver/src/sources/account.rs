@@ -248,9 +248,19 @@ pub trait Account: Send {
         false
     }
 
+    /// Whether a name may be another message's by now, so that one is deleted only where its size or date is known to be the same.
+    fn names_come_again(&self) -> bool {
+        true
+    }
+
     /// Those of a folder's items that were not fetched in this session, where that matters.
     fn to_fetch_before_deletion(&self, _folder: &FolderId, _items: &[ItemId]) -> Vec<Item> {
         Vec::new()
+    }
+
+    /// What a cursor becomes when these were deleted, where it names what was read: their names may come again, as others'.
+    fn cursor_without(_cursor: &Cursor, _deleted: &[ItemId]) -> Option<Cursor> {
+        None
     }
 
     /// What people should know of the account, told once each.

@@ -14,6 +14,8 @@ pub enum Step {
     Create,
     /// Opening a file.
     Open,
+    /// Listing what lies in a directory.
+    List,
     /// Reading from a file.
     Read,
     /// Writing to a file.
@@ -109,10 +111,12 @@ impl Disk for FaultyDisk {
     }
 
     fn files(&self, dir: &Path) -> io::Result<Vec<PathBuf>> {
+        self.fault.check(Step::List)?;
         self.inner.files(dir)
     }
 
     fn dirs(&self, dir: &Path) -> io::Result<Vec<PathBuf>> {
+        self.fault.check(Step::List)?;
         self.inner.dirs(dir)
     }
 

@@ -274,7 +274,8 @@ impl Pull<'_> {
                 self.fetch(account, &place, &wanted).await?;
             }
             passed.extend(changes.items.into_iter().map(|item| item.id));
-            if after.as_ref() != Some(&changes.cursor) {
+            // Also when the cursor says the same as before: what it does not name must not stay known.
+            if after.as_ref() != Some(&changes.cursor) || !passed.is_empty() {
                 let items = std::mem::take(&mut passed);
                 let (place, cursor) = (Arc::clone(&place), changes.cursor.clone());
                 self.order(Order::Read { place, cursor, items }).await?;
@@ -409,22 +410,49 @@ impl Pull<'_> {
         let (count, name) = (due.len(), &self.shared.name);
         self.shared.tally.log(&format!("{name}: {}: trying {count} messages again", place.name));
         self.session.tries_again = true;
+        let due = self.described(account, place, due).await?;
         self.fetch(account, place, &due).await?;
         self.session.tries_again = false;
         Ok(())
     }
 
+    /// Asks for the size of messages of which nobody knows it: it tells whether they come whole, and tells them from others of their
+    /// name when they are to be deleted. Looking is a part of fetching them.
+    async fn described(
+        &mut self,
+        account: &mut impl Account,
+        place: &Place,
+        mut items: Vec<Item>,
+    ) -> Result<Vec<Item>, RunError> {
+        let unknown: Vec<Item> = items.iter().filter(|item| item.octets == 0).cloned().collect();
+        if unknown.is_empty() {
+            return Ok(items);
+        }
+        let there = match account.look(&place.folder, &unknown).await {
+            Ok(there) => there,
+            Err(error) => {
+                for item in &unknown {
+                    self.suspect(place, item, &error)?;
+                }
+                return Err(error.into());
+            }
+        };
+        let there: HashMap<&ItemId, &Item> = there.iter().map(|item| (&item.id, item)).collect();
+        for item in &mut items {
+            if let Some(now) = there.get(&item.id).filter(|_| item.octets == 0) {
+                item.octets = now.octets;
+                item.internal_date = now.internal_date.or(item.internal_date);
+            }
+        }
+        Ok(items)
+    }
+
     /// What is on the list of a folder that is gone is gone.
     fn forget_gone(&self, folders: &[Folder]) -> Result<(), RunError> {
         let there: HashSet<&FolderId> = folders.iter().map(|folder| &folder.id).collect();
-        for (folder, retries) in self.retries.iter().filter(|(folder, _)| !there.contains(folder)) {
-            for retry in retries {
-                let item = ItemId(retry.item.clone());
-                self.shared.state.forget_retry(&self.shared.account, folder, &item)?;
-                self.shared.tally.add(|result| result.gone += 1);
-            }
-        }
-        self.shared.state.forget_folders(&self.shared.account, &there)?;
+        let Shared { state, account, clock, tally, .. } = &**self.shared;
+        let gone = state.forget_folders(account, &there, clock.wall())?;
+        tally.add(|result| result.gone += gone);
         Ok(())
     }
 }

@@ -284,21 +284,13 @@ impl Shared {
         let mut entered: Vec<(Option<u64>, Entered)> = Vec::new();
         for (came, outcome) in came.into_iter().zip(outcomes) {
             let kept = outcome.kept();
-            let due = match came.cut {
-                Some((came_octets, claimed)) => {
-                    let at = (place.folder.clone(), came.item.id.clone());
-                    self.state.forget_pending(&self.account, [at])?;
-                    self.tally.error(format!(
-                        "{}: message {} is archived as {} with {came_octets} octets, of {claimed} that the source claims; so it \
-                         stays at the source",
-                        self.name, came.item.id, kept.id
-                    ));
-                    None
-                }
-                // What was to be deleted now is still what it was.
-                None if place.again && !is_new(outcome) => Some(now.0),
-                None => self.due(now),
-            };
+            if let Some(cut) = came.cut
+                && !self.comes_so(place, &came.item, cut, &kept.id.to_string())?
+            {
+                continue;
+            }
+            // What was to be deleted now is still what it was.
+            let due = if place.again && !is_new(outcome) { Some(now.0) } else { self.due(now) };
             match entered.last_mut() {
                 Some((last, items)) if *last == due => items.push((came.item, kept.to_string())),
                 _ => entered.push((due, vec![(came.item, kept.to_string())])),
@@ -314,6 +306,7 @@ impl Shared {
                     due: at,
                     octets: item.octets,
                     internal_date: item.internal_date,
+                    ordered: false,
                 });
                 let pending: Vec<_> = pending.filter(|one| one.due.is_some()).collect();
                 self.state.keep_pending(&self.account, &pending)?;
@@ -322,6 +315,29 @@ impl Shared {
             self.state.archived(&self.account, &place.folder, &items, due)?;
         }
         Ok(())
+    }
+
+    /// Whether a message that is shorter than the source claims came so before: then that is all there is of it. Else it goes to the list
+    /// of what is tried again, for a server may cut what it hands over for a while.
+    fn comes_so(
+        &self,
+        place: &Place,
+        item: &Item,
+        (octets, claimed): Cut,
+        archived_as: &str,
+    ) -> Result<bool, StateError> {
+        let why = format!(
+            "it is archived as {archived_as} with {octets} octets, of {claimed} that the source claims; so it stays at the source, \
+             and is fetched once more"
+        );
+        if self.state.why(&self.account, &place.folder, &item.id)?.as_deref() == Some(&*why) {
+            let (name, id) = (&self.name, &item.id);
+            self.tally
+                .log(&format!("{name}: message {id} came with {octets} octets again, so that is all of it"));
+            return Ok(true);
+        }
+        self.failed(place, item, &why)?;
+        Ok(false)
     }
 
     /// The same of a gateway's: what may go at once is read back, and told to the session.
@@ -350,6 +366,7 @@ impl Shared {
                     due: due.map(UnixMillis),
                     octets: item.octets,
                     internal_date: item.internal_date,
+                    ordered: false,
                 }),
                 Err(error) => self.tally.error(format!(
                     "{}: message {} is archived as {} and cannot be read back, so it stays at the source: {error}",

@@ -51,8 +51,8 @@ impl Shared {
             let came = self.delete(&mut account, &mut ordered, &mut breaks).await?;
             let finished = account.finish().await;
             match (came, finished) {
-                (Came::Through, finished) => return self.deleted(&finished?, &ordered),
-                (Came::FolderFailed, Ok(finished)) => self.deleted(&finished, &ordered)?,
+                (Came::Through, finished) => return self.finished::<O::Account>(&finished?, &ordered),
+                (Came::FolderFailed, Ok(finished)) => self.finished::<O::Account>(&finished, &ordered)?,
                 (Came::FolderFailed, Err(_)) => {}
             }
             failed += 1;
@@ -114,7 +114,7 @@ impl Shared {
         let items: Vec<Item> = due.iter().map(Pending::as_item).collect();
         let there = account.look(folder, &items).await?;
         let there: HashMap<ItemId, Item> = there.into_iter().map(|item| (item.id.clone(), item)).collect();
-        let same = self.same(due, &there)?;
+        let same = self.same(due, &there, account.names_come_again())?;
         let shared = Arc::clone(self);
         let read = tokio::task::spawn_blocking(move || shared.read_back(same));
         let whole = read.await.map_err(|error| RunError::Inside(error.to_string()))??;
@@ -123,17 +123,35 @@ impl Shared {
         }
         let items: Vec<ItemId> = whole.into_iter().map(|pending| pending.item).collect();
         ordered.extend(items.iter().map(|item| (item.clone(), folder.clone())));
+        self.state.order_deletion(&self.account, folder, &items)?;
         let deleted = account.delete(folder, &items).await?;
         self.deleted(&deleted, ordered)
     }
 
-    /// Those that are at the source still. What is gone is forgotten; another message under such a name is to be archived.
-    fn same(&self, due: &[Pending], there: &HashMap<ItemId, Item>) -> Result<Vec<Pending>, RunError> {
+    /// Those that are at the source still. What is gone is forgotten; another message under such a name is to be archived, and so is
+    /// one of which it is not known what it was.
+    fn same(
+        &self,
+        due: &[Pending],
+        there: &HashMap<ItemId, Item>,
+        names_come_again: bool,
+    ) -> Result<Vec<Pending>, RunError> {
         let (mut same, mut over) = (Vec::new(), Vec::new());
         for pending in due {
+            let is_unknown = |now: &Item| names_come_again && !pending.is_comparable(now);
             match there.get(&pending.item) {
-                Some(now) if pending.is_other(now) => {
-                    let why = "the source has another message under the name of one that is archived";
+                Some(now) if is_unknown(now) && now.octets == 0 && now.internal_date.is_none() => {
+                    let why = "the source tells neither its size nor its date now, so it may be another one";
+                    self.tally.error(format!("{}: message {} stays: {why}", self.name, pending.item));
+                    let later = self.clock.wall().plus(PAUSE);
+                    self.state.postpone(&self.account, &pending.folder, &pending.item, later)?;
+                    continue;
+                }
+                Some(now) if pending.is_other(now) || is_unknown(now) => {
+                    let why = match pending.is_other(now) {
+                        true => "the source has another message under the name of one that is archived",
+                        false => "the source did not tell its size and date when it was archived",
+                    };
                     self.tally.error(format!("{}: message {} stays: {why}", self.name, pending.item));
                     let (folder, at) = (&pending.folder, self.clock.wall());
                     self.state.retry(&self.account, (folder, &folder.0), now, why, at)?;
@@ -143,6 +161,8 @@ impl Shared {
                     same.push(pending.clone());
                     continue;
                 }
+                // A session that broke did not tell.
+                None if pending.ordered => self.tally.add(|result| result.deleted_at_source += 1),
                 None => self.tally.add(|result| result.gone += 1),
             }
             over.push((pending.folder.clone(), pending.item.clone()));
@@ -164,11 +184,11 @@ impl Shared {
             match read {
                 Ok(()) => whole.push(pending),
                 Err(why) => {
+                    let again = pending.as_item();
                     let Pending { folder, item, message, .. } = pending;
                     let id = message.split(':').next().unwrap_or_default();
                     let why = format!("it is archived as {id} and cannot be read back: {why}");
                     self.tally.error(format!("{}: message {item} stays at the source: {why}", self.name));
-                    let again = Item { id: item.clone(), flags: Vec::new(), internal_date: None, octets: 0 };
                     let now = self.clock.wall();
                     self.state.retry(&self.account, (&folder, &folder.0), &again, &why, now)?;
                     self.state.forget_pending(&self.account, [(folder, item)])?;
@@ -177,6 +197,32 @@ impl Shared {
             }
         }
         Ok(whole)
+    }
+
+    /// Keeps what became of deletions at the end of a session. First, so that a crash leaves them to be looked at once more, the
+    /// cursors no longer name what is gone.
+    fn finished<A: Account>(
+        &self,
+        deleted: &Deleted,
+        ordered: &HashMap<ItemId, FolderId>,
+    ) -> Result<(), RunError> {
+        let filter = self.profile.scope.filter.mark();
+        let mut gone: HashMap<&FolderId, Vec<ItemId>> = HashMap::new();
+        for item in &deleted.deleted {
+            if let Some(folder) = ordered.get(item) {
+                gone.entry(folder).or_default().push(item.clone());
+            }
+        }
+        if !gone.is_empty() {
+            let cursors = self.state.cursors(&self.account, &filter)?;
+            for (folder, items) in gone {
+                let without = cursors.get(folder).and_then(|cursor| A::cursor_without(cursor, &items));
+                if let Some(cursor) = without {
+                    self.state.keep_cursor(&self.account, folder, (&filter, &cursor), &[])?;
+                }
+            }
+        }
+        self.deleted(deleted, ordered)
     }
 
     /// Keeps what became of deletions.

@@ -23,7 +23,7 @@
 //! - What a run has archived is known to the next one, however the run ended; what a crash or a power cut takes of that is
 //!   archived again and folds.
 //! - Nothing is deleted at a source that was not read back from the archive and found whole, with the journal report that it came in,
-//!   nor what has another size or date there than what was archived under that name.
+//!   nor what has another size or date there than what was archived under that name, or neither.
 //! - An archive keeps what it has: flags that change and messages that vanish at the source change nothing in it. They are
 //!   counted.
 //! - Memory: four batches of 12 MiB a run, two of them twice, 128 MiB of all runs together, and a message that is no journal report and of any

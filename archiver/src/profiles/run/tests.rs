@@ -1,5 +1,7 @@
 //! Runs against servers that fail in the midst of things.
 
+mod deletions;
+
 use postern_shared::clock::ManualClock;
 use postern_shared::disk::{Disk, RealDisk};
 use postern_shared::proto::pop3::client::TlsStart;
@@ -54,6 +56,17 @@ impl Archive {
 
     /// The same by a profile that says this too.
     async fn pull_with(&self, more: &Value, opens: &impl Opens) -> RunResult {
+        let (ran, result) = self.pull_by(more, opens).await;
+        ran.unwrap();
+        result
+    }
+
+    /// The same, and deletes there; whatever comes of it.
+    async fn pull_and_delete(&self, opens: &impl Opens) -> RunResult {
+        self.pull_by(&json!({ "after": { "delete": true } }), opens).await.1
+    }
+
+    async fn pull_by(&self, more: &Value, opens: &impl Opens) -> (Result<(), RunError>, RunResult) {
         let (context, _told, _cancel) = Context::new();
         let mut profile = json!({
             "name": "fake", "source": { "type": "imap", "host": "h", "username": "u", "password": "p" },
@@ -76,9 +89,9 @@ impl Archive {
             name: "fake".into(),
             message_octets_max: 1024,
         });
-        pull(&shared, Some("anna"), opens).await.unwrap();
+        let ran = pull(&shared, Some("anna"), opens).await;
         let retries = shared.state.retries(0).unwrap().1;
-        RunResult { retries, ..shared.tally.result() }
+        (ran, RunResult { retries, ..shared.tally.result() })
     }
 }
 
@@ -229,16 +242,59 @@ async fn a_unique_id_of_another_message_deletes_nothing_unseen() {
     assert_eq!(server.end().await, Ok(()));
 }
 
-/// Goal: what comes shorter than the server said is archived, told, and not deleted there.
+/// Goal: a unique-id that comes again behind our own deletion hides no message, though size and number are the same; neither does
+/// one that all messages share.
 #[tokio::test]
-async fn what_was_cut_stays_at_the_source() {
+async fn unique_ids_that_come_again_hide_nothing() {
+    for one_for_all in [false, true] {
+        let login = login("anna");
+        let all = if one_for_all { list(&[("x", 17), ("x", 17)]) } else { list(&[("1", 17)]) };
+        let session = |subjects: [&str; 2]| match one_for_all {
+            false => [&*login, &all, &gives(1, subjects[0]), &dele(1), QUIT].concat(),
+            true => {
+                let given = [gives(1, subjects[0]), gives(2, subjects[1])].concat();
+                [&*login, &all, &given, &dele(1), &dele(2), QUIT].concat()
+            }
+        };
+        let server = serve(&[session(["a", "b"]), session(["c", "d"]), session(["e", "f"])]).await;
+        let archive = Archive::new();
+        let profile = profile("pop3", &server, &json!({ "delete": true }));
+        let each = if one_for_all { 2 } else { 1 };
+        for run in 1..=3 {
+            let ran = archive.run(&profile).await;
+            assert_eq!((ran.archived, ran.deleted_at_source), (each, each), "run {run}: {ran:?}");
+        }
+        assert_eq!(server.end().await, Ok(()));
+    }
+}
+
+/// Goal: what comes shorter than the server said is archived, told, and neither deleted there nor left so: it is fetched once more.
+/// Then it comes whole and is archived too, or comes the same and is what it is; only then it is deleted.
+#[tokio::test]
+async fn what_was_cut_stays_at_the_source_and_comes_once_more() {
     let (login, all) = (login("anna"), list(&[("a", 5000)]));
-    let server = serve(&[[&*login, &all, &gives(1, "a"), QUIT].concat()]).await;
-    let archive = Archive::new();
-    let ran = archive.run(&profile("pop3", &server, &json!({ "delete": true }))).await;
-    assert_eq!(server.end().await, Ok(()));
-    assert_eq!((ran.archived, ran.deleted_at_source, ran.pending_deletions), (1, 0, 0), "{ran:?}");
-    assert!(ran.errors[0].contains("of 5000 that the source claims"), "{ran:?}");
+    let cut = gives(1, "a");
+    let whole = format!("C: RETR 1\nS: +OK\nRAW Subject: a\\r\\n\\r\\n{}\\r\\n\nS: .\n", "x".repeat(4984));
+    for (again, archived) in [(&cut, 0), (&whole, 1)] {
+        let server = serve(&[
+            [&*login, &all, &cut, QUIT].concat(),
+            [&*login, &all, QUIT].concat(),
+            [&*login, &all, again, &dele(1), QUIT].concat(),
+        ])
+        .await;
+        let archive = Archive::new();
+        let profile = profile("pop3", &server, &json!({ "delete": true }));
+        let ran = archive.run(&profile).await;
+        assert_eq!((ran.archived, ran.deleted_at_source, ran.pending_deletions), (1, 0, 0), "{ran:?}");
+        assert!(ran.errors[0].contains("with 17 octets, of 5000 that the source claims"), "{ran:?}");
+        assert_eq!((ran.failed, ran.retries), (1, 1), "{ran:?}");
+        let ran = archive.run(&profile).await;
+        assert_eq!((ran.archived, ran.duplicates, ran.retries), (0, 0, 1), "{ran:?}");
+        archive.clock.advance(Duration::from_secs(600));
+        let ran = archive.run(&profile).await;
+        assert_eq!((ran.archived, ran.deleted_at_source, ran.retries), (archived, 1, 0), "{ran:?}");
+        assert_eq!(server.end().await, Ok(()));
+    }
 }
 
 /// Goal: a run that is cancelled waits out nobody's silence.

@@ -20,6 +20,8 @@ pub struct Pending {
     pub(in crate::profiles) octets: u64,
     /// When it came to the source.
     pub(in crate::profiles) internal_date: Option<UnixMillis>,
+    /// Its deletion was ordered: when it is gone, that is why.
+    pub(in crate::profiles) ordered: bool,
 }
 
 impl Pending {
@@ -36,6 +38,11 @@ impl Pending {
         let other_date = self.internal_date.zip(now.internal_date).is_some_and(|(then, now)| then != now);
         other_size || other_date
     }
+
+    /// Whether its size or its date tells that it is the same; else nobody knows.
+    pub(in crate::profiles) fn is_comparable(&self, now: &Item) -> bool {
+        (self.octets != 0 && now.octets != 0) || (self.internal_date.is_some() && now.internal_date.is_some())
+    }
 }
 
 pub(super) fn enter(
@@ -47,14 +54,14 @@ pub(super) fn enter(
     due: Option<u64>,
 ) -> rusqlite::Result<()> {
     // An upsert: what replaces a row tells no trigger of the row.
-    let sql = "INSERT INTO deletions VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO UPDATE
-        SET message = ?4, due = ?5, octets = ?6, internal_date = ?7";
+    let sql = "INSERT INTO deletions VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 0) ON CONFLICT DO UPDATE
+        SET message = ?4, due = ?5, octets = ?6, internal_date = ?7, ordered = 0";
     let (due, date) = (due.map(signed), item.internal_date.map(|date| signed(date.0)));
     let row = params![account, folder.0, item.id.0, message, due, signed(item.octets), date];
     transaction.prepare_cached(sql)?.execute(row).map(drop)
 }
 
-const COLUMNS: &str = "folder, item, message, due, octets, internal_date";
+const COLUMNS: &str = "folder, item, message, due, octets, internal_date, ordered";
 
 fn pending(row: &rusqlite::Row<'_>) -> rusqlite::Result<Pending> {
     let time = |index| row.get::<_, Option<i64>>(index).map(|at| at.map(|at| UnixMillis(unsigned(at))));
@@ -65,6 +72,7 @@ fn pending(row: &rusqlite::Row<'_>) -> rusqlite::Result<Pending> {
         due: time(3)?,
         octets: row.get(4).map(unsigned)?,
         internal_date: time(5)?,
+        ordered: row.get(6)?,
     })
 }
 
@@ -159,6 +167,23 @@ impl State {
         })
     }
 
+    /// Keeps that the deletion of these is ordered. Before it is: whoever orders may not learn any more what became of it.
+    pub(in crate::profiles) fn order_deletion(
+        &self,
+        account: &str,
+        folder: &FolderId,
+        items: &[ItemId],
+    ) -> Result<(), StateError> {
+        self.write(|transaction| {
+            let sql = "UPDATE deletions SET ordered = 1 WHERE account = ?1 AND folder = ?2 AND item = ?3";
+            let mut statement = transaction.prepare_cached(sql)?;
+            for item in items {
+                statement.execute([account, &folder.0, &item.0])?;
+            }
+            Ok(())
+        })
+    }
+
     /// Moves a deletion that did not work.
     pub(in crate::profiles) fn postpone(
         &self,
@@ -168,7 +193,8 @@ impl State {
         due: UnixMillis,
     ) -> Result<(), StateError> {
         self.write(|transaction| {
-            let sql = "UPDATE deletions SET due = ?4 WHERE account = ?1 AND folder = ?2 AND item = ?3";
+            let sql =
+                "UPDATE deletions SET due = ?4, ordered = 0 WHERE account = ?1 AND folder = ?2 AND item = ?3";
             transaction.execute(sql, params![account, folder.0, item.0, signed(due.0)]).map(drop)
         })
     }

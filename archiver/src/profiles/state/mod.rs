@@ -11,8 +11,9 @@
 //! | `done` | messages behind that which are archived already |
 //! | `held` | messages before that which are not wanted yet |
 //! | `retries` | messages that could not be had, and why, in the source's words |
-//! | `deletions` | messages archived as what, to be deleted at the source when; with what tells them from others of that name |
+//! | `deletions` | messages archived as what, to be deleted at the source when, and whether that was ordered; with what tells them from others of that name |
 //! | `counts` | how many deletions wait, kept by triggers |
+//! | `missing` | folders that the source does not list any more, since when: forgotten a day later |
 //! | `archive` | how far the archive was when something was said to be in it |
 //! | `tokens` | refresh tokens that a provider replaced, sealed |
 //!
@@ -29,6 +30,7 @@
 mod damage;
 mod deletions;
 mod held;
+mod missing;
 mod position;
 mod retries;
 #[cfg(test)]
@@ -53,7 +55,7 @@ use crate::sources::{Cursor, ItemId};
 
 /// With less than that SQLite cannot go on.
 const FULL_BYTES_MAX: u64 = 128 * 1024;
-const VERSION: i64 = 2;
+const VERSION: i64 = 3;
 const SCHEMA: &str = "
 CREATE TABLE cursors (account TEXT, folder TEXT, filter TEXT NOT NULL, cursor TEXT NOT NULL, sum BLOB NOT NULL,
     PRIMARY KEY (account, folder)) WITHOUT ROWID;
@@ -65,7 +67,8 @@ CREATE TABLE retries (account TEXT, folder TEXT, item TEXT, name TEXT NOT NULL, 
     first INTEGER NOT NULL, last INTEGER NOT NULL, next INTEGER NOT NULL, attempts INTEGER NOT NULL,
     discarded INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (account, folder, item)) WITHOUT ROWID;
 CREATE TABLE deletions (account TEXT, folder TEXT, item TEXT, message TEXT NOT NULL, due INTEGER,
-    octets INTEGER NOT NULL, internal_date INTEGER, PRIMARY KEY (account, folder, item)) WITHOUT ROWID;
+    octets INTEGER NOT NULL, internal_date INTEGER, ordered INTEGER NOT NULL,
+    PRIMARY KEY (account, folder, item)) WITHOUT ROWID;
 CREATE INDEX deletions_due ON deletions (account, due, folder, item);
 CREATE TABLE counts (what TEXT PRIMARY KEY, number INTEGER NOT NULL) WITHOUT ROWID;
 INSERT INTO counts VALUES ('deletions', 0);
@@ -75,6 +78,7 @@ CREATE TRIGGER deletion_forgotten AFTER DELETE ON deletions WHEN old.due IS NOT 
     BEGIN UPDATE counts SET number = number - 1 WHERE what = 'deletions'; END;
 CREATE TRIGGER deletion_moved AFTER UPDATE OF due ON deletions WHEN (old.due IS NULL) != (new.due IS NULL)
     BEGIN UPDATE counts SET number = number + (old.due IS NULL) - (new.due IS NULL) WHERE what = 'deletions'; END;
+CREATE TABLE missing (account TEXT, folder TEXT, since INTEGER NOT NULL, PRIMARY KEY (account, folder)) WITHOUT ROWID;
 CREATE TABLE archive (number INTEGER PRIMARY KEY CHECK (number = 1), position TEXT NOT NULL);
 CREATE TABLE tokens (account TEXT PRIMARY KEY, sealed BLOB NOT NULL) WITHOUT ROWID;
 ";
@@ -305,23 +309,6 @@ impl State {
             for table in ["cursors", "done", "held", "retries", "deletions"] {
                 let sql = format!("DELETE FROM {table} WHERE account = ?1 AND folder = ?2");
                 transaction.execute(&sql, [account, &folder.0])?;
-            }
-            Ok(())
-        })
-    }
-
-    /// Forgets what is known of folders of an account that are not `there` any more, but for what is to be tried again.
-    pub(super) fn forget_folders(&self, account: &str, there: &HashSet<&FolderId>) -> Result<(), StateError> {
-        self.write(|transaction| {
-            for table in ["cursors", "done", "held", "deletions"] {
-                let sql = format!("SELECT DISTINCT folder FROM {table} WHERE account = ?1");
-                let mut statement = transaction.prepare_cached(&sql)?;
-                let known = statement.query_map([account], |row| Ok(FolderId(row.get(0)?)))?;
-                let known: Vec<FolderId> = known.collect::<rusqlite::Result<_>>()?;
-                for gone in known.iter().filter(|folder| !there.contains(folder)) {
-                    let sql = format!("DELETE FROM {table} WHERE account = ?1 AND folder = ?2");
-                    transaction.execute(&sql, [account, &gone.0])?;
-                }
             }
             Ok(())
         })

@@ -1,7 +1,7 @@
 //! Messages that could not be fetched or converted, with the source's own words.
 
 use postern_shared::clock::UnixMillis;
-use rusqlite::{Row, params};
+use rusqlite::{OptionalExtension as _, Row, params};
 use serde::{Deserialize, Serialize};
 
 use super::{State, StateError, flags_of, signed, unsigned};
@@ -131,6 +131,20 @@ impl State {
             )?;
             let sql = "DELETE FROM held WHERE account = ?1 AND folder = ?2 AND item = ?3";
             transaction.prepare_cached(sql)?.execute(at).map(drop)
+        })
+    }
+
+    /// Why one is on the list, when it is.
+    pub(in crate::profiles) fn why(
+        &self,
+        account: &str,
+        folder: &FolderId,
+        item: &ItemId,
+    ) -> Result<Option<String>, StateError> {
+        self.read(|connection| {
+            let sql = "SELECT why FROM retries WHERE account = ?1 AND folder = ?2 AND item = ?3";
+            let mut statement = connection.prepare_cached(sql)?;
+            statement.query_row([account, &folder.0, &item.0], |row| row.get(0)).optional()
         })
     }
 

@@ -53,7 +53,9 @@ fn what_is_due_is_found_without_reading_the_rest() {
     state.keep_pending(ACCOUNT, &[Pending { due: None, ..found[0].clone() }]).unwrap();
     assert_eq!(state.pending_count().unwrap(), 17);
     state.keep_pending(ACCOUNT, &found[..1]).unwrap();
-    state.forget_folders(ACCOUNT, &HashSet::from([&folder("A")])).unwrap();
+    for day in [0, 24 * 3600 * 1000] {
+        state.forget_folders(ACCOUNT, &HashSet::from([&folder("A")]), UnixMillis(day)).unwrap();
+    }
     assert_eq!(state.pending_count().unwrap(), 10);
     state.restart(ACCOUNT, &folder("A")).unwrap();
     assert_eq!((state.pending_count().unwrap(), state.pending(ACCOUNT).unwrap().len()), (0, 0));
@@ -107,6 +109,40 @@ fn what_fails_waits_for_its_time_no_more() {
     state.hold(ACCOUNT, &inbox, &[item(2)]).unwrap();
     state.discard(None).unwrap();
     assert_eq!(state.held(ACCOUNT, &inbox, None, 9).unwrap(), [item(1), item(3)]);
+}
+
+/// Goal: what is known of a folder that a source leaves out of one list is kept, what an operator discarded and terms of deletion
+/// among it; nothing is deleted there meanwhile. Only what is missing for a day is forgotten.
+#[test]
+fn a_folder_that_is_left_out_of_a_list_is_not_forgotten() {
+    let dir = tempfile::tempdir().unwrap();
+    let (state, hour) = (open(dir.path()), 3600 * 1000);
+    let (a, b) = (folder("A"), folder("B"));
+    for folder in [&a, &b] {
+        state.archived(ACCOUNT, folder, &archived(1..2), Some(30 * 24 * hour)).unwrap();
+        state.archived(ACCOUNT, folder, &archived(2..3), Some(hour)).unwrap();
+        state.hold(ACCOUNT, folder, &[item(3)]).unwrap();
+        state.retry(ACCOUNT, (folder, "name"), &item(4), "why", UnixMillis(5)).unwrap();
+        state.keep_cursor(ACCOUNT, folder, ("f", &Cursor("c".into())), &[]).unwrap();
+    }
+    state.discard(None).unwrap();
+    let seen = |there: &[&FolderId], at: u64| {
+        state.forget_folders(ACCOUNT, &there.iter().copied().collect(), UnixMillis(at * hour)).unwrap()
+    };
+    let known = || {
+        let retries = state.retries_of(ACCOUNT).unwrap();
+        assert!(retries.iter().all(|retry| retry.discarded));
+        (state.cursors(ACCOUNT, "f").unwrap().len(), state.pending(ACCOUNT).unwrap().len(), retries.len())
+    };
+    assert_eq!(seen(&[&a, &b], 1), 0);
+    assert_eq!((seen(&[&a], 2), known()), (0, (2, 4, 2)), "missing for the first time");
+    let due = state.due(ACCOUNT, UnixMillis(2 * hour), None, 9).unwrap();
+    assert_eq!(due.iter().map(|one| &one.folder).collect::<Vec<_>>(), [&a]);
+    assert_eq!((seen(&[&a, &b], 20), known()), (0, (2, 4, 2)), "there again");
+    assert_eq!((seen(&[&a], 30), known()), (0, (2, 4, 2)), "missing once more");
+    assert_eq!((seen(&[&a], 53), known()), (0, (2, 4, 2)));
+    assert_eq!((seen(&[&a], 54), known()), (1, (1, 2, 1)), "gone");
+    assert_eq!(state.held(ACCOUNT, &b, None, 9).unwrap(), []);
 }
 
 /// Goal: a cursor that is not what was written is none.

@@ -216,6 +216,10 @@ impl Account for EwsAccount {
         }
     }
 
+    fn names_come_again(&self) -> bool {
+        false
+    }
+
     async fn fetch(
         &mut self,
         folder: &FolderId,

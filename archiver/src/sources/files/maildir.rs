@@ -79,11 +79,17 @@ impl Message {
     }
 
     /// `None` when it was moved or removed meanwhile: then the next run tells of it, or nobody.
-    fn item(&self, disk: &dyn Disk, dir: &Path) -> Option<Item> {
-        let path = self.path(dir);
-        let octets = disk.open_read(&path).and_then(|file| file.len()).ok()?;
-        let modified = modified_ns(&path).ok().and_then(|ns| u64::try_from(ns / 1_000_000).ok());
-        Some(Item { id: self.id(), flags: self.flags(), internal_date: modified.map(UnixMillis), octets })
+    fn item(&self, disk: &dyn Disk, dir: &Path) -> io::Result<Option<Item>> {
+        match disk.open_read(&self.path(dir)).and_then(|file| file.len()) {
+            Ok(octets) => Ok(Some(self.item_of(dir, octets))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn item_of(&self, dir: &Path, octets: u64) -> Item {
+        let modified = modified_ns(&self.path(dir)).ok().and_then(|ns| u64::try_from(ns / 1_000_000).ok());
+        Item { id: self.id(), flags: self.flags(), internal_date: modified.map(UnixMillis), octets }
     }
 }
 
@@ -161,12 +167,17 @@ impl Listing {
         {
             self.told += 1;
             let mark = mark(&message.id());
-            if !self.seen.contains(&mark)
-                && let Some(item) = message.item(disk, &self.dir)
-            {
-                self.marks.push(mark);
-                items.push(item);
+            if self.seen.contains(&mark) {
+                continue;
             }
+            let item = match message.item(disk, &self.dir) {
+                Ok(Some(item)) => item,
+                Ok(None) => continue,
+                // Whoever fetches it is told why it cannot be had.
+                Err(_) => message.item_of(&self.dir, 0),
+            };
+            self.marks.push(mark);
+            items.push(item);
         }
         let cursor = cursor(&mut self.marks);
         self.cursor = Some(cursor.clone());
@@ -183,22 +194,25 @@ impl Listing {
         of_name.find(|message| message.id() == *id)
     }
 
-    /// Where the messages lie now.
-    pub(super) fn places(&self, disk: &dyn Disk, items: &[Item]) -> Vec<Option<Place>> {
+    /// Where the messages lie now; `None` for those that are gone.
+    pub(super) fn places(&self, disk: &dyn Disk, items: &[Item]) -> Vec<io::Result<Option<Place>>> {
         let place = |wanted: &Item| {
-            let message = self.find(&wanted.id)?;
-            let item = message.item(disk, &self.dir)?;
+            let Some(message) = self.find(&wanted.id) else { return Ok(None) };
+            let Some(item) = message.item(disk, &self.dir)? else { return Ok(None) };
             let path = message.path(&self.dir);
-            Some(Place { path, start: 0, octets: item.octets, quoted: false, item: Some(item) })
+            Ok(Some(Place { path, start: 0, octets: item.octets, quoted: false, item: Some(item) }))
         };
         items.iter().map(place).collect()
     }
 
-    /// Removes these files and no others.
+    /// Removes these files and no others; what cannot be opened is not known to be what was archived, and stays.
     pub(super) fn delete(&self, disk: &dyn Disk, items: &[ItemId]) -> io::Result<Deleted> {
         let mut deleted = Deleted::default();
+        let remove = |message: &Message| {
+            message.item(disk, &self.dir).and_then(|_| disk.remove(&message.path(&self.dir)))
+        };
         for id in items {
-            match self.find(id).map(|message| disk.remove(&message.path(&self.dir))) {
+            match self.find(id).map(remove) {
                 Some(Ok(())) => deleted.deleted.push(id.clone()),
                 Some(Err(error)) => deleted.kept.push((id.clone(), error.to_string())),
                 None => deleted.kept.push((id.clone(), "it is not there any more".into())),

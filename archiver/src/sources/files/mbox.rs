@@ -40,10 +40,16 @@ struct Written {
 }
 
 /// Whether a file begins as an mbox file does.
-pub(super) fn is_mbox(disk: &dyn Disk, path: &Path) -> bool {
+pub(super) fn is_mbox(disk: &dyn Disk, path: &Path) -> io::Result<bool> {
     let mut begin = [0; BEGIN.len()];
-    let read = disk.open_read(path).and_then(|file| file.read_exact_at(&mut begin, 0));
-    read.is_ok() && begin == *BEGIN
+    match disk.open_read(path).and_then(|file| file.read_exact_at(&mut begin, 0)) {
+        Ok(()) => Ok(begin == *BEGIN),
+        // Removed meanwhile, or too short.
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof) => {
+            Ok(false)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 fn before(file: &dyn DiskFile, offset: u64) -> io::Result<Digest> {
@@ -148,7 +154,11 @@ fn begins(file: &dyn DiskFile, offset: u64, len: u64) -> io::Result<Vec<u64>> {
 
 /// A message lies behind its `From ` line, and a line before the next one is no part of it. Where none begins or ends any more, the
 /// file is another one by now.
-pub(super) fn places(disk: &dyn Disk, path: &Path, items: &[Item]) -> io::Result<Vec<Option<Place>>> {
+pub(super) fn places(
+    disk: &dyn Disk,
+    path: &Path,
+    items: &[Item],
+) -> io::Result<Vec<io::Result<Option<Place>>>> {
     let file = disk.open_read(path)?;
     let len = file.len()?;
     let begins_at = |at: u64| -> io::Result<bool> {
@@ -171,7 +181,7 @@ pub(super) fn places(disk: &dyn Disk, path: &Path, items: &[Item]) -> io::Result
         }
         Ok(Some(Place { path: path.to_owned(), start, octets, quoted: true, item: None }))
     };
-    items.iter().map(place).collect()
+    Ok(items.iter().map(place).collect())
 }
 
 /// Takes off what mbox puts around and into a message: its first line, one `>` before `From `, and the empty line at its end.

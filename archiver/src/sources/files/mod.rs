@@ -12,6 +12,8 @@
 //! - Files are read, and changed in no way but by [`Account::delete`], which removes files of a Maildir alone.
 //! - A message of a Maildir is known by its unique name, whatever its flags; one of an mbox file by where it begins. A file that
 //!   was not only written behind its end is read again from the beginning.
+//! - A file that is there and cannot be opened is not taken for gone: it is told of, and missing with the system's words.
+//! - A directory or file within that cannot be looked into is named, and keeps no other one.
 //! - A symbolic link that leads out of the directory is not followed to folders; see also [`check_within`].
 //! - The files of a folder are listed once a run, on threads that may wait.
 //! - Memory: names and marks of a folder's files, and a piece of a message.
@@ -60,12 +62,37 @@ pub struct FilesSource {
     message_octets_max: u64,
     /// Of the Maildir that was looked at last.
     listing: Option<Listing>,
+    /// What could not be looked into when folders were listed, and why.
+    unlisted: Vec<String>,
 }
 
 /// What a folder is made of.
 enum Form {
     Maildir(PathBuf),
     Mbox(PathBuf),
+}
+
+/// What lies in the directory.
+#[derive(Default)]
+struct Found {
+    folders: Vec<Folder>,
+    /// What could not be looked into, and why; at most [`FOLDERS_MAX`].
+    unlisted: Vec<String>,
+}
+
+impl Found {
+    /// What a look at `path` gave; that it failed is kept in mind. What went away meanwhile is nothing.
+    fn looked<T>(&mut self, path: &Path, look: io::Result<T>) -> Option<T> {
+        match look {
+            Ok(looked) => Some(looked),
+            Err(error) => {
+                if error.kind() != io::ErrorKind::NotFound && self.unlisted.len() < FOLDERS_MAX {
+                    self.unlisted.push(format!("{} cannot be looked into: {error}", path.display()));
+                }
+                None
+            }
+        }
+    }
 }
 
 impl FilesSource {
@@ -78,7 +105,7 @@ impl FilesSource {
         settings: Settings,
         message_octets_max: u64,
     ) -> Result<Self, SourceError> {
-        let source = Self { disk, settings, message_octets_max, listing: None };
+        let source = Self { disk, settings, message_octets_max, listing: None, unlisted: Vec::new() };
         match source.disk.exists(&source.settings.path) {
             Ok(true) => Ok(source),
             Ok(false) => Err(source.failed(&source.settings.path, &io::ErrorKind::NotFound.into())),
@@ -90,44 +117,42 @@ impl FilesSource {
         SourceError::Files { path: path.to_owned(), text: error.to_string() }
     }
 
-    fn list(&self) -> Result<Vec<(Folder, Form)>, SourceError> {
+    fn list(&self) -> Result<Found, SourceError> {
         let root = &self.settings.path;
-        let mut found = Vec::new();
-        if self.disk.files(root).is_ok() {
-            self.find(root, &mut Vec::new(), &mut found)?;
-        } else {
-            let name = root.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-            self.enter(vec![name], Form::Mbox(root.clone()), &mut found)?;
+        let mut found = Found::default();
+        match self.disk.files(root) {
+            Ok(_) => self.find(root, &mut Vec::new(), &mut found)?,
+            Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
+                let name = root.file_name().map(|name| name.to_string_lossy().into_owned());
+                self.enter(vec![name.unwrap_or_default()], &Form::Mbox(root.clone()), &mut found)?;
+            }
+            Err(error) => return Err(self.failed(root, &error)),
         }
-        found.sort_by(|(a, _), (b, _)| a.path.cmp(&b.path));
+        found.folders.sort_by(|a, b| a.path.cmp(&b.path));
         Ok(found)
     }
 
-    fn leads_out(&self, path: &Path) -> bool {
-        let root = self.settings.path.canonicalize();
-        !path.canonicalize().is_ok_and(|path| root.is_ok_and(|root| path.starts_with(root)))
+    fn leads_out(&self, path: &Path) -> io::Result<bool> {
+        let root = self.settings.path.canonicalize()?;
+        Ok(!path.canonicalize()?.starts_with(root))
     }
 
-    fn is_maildir(&self, dir: &Path) -> bool {
-        ["cur", "new"].iter().all(|sub| self.disk.exists(&dir.join(sub)).unwrap_or(false))
+    fn is_maildir(&self, dir: &Path) -> io::Result<bool> {
+        Ok(self.disk.exists(&dir.join("cur"))? && self.disk.exists(&dir.join("new"))?)
     }
 
-    fn find(
-        &self,
-        dir: &Path,
-        path: &mut Vec<String>,
-        found: &mut Vec<(Folder, Form)>,
-    ) -> Result<(), SourceError> {
-        let maildir = self.is_maildir(dir);
+    fn find(&self, dir: &Path, path: &mut Vec<String>, found: &mut Found) -> Result<(), SourceError> {
+        let Some(maildir) = found.looked(dir, self.is_maildir(dir)) else { return Ok(()) };
         if maildir {
             let names = if path.is_empty() { vec!["INBOX".to_owned()] } else { path.clone() };
-            self.enter(names, Form::Maildir(dir.into()), found)?;
+            self.enter(names, &Form::Maildir(dir.into()), found)?;
         }
         if path.len() >= DEPTH_MAX {
             return Ok(());
         }
-        for sub in self.disk.dirs(dir).map_err(|error| self.failed(dir, &error))? {
-            if self.leads_out(&sub) {
+        for sub in found.looked(dir, self.disk.dirs(dir)).unwrap_or_default() {
+            let Some(leads_out) = found.looked(&sub, self.leads_out(&sub)) else { continue };
+            if leads_out {
                 tracing::warn!(path = %sub.display(), "a link that leads out of the directory is not followed");
                 continue;
             }
@@ -145,11 +170,14 @@ impl FilesSource {
             path.truncate(before);
         }
         if !maildir {
-            for file in self.disk.files(dir).map_err(|error| self.failed(dir, &error))? {
-                if !self.leads_out(&file) && mbox::is_mbox(&*self.disk, &file) {
+            for file in found.looked(dir, self.disk.files(dir)).unwrap_or_default() {
+                let is_mbox =
+                    |within: bool| if within { mbox::is_mbox(&*self.disk, &file) } else { Ok(false) };
+                let is_mbox = self.leads_out(&file).and_then(|out| is_mbox(!out));
+                if found.looked(&file, is_mbox).unwrap_or(false) {
                     let name = file.file_name().map(|name| name.to_string_lossy().into_owned());
                     path.push(name.unwrap_or_default());
-                    self.enter(path.clone(), Form::Mbox(file), found)?;
+                    self.enter(path.clone(), &Form::Mbox(file), found)?;
                     path.pop();
                 }
             }
@@ -157,13 +185,8 @@ impl FilesSource {
         Ok(())
     }
 
-    fn enter(
-        &self,
-        path: Vec<String>,
-        form: Form,
-        found: &mut Vec<(Folder, Form)>,
-    ) -> Result<(), SourceError> {
-        if found.len() == FOLDERS_MAX {
+    fn enter(&self, path: Vec<String>, form: &Form, found: &mut Found) -> Result<(), SourceError> {
+        if found.folders.len() == FOLDERS_MAX {
             let host = self.settings.path.display().to_string();
             return Err(SourceError::TooMany { host, what: "folders", max: FOLDERS_MAX });
         }
@@ -175,11 +198,11 @@ impl FilesSource {
             Some("trash") => Some(Role::Trash),
             _ => None,
         };
-        let (Form::Maildir(at) | Form::Mbox(at)) = &form;
+        let (Form::Maildir(at) | Form::Mbox(at)) = form;
         let within = at.strip_prefix(&self.settings.path).unwrap_or(at);
         let id = FolderId(names::text_of(within.as_os_str().as_bytes()));
         let (owner, messages) = (Owner::Own, None);
-        found.push((Folder { id, path, role, owner, holds_messages: true, messages }, form));
+        found.folders.push(Folder { id, path, role, owner, holds_messages: true, messages });
         Ok(())
     }
 
@@ -189,7 +212,7 @@ impl FilesSource {
             true => self.settings.path.clone(),
             false => self.settings.path.join(OsStr::from_bytes(&within)),
         };
-        if self.is_maildir(&at) { Form::Maildir(at) } else { Form::Mbox(at) }
+        if self.is_maildir(&at).unwrap_or(false) { Form::Maildir(at) } else { Form::Mbox(at) }
     }
 }
 
@@ -246,7 +269,11 @@ impl FilesSource {
     }
 
     /// Where these messages lie. A file whose flags changed since it was listed has another name, so it is looked for once more.
-    async fn places(&mut self, folder: &FolderId, items: &[Item]) -> Result<Vec<Option<Place>>, SourceError> {
+    async fn places(
+        &mut self,
+        folder: &FolderId,
+        items: &[Item],
+    ) -> Result<Vec<io::Result<Option<Place>>>, SourceError> {
         let wanted = items.to_vec();
         match self.form(folder) {
             Form::Maildir(dir) => {
@@ -255,7 +282,7 @@ impl FilesSource {
                     |_| true,
                     move |disk, listing| {
                         let places = listing.places(disk, &wanted);
-                        if places.iter().all(Option::is_some) {
+                        if !places.iter().any(|place| matches!(place, Ok(None))) {
                             return Ok(places);
                         }
                         listing.renew(disk)?;
@@ -276,10 +303,16 @@ impl FilesSource {
 impl Account for FilesSource {
     async fn folders(&mut self) -> Result<Vec<Folder>, SourceError> {
         let (disk, settings) = (Arc::clone(&self.disk), self.settings.clone());
-        let finder = Self { disk, settings, message_octets_max: self.message_octets_max, listing: None };
+        let (message_octets_max, unlisted) = (self.message_octets_max, Vec::new());
+        let finder = Self { disk, settings, message_octets_max, listing: None, unlisted };
         let listed = tokio::task::spawn_blocking(move || finder.list()).await;
         let listed = listed.map_err(|error| self.failed(&self.settings.path, &io::Error::other(error)))??;
-        Ok(listed.into_iter().map(|(folder, _)| folder).collect())
+        self.unlisted = listed.unlisted;
+        Ok(listed.folders)
+    }
+
+    fn unlisted(&self) -> Vec<String> {
+        self.unlisted.clone()
     }
 
     async fn changes(&mut self, folder: &FolderId, after: Option<&Cursor>) -> Result<Changes, SourceError> {
@@ -309,11 +342,12 @@ impl Account for FilesSource {
         let places = self.places(folder, items).await?;
         for (item, place) in items.iter().zip(places) {
             let why = match place {
-                None => NotFetched::Gone,
-                Some(place) if place.octets > octets_max => {
+                Ok(None) => NotFetched::Gone,
+                Err(error) => NotFetched::Refused(error.to_string()),
+                Ok(Some(place)) if place.octets > octets_max => {
                     NotFetched::TooLong { octets: place.octets, octets_max }
                 }
-                Some(place) => {
+                Ok(Some(place)) => {
                     let (disk, path) = (Arc::clone(&self.disk), place.path.clone());
                     match blocking(move || disk.open_read(&path)).await {
                         Ok(file) => {
@@ -336,6 +370,8 @@ impl Account for FilesSource {
     async fn look(&mut self, folder: &FolderId, items: &[Item]) -> Result<Vec<Item>, SourceError> {
         let places = self.places(folder, items).await?;
         let there = items.iter().zip(places).filter_map(|(item, place)| {
+            // One that cannot be opened now is no other by that, and not gone.
+            let Ok(place) = place else { return Some(item.clone()) };
             let place = place?;
             Some(place.item.unwrap_or_else(|| Item { octets: place.octets, ..item.clone() }))
         });

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use postern_shared::disk::{Disk, RealDisk, write_atomic};
+use postern_shared::disk::{Disk, Fault, FaultyDisk, RealDisk, Step, write_atomic};
 
 use super::{FilesSource, LineEnds, Settings};
 use crate::sources::account::{Account as _, FolderId, Item, Sink};
@@ -48,6 +48,12 @@ fn write(dir: &Path, name: &str, octets: &[u8]) {
 fn open(path: &Path, verbatim: bool) -> FilesSource {
     let settings = Settings { path: path.into(), verbatim };
     FilesSource::open(Arc::new(RealDisk), settings, 1 << 30).unwrap()
+}
+
+fn open_faulty(path: &Path, fault: Fault) -> FilesSource {
+    let disk = FaultyDisk::new(Arc::new(RealDisk), fault);
+    let settings = Settings { path: path.into(), verbatim: true };
+    FilesSource::open(Arc::new(disk), settings, 1 << 30).unwrap()
 }
 
 async fn pull(
@@ -185,6 +191,67 @@ async fn a_large_maildir_is_told_page_by_page() {
     assert_eq!((second.items.len(), second.more), (500, false));
     let nothing = open(dir.path(), true).changes(&inbox, Some(&second.cursor)).await.unwrap();
     assert_eq!((nothing.items.len(), nothing.cursor == second.cursor), (0, true));
+}
+
+/// Goal: a file that is there and cannot be opened is told of, is missing with the system's words, is not gone for whoever looks at
+/// it, and is not removed; once it can be opened it comes.
+#[tokio::test]
+async fn a_file_that_cannot_be_opened_is_not_gone() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), "new/1.a", b"a: 1\n\n");
+    write(dir.path(), "cur/2.b:2,S", b"b: 2\n\n");
+    let inbox = FolderId(String::new());
+    let refused = std::io::ErrorKind::PermissionDenied;
+    let mut source = open_faulty(dir.path(), Fault::from(Step::Open, 1, refused));
+    let page = source.changes(&inbox, None).await.unwrap();
+    let told: Vec<(&str, u64)> = page.items.iter().map(|item| (item.id.0.as_str(), item.octets)).collect();
+    assert_eq!(told, [("1.a", 6), ("2.b", 0)]);
+    assert!(page.items[1].flags == ["\\Seen"] && page.items[1].internal_date.is_some());
+    let mut kept = Kept::default();
+    source.fetch(&inbox, &page.items, &mut kept).await.unwrap();
+    assert_eq!((kept.whole.len(), kept.missing.len()), (0, 2));
+    for (id, why) in &kept.missing {
+        assert!(why.to_string().starts_with("the source refuses it: injected fault"), "{id:?}: {why}");
+    }
+    assert_eq!(source.look(&inbox, &page.items).await.unwrap(), page.items);
+    let ids: Vec<ItemId> = page.items.iter().map(|item| item.id.clone()).collect();
+    assert_eq!(source.delete(&inbox, &ids).await.unwrap().kept.len(), 2);
+
+    let mut kept = Kept::default();
+    open(dir.path(), true).fetch(&inbox, &page.items, &mut kept).await.unwrap();
+    assert_eq!(texts(&kept), ["a: 1\n\n", "b: 2\n\n"]);
+    RealDisk.remove(&dir.path().join("new/1.a")).unwrap();
+    let mut kept = Kept::default();
+    open(dir.path(), true).fetch(&inbox, &page.items[..1], &mut kept).await.unwrap();
+    assert_eq!(kept.missing, [(ids[0].clone(), NotFetched::Gone)]);
+}
+
+/// Goal: a directory that cannot be listed and a file that cannot be opened are named, and keep no folder from being read; only
+/// the directory itself ends the run.
+/// Method: directories are listed in the order `mail` (twice), `A`, `B` (twice), `mail`; `box` is the only file that is opened.
+#[tokio::test]
+async fn what_cannot_be_looked_into_keeps_no_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let mail = dir.path().join("mail");
+    for (name, text) in [("A/cur/1", "x"), ("A/new/2", "x"), ("B/box", "From x\n\n"), ("box", "From y\n\n")] {
+        write(&mail, name, text.as_bytes());
+    }
+    let refused = std::io::ErrorKind::PermissionDenied;
+    for (step, nth, named, folders) in [
+        (Step::List, 3, "B cannot be looked into: injected fault", ["A", "B/box", "box"].as_slice()),
+        (Step::List, 4, "B cannot be looked into: injected fault", &["A", "box"]),
+        (Step::Open, 0, "B/box cannot be looked into: injected fault", &["A", "box"]),
+        (Step::List, 99, "", &["A", "B/box", "box"]),
+    ] {
+        let mut source = open_faulty(&mail, Fault::nth(step, nth, refused));
+        let found = source.folders().await.unwrap();
+        let found: Vec<String> = found.iter().map(|folder| folder.path.join("/")).collect();
+        assert_eq!(found, folders, "{step:?} {nth}");
+        let unlisted = source.unlisted().join("; ");
+        assert!(unlisted.contains(named) && unlisted.is_empty() == named.is_empty(), "{unlisted}");
+    }
+    let error = open_faulty(&mail, Fault::nth(Step::List, 0, refused)).folders().await.unwrap_err();
+    assert!(error.to_string().contains("mail: injected fault"), "{error}");
 }
 
 /// Goal: offsets of an older file fetch nothing of the one that is there now; what may still be written is left for later.

@@ -11,7 +11,8 @@
 //! then told of those before them only.
 //!
 //! A page is asked for by a window of UIDs and keeps the lowest that come, up to a bound: whatever a window brings, and in
-//! whatever order, memory is bounded and nothing is passed over.
+//! whatever order, memory is bounded and nothing is passed over. Messages are numbered without gaps, so what a server leaves out
+//! of its answer, because it cannot describe it, shows in the numbers of the others.
 
 use std::collections::BTreeMap;
 
@@ -166,6 +167,26 @@ impl Page {
         }
     }
 
+    /// A message that did not come, and is there.
+    pub(super) fn add(&mut self, uid: Uid) {
+        if !self.kept.contains_key(&uid) {
+            self.take(Fetch { uid: Some(uid), ..Fetch::default() });
+        }
+    }
+
+    /// The number of the last message in it, where `before` is that of the last one before it; `None` unless one follows the other.
+    pub(super) fn number(&self, before: Option<u32>) -> Option<u32> {
+        self.kept.values().try_fold(before?, |before, fetch| {
+            let number = before.checked_add(1)?;
+            (fetch.number == number).then_some(number)
+        })
+    }
+
+    /// The number that the server gave to the last one.
+    pub(super) fn last_number(&self) -> Option<u32> {
+        self.kept.last_key_value().map(|(_, fetch)| fetch.number).filter(|number| *number != 0)
+    }
+
     /// Up to which UID everything is in it.
     pub(super) fn complete_to(&self) -> u32 {
         match self.kept.last_key_value() {
@@ -269,6 +290,29 @@ mod tests {
         assert_eq!(empty.next(&state(1, 90), 9), Next::Nothing, "a folder without messages");
         empty.read_to(4, &state(5, 90));
         assert!(empty.is_at(&state(5, 90)), "the flags of its first messages came with them");
+    }
+
+    /// Goal: what is left out of a page shows in the numbers of the others, wherever it stood.
+    #[test]
+    fn numbers_tell_what_is_left_out() {
+        let page = |numbers: &[u32]| {
+            let mut page = Page::new(9, 1, 99);
+            for number in numbers {
+                page.take(Fetch { number: *number, uid: Uid::new(number + 10), ..Fetch::default() });
+            }
+            page
+        };
+        assert_eq!(page(&[1, 2, 3]).number(Some(0)), Some(3));
+        assert_eq!(page(&[]).number(Some(3)), Some(3));
+        assert_eq!(page(&[5]).number(Some(4)), Some(5));
+        for (numbers, before) in [(&[1, 3][..], Some(0)), (&[2, 3], Some(0)), (&[1], None), (&[], None)] {
+            assert_eq!(page(numbers).number(before), None, "{numbers:?}");
+        }
+        let mut found = page(&[1, 3]);
+        found.add(uid(12));
+        found.add(uid(13));
+        let told: Vec<_> = found.into_messages().map(|(uid, fetch)| (uid.get(), fetch.number)).collect();
+        assert_eq!(told, [(11, 1), (12, 0), (13, 3)]);
     }
 
     #[test]

@@ -86,8 +86,8 @@ impl ImapSource {
         let state = self.open(folder, false, false).await?;
         let known = items.iter().filter_map(|item| uid_of(&item.id));
         let uids = known.filter(|(validity, _)| *validity == state.validity.get()).map(|(_, uid)| uid);
-        let mut found = BTreeMap::new();
-        for set in UidSet::of(uids.collect::<BTreeSet<_>>()).in_pieces(SET_OCTETS_MAX) {
+        let (asked, mut found) = (uids.collect::<BTreeSet<Uid>>(), BTreeMap::new());
+        for set in UidSet::of(asked.iter().copied()).in_pieces(SET_OCTETS_MAX) {
             let look = Command::new(&format!("UID FETCH {set} (UID FLAGS INTERNALDATE RFC822.SIZE)"));
             let (condition, text) = self
                 .perform(look, "FETCH", |response| {
@@ -117,7 +117,41 @@ impl ImapSource {
                 return Err(SourceError::Folder { host, folder: folder.clone(), text });
             }
         }
+        // Of what is there and was not described nothing is known.
+        let silent = asked.into_iter().filter(|uid| !found.contains_key(uid));
+        for uid in self.hidden(silent).await? {
+            let (id, flags) = (id_of(state.validity, uid), Vec::new());
+            found.insert(uid, Item { id, flags, internal_date: None, octets: 0 });
+        }
         Ok(found.into_values().collect())
+    }
+
+    /// Those of messages that a FETCH said nothing of which are there all the same: a server may leave out what it cannot describe.
+    pub(super) async fn hidden(
+        &mut self,
+        silent: impl Iterator<Item = Uid>,
+    ) -> Result<BTreeSet<Uid>, SourceError> {
+        let mut hidden = BTreeSet::new();
+        for set in UidSet::of(silent).in_pieces(SET_OCTETS_MAX) {
+            let found = self.searched(&set.to_string()).await?;
+            hidden.extend(found.into_iter().flatten().filter(|uid| set.contains(*uid)));
+        }
+        Ok(hidden)
+    }
+
+    /// Those of the UIDs that a search finds in the open folder; `None` when the server does not search.
+    pub(super) async fn searched(&mut self, uids: &str) -> Result<Option<BTreeSet<Uid>>, SourceError> {
+        let mut found = BTreeSet::new();
+        let search = Command::new(&format!("UID SEARCH UID {uids}"));
+        let (condition, _) = self
+            .perform(search, "SEARCH", |response| {
+                if let Response::Search(uids) = response {
+                    found.extend(uids);
+                }
+                Ok(())
+            })
+            .await?;
+        Ok((condition == Condition::Ok).then_some(found))
     }
 
     /// Those of the set that the open folder has.

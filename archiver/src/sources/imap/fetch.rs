@@ -358,10 +358,17 @@ impl ImapSource {
             let limit = self.limits.list;
             let left = timeout(limit, self.existing(&set)).await;
             let left = left.unwrap_or_else(|_| Err(self.late("a look at messages", limit)))?;
-            for (uid, item) in unsent.iter().filter(|(uid, _)| set.contains(**uid)) {
-                let why = match left.contains(uid) {
-                    true => NotFetched::Refused("the server says it was sent, and it was not".into()),
-                    false => NotFetched::Gone,
+            let of_set = || unsent.iter().filter(|(uid, _)| set.contains(**uid));
+            let silent = of_set().map(|(uid, _)| *uid).filter(|uid| !left.contains(uid));
+            let hidden = timeout(limit, self.hidden(silent)).await;
+            let hidden = hidden.unwrap_or_else(|_| Err(self.late("a look at messages", limit)))?;
+            for (uid, item) in of_set() {
+                let why = if left.contains(uid) {
+                    NotFetched::Refused("the server says it was sent, and it was not".into())
+                } else if hidden.contains(uid) {
+                    NotFetched::Refused("the server says it is there, and nothing else of it".into())
+                } else {
+                    NotFetched::Gone
                 };
                 sink.missing(item.id.clone(), why).await.map_err(SourceError::Sink)?;
             }

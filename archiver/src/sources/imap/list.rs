@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use postern_shared::proto::imap::{Code, Command, Condition, ListEntry, MailboxStatus, Response, UidSet};
 
 use super::changes::{Next, Page, Position, State, id_of, up_to};
+use super::open::Opened;
 use super::{ImapSource, folders};
 use crate::sources::account::{Changes, Folder, FolderId, Item, ItemSet};
 use crate::sources::{Cursor, SourceError};
@@ -120,6 +121,9 @@ impl ImapSource {
             Some(Err(why)) => (Position::start(&state), Some(why)),
         };
         let mut changes = Changes { restarted, ..nothing(position.cursor(), state) };
+        if let Some(opened) = self.opened.as_mut().filter(|_| position.uid == 0) {
+            opened.told = Some(0);
+        }
         while changes.items.is_empty() && changes.flags.is_empty() && changes.vanished.is_empty() {
             match position.next(&state, self.width) {
                 Next::New(first, last) => {
@@ -169,6 +173,7 @@ impl ImapSource {
             return Err(SourceError::Folder { host, folder: folder.clone(), text });
         }
         self.adapt(&page);
+        self.add_left_out(&mut page, (first, &end), state).await?;
         let (cut, complete_to) = (page.is_cut(), page.complete_to());
         for (uid, fetch) in page.into_messages() {
             changes.items.push(Item {
@@ -184,6 +189,35 @@ impl ImapSource {
         } else {
             // All there is was asked for: what comes next has a higher UID than the highest seen.
             state.uid_next = std::num::NonZeroU32::new(position.uid.saturating_add(1));
+        }
+        Ok(())
+    }
+
+    /// Adds to a page what the server left out: it is there and cannot be described, so whoever fetches it is told why. Asked for where
+    /// numbers show that something may be missing.
+    async fn add_left_out(
+        &mut self,
+        page: &mut Page,
+        (first, end): (u32, &str),
+        state: &State,
+    ) -> Result<(), SourceError> {
+        let Some(Opened { told, messages, .. }) = self.opened.clone() else { return Ok(()) };
+        let (number, complete_to) = (page.number(told), page.complete_to());
+        let to_the_end = !page.is_cut() && state.uid_next.is_none_or(|next| complete_to >= next.get() - 1);
+        let all = !to_the_end || messages.is_none_or(|messages| number == Some(messages));
+        let mut told = number;
+        if number.is_none() || !all {
+            let end = if page.is_cut() { complete_to.to_string() } else { end.to_owned() };
+            match self.searched(&format!("{first}:{end}")).await? {
+                Some(found) => found.into_iter().for_each(|uid| page.add(uid)),
+                None => {
+                    self.notes.push("the server does not search, so what it leaves out is not known".into());
+                }
+            }
+            told = page.last_number();
+        }
+        if let Some(opened) = &mut self.opened {
+            opened.told = told;
         }
         Ok(())
     }

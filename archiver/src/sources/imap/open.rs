@@ -14,7 +14,9 @@ pub(super) struct Opened {
     pub(super) folder: FolderId,
     pub(super) state: State,
     writable: bool,
-    messages: Option<u32>,
+    pub(super) messages: Option<u32>,
+    /// The number of the last message that was told of, or 0; while it is known.
+    pub(super) told: Option<u32>,
     /// All changes up to its state were told: for more it must be opened again.
     pub(super) read_through: bool,
     /// Something happened in it that was not told yet.
@@ -87,6 +89,7 @@ impl ImapSource {
             state,
             writable,
             messages,
+            told: None,
             read_through: false,
             stirred: false,
         });
@@ -101,13 +104,15 @@ impl ImapSource {
                 opened.messages = Some(*messages);
                 opened.stirred = true;
             }
-            Response::Expunge(_) => {
+            Response::Expunge(number) => {
+                opened.told = opened.told.map(|told| told - u32::from(*number <= told));
                 opened.messages = opened.messages.map(|messages| messages.saturating_sub(1));
                 opened.stirred = true;
             }
             Response::Vanished { earlier: false, uids } => {
                 let gone = u32::try_from(uids.len()).unwrap_or(u32::MAX);
                 opened.messages = opened.messages.map(|messages| messages.saturating_sub(gone));
+                opened.told = None;
                 opened.stirred = true;
             }
             _ => {}

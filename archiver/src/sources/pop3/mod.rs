@@ -1,8 +1,9 @@
 //! Any POP3 server, which keeps its mail: implicit TLS or STLS; USER and PASS, or AUTH PLAIN, LOGIN, XOAUTH2, OAUTHBEARER.
 //!
 //! What was read is known by unique-ids (UIDL) and sizes, and the cursor names every message that is still there. So a
-//! unique-id that is used again for a message of another size is a new message, and so is one that was gone in between. One
-//! that stands beside several messages names none of them: those are told of in every run, for the archive to fold.
+//! unique-id that is used again for a message of another size is a new message, and so is one that was gone in between, or that
+//! was deleted by us. One that stands beside several messages names none of them: those are told of in every run, for the
+//! archive to fold.
 //!
 //! Commands are pipelined when the server announces it (RFC 2449 §6.6). TOP is not used. A maildrop held by another client is
 //! waited for, as a gateway's is (`gateway`).
@@ -229,9 +230,10 @@ impl Listing {
     }
 
     fn page(&mut self, after: Option<&Cursor>) -> Changes {
-        let (mut seen, mut restarted) = (Seen::default(), None);
+        let (mut seen, mut restarted, mut first_page) = (Seen::default(), None, true);
         match (self.told.take(), after) {
-            (Some((cursor, told)), Some(after)) if cursor == *after => seen = told,
+            // Each of those that share a unique-id is told of once in a session.
+            (Some((cursor, told)), Some(after)) if cursor == *after => (seen, first_page) = (told, false),
             (_, Some(after)) => match Seen::read(after) {
                 // What is not there any more is forgotten: a unique-id that comes again is another message's.
                 Some(read) => seen = read.only(self.messages.iter()),
@@ -241,8 +243,6 @@ impl Listing {
         }
         let mut items = Vec::new();
         let mut more = false;
-        // Each of those that share a unique-id is told of once in a session.
-        let first_page = self.told_shared(&seen);
         for (message, id) in self.messages.iter().zip(&self.ids) {
             let shared = self.shared.contains(&message.number);
             if (shared && !first_page) || (!shared && seen.has(message)) {
@@ -262,10 +262,6 @@ impl Listing {
             self.told = Some((cursor.clone(), seen));
         }
         Changes { items, flags: Vec::new(), vanished: ItemSet::default(), restarted, cursor, more }
-    }
-
-    fn told_shared(&self, seen: &Seen) -> bool {
-        !self.messages.iter().any(|message| self.shared.contains(&message.number) && seen.has(message))
     }
 }
 
@@ -354,6 +350,11 @@ impl Account for Pop3Source {
         true
     }
 
+    fn names_come_again(&self) -> bool {
+        // Not within the session that fetched what they name.
+        false
+    }
+
     fn to_fetch_before_deletion(&self, folder: &FolderId, items: &[ItemId]) -> Vec<Item> {
         let Some(listing) = self.listing.as_ref().filter(|_| folder.0 == INBOX) else { return Vec::new() };
         let listed = items.iter().filter_map(|id| Some((id, listing.messages.get(*listing.by_id.get(id)?)?)));
@@ -365,6 +366,12 @@ impl Account for Pop3Source {
             octets: message.octets,
         };
         unfetched.map(item).collect()
+    }
+
+    fn cursor_without(cursor: &Cursor, deleted: &[ItemId]) -> Option<Cursor> {
+        let mut seen = Seen::read(cursor)?;
+        seen.remove(deleted);
+        Some(seen.cursor()).filter(|without| without != cursor)
     }
 
     fn take_notes(&mut self) -> Vec<String> {

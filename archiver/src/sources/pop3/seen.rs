@@ -14,7 +14,7 @@ use postern_shared::crypto::digest::Sha256;
 use postern_shared::proto::pop3::client::Listed;
 use serde::{Deserialize, Serialize};
 
-use crate::sources::Cursor;
+use crate::sources::{Cursor, ItemId};
 
 type Mark = [u8; 12];
 
@@ -45,6 +45,15 @@ impl Seen {
         Cursor(serde_json::to_string(&Written { seen }).unwrap_or_default())
     }
 
+    /// Forgets those of these names that are made of a unique-id and a size.
+    pub(super) fn remove(&mut self, names: &[ItemId]) {
+        for name in names {
+            if let Some((uidl, octets)) = name.0.split_once(' ') {
+                self.0.remove(&mark_of(uidl, octets));
+            }
+        }
+    }
+
     pub(super) fn has(&self, message: &Listed) -> bool {
         self.0.contains(&mark(message))
     }
@@ -60,10 +69,14 @@ impl Seen {
 }
 
 fn mark(message: &Listed) -> Mark {
+    mark_of(message.uidl.as_str(), &message.octets.to_string())
+}
+
+fn mark_of(uidl: &str, octets: &str) -> Mark {
     let mut hash = Sha256::new();
-    hash.update(message.uidl.as_str().as_bytes());
+    hash.update(uidl.as_bytes());
     hash.update(&[0]);
-    hash.update(message.octets.to_string().as_bytes());
+    hash.update(octets.as_bytes());
     let mut mark = Mark::default();
     mark.copy_from_slice(&hash.finish().0[..12]);
     mark

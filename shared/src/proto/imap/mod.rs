@@ -17,7 +17,7 @@
 //!
 //! | standard | read here | |
 //! |---|---|---|
-//! | RFC 3501, RFC 9051 | what an archiver asks for | not ENVELOPE, BODYSTRUCTURE, SEARCH: passed over |
+//! | RFC 3501, RFC 9051 | what an archiver asks for | not ENVELOPE, BODYSTRUCTURE: passed over; of SEARCH numbers |
 //! | RFC 2342 NAMESPACE, RFC 2971 ID, RFC 5161 ENABLE | yes | |
 //! | RFC 4315 UIDPLUS, RFC 7162 CONDSTORE and QRESYNC | yes | |
 //! | RFC 5258 LIST-EXTENDED, RFC 5819 LIST-STATUS, RFC 6154 SPECIAL-USE | yes | XLIST (Google, before 2013) is read too |

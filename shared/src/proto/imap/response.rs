@@ -6,7 +6,7 @@ use super::capability::Capabilities;
 use super::code::Code;
 use super::fetch::Fetch;
 use super::mailbox::{ListEntry, MailboxStatus, Namespace};
-use super::set::UidSet;
+use super::set::{Uid, UidSet};
 use super::tokens::{BadResponse, Tokens, printable};
 
 /// How a status response judges.
@@ -86,6 +86,8 @@ pub enum Response {
     },
     /// A message.
     Fetch(Fetch),
+    /// What a search by UID found.
+    Search(Vec<Uid>),
     /// Anything else, by its name in capital letters.
     Other(String),
 }
@@ -135,6 +137,7 @@ impl Response {
             "STATUS" => MailboxStatus::read(tokens).map(Self::MailboxStatus),
             "NAMESPACE" => namespaces(tokens),
             "VANISHED" => vanished(tokens),
+            "SEARCH" => search(tokens),
             _ => return Ok(Self::Other(name)),
         };
         known.ok_or_else(|| tokens.bad("a known response"))
@@ -184,6 +187,16 @@ fn namespaces(tokens: &mut Tokens<'_>) -> Option<Response> {
     let other = Namespace::read(tokens)?;
     tokens.space()?;
     Some(Response::Namespace { own, other, shared: Namespace::read(tokens)? })
+}
+
+/// A modification sequence may stand behind the numbers (RFC 7162 §3.1.5).
+fn search(tokens: &mut Tokens<'_>) -> Option<Response> {
+    let mut found = Vec::new();
+    while !tokens.is_at_end() && !tokens.rest().starts_with(b"(") {
+        found.push(Uid::new(tokens.number32()?)?);
+        let _ = tokens.space();
+    }
+    Some(Response::Search(found))
 }
 
 fn vanished(tokens: &mut Tokens<'_>) -> Option<Response> {

@@ -114,7 +114,10 @@ fn mailboxes_are_read() {
         one("* NAMESPACE ((\"\" \"/\")) ((\"~\" \"/\" \"X\" (\"Y\"))) NIL"),
         Response::Namespace { own: namespace(""), other: namespace("~"), shared: Vec::new() }
     );
-    assert_eq!(one("* SEARCH 1 2 3"), Response::Other("SEARCH".into()));
+    assert_eq!(one("* SEARCH 2 1 (MODSEQ 5)"), Response::Search(vec![uid(2), uid(1)]));
+    assert_eq!(one("* SEARCH"), Response::Search(Vec::new()));
+    assert_eq!(one("* SORT 1 2 3"), Response::Other("SORT".into()));
+    assert!(Response::parse(b"* SEARCH 1 x").is_err() && Response::parse(b"* SEARCH 0").is_err());
 }
 
 #[test]

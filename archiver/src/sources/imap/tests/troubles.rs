@@ -103,14 +103,17 @@ async fn refused_listings_cost_little() {
         C: p4 UID FETCH 6:7 (UID FLAGS INTERNALDATE RFC822.SIZE)
         S: * 3 FETCH (UID 7 RFC822.SIZE 10)
         S: p4 OK
-        C: p5 UID FETCH 1:5 (UID FLAGS) (CHANGEDSINCE 50)
-        S: p5 BAD what?
-        C: p6 EXAMINE \"INBOX\" (CONDSTORE)
+        C: p5 UID SEARCH UID 6:7
+        S: * SEARCH 7
+        S: p5 OK
+        C: p6 UID FETCH 1:5 (UID FLAGS) (CHANGEDSINCE 50)
+        S: p6 BAD what?
+        C: p7 EXAMINE \"INBOX\" (CONDSTORE)
         S: * OK [UIDVALIDITY 9] x
         S: * OK [UIDNEXT 10] x
-        S: p6 OK
-        C: p7 UID FETCH 8:9 (UID FLAGS INTERNALDATE RFC822.SIZE)
-        S: p7 NO broken index
+        S: p7 OK
+        C: p8 UID FETCH 8:9 (UID FLAGS INTERNALDATE RFC822.SIZE)
+        S: p8 NO broken index
     ";
     let server = Server::start(TlsStart::Implicit, &[&[LOGIN, script].concat()]).await;
     let mut source = connect(&server, limits()).await.unwrap();
@@ -122,6 +125,70 @@ async fn refused_listings_cost_little() {
     assert!(source.take_notes()[0].contains("does not tell which flags changed: what?"));
     let error = source.changes(&inbox(), Some(&second.cursor)).await.unwrap_err();
     assert!(matches!(&error, SourceError::Folder { text, .. } if text.contains("broken index")), "{error}");
+    drop(source);
+    assert_eq!(server.end().await, Ok(()));
+}
+
+/// Goal: a message that the server leaves out of its list, and says nothing of when it is fetched, is not passed over: it is listed,
+/// refused with words, and not gone for whoever looks at it. So is one that is the first of what is new.
+#[tokio::test]
+async fn what_the_server_cannot_describe_is_not_passed_over() {
+    let page = PAGE.replace("    S: * 2 FETCH (UID 5 FLAGS () RFC822.SIZE 7)\n", "");
+    let page = page.replace("RFC822.SIZE 10000", "RFC822.SIZE 10");
+    let rest = "C: p5 UID SEARCH UID 1:7
+        S: * SEARCH 2 5 7
+        S: p5 OK
+        C: p6 UID FETCH 2,5,7 (UID FLAGS INTERNALDATE BODY.PEEK[])
+        S: * 1 FETCH (UID 2 BODY[] \"one\")
+        S: * 3 FETCH (UID 7 BODY[] \"two\")
+        S: p6 OK
+        C: p7 UID FETCH 5 (UID)
+        S: p7 OK
+        C: p8 UID SEARCH UID 5
+        S: * SEARCH 5
+        S: p8 OK
+        C: p9 UID FETCH 4:5 (UID FLAGS INTERNALDATE RFC822.SIZE)
+        S: p9 OK
+        C: p10 UID SEARCH UID 4:5
+        S: * SEARCH 5
+        S: p10 OK
+    ";
+    let server = Server::start(TlsStart::Implicit, &[&[LOGIN, EXAMINE, &page, rest].concat()]).await;
+    let mut source = connect(&server, limits()).await.unwrap();
+    let page = source.changes(&inbox(), None).await.unwrap();
+    let listed: Vec<_> = page.items.iter().map(|item| (item.id.0.as_str(), item.octets)).collect();
+    assert_eq!((listed.as_slice(), page.more), (&[("9/2", 6), ("9/5", 0), ("9/7", 10)][..], false));
+    let mut kept = Kept::default();
+    source.fetch(&inbox(), &page.items, &mut kept).await.unwrap();
+    assert_eq!(kept.contents(), ["one", "two"]);
+    assert_eq!(
+        kept.whys(),
+        ["9/5: the source refuses it: the server says it is there, and nothing else of it"]
+    );
+    let gone = Item { id: ItemId("9/4".into()), ..page.items[1].clone() };
+    let there = source.look(&inbox(), &[gone, page.items[1].clone()]).await.unwrap();
+    assert_eq!(there, [page.items[1].clone()]);
+    drop(source);
+    assert_eq!(server.end().await, Ok(()));
+
+    let script = "C: p3 EXAMINE \"INBOX\" (CONDSTORE)
+        S: * 3 EXISTS
+        S: * OK [UIDVALIDITY 9] x
+        S: * OK [UIDNEXT 8] x
+        S: p3 OK
+        C: p4 UID FETCH 4:7 (UID FLAGS INTERNALDATE RFC822.SIZE)
+        S: * 3 FETCH (UID 7 RFC822.SIZE 10)
+        S: p4 OK
+        C: p5 UID SEARCH UID 4:7
+        S: * SEARCH 5 7
+        S: p5 OK
+    ";
+    let server = Server::start(TlsStart::Implicit, &[&[LOGIN, script].concat()]).await;
+    let mut source = connect(&server, limits()).await.unwrap();
+    let after = Cursor(r#"{"validity":9,"uid":3,"modseq":0}"#.into());
+    let new = source.changes(&inbox(), Some(&after)).await.unwrap();
+    let listed: Vec<_> = new.items.iter().map(|item| item.id.0.as_str()).collect();
+    assert_eq!(listed, ["9/5", "9/7"]);
     drop(source);
     assert_eq!(server.end().await, Ok(()));
 }
