@@ -27,6 +27,7 @@
 
 mod arrive;
 mod backup;
+mod begun;
 mod catalog_file;
 mod changes;
 mod commit;
