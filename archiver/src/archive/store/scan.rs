@@ -146,7 +146,10 @@ impl Packs {
     fn look_at_header(&self, pack: &Pack, start: u64, is_first: bool, scan: &mut Scan<'_>) {
         if start > pack.bytes && is_first {
             let what = format!("{} bytes that were committed are missing", start - pack.bytes);
-            (scan.tell)(Hole::damage(pack.path.clone(), pack.bytes, what));
+            let hole = Hole::damage(pack.path.clone(), pack.bytes, what);
+            // Of a pack that was being made there is not even a header.
+            let nature = if start > FILE_HEADER_BYTES as u64 { Nature::Damage } else { Nature::Header };
+            (scan.tell)(Hole { nature, ..hole });
         }
         if start == FILE_HEADER_BYTES as u64 && !self.files.has_header(pack) && pack.bytes >= start {
             let damage =
