@@ -104,13 +104,15 @@ fn a_backup_keeps_keys_and_octets_that_were_lost() {
         let told = stores.current().unwrap().store.damage().lines();
         assert_eq!(told.iter().any(|what| what.contains("messages' keys are missing")), lost == "table");
         commit(&stores, vec![message(content(900, None), "anna")]).unwrap();
-        let error = backup(&stores).unwrap_err().to_string();
-        assert!(error.contains("differs from byte"), "{lost}: {error}");
+        // A pack that is full by now is not compared again, and the backup's copy stays.
+        let told = backup(&stores).err().map(|error| error.to_string());
+        let is_told = told.as_ref().is_some_and(|told| told.contains("differs from byte"));
+        assert!(is_told || lost == "newest pack", "{lost}: {told:?}");
         let found = restored(&disk, "/data/one");
         assert!(found.len() == whole.len() + 1 && found.contains(&content(900, None)), "{lost}");
         // And at the next one, with more that is new.
         commit(&stores, vec![message(content(901, None), "anna")]).unwrap();
-        backup(&stores).unwrap_err();
+        assert!(backup(&stores).is_err() || lost == "newest pack", "{lost}");
         assert_eq!(restored(&disk, "/data/two").len(), MESSAGES + 2, "{lost}");
     }
 }
