@@ -1,9 +1,9 @@
 """Reads an archive of format 2, written from docs/archive-format.md alone: no code of Postern's is in it.
 
-    archive_reader.py INSTANCE [--recovery-key KEY]
+    archive_reader.py INSTANCE [--recovery-key KEY] [--despite-damage]
 
 Writes a line of JSON for each message: id, sha256 of its content as it was put together, leaf (whether the log's leaf is the one that is computed),
-filed_in, report_sha256 (null without one), additions. Fails when anything does not fit.
+filed_in, report_sha256 (null without one), additions. Fails when anything does not fit; despite damage it tells that on standard error and reads the rest.
 """
 
 import base64
@@ -14,6 +14,7 @@ import struct
 import sys
 
 import zstandard
+from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
@@ -26,6 +27,15 @@ for n in range(256):
     for _ in range(8):
         n = (n >> 1) ^ (MASK if n & 1 else 0)
     TABLE.append(n)
+
+
+DESPITE_DAMAGE = "--despite-damage" in sys.argv
+
+
+def damaged(*what):
+    if not DESPITE_DAMAGE:
+        raise SystemExit(f"damaged: {what}")
+    print("damaged:", *what, file=sys.stderr)
 
 
 def crc32c(data):
@@ -71,6 +81,7 @@ class Store:
         dictionary = zstandard.ZstdCompressionDict(octets, dict_type=zstandard.DICT_TYPE_RAWCONTENT)
         self.decompressors = {1: zstandard.ZstdDecompressor(), 2: zstandard.ZstdDecompressor(dict_data=dictionary)}
         self.objects = {}
+        self.uncertain = set()
         for pack in sorted((directory / "packs").glob("*.pack")):
             self.scan(pack)
 
@@ -81,17 +92,45 @@ class Store:
 
     def scan(self, path):
         pack = path.read_bytes()
-        self.check_file_header(pack[:32], b"PSTNPAK2", int(path.stem, 16))
-        at = 32
+        if pack[:8] == b"PSTNPAK2" and struct.unpack(">I", pack[28:32])[0] == crc32c(pack[:28]):
+            if pack[16:24] != self.uid or struct.unpack(">Q", pack[8:16])[0] != int(path.stem, 16):
+                return damaged(path, "belongs to another store")
+        else:
+            damaged(path, "the file header is altered")
+        at, hole, group = 32, False, []
         while at < len(pack):
-            header = pack[at:at + 48]
-            magic, kind, compression, number, slot, plain, length, crc, own_crc = struct.unpack(">4sBB2xQQQQII", header)
-            assert magic == b"PAO2" and own_crc == crc32c(header[:44]), (path, at)
-            body = pack[at + 48:at + 48 + length]
-            assert crc32c(body) == crc, (path, at)
-            associated = header[:6] + b"\0" + header[7:32]
-            self.objects[number] = (kind, compression, slot, plain, associated, body)
-            at += 48 + length
+            found = self.whole_object(pack, at)
+            if found is None:
+                damaged(path, at, "is no object")
+                hole = True
+                at = pack.find(b"PAO2", at + 1)
+                while at >= 0 and self.whole_object(pack, at) is None:
+                    at = pack.find(b"PAO2", at + 1)
+                if at < 0:
+                    break
+                continue
+            number, entry, first, length = found
+            if first:
+                # What was written before this was committed.
+                hole, group = False, []
+            if hole:
+                group.append(number)
+            self.objects.setdefault(number, []).append(entry)
+            at += length
+        self.uncertain.update(group)
+
+    @staticmethod
+    def whole_object(pack, at):
+        header = pack[at:at + 48]
+        if len(header) < 48 or header[:4] != b"PAO2":
+            return None
+        _, kind, compression, first, zero, number, slot, plain, length, crc, own_crc = struct.unpack(">4sBBBBQQQQII", header)
+        body = pack[at + 48:at + 48 + length]
+        possible = kind in (1, 2, 3) and compression in (1, 2) and first <= 1 and zero == 0 and max(plain, length) <= 1 << 32
+        if own_crc != crc32c(header[:44]) or not possible or len(body) != length or crc32c(body) != crc:
+            return None
+        associated = header[:6] + b"\0" + header[7:32]
+        return number, (kind, compression, slot, plain, associated, body), first == 1, 48 + length
 
     def message_key(self, slot):
         path = self.directory / "keys" / f"{slot >> 20:016x}.keys"
@@ -103,7 +142,16 @@ class Store:
         return unwrap(self.key, record[:60], struct.pack(">Q", slot))
 
     def plain(self, number, key):
-        _, compression, _, length, associated, body = self.objects[number]
+        entries = self.objects[number]
+        for entry in entries[:-1]:
+            try:
+                return self.opened(entry, key)
+            except (AssertionError, InvalidTag, zstandard.ZstdError):
+                damaged("object", number, "does not open; there is another copy")
+        return self.opened(entries[-1], key)
+
+    def opened(self, entry, key):
+        _, compression, _, length, associated, body = entry
         compressed = b""
         count = max(1, -(-len(body) // (CHUNK + 16)))
         for chunk in range(count):
@@ -115,14 +163,20 @@ class Store:
         return plain
 
     def record(self, number):
-        slot = self.objects[number][2]
+        slot = self.objects[number][0][2]
         key = hkdf(self.message_key(slot), b"postern object v2" + struct.pack(">Q", number))
         plain = self.plain(number, key)
         length = struct.unpack(">I", plain[:4])[0]
         return json.loads(plain[4:4 + length]), Own(plain[4 + length:])
 
     def records(self, kind):
-        return [self.record(number) for number in sorted(self.objects) if self.objects[number][0] == kind]
+        for number in sorted(self.objects):
+            if self.objects[number][0][0] != kind:
+                continue
+            try:
+                yield number, *self.record(number)
+            except (AssertionError, InvalidTag, OSError, KeyError, zstandard.ZstdError, struct.error) as error:
+                damaged("record", number, repr(error))
 
     def assemble(self, content, own):
         out = b"".join(self.segment(segment, own) for segment in content["segments"])
@@ -188,28 +242,43 @@ def leaf(record):
 
 def main():
     instance = pathlib.Path(sys.argv[1])
-    recovery = sys.argv[3] if sys.argv[2:3] == ["--recovery-key"] else None
+    recovery = sys.argv[sys.argv.index("--recovery-key") + 1] if "--recovery-key" in sys.argv else None
     assert read_json(instance / "instance.json")["format"] == 2
     master = master_key(instance, recovery)
     for entry in read_json(instance / "stores.json")["stores"]:
         store = Store(pathlib.Path(entry.get("dir") or instance / "stores" / entry["id"]), master)
         leaves = (store.directory / "log" / "leaves").read_bytes()
         contents, shown = {}, {}
-        for record, own in store.records(2):
-            content = store.assemble(record["content"], own)
-            report = store.report(record, content, own)
+        for number, record, own in store.records(2):
+            is_logged = leaves[32 * record["leaf"]:32 * record["leaf"] + 32] == leaf(record)
+            try:
+                content = store.assemble(record["content"], own)
+                report = store.report(record, content, own)
+            except (AssertionError, InvalidTag, KeyError, zstandard.ZstdError) as error:
+                if number in store.uncertain and not is_logged:
+                    damaged("message", record["message"], "was perhaps never committed")
+                else:
+                    damaged("message", record["message"], repr(error))
+                continue
             contents[record["message"]] = content
             shown[record["message"]] = {
                 "store": entry["id"],
                 "id": record["message"],
                 "sha256": hashlib.sha256(content).hexdigest(),
-                "leaf": leaves[32 * record["leaf"]:32 * record["leaf"] + 32] == leaf(record),
+                "leaf": is_logged,
                 "filed_in": [f"{filed['archive']}/{filed['folder']}/{filed['uid']}" for filed in record["filed_in"]],
                 "report_sha256": report and hashlib.sha256(report).hexdigest(),
                 "additions": [],
             }
-        for record, own in store.records(3):
-            report = store.report(record, contents[record["message"]], own)
+        for number, record, own in store.records(3):
+            if record["message"] not in shown:
+                damaged("addition", number, "its message is missing")
+                continue
+            try:
+                report = store.report(record, contents[record["message"]], own)
+            except (AssertionError, InvalidTag, KeyError, zstandard.ZstdError) as error:
+                damaged("the report in addition", number, repr(error))
+                report = None
             filed = [f"{filed['archive']}/{filed['folder']}/{filed['uid']}" for filed in record["filed_in"]]
             addition = {"filed_in": filed, "report_sha256": report and hashlib.sha256(report).hexdigest()}
             shown[record["message"]]["additions"].append(addition)

@@ -133,8 +133,17 @@ impl Instance {
         self.check_writable()?;
         let _held = self.maintain()?;
         let mut compacted = Compacted::default();
+        let mut damaged = None;
         for attached in self.stores.writable_stores() {
-            let done = attached.store.compact(unused_percent, watch)?;
+            let done = match attached.store.compact(unused_percent, watch) {
+                Ok(done) => done,
+                // It did what could be done, and what is wrong there is no reason to leave the others.
+                Err(error @ ArchiveError::Store(_)) => {
+                    damaged.get_or_insert(error);
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
             compacted.packs += done.packs;
             compacted.bytes += done.bytes;
             compacted.stores_incomplete += u64::from(done.keeps_parts);
@@ -143,7 +152,10 @@ impl Instance {
                 break;
             }
         }
-        Ok(compacted)
+        match damaged {
+            Some(error) if !compacted.cancelled => Err(error),
+            _ => Ok(compacted),
+        }
     }
 
     /// Backs the instance up into the directory `to`: files and octets; `None` when it was ended before its time.

@@ -11,24 +11,41 @@ use postern_shared::disk::{Disk, DiskFile, DiskLock};
 pub(super) struct ReadOnlyDisk {
     inner: Arc<dyn Disk>,
     instance: PathBuf,
+    why: Why,
 }
 
 #[derive(Debug)]
-struct ReadOnlyFile(Arc<dyn DiskFile>);
+struct ReadOnlyFile(Arc<dyn DiskFile>, Why);
 
-fn refused() -> io::Error {
-    let text =
-        "the instance is in safe mode and nothing is written; start it without --safe to change anything";
-    io::Error::new(io::ErrorKind::ReadOnlyFilesystem, text)
+/// Why nothing is written.
+#[derive(Debug, Clone, Copy)]
+enum Why {
+    SafeMode,
+    Medium,
+}
+
+impl Why {
+    fn refused(self) -> io::Error {
+        let text = match self {
+            Self::SafeMode => {
+                "the instance is in safe mode and nothing is written; start it without --safe to change anything"
+            }
+            Self::Medium => {
+                "the store lies on a medium that cannot be written; copy it to another one, detach it and attach the copy to change it"
+            }
+        };
+        io::Error::new(io::ErrorKind::ReadOnlyFilesystem, text)
+    }
 }
 
 impl ReadOnlyDisk {
     pub(super) fn new(inner: Arc<dyn Disk>, instance: &Path) -> Self {
-        Self { inner, instance: instance.into() }
+        Self { inner, instance: instance.into(), why: Why::SafeMode }
     }
 
+    /// For a store on a medium that cannot be written.
     pub(super) fn over(inner: &Arc<dyn Disk>, instance: &Path) -> Arc<dyn Disk> {
-        Arc::new(Self::new(Arc::clone(inner), instance))
+        Arc::new(Self { why: Why::Medium, ..Self::new(Arc::clone(inner), instance) })
     }
 
     fn may_write(&self, path: &Path) -> bool {
@@ -38,7 +55,7 @@ impl ReadOnlyDisk {
     }
 
     fn check(&self, path: &Path) -> io::Result<()> {
-        if self.may_write(path) { Ok(()) } else { Err(refused()) }
+        if self.may_write(path) { Ok(()) } else { Err(self.why.refused()) }
     }
 }
 
@@ -53,7 +70,7 @@ impl Disk for ReadOnlyDisk {
     }
 
     fn open_read(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
-        Ok(Arc::new(ReadOnlyFile(self.inner.open_read(path)?)))
+        Ok(Arc::new(ReadOnlyFile(self.inner.open_read(path)?, self.why)))
     }
 
     fn files(&self, dir: &Path) -> io::Result<Vec<PathBuf>> {
@@ -119,14 +136,14 @@ impl DiskFile for ReadOnlyFile {
     }
 
     fn write_all_at(&self, _buffers: &[&[u8]], _offset: u64) -> io::Result<()> {
-        Err(refused())
+        Err(self.1.refused())
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        Err(refused())
+        Err(self.1.refused())
     }
 
     fn set_len(&self, _len: u64) -> io::Result<()> {
-        Err(refused())
+        Err(self.1.refused())
     }
 }

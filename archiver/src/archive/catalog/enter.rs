@@ -2,10 +2,11 @@
 
 use rusqlite::{Transaction, params};
 
+use super::schema::SCHEMA;
 use super::sqlite::{seq_of, signed, unsigned};
-use super::{Change, Entered, Folder};
+use super::{Change, Damaged, Entered, Folder};
 use crate::archive::store::record::{Addition, Arrival, Filed, Message};
-use crate::archive::store::{Kind, Place, Stored};
+use crate::archive::store::{Damage, Kind, Place, Stored};
 
 pub(super) fn objects(transaction: &Transaction<'_>, objects: &[Stored]) -> rusqlite::Result<()> {
     let mut statement =
@@ -210,6 +211,33 @@ pub(super) fn folders(transaction: &Transaction<'_>, folders: &[Folder]) -> rusq
         statement.execute(params![folder.archive, folder.path, folder.uid_validity, folder.uid_next])?;
     }
     Ok(())
+}
+
+/// Kept one by one up to this number, in all.
+const DAMAGED_MAX: i64 = 10_000;
+
+pub(super) fn damaged(transaction: &Transaction<'_>, damaged: &[Damaged]) -> rusqlite::Result<()> {
+    let mut statement = transaction.prepare_cached(
+        "INSERT OR IGNORE INTO damaged SELECT ?1, ?2, ?3, ?4, ?5 WHERE (SELECT count(*) FROM damaged) < ?6",
+    )?;
+    for Damaged { damage: Damage { path, offset, what }, is_hole, object } in damaged {
+        let (path, object) = (path.to_string_lossy(), object.map(signed));
+        statement.execute(params![path, signed(*offset), what, is_hole, object, DAMAGED_MAX])?;
+    }
+    Ok(())
+}
+
+/// All tables as they are in a new catalog.
+pub(super) fn begin_anew(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+    // The last ones refer to the first ones.
+    let mut tables = transaction.prepare(
+        "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY rowid DESC",
+    )?;
+    let tables = tables.query_map([], |row| row.get::<_, String>(0))?.collect::<Result<Vec<_>, _>>()?;
+    for table in tables {
+        transaction.execute_batch(&format!("DROP TABLE \"{table}\""))?;
+    }
+    transaction.execute_batch(SCHEMA)
 }
 
 pub(super) fn forget_pack(transaction: &Transaction<'_>, pack: u64) -> rusqlite::Result<()> {

@@ -7,11 +7,12 @@ use postern_shared::id::MessageId;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, params};
 
+use super::failure::failure;
 use super::schema::SCHEMA;
-use super::sqlite::{SqliteCatalog, failure, id, place, seq_of, signed, unsigned};
-use super::{CatalogError, Change, enter};
-use crate::archive::store::Place;
+use super::sqlite::{SqliteCatalog, id, place, seq_of, signed, unsigned};
+use super::{CatalogError, Change, Damaged, enter};
 use crate::archive::store::record::Filed;
+use crate::archive::store::{Damage, Place};
 
 /// What a message's rows say, by table; none of the numbers that each catalog gives by itself.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -49,6 +50,12 @@ pub(in crate::archive) trait Inspect {
     fn without_message(&self, after: u64, limit: usize) -> Result<Vec<(u64, Place)>, CatalogError>;
     /// The leaves of messages with numbers above `after`, at most `limit`.
     fn leaves(&self, after: u64, limit: usize) -> Result<Vec<(u64, u64)>, CatalogError>;
+    /// Whether parts are missing that messages need, or something was damaged of which nobody knows what it was.
+    fn lacks_octets(&self) -> Result<bool, CatalogError>;
+    /// What was found damaged when packs were entered.
+    fn damaged(&self) -> Result<Vec<Damaged>, CatalogError>;
+    /// The highest key slot and leaf that a message has.
+    fn highest_used(&self) -> Result<(u64, Option<u64>), CatalogError>;
     /// All packs in which there are objects.
     fn pack_ends(&self) -> Result<Vec<PackEnd>, CatalogError>;
 }
@@ -126,6 +133,37 @@ impl Inspect for SqliteCatalog {
         })
     }
 
+    fn lacks_octets(&self) -> Result<bool, CatalogError> {
+        self.read(|connection| {
+            let lost = "SELECT 1 FROM damaged WHERE is_hole AND (object IS NULL OR object NOT IN (SELECT number FROM objects))";
+            let parts = "SELECT 1 FROM part_users WHERE NOT EXISTS (SELECT 1 FROM objects WHERE number = object)";
+            Ok(connection.prepare(lost)?.exists([])? || connection.prepare(parts)?.exists([])?)
+        })
+    }
+
+    fn damaged(&self) -> Result<Vec<Damaged>, CatalogError> {
+        self.read(|connection| {
+            let mut statement = connection
+                .prepare("SELECT path, offset, what, is_hole, object FROM damaged ORDER BY 1, 2, 3")?;
+            let found = statement.query_map([], |row| {
+                let (path, offset) = (row.get::<_, String>(0)?.into(), unsigned(row.get(1)?));
+                let damage = Damage { path, offset, what: row.get(2)? };
+                let object = row.get::<_, Option<i64>>(4)?.map(unsigned);
+                Ok(Damaged { damage, is_hole: row.get(3)?, object })
+            })?;
+            found.collect()
+        })
+    }
+
+    fn highest_used(&self) -> Result<(u64, Option<u64>), CatalogError> {
+        self.read(|connection| {
+            let query = "SELECT coalesce(max(slot), 0), max(leaf) FROM messages";
+            connection.query_row(query, [], |row| {
+                Ok((unsigned(row.get(0)?), row.get::<_, Option<i64>>(1)?.map(unsigned)))
+            })
+        })
+    }
+
     fn pack_ends(&self) -> Result<Vec<PackEnd>, CatalogError> {
         self.read(|connection| {
             // From pack to pack by the index, not over all objects.
@@ -187,7 +225,7 @@ fn rows(connection: &Connection, id: MessageId) -> rusqlite::Result<Rows> {
             "participants",
             "SELECT address, role, evidence, expanded_from FROM participants WHERE seq = ?1 ORDER BY 1, 2, 3, 4",
         ),
-        ("evidence", "SELECT hmac FROM evidence WHERE seq = ?1 ORDER BY hmac"),
+        ("evidence", "SELECT hmac, object FROM evidence WHERE seq = ?1 ORDER BY hmac"),
         ("additions", "SELECT object FROM additions WHERE seq = ?1 ORDER BY object"),
         (
             "arrivals",

@@ -9,6 +9,7 @@
 //! - No call needs memory that grows with the store: lists come in pages.
 
 mod enter;
+mod failure;
 mod inspect;
 mod pool;
 mod schema;
@@ -23,7 +24,7 @@ pub(super) use sqlite::SqliteCatalog;
 
 use super::message::{AddressEvidence, Placement};
 use super::store::record::{Addition, Message};
-use super::store::{Place, Stored};
+use super::store::{Damage, Place, Stored};
 
 /// The catalog failed.
 #[derive(Debug, thiserror::Error)]
@@ -90,6 +91,16 @@ pub(super) struct Known {
     pub(super) placements: Vec<Placement>,
     pub(super) participants: Vec<AddressEvidence>,
     pub(super) evidence: Vec<Digest>,
+}
+
+/// What was found damaged when packs were entered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Damaged {
+    pub(super) damage: Damage,
+    /// Nobody knows what was there.
+    pub(super) is_hole: bool,
+    /// The message or addition that its header names.
+    pub(super) object: Option<u64>,
 }
 
 /// How much there is.
@@ -172,6 +183,14 @@ pub(super) trait Catalog: Inspect + std::fmt::Debug + Send + Sync {
     fn last_change(&self) -> Result<u64, CatalogError>;
     /// The highest numbers of objects and key slots, and the next leaf's.
     fn highest(&self) -> Result<(u64, u64, u64), CatalogError>;
+    /// While it is being made: the packs and key tables there were when that was begun, empty before they are told.
+    fn begun(&self) -> Result<Option<String>, CatalogError>;
+    /// Keeps that, or that all packs were entered.
+    fn set_begun(&self, begun: Option<&str>) -> Result<(), CatalogError>;
+    /// Forgets everything and begins anew, as another catalog.
+    fn begin_anew(&self) -> Result<(), CatalogError>;
+    /// Keeps what was found damaged, so that whoever goes on knows of it.
+    fn keep_damage(&self, damaged: &[Damaged]) -> Result<(), CatalogError>;
     /// Makes the next leaf's number at least that: the log has leaves of messages that are not entered.
     fn leaves_at_least(&self, next: u64) -> Result<(), CatalogError>;
     /// The records of messages with leaves from `leaf` on and numbers above `after`, with their numbers, at most `limit`.

@@ -1,7 +1,7 @@
 //! The tables.
 
 /// Kept in `PRAGMA user_version`; another one means another layout, and the catalog is rebuilt.
-pub(super) const VERSION: i64 = 3;
+pub(super) const VERSION: i64 = 4;
 
 pub(super) const SCHEMA: &str = "
 CREATE TABLE state (
@@ -9,9 +9,20 @@ CREATE TABLE state (
     pack INTEGER NOT NULL, offset INTEGER NOT NULL,         -- packs are entered up to here
     epoch TEXT NOT NULL,                                    -- random; another one means another catalog
     messages INTEGER NOT NULL, bytes INTEGER NOT NULL,
-    slot_max INTEGER NOT NULL, leaf_next INTEGER NOT NULL
+    slot_max INTEGER NOT NULL, leaf_next INTEGER NOT NULL,
+    begun TEXT                                              -- packs and key tables when it was begun; null once all was entered
 );
-INSERT INTO state VALUES (1, 0, 0, lower(hex(randomblob(8))), 0, 0, 0, 0);
+INSERT INTO state VALUES (1, 0, 0, lower(hex(randomblob(8))), 0, 0, 0, 0, '');
+
+-- What was found damaged when packs were entered.
+CREATE TABLE damaged (
+    path TEXT NOT NULL,
+    offset INTEGER NOT NULL,
+    what TEXT NOT NULL,
+    is_hole INTEGER NOT NULL,                               -- nobody knows what was there, but perhaps:
+    object INTEGER,                                         -- the message or addition that its header names
+    PRIMARY KEY (path, offset, what)
+) WITHOUT ROWID;
 
 CREATE TABLE objects (number INTEGER PRIMARY KEY, pack INTEGER NOT NULL, offset INTEGER NOT NULL, bytes INTEGER NOT NULL, kind INTEGER NOT NULL);
 CREATE INDEX objects_place ON objects (pack, offset);

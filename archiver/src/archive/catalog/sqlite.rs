@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 use postern_shared::clock::UnixMillis;
 use postern_shared::crypto::digest::Digest;
 use postern_shared::id::MessageId;
-use rusqlite::{Connection, ErrorCode, OptionalExtension, Row as SqlRow, Transaction, params};
+use rusqlite::{Connection, OptionalExtension, Row as SqlRow, Transaction, params};
 
+use super::failure::failure;
 use super::pool::Pool;
 use super::schema::{SCHEMA, VERSION};
 use super::{
-    Catalog, CatalogError, Change, Counts, Folder, InFolder, Known, PackUse, RecordPlace, Row, enter,
+    Catalog, CatalogError, Change, Counts, Damaged, Folder, InFolder, Known, PackUse, RecordPlace, Row, enter,
 };
 use crate::archive::message::{AddressEvidence, Placement};
 use crate::archive::store::{Place, Stored};
@@ -70,17 +71,6 @@ impl SqliteCatalog {
         };
         run().map_err(|error| failure(&self.path, &error))
     }
-}
-
-pub(super) fn failure(path: &Path, error: &rusqlite::Error) -> CatalogError {
-    let code = error.sqlite_error_code();
-    let rebuild = matches!(code, Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt));
-    let lasting = rebuild || code == Some(ErrorCode::SystemIoFailure);
-    let reason = match lasting {
-        true => format!("{error}; nothing is lost: rebuild --store with this store's id makes another one"),
-        false => error.to_string(),
-    };
-    CatalogError { path: path.into(), reason, rebuild, lasting }
 }
 
 pub(super) fn signed(number: u64) -> i64 {
@@ -161,6 +151,23 @@ impl Catalog for SqliteCatalog {
             })?;
             rows.collect()
         })
+    }
+
+    fn begun(&self) -> Result<Option<String>, CatalogError> {
+        self.read(|connection| connection.query_row("SELECT begun FROM state", [], |row| row.get(0)))
+    }
+
+    fn set_begun(&self, begun: Option<&str>) -> Result<(), CatalogError> {
+        self.write(|transaction| transaction.execute("UPDATE state SET begun = ?1", [begun]).map(drop))
+    }
+
+    fn begin_anew(&self) -> Result<(), CatalogError> {
+        self.pool.close_readers();
+        self.write(enter::begin_anew)
+    }
+
+    fn keep_damage(&self, damaged: &[Damaged]) -> Result<(), CatalogError> {
+        self.write(|transaction| enter::damaged(transaction, damaged))
     }
 
     fn leaves_at_least(&self, next: u64) -> Result<(), CatalogError> {
@@ -409,7 +416,14 @@ impl Catalog for SqliteCatalog {
         self.pool.close_readers();
         let settled =
             self.pool.writer().query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0));
-        settled.map(|_| ()).map_err(|error| failure(&self.path, &error))
+        match settled.map_err(|error| failure(&self.path, &error))? {
+            0 => Ok(()),
+            _ => {
+                let reason =
+                    "somebody reads it for long, so it cannot be made durable now; ask again later".into();
+                Err(CatalogError { path: self.path.clone(), reason, rebuild: false, lasting: false })
+            }
+        }
     }
 }
 

@@ -157,19 +157,43 @@ impl PackFiles {
         Ok(())
     }
 
-    /// Keeps a copy of what is going to be cut from a pack, in `torn` beside the packs: the last one only.
+    /// Keeps a copy of what is going to be cut from a pack, in `torn` beside the packs. What is there stays.
     pub(super) fn keep_tail(&self, pack: &Pack, from: u64) -> Result<(), StoreError> {
+        let path = self.torn_place(&format!("{:016x}-{from}", pack.number), "torn")?;
+        let file = self.disk.create(&path).map_err(StoreError::io(&path))?;
+        let copy = Pack { number: pack.number, file, path, bytes: 0 };
+        let dir = self.dir.with_file_name("torn");
+        copy_range(pack, from..pack.bytes, &copy, 0)?;
+        copy.file.sync_data().and_then(|()| self.disk.sync_dir(&dir)).map_err(StoreError::io(&dir))
+    }
+
+    /// A name in `torn` that is free.
+    fn torn_place(&self, name: &str, ending: &str) -> Result<PathBuf, StoreError> {
         let dir = self.dir.with_file_name("torn");
         let failed = || StoreError::io(&dir);
         self.disk.create_dir_all(&dir).map_err(failed())?;
-        for path in self.disk.files(&dir).map_err(failed())? {
-            self.disk.remove(&path).map_err(failed())?;
+        let mut path = dir.join(format!("{name}.{ending}"));
+        let mut nth = 2;
+        while self.disk.exists(&path).map_err(failed())? {
+            path = dir.join(format!("{name}-{nth}.{ending}"));
+            nth += 1;
         }
-        let path = dir.join(format!("{:016x}-{from}.torn", pack.number));
-        let file = self.disk.create(&path).map_err(failed())?;
-        let copy = Pack { number: pack.number, file, path, bytes: 0 };
-        copy_range(pack, from..pack.bytes, &copy, 0)?;
-        copy.file.sync_data().and_then(|()| self.disk.sync_dir(&dir)).map_err(failed())
+        Ok(path)
+    }
+
+    /// Moves a pack to `torn`: nothing that can be read is needed of it any more, and some of it cannot be read.
+    pub(super) fn put_aside(&self, number: u64) -> Result<(), StoreError> {
+        let (path, to) = (self.path(number), self.torn_place(&format!("{number:016x}"), "pack")?);
+        let moved = self.disk.rename(&path, &to);
+        let moved = moved.and_then(|()| self.disk.sync_dir(&self.dir.with_file_name("torn")));
+        moved.and_then(|()| self.disk.sync_dir(&self.dir)).map_err(StoreError::io(&path))?;
+        self.forget(number);
+        Ok(())
+    }
+
+    fn forget(&self, number: u64) {
+        self.lengths.write().unwrap_or_else(PoisonError::into_inner).remove(&number);
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(&number);
     }
 
     /// Removes a pack of which nothing is needed any more. Who reads it still can.
@@ -177,9 +201,16 @@ impl PackFiles {
         let path = self.path(number);
         let removed = self.disk.remove(&path).and_then(|()| self.disk.sync_dir(&self.dir));
         removed.map_err(StoreError::io(&path))?;
-        self.lengths.write().unwrap_or_else(PoisonError::into_inner).remove(&number);
-        self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(&number);
+        self.forget(number);
         Ok(())
+    }
+
+    /// Whether a pack's header is whole, and not this store's or of another number.
+    pub(super) fn is_foreign(&self, pack: &Pack) -> bool {
+        let mut bytes = [0; FILE_HEADER_BYTES];
+        pack.file.read_exact_at(&mut bytes, 0).is_ok()
+            && FileKind::Pack.is_any_header(&bytes)
+            && !FileKind::Pack.is_header(&bytes, pack.number, self.store)
     }
 
     pub(super) fn has_header(&self, pack: &Pack) -> bool {

@@ -40,7 +40,8 @@ impl FileKind {
 
     pub(super) fn number_of(self, path: &std::path::Path) -> Option<u64> {
         let digits = path.file_name()?.to_str()?.strip_suffix(self.extension())?.strip_suffix('.')?;
-        (digits.len() == 16).then(|| u64::from_str_radix(digits, 16).ok()).flatten()
+        let number = (digits.len() == 16).then(|| u64::from_str_radix(digits, 16).ok()).flatten();
+        number.filter(|number| *number < NUMBER_MAX)
     }
 
     pub(super) fn header(self, number: u64, store: StoreUid) -> [u8; FILE_HEADER_BYTES] {
@@ -53,10 +54,18 @@ impl FileKind {
         out
     }
 
+    /// Whether it is a whole header, whosever.
+    pub(super) fn is_any_header(self, bytes: &[u8; FILE_HEADER_BYTES]) -> bool {
+        bytes[..8] == *self.magic() && crc32c::crc32c(&bytes[..28]).to_be_bytes() == bytes[28..]
+    }
+
     pub(super) fn is_header(self, bytes: &[u8; FILE_HEADER_BYTES], number: u64, store: StoreUid) -> bool {
         *bytes == self.header(number, store)
     }
 }
+
+/// No number is as high: what says so is altered, or was never written by this program.
+const NUMBER_MAX: u64 = 1 << 62;
 
 /// What an object is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -156,7 +165,11 @@ impl ObjectHeader {
             body_bytes: u64_at(32),
             body_crc: u32_at(40),
         };
-        (header.body_bytes <= BODY_BYTES_MAX && header.plain_bytes <= BODY_BYTES_MAX).then_some(header)
+        let is_possible = header.number < NUMBER_MAX
+            && header.slot < NUMBER_MAX
+            && header.body_bytes <= BODY_BYTES_MAX
+            && header.plain_bytes <= BODY_BYTES_MAX;
+        is_possible.then_some(header)
     }
 
     pub(in crate::archive) fn record_bytes(&self) -> u64 {
@@ -181,6 +194,11 @@ impl KeyRecord {
         let (wrapped, crc) = bytes.split_first_chunk::<WRAPPED_KEY_BYTES>()?;
         (crc32c::crc32c(wrapped).to_be_bytes() == *crc).then_some(Self(*wrapped))
     }
+}
+
+/// Whether these octets of a key table are a key.
+pub(in crate::archive) fn is_key_record(bytes: &[u8; KEY_RECORD_BYTES]) -> bool {
+    KeyRecord::from_bytes(bytes).is_some()
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! The key table: each message's key, wrapped by the store key, apart from the packs so that it can be destroyed in its place.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -9,10 +10,12 @@ use postern_shared::disk::{Disk, DiskFile};
 use zeroize::Zeroizing;
 
 use super::format::{FILE_HEADER_BYTES, FileKind, KEY_RECORD_BYTES, KeyRecord, StoreUid, WRAPPED_KEY_BYTES};
-use super::{StoreError, is_unreadable};
+use super::{Damage, StoreError, is_unreadable};
 
 /// Slots of one file.
 const FILE_SLOTS: u64 = 1 << 20;
+/// More than any store needs: 4 thousand million messages.
+const FILES_MAX: usize = 4096;
 /// Slots start here: 0 in an object's header means none.
 const FIRST_SLOT: u64 = 1;
 
@@ -47,6 +50,9 @@ impl KeyTable {
             let bytes = file.len().map_err(StoreError::io(&path))?;
             // A record cut short was never used: keys are synced before anything that needs them is written.
             let slots = bytes.saturating_sub(FILE_HEADER_BYTES as u64) / KEY_RECORD_BYTES as u64;
+            if number >= FILES_MAX as u64 {
+                continue;
+            }
             files.next = files.next.max(number * FILE_SLOTS + slots.min(FILE_SLOTS));
             if slots == 0 {
                 // Its creation was interrupted. A store that cannot be written needs no header in it either.
@@ -55,6 +61,50 @@ impl KeyTable {
             files.keep(number, file, path);
         }
         Ok(Self { disk, dir, store, store_key, files: Mutex::new(files) })
+    }
+
+    /// The highest slot of which the tables have a record, or that was given out.
+    pub(in crate::archive) fn last(&self) -> u64 {
+        self.files.lock().unwrap_or_else(PoisonError::into_inner).next - 1
+    }
+
+    /// What of the tables is missing that has the keys up to `slot`.
+    pub(in crate::archive) fn missing(&self, slot: u64) -> Result<Vec<Damage>, StoreError> {
+        if slot < FIRST_SLOT {
+            return Ok(Vec::new());
+        }
+        let files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut missing = Vec::new();
+        for number in 0..=(slot / FILE_SLOTS).min(FILES_MAX as u64 - 1) {
+            let last = if number == slot / FILE_SLOTS { slot % FILE_SLOTS } else { FILE_SLOTS - 1 };
+            let wanted = offset(last) + KEY_RECORD_BYTES as u64;
+            let (path, found) = match files.get(number) {
+                Some((file, path)) => (path.clone(), file.len().map_err(StoreError::io(&path))?),
+                None => (self.dir.join(FileKind::Keys.file_name(number)), 0),
+            };
+            if found < wanted {
+                let what = format!(
+                    "{} of {wanted} bytes with messages' keys are missing: put the key table back from a backup",
+                    wanted - found
+                );
+                missing.push(Damage { path, offset: found, what });
+            }
+        }
+        Ok(missing)
+    }
+
+    /// How long each table is, by its number, and the CRC-32C of its first octets, as many as `measured` says of it, or all.
+    pub(in crate::archive) fn tables(&self, measured: &BTreeMap<u64, u64>) -> Vec<(u64, u64, u32)> {
+        let files = self.files.lock().unwrap_or_else(PoisonError::into_inner).open.clone();
+        let tables =
+            files.into_iter().enumerate().filter_map(|(number, open)| Some((number as u64, open?.0)));
+        let tables = tables.map(|(number, file)| {
+            let len = file.len().unwrap_or(0);
+            let len = measured.get(&number).map_or(len, |measured| len.min(*measured));
+            // What cannot be read now may be read later, and is another one then.
+            (number, len, crc_of(&*file, len).unwrap_or(0))
+        });
+        tables.collect()
     }
 
     /// Makes every later slot greater than `slot`: a table may have lost its end.
@@ -102,6 +152,11 @@ impl KeyTable {
             return Ok(open);
         }
         let path = self.dir.join(FileKind::Keys.file_name(number));
+        if number >= FILES_MAX as u64 {
+            let source =
+                std::io::Error::other("a store has no key table of that number; rebuild its catalog");
+            return Err(StoreError::Io { path, source });
+        }
         let file = self.disk.create(&path).map_err(|error| {
             // What is there already is somebody else's.
             if error.kind() != std::io::ErrorKind::AlreadyExists {
@@ -151,6 +206,18 @@ impl KeyTable {
     }
 }
 
+fn crc_of(file: &dyn DiskFile, len: u64) -> std::io::Result<u32> {
+    let mut window = vec![0; 1 << 20];
+    let (mut at, mut crc) = (0, 0);
+    while at < len {
+        let count = usize::try_from(len - at).unwrap_or(usize::MAX).min(window.len());
+        file.read_exact_at(&mut window[..count], at)?;
+        crc = crc32c::crc32c_append(crc, &window[..count]);
+        at += count as u64;
+    }
+    Ok(crc)
+}
+
 /// A table that lost its end is not to look as if its keys had been destroyed: that would be zeros.
 fn fill_gap(file: &dyn DiskFile, until: u64) -> std::io::Result<()> {
     let mut at = file.len()?;
@@ -172,8 +239,6 @@ impl Files {
     }
 
     fn keep(&mut self, number: u64, file: Arc<dyn DiskFile>, path: PathBuf) {
-        /// More than any store needs: 4 thousand million messages.
-        const FILES_MAX: usize = 4096;
         let Some(at) = usize::try_from(number).ok().filter(|at| *at < FILES_MAX) else { return };
         if self.open.len() <= at {
             self.open.resize(at + 1, None);

@@ -9,7 +9,7 @@ use postern_shared::crypto::digest::{Digest, Sha256};
 use postern_shared::disk::{Disk, DiskFile};
 use postern_shared::id::MessageId;
 
-use super::StoreError;
+use super::{StoreError, is_unreadable};
 
 pub(in crate::archive) const LEAF_BYTES: u64 = 32;
 
@@ -75,10 +75,19 @@ impl Leaves {
         }
     }
 
+    /// Whether that leaf stands there. One that cannot be read does not.
+    pub(in crate::archive) fn is(&self, number: u64, leaf: Digest) -> Result<bool, StoreError> {
+        match self.get(number) {
+            Ok(found) => Ok(found == Some(leaf)),
+            Err(StoreError::Io { source, .. }) if is_unreadable(&source) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Writes a leaf where it belongs unless it stands there already. Nothing is synced.
     pub(in crate::archive) fn restore(&mut self, number: u64, leaf: Digest) -> Result<bool, StoreError> {
         self.count = self.count.max(number + 1);
-        if self.get(number)? == Some(leaf) {
+        if self.is(number, leaf)? {
             return Ok(false);
         }
         self.file.write_all_at(&[&leaf.0], number * LEAF_BYTES).map_err(StoreError::io(&self.path))?;

@@ -72,11 +72,11 @@ use std::path::PathBuf;
 pub use postern_shared::disk::Damage;
 
 pub(super) use damages::Damages;
-pub(super) use format::{Kind, ObjectHeader, StoreUid};
+pub(super) use format::{Kind, ObjectHeader, StoreUid, is_key_record};
 pub(super) use keys::KeyTable;
 pub(super) use leaves::{LEAF_BYTES, Leaves, leaf};
 pub(super) use packs::{PACK_BYTES_MAX, Packs, Place, Stored, Tail};
-pub(super) use scan::{Found, Scan};
+pub(super) use scan::{Found, Hole, Nature, Scan, scan_copy};
 pub(super) use seal::{DICTIONARY, Identity, LONG_BYTES_MIN, Sealed, own_key};
 pub(super) use unreadable::{is_unreadable, read_around};
 

@@ -13,7 +13,7 @@ use super::files::{Pack, PackFiles};
 use super::format::{FILE_HEADER_BYTES, OBJECT_HEADER_BYTES, ObjectHeader, StoreUid};
 use super::scan::read_header;
 use super::seal::{Body, NotOpened, Sealed, open};
-use super::{Damage, StoreError};
+use super::{Damage, StoreError, is_unreadable};
 
 /// A full pack is closed; a long object may make one longer.
 pub(in crate::archive) const PACK_BYTES_MAX: u64 = 256 * 1024 * 1024;
@@ -137,6 +137,11 @@ impl Packs {
         }
     }
 
+    /// Takes nothing any more until the store is opened anew.
+    pub(in crate::archive) fn poison(&self, tail: &mut Tail) {
+        (tail.pack, tail.poisoned) = (None, true);
+    }
+
     /// Appends from now on to a new pack.
     pub(in crate::archive) fn close_newest(&self, tail: &mut Tail) -> Result<(), StoreError> {
         tail.pack = Some(self.files.create()?);
@@ -242,7 +247,11 @@ impl Packs {
                 let written = to.file.write_all_at(&[&header.to_bytes()], offset);
                 written.map_err(StoreError::io(&to.path))?;
                 let body = object.place.offset + OBJECT_HEADER_BYTES as u64;
-                copy_range(&from, body..body + header.body_bytes, &to, offset + OBJECT_HEADER_BYTES as u64)?;
+                let target = offset + OBJECT_HEADER_BYTES as u64;
+                let crc = copy_range(&from, body..body + header.body_bytes, &to, target)?;
+                if crc != header.body_crc {
+                    return Err(damaged(&from, object.place, "the object is altered, so its pack stays"));
+                }
                 moved.push(Stored { header, place: Place { pack: to.number, offset } });
                 offset += header.record_bytes();
             }
@@ -262,6 +271,28 @@ impl Packs {
                 Err(error)
             }
         }
+    }
+
+    /// Whether object `number` is there, as it was written.
+    pub(in crate::archive) fn is_whole_at(&self, place: Place, number: u64) -> Result<bool, StoreError> {
+        let found = match self.find(place, number) {
+            Ok((header, pack)) => (header, pack),
+            Err(StoreError::Damaged(_)) => return Ok(false),
+            Err(StoreError::Io { source, .. }) if is_unreadable(&source) => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        let at = place.offset + OBJECT_HEADER_BYTES as u64;
+        let crc = crc_of(&found.1, at..at + found.0.body_bytes);
+        match crc {
+            Ok(crc) => Ok(crc == found.0.body_crc),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof || is_unreadable(&error) => Ok(false),
+            Err(error) => Err(StoreError::io(&found.1.path)(error)),
+        }
+    }
+
+    /// Moves a pack out of the way of which nothing is needed that can be read.
+    pub(in crate::archive) fn put_aside(&self, number: u64) -> Result<(), StoreError> {
+        self.files.put_aside(number)
     }
 
     /// Removes a pack of which nothing is needed any more.
@@ -311,21 +342,35 @@ fn write_objects(pack: &Pack, objects: &[Sealed]) -> Result<(Vec<Stored>, u64), 
     Ok((stored, offset))
 }
 
+fn crc_of(pack: &Pack, range: std::ops::Range<u64>) -> io::Result<u32> {
+    let mut window = vec![0; WINDOW_BYTES];
+    let (mut at, mut crc) = (range.start, 0);
+    while at < range.end {
+        let len = usize::try_from(range.end - at).unwrap_or(WINDOW_BYTES).min(WINDOW_BYTES);
+        pack.file.read_exact_at(&mut window[..len], at)?;
+        crc = crc32c::crc32c_append(crc, &window[..len]);
+        at += len as u64;
+    }
+    Ok(crc)
+}
+
+/// Copies octets; the CRC-32C of them.
 pub(super) fn copy_range(
     from: &Pack,
     range: std::ops::Range<u64>,
     to: &Pack,
     offset: u64,
-) -> Result<(), StoreError> {
+) -> Result<u32, StoreError> {
     let len = usize::try_from(range.end - range.start).unwrap_or(WINDOW_BYTES).min(WINDOW_BYTES);
     let mut window = vec![0; len];
-    let mut at = range.start;
+    let (mut at, mut crc) = (range.start, 0);
     while at < range.end {
         let len = usize::try_from(range.end - at).unwrap_or(WINDOW_BYTES).min(WINDOW_BYTES);
         from.file.read_exact_at(&mut window[..len], at).map_err(StoreError::io(&from.path))?;
+        crc = crc32c::crc32c_append(crc, &window[..len]);
         let written = to.file.write_all_at(&[&window[..len]], offset + at - range.start);
         written.map_err(StoreError::io(&to.path))?;
         at += len as u64;
     }
-    Ok(())
+    Ok(crc)
 }

@@ -9,7 +9,10 @@
 //! - Until another backup is whole, the earlier one is, whatever happens meanwhile.
 //! - What the instance lost, or cannot see, stays in the backup: files of stores that are detached, disabled or not there, and packs, keys and logs
 //!   that should be there and are not, or cannot be read. It is told, as an error behind the end: the rest was backed up.
-//! - Only packs that a compaction removed leave a backup, once the store is known to lack no message.
+//! - Packs, keys and the log are only appended to. Where one is another than the backup has it, the backup's octets stay, and what is new
+//!   comes behind them; only keys that were destroyed on purpose are destroyed there too.
+//! - Only packs that a compaction removed leave a backup, once the store is known to lack no message, and each message and addition in them was
+//!   found elsewhere in the store.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -17,15 +20,20 @@ use std::path::Path;
 use postern_shared::disk::Disk;
 
 use super::Watch;
+use super::appended::keep_first;
 use super::file::{Entry, FORMAT, StoresFile};
 use super::kept::{BACKUP_FILE, Backup, From, Kept, PROGRESS_FILE, Source, copy_beside, read_backup};
 use super::set::{Attached, Stores};
 use crate::archive::ArchiveError;
 use crate::archive::files::write_json;
+use crate::archive::store::{Kind, StoreError, scan_copy};
 
 /// What is missing is told one by one up to this number.
 const TOLD_MAX: usize = 20;
 const KEY_TABLE_SLOTS: u64 = 1 << 20;
+/// How far it has come is written each time so many files are copied, or so many octets.
+const SAVED_EACH_FILES: u64 = 64;
+const SAVED_EACH_BYTES: u64 = 4 * 1024 * 1024 * 1024;
 
 /// Everything that cannot be made again, as it is at one moment.
 #[derive(Debug, Default)]
@@ -74,6 +82,8 @@ impl Stores {
         let mut backup =
             Backup { format: FORMAT, instance: instance.into(), taken: self.clock.wall(), files };
         let mut done = 0;
+        let (mut saved_files, mut saved_bytes) = (0, 0);
+        let save = |backup: &Backup| write_json(disk, &to.join(PROGRESS_FILE), backup);
         for (name, source) in std::mem::take(&mut sources.files) {
             let before = earlier.get(&name);
             done += source.bytes;
@@ -91,16 +101,28 @@ impl Stores {
                     && kept.is_whole(disk, to, &name)
             });
             let kept = match again {
-                Some(kept) => kept.clone(),
-                None => copy_or_keep(disk, &source, to, &name, before, &mut sources.missing)?,
+                Some(kept) => Ok(kept.clone()),
+                None => copy_or_keep(disk, &source, to, &name, before, &mut sources.missing),
             };
-            backup.files.insert(name, kept);
+            match kept {
+                Ok(kept) => backup.files.insert(name, kept),
+                Err(error) => {
+                    // The next one goes on from there, when at least that can be written.
+                    let _ = save(&backup);
+                    return Err(error);
+                }
+            };
             if watch("backing up", done, Some(total)) {
-                write_json(disk, &to.join(PROGRESS_FILE), &backup)?;
+                save(&backup)?;
                 return Ok(None);
             }
+            let files = backup.files.len() as u64;
+            if files >= saved_files + SAVED_EACH_FILES || done >= saved_bytes + SAVED_EACH_BYTES {
+                (saved_files, saved_bytes) = (files, done);
+                save(&backup)?;
+            }
         }
-        self.keep_what_is_away(to, &earlier, &sources, &mut backup)?;
+        self.keep_what_is_away(disk, to, &earlier, &mut sources, &mut backup)?;
         write_json(disk, &to.join(BACKUP_FILE), &backup)?;
         let left = to.join(PROGRESS_FILE);
         if disk.exists(&left).map_err(ArchiveError::file(&left))? {
@@ -162,6 +184,12 @@ impl Stores {
         self.add_dir(sources, &dir.join("keys"), &format!("{below}/keys"), false)?;
         self.add_dir(sources, &dir.join("log"), &format!("{below}/log"), false)?;
         let Some(open) = open else { return Ok(()) };
+        for number in open.store.packs.numbers() {
+            // What could not be taken back of a commit that failed is no part of it.
+            if let Some(source) = sources.files.get_mut(&format!("{below}/packs/{number:016x}.pack")) {
+                source.bytes = source.bytes.min(open.store.packs.pack_bytes(number));
+            }
+        }
         let missing = sources.missing.len();
         let catalog = open.store.catalog();
         let known = catalog.pack_ends().and_then(|ends| Ok((ends, catalog.highest()?)));
@@ -234,24 +262,31 @@ impl Stores {
     /// Names what the earlier backup has and the instance does not, unless the instance has no use for it any more.
     fn keep_what_is_away(
         &self,
+        disk: &dyn Disk,
         to: &Path,
         earlier: &BTreeMap<String, Kept>,
-        sources: &Sources,
+        sources: &mut Sources,
         backup: &mut Backup,
     ) -> Result<(), ArchiveError> {
+        let gone: BTreeMap<&String, &Kept> =
+            earlier.iter().filter(|(name, _)| !backup.files.contains_key(*name)).collect();
         let mut may_forget = BTreeMap::new();
-        for (name, kept) in earlier {
-            if backup.files.contains_key(name) {
+        for id in sources.whole.clone() {
+            let of_store = gone.iter().filter(|(name, _)| store_of(name) == Some(&id));
+            let of_store: Vec<(&String, &Kept)> = of_store.map(|(name, kept)| (*name, *kept)).collect();
+            if of_store.is_empty() {
                 continue;
             }
+            let lost = self.lost_with(disk, to, &id, &of_store)?;
+            may_forget.insert(id.clone(), lost.is_none());
+            if let Some(what) = lost.flatten() {
+                sources.missing.insert(format!("stores/{id}"), what);
+            }
+        }
+        for (name, kept) in gone {
             let is_kept = match store_of(name) {
                 None => sources.missing.contains_key(name) || matches!(&**name, "users.json" | "audit.log"),
-                Some(id) if sources.whole.contains(id) => {
-                    let known = may_forget.get(id).copied();
-                    let may_forget =
-                        known.unwrap_or_else(|| *may_forget.entry(id).or_insert(self.lacks_nothing(id)));
-                    !may_forget
-                }
+                Some(id) if sources.whole.contains(id) => !may_forget.get(id).copied().unwrap_or(false),
                 Some(id) if sources.attached.contains(id) => true,
                 // Detached: whoever wants it out of the backup removes its directory there.
                 Some(_) => {
@@ -264,6 +299,62 @@ impl Stores {
             }
         }
         Ok(())
+    }
+
+    /// Why files of a store are not to leave the backup: the store lacks something, or, in words, something is in them and in no pack of the
+    /// instance. `None`: nobody needs them.
+    #[expect(clippy::option_option, reason = "the outer one says whether, the inner one why")]
+    fn lost_with(
+        &self,
+        disk: &dyn Disk,
+        to: &Path,
+        id: &str,
+        gone: &[(&String, &Kept)],
+    ) -> Result<Option<Option<String>>, ArchiveError> {
+        if !self.lacks_nothing(id) {
+            return Ok(Some(None));
+        }
+        let attached = self.get(id)?;
+        let (store, catalog) = (&attached.store, attached.store.catalog());
+        for (name, kept) in gone {
+            if !name.contains("/packs/") {
+                return Ok(Some(Some(format!("{name} is missing; put it back from a copy"))));
+            }
+            let path = to.join(kept.place(name));
+            if !disk.exists(&path).map_err(ArchiveError::file(&path))? {
+                continue;
+            }
+            let mut lost = None;
+            let mut failed = None;
+            let scanned = scan_copy(disk, &path, kept.bytes, &mut |header, offset| {
+                // Parts that messages need are there: the store lacks nothing.
+                if header.kind == Kind::Part || lost.is_some() {
+                    return Ok(());
+                }
+                match catalog.object(header.number) {
+                    Ok(Some(place)) if store.packs.is_whole_at(place, header.number)? => Ok(()),
+                    Ok(_) => {
+                        lost = Some(offset);
+                        Ok(())
+                    }
+                    Err(error) => {
+                        failed = Some(error);
+                        Err(StoreError::Cancelled)
+                    }
+                }
+            });
+            if let Some(error) = failed {
+                return Err(error.into());
+            }
+            scanned?;
+            if let Some(offset) = lost {
+                let what = format!(
+                    "{name} is missing, and what lies in it at byte {offset} is nowhere else: put it back from this backup and rebuild"
+                );
+                return Ok(Some(Some(what)));
+            }
+        }
+        Ok(None)
     }
 
     /// Whether a store has every message that it ever had. What cannot be found out is no.
@@ -283,6 +374,12 @@ fn copy_or_keep(
     before: Option<&Kept>,
     missing: &mut BTreeMap<String, String>,
 ) -> Result<Kept, ArchiveError> {
+    if let Some(before) = before
+        && let Some((kept, why)) = keep_first(disk, source, to, name, before)?
+    {
+        missing.insert(name.into(), format!("{name} {why}"));
+        return Ok(kept);
+    }
     let copied = copy_beside(disk, source, to, name, before)?;
     let Some(error) = copied.unreadable else { return Ok(copied.kept) };
     missing.insert(name.into(), format!("{name} cannot be read: {error}"));

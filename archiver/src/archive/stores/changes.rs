@@ -4,7 +4,7 @@
 //! lock, and until that is free nobody opens it a second time.
 
 use std::path::{Path, PathBuf};
-use std::sync::{MutexGuard, PoisonError, TryLockError};
+use std::sync::{Arc, MutexGuard, PoisonError, TryLockError};
 
 use super::file::{Entry, FORMAT, RollOver, State, StoreFile, StoresFile};
 use super::set::{Attached, Member, Stores};
@@ -96,7 +96,8 @@ impl Stores {
     /// Gives a store another state. The current one cannot be given any: make another one current.
     pub(in crate::archive) fn set_state(&self, id: &str, state: State) -> Result<(), ArchiveError> {
         let takes_less = matches!(state, State::Disabled | State::WriteProtected);
-        let _still = takes_less.then(|| self.still()).transpose()?;
+        let opens_anew = !takes_less && self.get(id).is_ok_and(|open| !open.store.is_writable);
+        let _still = (takes_less || opens_anew).then(|| self.still()).transpose()?;
         self.change(|set, stores| {
             let at = position(&set.1, id)?;
             if set.1[at].entry.state == State::Current && state != State::Current {
@@ -105,12 +106,14 @@ impl Stores {
             let entry = Entry { state, ..set.1[at].entry.clone() };
             let changed = if state == State::Disabled {
                 stores.member(entry)?
+            } else if opens_anew {
+                stores.open_writable(set, at, entry)?
             } else if set.1[at].open.is_some() {
                 Member { entry, ..set.1[at].clone() }
             } else {
                 match stores.open_store(&entry) {
                     Err(error @ ArchiveError::StoreInUse { .. }) => return Err(error),
-                    Err(error) if state == State::Current => return Err(error),
+                    Err(error) if !takes_less => return Err(error),
                     opened => Member::of(entry, opened),
                 }
             };
@@ -125,6 +128,44 @@ impl Stores {
             set.1[at] = changed;
             Ok(())
         })
+    }
+
+    /// Closes a store that is only read and opens it as one that is written: what a crash left is seen to before anything is appended. When that
+    /// fails, it is read as before.
+    fn open_writable(
+        &self,
+        next: &mut (RollOver, Vec<Member>),
+        at: usize,
+        entry: Entry,
+    ) -> Result<Member, ArchiveError> {
+        let before = next.1[at].clone();
+        let closed = Member { open: None, ..before.clone() };
+        next.1[at] = closed.clone();
+        let held = before.open.as_ref().map(Arc::downgrade);
+        let entry_before = before.entry.clone();
+        drop(before);
+        self.put(closed);
+        let error = match self.open_store(&entry) {
+            Ok(opened) => return Ok(Member { entry, open: Some(Arc::new(opened)), error: None }),
+            Err(error) => error,
+        };
+        // Whoever still reads it has it open.
+        let again = match held.and_then(|held| held.upgrade()) {
+            Some(open) => Member { entry: entry_before, open: Some(open), error: None },
+            None => {
+                let opened = self.open_store(&entry_before);
+                Member::of(entry_before, opened)
+            }
+        };
+        self.put(again);
+        Err(error)
+    }
+
+    fn put(&self, member: Member) {
+        let mut set = self.set.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(here) = set.1.iter_mut().find(|here| here.entry.id == member.entry.id) {
+            *here = member;
+        }
     }
 
     /// Takes a store out of the set; its directory stays as it is. Returns where it is.

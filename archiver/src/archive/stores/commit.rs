@@ -86,10 +86,15 @@ impl Store {
             .map_err(ArchiveError::from)
             .and_then(|()| self.enter(&stored, &changes, end));
         if let Err(error) = entered {
-            self.packs.undo(&mut writing.tail, &undo);
             writing.leaves.forget_from(first_leaf);
-            // The next commit writes over them in any case.
-            let _ = writing.leaves.cut(first_leaf);
+            // Leaves without messages would be those of messages that were lost.
+            match writing.leaves.cut(first_leaf) {
+                Ok(()) => self.packs.undo(&mut writing.tail, &undo),
+                Err(error) => {
+                    tracing::error!(%error, "cannot take back what was not committed; the store takes nothing any more");
+                    self.packs.poison(&mut writing.tail);
+                }
+            }
             return Err(error);
         }
         self.keep_recent(parts);

@@ -2,11 +2,18 @@
 //!
 //! While a message is missing or cannot be read, and was not shredded, nobody knows which parts it needs: then none is dropped, so that
 //! all of it is there again once its record, its key or its pack is put back from a copy.
+//!
+//! A pack in which something is damaged stays: what was there may be read again one day, or be put right from a copy. One that ends with
+//! what may have been torn, and never committed, is moved to `torn/`, not removed. The others go on, and such packs are an error behind the end.
+
+use std::cell::{Cell, RefCell};
 
 use super::Watch;
 use super::store::Store;
 use crate::archive::ArchiveError;
-use crate::archive::store::{Damages, Found, Kind, ObjectHeader, Place, Scan, StoreError, Stored};
+use crate::archive::store::{
+    Damage, Found, Hole, Kind, Nature, ObjectHeader, Place, Scan, StoreError, Stored, is_unreadable,
+};
 
 /// Objects moved together.
 const BATCH: usize = 200;
@@ -56,16 +63,24 @@ impl Store {
             let mut writing = self.writing();
             self.packs.close_newest(&mut writing.tail)?;
         }
+        let (mut removed, mut failed) = (0, None);
         for (nth, pack) in packs.into_iter().enumerate() {
             let nth = nth as u64;
-            if watch(&what, nth, Some(total))
-                || !self.empty_pack(pack, keeps_parts, watch, &what, (nth, total))?
-            {
-                return Ok(done(nth, false));
+            if watch(&what, nth, Some(total)) {
+                return Ok(done(removed, false));
+            }
+            match self.empty_pack(pack, keeps_parts, watch, &what, (nth, total)) {
+                Ok(true) => removed += 1,
+                Ok(false) => return Ok(done(removed, false)),
+                Err(error) if is_damage(&error) => {
+                    tracing::error!(store = self.id, pack, %error, "a pack stays as it is");
+                    failed.get_or_insert(error);
+                }
+                Err(error) => return Err(error),
             }
         }
         watch(&what, total, Some(total));
-        Ok(done(total, true))
+        failed.map_or(Ok(done(removed, true)), Err)
     }
 
     /// Closed packs of which much is not needed.
@@ -96,6 +111,7 @@ impl Store {
         what: &str,
         (done, total): (u64, u64),
     ) -> Result<bool, ArchiveError> {
+        let is_torn = self.check_whole(pack)?;
         let mut from = 0;
         loop {
             let catalog = self.catalog();
@@ -120,41 +136,74 @@ impl Store {
         // The new places are durable before the pack goes.
         self.catalog().forget_pack(pack)?;
         self.catalog().settle()?;
-        self.packs.remove(pack)?;
+        if is_torn {
+            self.packs.put_aside(pack)?
+        } else {
+            self.packs.remove(pack)?
+        }
         self.forget_recent();
         Ok(true)
+    }
+
+    /// That nothing in a pack is damaged; whether it has what may have been torn.
+    fn check_whole(&self, pack: u64) -> Result<bool, ArchiveError> {
+        let (damaged, is_torn) = (RefCell::new(None), Cell::new(false));
+        let tell = |hole: Hole| match hole.nature {
+            Nature::Header => {}
+            Nature::Torn => is_torn.set(true),
+            Nature::Damage => {
+                damaged.borrow_mut().get_or_insert(hole.damage);
+            }
+        };
+        self.scan_pack(pack, &tell, &mut |_| Ok(()))?;
+        match damaged.into_inner() {
+            None => Ok(is_torn.get()),
+            Some(damage) => {
+                let what =
+                    format!("{}; so its pack stays: put it back from a backup, and rebuild", damage.what);
+                Err(StoreError::Damaged(Damage { what, ..damage }).into())
+            }
+        }
+    }
+
+    fn scan_pack(
+        &self,
+        pack: u64,
+        tell: &dyn Fn(Hole),
+        take: &mut dyn FnMut(Found) -> Result<(), StoreError>,
+    ) -> Result<(), ArchiveError> {
+        let until = Some(Place { pack, offset: u64::MAX });
+        let mut scan = Scan { cut_torn_tail: false, until, tell, cancelled: &|| false };
+        Ok(self.packs.scan(Place { pack, offset: 0 }, &mut scan, take).map(drop)?)
     }
 
     /// That a pack has nothing any more that is needed, as the pack has it: a catalog that lost rows must cost no mail.
     fn check_empty(&self, pack: u64) -> Result<(), ArchiveError> {
         let catalog = self.catalog();
-        let mut damage = Damages::default();
         let mut needed = None;
         let mut failed = None;
-        let until = Place { pack, offset: u64::MAX };
-        let mut scan =
-            Scan { cut_torn_tail: false, until: Some(until), damage: &mut damage, cancelled: &|| false };
-        let scanned =
-            self.packs.scan(Place { pack, offset: 0 }, &mut scan, &mut |Found { stored, .. }| {
-                let number = stored.header.number;
-                let is_needed = catalog.object(number).and_then(|place| match (place, stored.header.kind) {
-                    (Some(place), _) if place.pack != pack => Ok(false),
-                    (Some(_), Kind::Part) => Ok(false),
-                    (None, Kind::Part) => catalog.part_users(number, 1).map(|users| !users.is_empty()),
-                    _ => Ok(true),
-                });
-                match is_needed {
-                    Ok(false) => Ok(()),
-                    Ok(true) => {
-                        needed.get_or_insert(stored.place);
-                        Ok(())
-                    }
-                    Err(error) => {
-                        failed = Some(error);
-                        Err(StoreError::Cancelled)
-                    }
+        let scanned = self.scan_pack(pack, &|_| {}, &mut |Found { stored, .. }| {
+            let number = stored.header.number;
+            let is_needed = match (catalog.object(number), stored.header.kind) {
+                // There, as it was, and not only said to be there.
+                (Ok(Some(place)), _) if place.pack != pack => Ok(!self.packs.is_whole_at(place, number)?),
+                (Ok(Some(_)), Kind::Part) => Ok(false),
+                (Ok(None), Kind::Part) => catalog.part_users(number, 1).map(|users| !users.is_empty()),
+                (Ok(_), _) => Ok(true),
+                (Err(error), _) => Err(error),
+            };
+            match is_needed {
+                Ok(false) => Ok(()),
+                Ok(true) => {
+                    needed.get_or_insert(stored.place);
+                    Ok(())
                 }
-            });
+                Err(error) => {
+                    failed = Some(error);
+                    Err(StoreError::Cancelled)
+                }
+            }
+        });
         if let Some(error) = failed {
             return Err(error.into());
         }
@@ -162,9 +211,19 @@ impl Store {
         match needed {
             None => Ok(()),
             Some(place) => {
-                let what = "the catalog does not know this object, so its pack stays; rebuild".to_owned();
+                let what = "the catalog does not know where else this object is, so its pack stays; rebuild"
+                    .to_owned();
                 Err(self.damaged(place, what))
             }
         }
+    }
+}
+
+/// Whether a pack is damaged, and not the machine in trouble.
+fn is_damage(error: &ArchiveError) -> bool {
+    match error {
+        ArchiveError::Store(StoreError::Damaged(_)) => true,
+        ArchiveError::Store(StoreError::Io { source, .. }) => is_unreadable(source),
+        _ => false,
     }
 }

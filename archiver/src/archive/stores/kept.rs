@@ -169,6 +169,34 @@ fn append(
     read_back(disk, &target, &kept).map(|()| Some(kept))
 }
 
+/// What the earlier backup has, with `records` in it, and behind it what is new: beside the earlier one, which stays as it was.
+pub(super) fn merge(
+    disk: &dyn Disk,
+    source: &Source,
+    dir: &Path,
+    name: &str,
+    before: &Kept,
+    records: &[(u64, [u8; 64])],
+) -> Result<Kept, ArchiveError> {
+    let From::File(path) = &source.from else { return Ok(before.clone()) };
+    let at = before.at.is_none().then(|| format!("{name}~"));
+    let (first, target) = (dir.join(before.place(name)), dir.join(at.as_deref().unwrap_or(name)));
+    let first_part = Source { from: From::File(first), bytes: before.bytes, is_final: false };
+    copy(disk, &first_part, &target)?;
+    let failed = || ArchiveError::file(&target);
+    let to = disk.open(&target).map_err(failed())?;
+    for (offset, record) in records {
+        to.write_all_at(&[record], *offset).map_err(failed())?;
+    }
+    let from = disk.open_read(path).map_err(ArchiveError::file(path))?;
+    let new = before.bytes..source.bytes;
+    let unreadable = copy_range(&*from, &*to, new, &mut Sha256::new(), (path, &target))?;
+    to.sync_data().map_err(failed())?;
+    to.drop_cache();
+    let hash = hash_of(&*disk.open_read(&target).map_err(failed())?, source.bytes).map_err(failed())?;
+    Ok(Kept { bytes: source.bytes, sha256: hash.finish(), at, partial: unreadable.is_some() })
+}
+
 /// Copies, syncs, and reads again what was written.
 pub(super) fn copy(disk: &dyn Disk, source: &Source, target: &Path) -> Result<Copied, ArchiveError> {
     let dir = target.parent().unwrap_or(target);

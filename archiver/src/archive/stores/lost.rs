@@ -3,7 +3,7 @@
 use super::store::Store;
 use crate::archive::ArchiveError;
 use crate::archive::catalog::Catalog;
-use crate::archive::store::{Damage, Damages, ObjectHeader, Place, StoreError};
+use crate::archive::store::{Damage, Damages, Kind, ObjectHeader, Place, StoreError};
 
 const PAGE: usize = 10_000;
 /// Stretches of leaves told one by one.
@@ -14,13 +14,13 @@ const STRETCHES_MAX: usize = 100;
 pub(super) struct Lost {
     /// First and last of each stretch of leaves that no message has.
     stretches: Vec<(u64, u64)>,
-    /// Messages in the catalog whose record is in no pack.
+    /// Messages in the catalog whose record, or a part of them, is in no pack, or something of which nobody knows what it was.
     pub(super) unfound: bool,
     /// Such leaves.
     pub(super) leaves: u64,
     /// Records and additions that belong to no message in the catalog, and were not shredded.
     pub(super) records: Vec<(u64, Place)>,
-    /// Records and additions whose key was destroyed on purpose.
+    /// Messages whose key was destroyed on purpose.
     shredded: u64,
 }
 
@@ -35,7 +35,7 @@ impl Store {
     /// Looks for messages that are in the log and not in `catalog`, and for records in packs that are not. `leaves`: how many the
     /// log has, from a moment at which no commit was under way.
     pub(super) fn lost(&self, catalog: &dyn Catalog, leaves: u64) -> Result<Lost, ArchiveError> {
-        let unfound = !catalog.without_record(0, 1)?.is_empty();
+        let unfound = !catalog.without_record(0, 1)?.is_empty() || catalog.lacks_octets()?;
         let mut lost = Lost { unfound, ..Lost::default() };
         self.find_unheld_records(catalog, &mut lost)?;
         // A bit for each leaf: 5,000,000 messages are 625 KB.
@@ -79,8 +79,8 @@ impl Store {
             let page = catalog.without_message(after, PAGE)?;
             let Some((last, _)) = page.last().copied() else { return Ok(()) };
             for (number, place) in page {
-                if self.is_shredded(number, place)? {
-                    lost.shredded += 1;
+                if let Some(kind) = self.shredded(number, place)? {
+                    lost.shredded += u64::from(kind == Kind::Message);
                 } else if lost.records.len() < RECORDS_MAX {
                     lost.records.push((number, place));
                 }
@@ -89,11 +89,11 @@ impl Store {
         }
     }
 
-    /// Whether the key of a record or an addition was destroyed on purpose. One that is damaged or missing was not.
-    fn is_shredded(&self, number: u64, place: Place) -> Result<bool, ArchiveError> {
+    /// What a record or an addition is whose key was destroyed on purpose. One that is damaged or missing was not.
+    fn shredded(&self, number: u64, place: Place) -> Result<Option<Kind>, ArchiveError> {
         match self.packs.header(place, number) {
-            Ok(ObjectHeader { slot, .. }) => Ok(self.keys.is_destroyed(slot)?),
-            Err(_) => Ok(false),
+            Ok(ObjectHeader { slot, kind, .. }) => Ok(self.keys.is_destroyed(slot)?.then_some(kind)),
+            Err(_) => Ok(None),
         }
     }
 

@@ -25,8 +25,10 @@
 //! - UIDs are given once, also while a store is away: the current store's catalog knows the folders of all.
 //! - Maintenance (verify, rebuild, compact, backup) runs beside archiving and reading, one at a time in an instance.
 
+mod appended;
 mod arrive;
 mod backup;
+mod begun;
 mod catalog_file;
 mod changes;
 mod commit;

@@ -27,6 +27,7 @@ impl Store {
         let total = self.packs.total_bytes();
         let mut progress = |done: u64| watch(&what, done, Some(total));
         // Most of it beside everything else; leaves are put right at the end only, under the lock.
+        self.begin_rebuilt(&rebuilt)?;
         let mut until = rebuilt.watermark()?;
         loop {
             let mut writing = self.writing();
@@ -34,7 +35,7 @@ impl Store {
             // What is written meanwhile may be taken back.
             let mut replay = Replay {
                 cut_torn_tail: false,
-                restore_leaves: true,
+                restore_leaves: self.is_writable,
                 until: Some(end),
                 is_torn: false,
                 damage,
@@ -50,7 +51,7 @@ impl Store {
                 if let Ok(folders) = self.catalog().known_folders() {
                     rebuilt.keep_folders(&folders)?;
                 }
-                self.lost_messages(&rebuilt, writing.leaves.count(), damage)?;
+                self.finish(&rebuilt, writing.leaves.count(), damage)?;
                 rebuilt.settle()?;
                 drop(rebuilt);
                 self.take_rebuilt(&path, &beside)?;

@@ -1,13 +1,16 @@
 //! Packs to catalog: behind its watermark when a store is opened, from the beginning when it is rebuilt.
 
+use std::cell::RefCell;
+
 use postern_shared::id::MessageIds;
 
 use super::store::Store;
 use crate::archive::ArchiveError;
-use crate::archive::catalog::{Catalog, Change, Entered, RecordPlace};
+use crate::archive::catalog::{Catalog, Change, Damaged, Entered, RecordPlace};
 use crate::archive::store::record::{Addition, Arrival, Message, Part, decode};
 use crate::archive::store::{
-    Damage, Damages, Found, Kind, LEAF_BYTES, Leaves, Place, Scan, StoreError, Stored, is_unreadable, leaf,
+    Damage, Damages, Found, Hole, Kind, LEAF_BYTES, Leaves, Place, Scan, StoreError, Stored, is_unreadable,
+    leaf,
 };
 
 /// Objects entered together.
@@ -38,6 +41,38 @@ struct Batch {
     changes: Vec<Change>,
 }
 
+/// Holes that were met.
+#[derive(Default)]
+struct Met {
+    damages: Damages,
+    holes: Vec<Damaged>,
+    kept: u64,
+}
+
+impl Met {
+    fn push(&mut self, hole: Hole) {
+        const HOLES_MAX: usize = 10_000;
+        let is_hole = hole.may_be_lost();
+        self.damages.push(hole.damage.clone());
+        if self.holes.len() < HOLES_MAX {
+            let object = hole.object.map(|(_, number)| number);
+            self.holes.push(Damaged { damage: hole.damage, is_hole, object });
+        }
+    }
+
+    /// Keeps them, and records that cannot be read, before the watermark passes them.
+    fn keep(&mut self, catalog: &dyn Catalog, records: &Damages) -> Result<(), ArchiveError> {
+        let count = self.damages.count() + records.count();
+        if count > std::mem::replace(&mut self.kept, count) {
+            let records = records.told().iter();
+            let records =
+                records.map(|damage| Damaged { damage: damage.clone(), is_hole: false, object: None });
+            catalog.keep_damage(&self.holes.iter().cloned().chain(records).collect::<Vec<_>>())?;
+        }
+        Ok(())
+    }
+}
+
 impl Store {
     /// Finishes what a crash interrupted.
     pub(super) fn replay(
@@ -47,16 +82,18 @@ impl Store {
         damage: &mut Damages,
     ) -> Result<(), ArchiveError> {
         let catalog = self.catalog();
-        let rebuilding = catalog.watermark()? == Place::default();
-        let cut_torn_tail = writable && !rebuilding;
         let mut writing = self.writing();
+        self.check_numbers(&*catalog, writing.leaves.count())?;
+        let rebuilding = self.begin(&*catalog)?;
+        let cut_torn_tail = writable && !rebuilding;
         let total = self.packs.total_bytes();
         if rebuilding {
             // Leaves of messages that are not found may be among these; no other message gets their numbers.
             catalog.leaves_at_least(writing.leaves.count())?;
             if total > 0 {
                 let what = "the catalog is missing and is rebuilt from the packs";
-                tracing::warn!(store = self.id, bytes = total, "{what}");
+                let from = catalog.watermark()?.pack;
+                tracing::warn!(store = self.id, bytes = total, from, "{what}");
             }
         }
         let mut logged = 0;
@@ -77,12 +114,15 @@ impl Store {
         };
         self.enter_from_packs(&*catalog, &mut writing.leaves, ids, &mut replay)?;
         let Replay { is_torn, damage, .. } = replay;
+        let (object, slot, _) = catalog.highest()?;
+        self.keys.missing(slot)?.into_iter().for_each(|missing| damage.push(missing));
         self.check_leaves(&*catalog, &mut writing.leaves, writable, damage)?;
         // Else another text would be sealed under a key that was used.
-        let (object, ..) = catalog.highest()?;
         self.packs.at_least(object.saturating_add(NUMBERS_UNSEEN));
+        if rebuilding {
+            self.finish(&*catalog, writing.leaves.count(), damage)?;
+        }
         if rebuilding && total > 0 {
-            self.lost_messages(&*catalog, writing.leaves.count(), damage)?;
             tracing::info!(store = self.id, messages = catalog.counts()?.messages, "the catalog is rebuilt");
         }
         // What is no object at the end of the newest pack stays for whoever looks at it; nothing is appended to it.
@@ -93,7 +133,7 @@ impl Store {
         Ok(())
     }
 
-    /// The log has a leaf for each message that is entered, and no others.
+    /// The log has a leaf for each message that is entered. More of them are of messages that are lost: leaves are written behind packs.
     fn check_leaves(
         &self,
         catalog: &dyn Catalog,
@@ -103,15 +143,13 @@ impl Store {
     ) -> Result<(), ArchiveError> {
         let (_, _, next) = catalog.highest()?;
         let found = leaves.count();
-        if found > next && writable {
-            // Of a commit that failed and could not be taken back whole.
-            tracing::warn!(
-                store = self.id,
-                found,
-                next,
-                "cutting leaves of messages that were never committed"
+        if found > next {
+            let (count, last) = (found - next, found - 1);
+            let what = format!(
+                "{count} messages are in the log and in no pack: leaves {next} to {last}; put the pack back from a backup and rebuild"
             );
-            leaves.cut(next)?;
+            damage.push(Damage { path: leaves.path().into(), offset: next * LEAF_BYTES, what });
+            catalog.leaves_at_least(found)?;
         }
         if found >= next {
             return Ok(());
@@ -157,8 +195,10 @@ impl Store {
         let from = catalog.watermark()?;
         let mut batch = Batch::default();
         let mut records_damaged = Damages::default();
+        let met = RefCell::new(Met::default());
+        let tell = |hole| met.borrow_mut().push(hole);
         let mut failed = None;
-        let mut entered = from;
+        let (mut entered, mut reached) = (from, from);
         let mut done = 0;
         let ended = std::cell::Cell::new(false);
         let cancelled = || ended.get();
@@ -170,16 +210,16 @@ impl Store {
         let found_damage = replay.damage.count();
         let (restore_leaves, until) = (replay.restore_leaves, replay.until);
         let mut scan =
-            Scan { cut_torn_tail: replay.cut_torn_tail, until, damage: replay.damage, cancelled: &cancelled };
+            Scan { cut_torn_tail: replay.cut_torn_tail, until, tell: &tell, cancelled: &cancelled };
         let mut take = |Found { stored, behind, is_uncertain }| {
+            reached = behind;
             match self.change_of(stored, ids, &mut records_damaged) {
-                Ok(Some(change)) if is_uncertain && !self.has_parts(catalog, &batch, &change)? => {
-                    if let Change::Archived(message, _) = &change
-                        && restore_leaves
-                    {
-                        // Its number in the log is taken.
-                        leaves.restore(message.leaf, message_leaf(message))?;
-                    }
+                // What was acknowledged has its leaf in the log, and what was not never gets it: its number is another message's.
+                Ok(Some(Change::Archived(message, of)))
+                    if is_uncertain
+                        && !leaves.is(message.leaf, message_leaf(&message))?
+                        && !self.has_parts(catalog, &batch, &of)? =>
+                {
                     let what =
                         "a message lacks octets that were written with it: perhaps it was never committed";
                     let (path, offset) = (self.packs.path(stored.place), stored.place.offset);
@@ -200,9 +240,11 @@ impl Store {
             done += stored.header.record_bytes();
             if batch.objects.len() >= BATCH {
                 let full = std::mem::take(&mut batch);
-                if let Err(error) =
+                let flushed = met.borrow_mut().keep(catalog, &records_damaged);
+                let flushed = flushed.and_then(|()| {
                     self.flush(catalog, leaves, restore_leaves, &full, behind, &mut records_damaged)
-                {
+                });
+                if let Err(error) = flushed {
                     failed = Some(error);
                     return Err(StoreError::Cancelled);
                 }
@@ -217,6 +259,10 @@ impl Store {
         }
         let (end, is_torn) = end?;
         replay.is_torn = is_torn;
+        // Whoever opens the store next meets what is torn again, and appends nothing behind it.
+        let end = if is_torn { reached } else { end };
+        met.borrow_mut().keep(catalog, &records_damaged)?;
+        replay.damage.append(met.into_inner().damages);
         replay.damage.append(records_damaged);
         if ended.get() {
             return Ok(false);
@@ -240,8 +286,7 @@ impl Store {
     }
 
     /// Whether all parts of a message have been found.
-    fn has_parts(&self, catalog: &dyn Catalog, batch: &Batch, change: &Change) -> Result<bool, StoreError> {
-        let (Change::Archived(_, entered) | Change::Added(_, entered)) = change;
+    fn has_parts(&self, catalog: &dyn Catalog, batch: &Batch, entered: &Entered) -> Result<bool, StoreError> {
         for (_, object) in &entered.parts {
             let is_in_batch = batch.objects.iter().any(|stored| stored.header.number == *object);
             // A catalog that fails here fails again when the batch is entered, and is told then.
@@ -349,7 +394,7 @@ impl Store {
             let leaf = message_leaf(message);
             if restore_leaves {
                 restored |= leaves.restore(message.leaf, leaf)?;
-            } else if leaves.get(message.leaf)? != Some(leaf) {
+            } else if !leaves.is(message.leaf, leaf)? {
                 let (path, what) =
                     (self.dir.join("log/leaves"), "a message's leaf is missing or another one");
                 damage.push(Damage { path, offset: message.leaf * 32, what: what.into() });

@@ -70,6 +70,8 @@ pub(in crate::archive) struct Store {
     damage: Mutex<Damages>,
     /// What is wrong with the catalog, when it failed.
     catalog_failure: Mutex<Option<String>>,
+    /// Torn ends are cut, and leaves put right.
+    pub(super) is_writable: bool,
     _lock: Option<DiskLock>,
 }
 
@@ -104,6 +106,7 @@ impl Store {
             recent: Mutex::default(),
             damage: Mutex::default(),
             catalog_failure: Mutex::default(),
+            is_writable: writable,
             _lock: lock,
             disk: Arc::clone(disk),
             id,

@@ -1,5 +1,7 @@
 //! Catalog against packs against hashes: names each message that is not what was archived.
 
+use std::cell::RefCell;
+
 use postern_shared::clock::UnixMillis;
 use postern_shared::id::MessageId;
 use serde::{Deserialize, Serialize};
@@ -9,7 +11,7 @@ use super::replay::message_leaf;
 use super::store::Store;
 use crate::archive::ArchiveError;
 use crate::archive::catalog::{Change, Expected, RecordPlace};
-use crate::archive::store::{Damage, Damages, Found, Kind, Place, Scan, StoreError};
+use crate::archive::store::{Damage, Damages, Found, Hole, Kind, Place, Scan, StoreError};
 
 const PAGE: usize = 200;
 /// How far it has come is kept each time so many messages are read.
@@ -226,14 +228,14 @@ impl Store {
         let catalog = self.catalog();
         let (total, until) = (self.packs.total_bytes(), catalog.watermark()?);
         let ended = std::cell::Cell::new(false);
-        let mut damage = Damages::default();
+        let damage = RefCell::new(Damages::default());
+        let tell = |hole: Hole| damage.borrow_mut().push(hole.damage);
         let mut failed = None;
         let mut at = Place { pack: state.pack, offset: state.offset };
         let mut done = 0;
         let cancelled = || ended.get();
         // What is being written while we look is not damaged.
-        let mut scan =
-            Scan { cut_torn_tail: false, until: Some(until), damage: &mut damage, cancelled: &cancelled };
+        let mut scan = Scan { cut_torn_tail: false, until: Some(until), tell: &tell, cancelled: &cancelled };
         let scanned = self.packs.scan(at, &mut scan, &mut |Found { stored, behind, .. }| {
             let (number, place) = (stored.header.number, stored.place);
             match catalog.object(number) {
@@ -263,6 +265,7 @@ impl Store {
             return Err(error.into());
         }
         scanned?;
+        let damage = damage.into_inner();
         for damage in damage.told() {
             state.found(self, None, damage.to_string());
         }

@@ -10,12 +10,12 @@ use super::worn::{WornDisk, on};
 use crate::archive::ArchiveError;
 use crate::archive::stores::{Stores, restore};
 
-const TO: &str = "/backup";
+pub(super) const TO: &str = "/backup";
 /// Messages of an instance, in three packs.
-const MESSAGES: usize = 20;
+pub(super) const MESSAGES: usize = 20;
 
 /// An instance with everything that a backup wants.
-fn instance_of(bench: &Bench, disk: &SimulatedDisk) -> Stores {
+pub(super) fn instance_of(bench: &Bench, disk: &SimulatedDisk) -> Stores {
     let stores = filled(bench, disk);
     for n in 200..204 {
         commit(&stores, vec![message(content(n, Some(n)), "anna")]).unwrap();
@@ -27,14 +27,14 @@ fn instance_of(bench: &Bench, disk: &SimulatedDisk) -> Stores {
     stores
 }
 
-fn backup(stores: &Stores) -> Result<(), ArchiveError> {
+pub(super) fn backup(stores: &Stores) -> Result<(), ArchiveError> {
     let done = stores.backup(&*stores.disk, "main", Path::new(TO), &mut |_, _, _| false)?;
     assert!(done.is_some());
     Ok(())
 }
 
 /// What a backup restores to.
-fn restored(disk: &SimulatedDisk, to: &str) -> Vec<Vec<u8>> {
+pub(super) fn restored(disk: &SimulatedDisk, to: &str) -> Vec<Vec<u8>> {
     let back = Path::new(to);
     let done = restore(disk, Path::new(TO), back, false, &mut |_, _, _| false).unwrap();
     assert_eq!(done, Some(Vec::new()));

@@ -4,7 +4,10 @@ use std::time::Duration;
 use postern_shared::disk::simulated::EntryOrder;
 use postern_shared::disk::{Disk, RealDisk, SimulatedDisk};
 
-use super::bench::{Bench, all, body_of, commit, content, flip, id, instance, message, read, verify};
+use super::bench::{
+    Bench, all, body_of, commit, content, flip, id, instance, message, read, rebuild, verify,
+};
+use super::worn::{WornDisk, on};
 use crate::archive::store::Stored;
 use crate::archive::stores::Stores;
 use crate::archive::stores::draft::Draft;
@@ -47,17 +50,64 @@ fn leaves_that_are_lost_are_made_again() {
     }
 }
 
+/// Goal: leaves of which no message is found are all that is left of messages that were lost: they stay, and are told.
 #[test]
-fn leaves_of_nothing_are_cut() {
+fn leaves_of_lost_messages_stay() {
     let (bench, disk, stores) = opened();
     commit_one(&stores, 1);
     drop(stores);
     disk.open(&leaves()).unwrap().write_all_at(&[&[7; 64]], 32).unwrap();
     let stores = bench.open(&disk).unwrap();
-    assert_eq!(stores.current().unwrap().store.leaves(), 1);
+    let store = &stores.current().unwrap().store;
+    assert_eq!(store.leaves(), 3);
+    let told = store.damage().lines();
+    assert!(told[0].contains("2 messages are in the log and in no pack: leaves 1 to 2"), "{told:?}");
     commit_one(&stores, 2);
-    assert_eq!(disk.read(&leaves(), 1000).unwrap().len(), 64);
-    assert_eq!(verify(&stores), []);
+    assert_eq!(disk.read(&leaves(), 1000).unwrap()[32..96], [7; 64]);
+    let found = verify(&stores);
+    assert!(found.iter().any(|(_, what)| what.contains("leaves 1 to 2")), "{found:?}");
+}
+
+/// Goal: a sector of the log that cannot be read keeps no store closed and ends no rebuild.
+#[test]
+fn a_sector_of_the_log_that_cannot_be_read_ends_nothing() {
+    let (bench, disk, stores) = opened();
+    for n in 0..3 {
+        commit_one(&stores, n);
+    }
+    drop(stores);
+    bench.forget_catalogs();
+    let mut worn = WornDisk::new(&disk);
+    worn.unreadable.push((leaves(), 32..64));
+    let stores = bench.open_on(&on(&worn), &instance()).unwrap();
+    assert_eq!(all(&stores).unwrap().len(), 3);
+    rebuild(&stores);
+    assert_eq!(all(&stores).unwrap().len(), 3);
+    assert_eq!(verify(&stores).len(), 1);
+}
+
+/// Goal: an acknowledged arrival of a message that was there already is not taken for a torn tail: it has no leaf.
+#[test]
+fn additions_are_not_cut() {
+    let (bench, disk, stores) = opened();
+    commit_one(&stores, 1);
+    stores.current().unwrap().store.catalog().settle().unwrap();
+    let old = RealDisk.read(&bench.catalog("0001"), 1 << 30).unwrap();
+    let end = stores.current().unwrap().store.packs.end().unwrap();
+    let twice = ["bob", "carol"].map(|to| message(content(1, None), to));
+    commit(&stores, twice.to_vec()).unwrap();
+    drop(stores);
+    bench.forget_catalogs();
+    RealDisk.create_dir_all(bench.catalog("0001").parent().unwrap()).unwrap();
+    RealDisk.create(&bench.catalog("0001")).unwrap().write_all_at(&[&old], 0).unwrap();
+    let pack = disk.files(&instance().join("stores/0001/packs")).unwrap().remove(0);
+    flip(&disk, &pack, end.offset + 60);
+    let before = disk.read(&pack, 1 << 20).unwrap();
+    let stores = bench.open(&disk).unwrap();
+    assert_eq!(disk.read(&pack, 1 << 20).unwrap(), before);
+    let store = &stores.current().unwrap().store;
+    assert_eq!(store.damage().count(), 1);
+    assert!(store.catalog().folder("carol", "Inbox").unwrap().is_some());
 }
 
 /// Goal: leaves of messages that a rebuild cannot read stay, and nobody gets their numbers.
@@ -106,8 +156,11 @@ fn only_what_was_never_acknowledged_is_cut() {
         bench.forget_catalogs();
         RealDisk.create_dir_all(bench.catalog("0001").parent().unwrap()).unwrap();
         RealDisk.create(&bench.catalog("0001")).unwrap().write_all_at(&[&old], 0).unwrap();
-        flip(&disk, &pack, at + 5);
-        if !acknowledged {
+        if acknowledged {
+            flip(&disk, &pack, at + 5);
+        } else {
+            let file = disk.open(&pack).unwrap();
+            file.set_len(file.len().unwrap() - 5).unwrap();
             // Leaves are written behind the packs.
             disk.open(&leaves()).unwrap().set_len(32).unwrap();
         }
