@@ -66,6 +66,7 @@ mod stores;
 mod tests;
 mod users;
 mod verifying;
+mod ways_in;
 mod whose;
 
 use std::path::PathBuf;

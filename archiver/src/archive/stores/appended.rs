@@ -93,13 +93,12 @@ fn has_all_of(
     Ok(theirs.iter().all(|(offset, number)| ours.get(offset) == Some(number)))
 }
 
+/// A record of a key table, and its offset.
+type KeyAt = (u64, [u8; KEY_RECORD_BYTES]);
+
 /// Records of a key table that are to be taken from the instance, by offset, of those that the backup has and are other ones; and how many keys
 /// the instance lost.
-fn keys(
-    ours: &dyn DiskFile,
-    theirs: &dyn DiskFile,
-    bytes: u64,
-) -> std::io::Result<(Vec<(u64, [u8; KEY_RECORD_BYTES])>, u64)> {
+fn keys(ours: &dyn DiskFile, theirs: &dyn DiskFile, bytes: u64) -> std::io::Result<(Vec<KeyAt>, u64)> {
     let (mut records, mut lost) = (Vec::new(), 0);
     let mut at = FILE_HEADER_BYTES;
     while at + KEY_RECORD_BYTES as u64 <= bytes {

@@ -137,9 +137,9 @@ impl Store {
         self.catalog().forget_pack(pack)?;
         self.catalog().settle()?;
         if is_torn {
-            self.packs.put_aside(pack)?
+            self.packs.put_aside(pack)?;
         } else {
-            self.packs.remove(pack)?
+            self.packs.remove(pack)?;
         }
         self.forget_recent();
         Ok(true)

@@ -108,14 +108,17 @@ mod tests {
     /// Goal: whatever a server does at its messages and folders, a run has an end, and is no flood of logins before.
     #[test]
     fn a_run_has_an_end() {
-        let every_second = |what: LeftOut| move |session: u32| (false, (session % 2 == 0).then_some(what));
+        let every_second =
+            |what: LeftOut| move |session: u32| (false, session.is_multiple_of(2).then_some(what));
         let pauses = |count: u32| PAUSE * (1..=count).map(|pause| pause.min(PAUSES_MAX)).sum::<u32>();
         assert_eq!(sessions(|_| (false, None)), (4, pauses(4)));
         assert_eq!(sessions(every_second(LeftOut::Message)), (10, pauses(10)));
         assert_eq!(sessions(every_second(LeftOut::Folder)), (40, pauses(40)));
         assert_eq!(sessions(|_| (true, None)).0, SESSIONS_MAX);
         // Bad messages among good ones are each left out, run by run.
-        let among_good = |session: u32| (session % 2 == 1, (session % 2 == 0).then_some(LeftOut::Message));
+        let among_good = |session: u32| {
+            (!session.is_multiple_of(2), session.is_multiple_of(2).then_some(LeftOut::Message))
+        };
         assert_eq!(sessions(among_good).0, 2 * FRUITLESS_MAX);
         // A good session at its end counts too.
         let mut patience = Patience::default();
