@@ -26,7 +26,7 @@ use crate::program::{Kind, Program, binary};
 /// Messages of one commit.
 const BATCH: usize = 128;
 /// Queries of each kind.
-const QUERIES: usize = 50;
+const QUERIES: usize = 200;
 
 /// Generates a Maildir, lets all three index it by turns, and prints rates, memory and how long queries take.
 pub fn run(plan: &Plan) -> Result<()> {

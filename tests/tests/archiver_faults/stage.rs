@@ -60,6 +60,11 @@ impl Stage {
 
     /// Every message, byte for byte, and none twice.
     pub(crate) fn has_everything(&self) -> Result<()> {
+        // The index follows what was archived, and rests for a while after it failed.
+        let start = Instant::now();
+        while self.ask(&["search", "*", "--page-info"])?["behind"] != 0 {
+            ensure!(start.elapsed() < PATIENCE, "the index does not follow");
+        }
         let limit = (self.sent.len() + 10).to_string();
         let hits = self.ask(&["search", "*", "--limit", &limit])?;
         let hits = hits.as_array().context("no list")?;

@@ -247,7 +247,9 @@ fn a_gateway_that_does_nothing_any_more_is_started_anew() -> Result<()> {
 
     machine.run(&["systemctl", "kill", "--signal=STOP", UNIT])?;
     let is_back = |machine: &Machine, gone: &str| -> Result<bool> {
-        Ok(machine.property(UNIT, "ActiveState")? == "active" && pid(machine)? != gone)
+        // In this order: the state may still be that of who is gone.
+        let now = pid(machine)?;
+        Ok(now != gone && now != "0" && machine.property(UNIT, "ActiveState")? == "active")
     };
     machine.eventually("it is back after doing nothing", |machine| is_back(machine, &first))?;
     let log = machine.run(&["journalctl", "--no-pager", "--unit", UNIT])?;

@@ -91,7 +91,7 @@ async fn a_damaged_state_heals() -> Result<()> {
 }
 
 /// Goal: a message that has the name of an archived one at the source stays, and is archived; one that somebody else removed is
-/// forgotten without an error, as is what lay in a folder that is gone.
+/// forgotten without an error, as is what lay in a folder that is gone for a day.
 #[tokio::test]
 async fn what_is_another_message_by_now_is_not_deleted() -> Result<()> {
     let mail = maildir(0..3)?;
@@ -110,15 +110,17 @@ async fn what_is_another_message_by_now_is_not_deleted() -> Result<()> {
     archive.clock.advance(DAY);
     let ran = archive.run(&profile).await?;
     assert_eq!((ran.deleted_at_source, ran.gone, ran.failed), (1, 1, 1), "{ran:?}");
-    assert_eq!((ran.pending_deletions, ran.errors.len()), (0, 1), "{ran:?}");
+    // A folder that is missing for the first time may be there again.
+    assert_eq!((ran.pending_deletions, ran.errors.len()), (1, 1), "{ran:?}");
     assert!(ran.errors[0].contains("another message under the name"), "{:?}", ran.errors);
     assert!(!at.join("new/0").exists());
     archive.clock.advance(Duration::from_secs(600));
     let ran = archive.run(&profile).await?;
-    assert_eq!((ran.archived, ran.pending_deletions), (1, 1), "{ran:?}");
+    assert_eq!((ran.archived, ran.pending_deletions), (1, 2), "{ran:?}");
     archive.clock.advance(DAY);
     let ran = archive.run(&profile).await?;
     assert_eq!((ran.deleted_at_source, ran.errors.len()), (1, 0), "{ran:?}");
+    assert_eq!(ran.pending_deletions, 0, "{ran:?}");
     assert!(!at.join("new/1").exists());
     Ok(())
 }

@@ -13,7 +13,7 @@ use crate::archive::{ArchiveError, Instance};
 const PAUSE: Duration = Duration::from_millis(300);
 /// When nobody rings: a look whether something was missed.
 const ROUND: Duration = Duration::from_secs(30);
-/// After a round that failed, and twice as long after each that fails too.
+/// After a round that failed, and twice as long after each that fails too, unless somebody searches.
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(1);
 const PAUSE_AFTER_FAILURE_MAX: Duration = Duration::from_secs(60);
 
@@ -109,8 +109,11 @@ fn follow(Followed(instance): &Followed, stop: &AtomicBool) {
         let stopped = || stop.load(Ordering::Relaxed);
         if failing {
             let wait = after(failures);
-            let waited = following.rung.wait_timeout_while(bell, wait, |_| !stopped());
-            drop(waited);
+            let waited = following.rung.wait_timeout_while(bell, PAUSE_AFTER_FAILURE, |_| !stopped());
+            let (bell, _) = waited.unwrap_or_else(PoisonError::into_inner);
+            // Who searches wants to know whether it fails still.
+            let rest = wait.saturating_sub(PAUSE_AFTER_FAILURE);
+            drop(following.rung.wait_timeout_while(bell, rest, |bell| !bell.urgent && !stopped()));
             continue;
         }
         let waited = following.rung.wait_timeout_while(bell, ROUND, |bell| bell.rung == rung && !stopped());
