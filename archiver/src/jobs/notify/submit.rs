@@ -117,7 +117,7 @@ pub struct Submitted {
     pub refused: Vec<String>,
 }
 
-/// Hands `message` over, within [`WHOLE`]. It ends in CRLF and has no line that begins with a dot.
+/// Hands `message` over, within five minutes. It ends in CRLF and has no line that begins with a dot.
 pub async fn submit(settings: &NotificationSettings, message: &[u8]) -> Result<Submitted, SubmitError> {
     let late = || SubmitError::Broken {
         host: settings.host.clone(),
