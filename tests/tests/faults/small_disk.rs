@@ -163,11 +163,14 @@ fn a_full_disk_costs_a_4xx_and_deleting_makes_room() -> Result<()> {
     stage.check("without one octet left")?;
     // A deletion that cannot be written is refused, or else it stays.
     let before = stage.accepted.len();
-    if stage.delete(1).is_err() {
-        assert_eq!(stage.accepted.len(), before);
-    }
+    let refused = stage.delete(1).is_err();
+    assert_eq!(stage.accepted.len(), if refused { before } else { before - 1 });
     stage.check("after a deletion without room")?;
     std::fs::remove_file(&filler)?;
+    if refused {
+        // The file's end alone makes no room beyond the reserve: mail filled that up before.
+        stage.delete(1)?;
+    }
     stage.send_until_taken(500_000)?;
     stage.check("with room again")?;
 
