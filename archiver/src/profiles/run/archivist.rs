@@ -284,13 +284,16 @@ impl Shared {
         let mut entered: Vec<(Option<u64>, Entered)> = Vec::new();
         for (came, outcome) in came.into_iter().zip(outcomes) {
             let kept = outcome.kept();
-            if let Some(cut) = came.cut
-                && !self.comes_so(place, &came.item, cut, &kept.id.to_string())?
-            {
-                continue;
-            }
-            // What was to be deleted now is still what it was.
-            let due = if place.again && !is_new(outcome) { Some(now.0) } else { self.due(now) };
+            let due = match came.cut {
+                // However often it comes so: there may be more of it at the source.
+                Some(cut) => match self.comes_so(place, &came.item, cut, &kept.id.to_string())? {
+                    true => None,
+                    false => continue,
+                },
+                // What was to be deleted now is still what it was.
+                None if place.again && !is_new(outcome) => Some(now.0),
+                None => self.due(now),
+            };
             match entered.last_mut() {
                 Some((last, items)) if *last == due => items.push((came.item, kept.to_string())),
                 _ => entered.push((due, vec![(came.item, kept.to_string())])),
@@ -317,8 +320,8 @@ impl Shared {
         Ok(())
     }
 
-    /// Whether a message that is shorter than the source claims came so before: then that is all there is of it. Else it goes to the list
-    /// of what is tried again, for a server may cut what it hands over for a while.
+    /// Whether a message that is shorter than the source claims came so before: then it is not asked for any more. Else it goes to the
+    /// list of what is tried again, for a server may cut what it hands over for a while.
     fn comes_so(
         &self,
         place: &Place,
@@ -331,9 +334,11 @@ impl Shared {
              and is fetched once more"
         );
         if self.state.why(&self.account, &place.folder, &item.id)?.as_deref() == Some(&*why) {
-            let (name, id) = (&self.name, &item.id);
-            self.tally
-                .log(&format!("{name}: message {id} came with {octets} octets again, so that is all of it"));
+            self.tally.error(format!(
+                "{}: message {} came with {octets} octets again, of {claimed} that the source claims: it is archived so, and stays at the \
+                 source for you to look at",
+                self.name, item.id
+            ));
             return Ok(true);
         }
         self.failed(place, item, &why)?;

@@ -269,17 +269,18 @@ async fn unique_ids_that_come_again_hide_nothing() {
 }
 
 /// Goal: what comes shorter than the server said is archived, told, and neither deleted there nor left so: it is fetched once more.
-/// Then it comes whole and is archived too, or comes the same and is what it is; only then it is deleted.
+/// Then it comes whole, is archived too and deleted; or comes the same, and stays there for good, for nobody knows what is missing.
 #[tokio::test]
 async fn what_was_cut_stays_at_the_source_and_comes_once_more() {
     let (login, all) = (login("anna"), list(&[("a", 5000)]));
     let cut = gives(1, "a");
     let whole = format!("C: RETR 1\nS: +OK\nRAW Subject: a\\r\\n\\r\\n{}\\r\\n\nS: .\n", "x".repeat(4984));
-    for (again, archived) in [(&cut, 0), (&whole, 1)] {
+    for is_whole in [false, true] {
+        let (again, deleted) = if is_whole { (&whole, dele(1)) } else { (&cut, String::new()) };
         let server = serve(&[
             [&*login, &all, &cut, QUIT].concat(),
             [&*login, &all, QUIT].concat(),
-            [&*login, &all, again, &dele(1), QUIT].concat(),
+            [&*login, &all, again, &deleted, QUIT].concat(),
         ])
         .await;
         let archive = Archive::new();
@@ -292,7 +293,9 @@ async fn what_was_cut_stays_at_the_source_and_comes_once_more() {
         assert_eq!((ran.archived, ran.duplicates, ran.retries), (0, 0, 1), "{ran:?}");
         archive.clock.advance(Duration::from_secs(600));
         let ran = archive.run(&profile).await;
-        assert_eq!((ran.archived, ran.deleted_at_source, ran.retries), (archived, 1, 0), "{ran:?}");
+        let came = u64::from(is_whole);
+        assert_eq!((ran.archived, ran.deleted_at_source, ran.retries), (came, came, 0), "{ran:?}");
+        assert_eq!(ran.errors.iter().any(|error| error.contains("stays at the source for you")), !is_whole);
         assert_eq!(server.end().await, Ok(()));
     }
 }
@@ -322,6 +325,26 @@ async fn a_run_that_fails_has_a_result() {
     let (result, ran) = Archive::new().run_in(&profile, &context).await;
     assert!(ran.unwrap_err().to_string().contains("disk full"));
     assert!(result.came_to_something() && result.archived == 1 && !result.log.is_empty(), "{result:?}");
+}
+
+/// A folder that tells of everything the first time it is asked.
+fn all_at_once(after: Option<&Cursor>, items: impl IntoIterator<Item = Item>) -> Changes {
+    Changes {
+        items: items.into_iter().filter(|_| after.is_none()).collect(),
+        flags: Vec::new(),
+        vanished: ItemSet::default(),
+        restarted: None,
+        cursor: Cursor("all".into()),
+        more: false,
+    }
+}
+
+/// Gives a message to whoever fetches it.
+async fn hand_over(item: &Item, content: &[u8], sink: &mut (impl Sink + ?Sized)) -> Result<(), SourceError> {
+    sink.begins(item.octets).await.map_err(SourceError::Sink)?;
+    sink.piece(content).await.map_err(SourceError::Sink)?;
+    let item = Item { octets: content.len() as u64, ..item.clone() };
+    sink.ends(item).await.map_err(SourceError::Sink)
 }
 
 /// An account with two folders, each with a message.
@@ -360,14 +383,7 @@ impl Account for FakeAccount {
         }
         let id = ItemId(format!("{folder}/1"));
         let item = Item { id, flags: Vec::new(), internal_date: None, octets: 1 };
-        Ok(Changes {
-            items: if after.is_none() { vec![item] } else { Vec::new() },
-            flags: Vec::new(),
-            vanished: ItemSet::default(),
-            restarted: None,
-            cursor: Cursor("all".into()),
-            more: false,
-        })
+        Ok(all_at_once(after, [item]))
     }
 
     async fn fetch(
@@ -378,11 +394,7 @@ impl Account for FakeAccount {
     ) -> Result<(), SourceError> {
         // Of what is in A it forgets to say anything.
         for item in items.iter().filter(|_| folder.0 == "B") {
-            let content = b"Subject: b\r\n\r\nb\r\n";
-            sink.begins(1).await.map_err(SourceError::Sink)?;
-            sink.piece(content).await.map_err(SourceError::Sink)?;
-            let item = Item { octets: content.len() as u64, ..item.clone() };
-            sink.ends(item).await.map_err(SourceError::Sink)?;
+            hand_over(item, b"Subject: b\r\n\r\nb\r\n", sink).await?;
         }
         Ok(())
     }

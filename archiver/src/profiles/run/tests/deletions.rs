@@ -35,14 +35,7 @@ impl Account for Session<'_> {
     }
 
     async fn changes(&mut self, _: &FolderId, after: Option<&Cursor>) -> Result<Changes, SourceError> {
-        Ok(Changes {
-            items: self.message().into_iter().filter(|_| after.is_none()).collect(),
-            flags: Vec::new(),
-            vanished: ItemSet::default(),
-            restarted: None,
-            cursor: Cursor("all".into()),
-            more: false,
-        })
+        Ok(all_at_once(after, self.message()))
     }
 
     async fn fetch(
@@ -52,11 +45,7 @@ impl Account for Session<'_> {
         sink: &mut (impl Sink + ?Sized),
     ) -> Result<(), SourceError> {
         for item in items {
-            let content = b"Subject: b\r\n\r\nb\r\n";
-            sink.begins(0).await.map_err(SourceError::Sink)?;
-            sink.piece(content).await.map_err(SourceError::Sink)?;
-            let item = Item { octets: content.len() as u64, ..item.clone() };
-            sink.ends(item).await.map_err(SourceError::Sink)?;
+            hand_over(item, b"Subject: b\r\n\r\nb\r\n", sink).await?;
         }
         Ok(())
     }

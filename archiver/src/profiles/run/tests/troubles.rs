@@ -176,14 +176,7 @@ impl Account for Session<'_> {
         let count =
             self.server.folders.iter().find(|(name, _)| *name == folder.0).map_or(0, |(_, count)| *count);
         let items = (1..=count).map(|number| self.server.item(&ItemId(format!("{folder}/{number}"))));
-        Ok(Changes {
-            items: if after.is_none() { items.collect() } else { Vec::new() },
-            flags: Vec::new(),
-            vanished: ItemSet::default(),
-            restarted: None,
-            cursor: Cursor("all".into()),
-            more: false,
-        })
+        Ok(all_at_once(after, items))
     }
 
     async fn fetch(
@@ -198,9 +191,7 @@ impl Account for Session<'_> {
                 return Err(Troubled::broken());
             }
             let content = format!("Subject: {}\r\n\r\n", item.id).into_bytes();
-            sink.begins(1).await.map_err(SourceError::Sink)?;
-            sink.piece(&content).await.map_err(SourceError::Sink)?;
-            sink.ends(item.clone()).await.map_err(SourceError::Sink)?;
+            hand_over(item, &content, sink).await?;
         }
         Ok(())
     }
