@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-const ALTOGETHER_MAX: u64 = 128 * 1024 * 1024;
+/// What is ready to be committed takes as much again.
+const ALTOGETHER_MAX: u64 = 96 * 1024 * 1024;
 /// Room is given in pieces of so many octets.
 const PIECE: u64 = 4096;
 /// So long a message that begins waits for others to be committed.

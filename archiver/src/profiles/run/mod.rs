@@ -26,7 +26,7 @@
 //!   nor what has another size or date there than what was archived under that name, or neither.
 //! - An archive keeps what it has: flags that change and messages that vanish at the source change nothing in it. They are
 //!   counted.
-//! - Memory: four batches of 12 MiB a run, two of them twice, 128 MiB of all runs together, and a message that is no journal report and of any
+//! - Memory: four batches of 12 MiB a run, two of them twice, 96 MiB of all runs together, twice at most, and a message that is no journal report and of any
 //!   length. What finds no room goes over the disk. Journal reports are held whole, long ones one at a time of all runs.
 //! - A message at which a server fails, in whatever way, is tried twice, then it is on the list; a folder likewise is left for
 //!   the next run. Neither keeps another one.
