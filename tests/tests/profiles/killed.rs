@@ -1,5 +1,6 @@
 //! A run that is killed is repeated without loss or doubles, whatever its source.
 
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -40,7 +41,7 @@ impl Killed {
 
     /// Kills runs, each as soon as it has archived something, then lets one end; what that one did.
     fn run(&self, profile: &str) -> Result<Value> {
-        for _ in 0..KILLS {
+        for kill in 0..KILLS {
             let before = self.stored();
             let mut command = self.archiver.command(&["profile", "run", profile, "--instance", "main"])?;
             let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
@@ -50,7 +51,12 @@ impl Killed {
                 std::thread::sleep(Duration::from_millis(1));
             }
             child.kill()?;
-            child.wait()?;
+            let ended = child.wait()?;
+            if kill == 0 {
+                let there = self.archiver.json(&["instance", "show", "main"])?["messages"].as_u64();
+                let amid = there.is_some_and(|there| there < MESSAGES as u64);
+                ensure!(ended.signal() == Some(9) && amid, "it was not amid a run: {ended}, {there:?}");
+            }
         }
         self.archiver.json(&["profile", "run", profile, "--instance", "main"])
     }
