@@ -187,8 +187,7 @@ impl Store {
             let is_needed = match (catalog.object(number), stored.header.kind) {
                 // There, as it was, and not only said to be there.
                 (Ok(Some(place)), _) if place.pack != pack => Ok(!self.packs.is_whole_at(place, number)?),
-                (Ok(Some(_)), Kind::Part) => Ok(false),
-                (Ok(None), Kind::Part) => catalog.part_users(number, 1).map(|users| !users.is_empty()),
+                (Ok(_), Kind::Part) => catalog.part_users(number, 1).map(|users| !users.is_empty()),
                 (Ok(_), _) => Ok(true),
                 (Err(error), _) => Err(error),
             };
