@@ -4,6 +4,7 @@ use std::sync::Arc;
 use postern_shared::clock::{Clock, ManualClock, UnixMillis};
 use postern_shared::crypto::SecretBytes;
 use postern_shared::crypto::digest::sha256;
+use postern_shared::disk::simulated::EntryOrder;
 use postern_shared::disk::{Disk, RealDisk, SimulatedDisk};
 use postern_shared::id::MessageId;
 use zeroize::Zeroizing;
@@ -25,6 +26,15 @@ pub(super) struct Bench {
 
 pub(super) fn instance() -> PathBuf {
     PathBuf::from("/data/main")
+}
+
+/// Stores that are new, and the disk under them.
+pub(super) fn opened() -> (Bench, SimulatedDisk, Stores) {
+    let bench = Bench::new();
+    let disk = SimulatedDisk::new(EntryOrder::Journal);
+    bench.create(&disk);
+    let stores = bench.open(&disk).unwrap();
+    (bench, disk, stores)
 }
 
 fn master() -> SecretBytes {

@@ -1,19 +1,10 @@
-use postern_shared::disk::simulated::EntryOrder;
-use postern_shared::disk::{Disk, RealDisk, SimulatedDisk};
+use postern_shared::disk::{Disk, RealDisk};
 use postern_shared::id::MessageId;
 
-use super::bench::{Bench, all, commit, content, id, message, read, verify};
+use super::bench::{Bench, all, commit, content, id, message, opened, read, verify};
 use crate::archive::Placement;
 use crate::archive::store::Damages;
 use crate::archive::stores::{State, Stores};
-
-fn opened() -> (Bench, SimulatedDisk, Stores) {
-    let bench = Bench::new();
-    let disk = SimulatedDisk::new(EntryOrder::Journal);
-    bench.create(&disk);
-    let stores = bench.open(&disk).unwrap();
-    (bench, disk, stores)
-}
 
 fn one(stores: &Stores, n: usize, to: &str) -> MessageId {
     id(commit(stores, vec![message(content(n, None), to)]).unwrap()[0])

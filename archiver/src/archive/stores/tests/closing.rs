@@ -1,22 +1,13 @@
 use std::io::ErrorKind;
 use std::sync::PoisonError;
 
-use postern_shared::disk::simulated::EntryOrder;
-use postern_shared::disk::{Disk, SimulatedDisk, write_atomic};
+use postern_shared::disk::{Disk, write_atomic};
 
-use super::bench::{Bench, all, commit, content, instance, message, read};
+use super::bench::{all, commit, content, instance, message, opened, read};
 use crate::archive::ArchiveError;
 use crate::archive::message::Outcome;
 use crate::archive::stores::file::StoreFile;
-use crate::archive::stores::{Commits, State, Stores};
-
-fn opened() -> (Bench, SimulatedDisk, Stores) {
-    let bench = Bench::new();
-    let disk = SimulatedDisk::new(EntryOrder::Journal);
-    bench.create(&disk);
-    let stores = bench.open(&disk).unwrap();
-    (bench, disk, stores)
-}
+use crate::archive::stores::{Commits, State};
 
 /// Goal: nobody gets a second hold of a store that somebody still has.
 #[test]

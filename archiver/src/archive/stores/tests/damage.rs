@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use postern_shared::disk::simulated::EntryOrder;
 use postern_shared::disk::{Disk, SimulatedDisk};
 
-use super::bench::{Bench, all, commit, content, flip, id, instance, message, read, rebuild, verify};
+use super::bench::{Bench, all, commit, content, flip, id, instance, message, opened, read, rebuild, verify};
 use super::worn::{WornDisk, on};
 
 pub(super) fn files(disk: &SimulatedDisk, below: &str) -> Vec<PathBuf> {
@@ -14,10 +14,7 @@ pub(super) fn files(disk: &SimulatedDisk, below: &str) -> Vec<PathBuf> {
 /// verify, and the others are read.
 #[test]
 fn every_flipped_bit_is_found_and_named() {
-    let bench = Bench::new();
-    let disk = SimulatedDisk::new(EntryOrder::Journal);
-    bench.create(&disk);
-    let stores = bench.open(&disk).unwrap();
+    let (bench, disk, stores) = opened();
     let contents = [content(1, Some(1)), content(2, Some(1)), content(3, None)];
     let outcomes =
         commit(&stores, contents.iter().map(|content| message(content.clone(), "anna")).collect()).unwrap();
@@ -50,10 +47,7 @@ fn every_flipped_bit_is_found_and_named() {
 /// Goal: a part that is damaged is stored anew by the next message that brings it, and messages that come again are healed.
 #[test]
 fn what_arrives_again_does_not_rely_on_what_is_damaged() {
-    let bench = Bench::new();
-    let disk = SimulatedDisk::new(EntryOrder::Journal);
-    bench.create(&disk);
-    let stores = bench.open(&disk).unwrap();
+    let (bench, disk, stores) = opened();
     let first = id(commit(&stores, vec![message(content(1, Some(1)), "anna")]).unwrap().remove(0));
     drop(stores);
     // In the part, which lies before the record.
@@ -107,10 +101,7 @@ fn catalogs_of_any_kind_are_no_loss() {
 
 #[test]
 fn a_missing_pack_is_told_and_its_number_not_given_again() {
-    let bench = Bench::new();
-    let disk = SimulatedDisk::new(EntryOrder::Journal);
-    bench.create(&disk);
-    let stores = bench.open(&disk).unwrap();
+    let (bench, disk, stores) = opened();
     for n in 0..5 {
         commit(&stores, vec![message(content(n, Some(n)), "anna")]).unwrap();
     }
@@ -130,10 +121,7 @@ fn a_missing_pack_is_told_and_its_number_not_given_again() {
 /// Goal: a pack that vanished is told for as long as its messages are missing, also once a rebuild has forgotten it.
 #[test]
 fn a_lost_pack_is_told_after_a_rebuild_too() {
-    let bench = Bench::new();
-    let disk = SimulatedDisk::new(EntryOrder::Journal);
-    bench.create(&disk);
-    let stores = bench.open(&disk).unwrap();
+    let (bench, disk, stores) = opened();
     let ids: Vec<_> = (0..12)
         .map(|n| id(commit(&stores, vec![message(content(n, Some(n)), "anna")]).unwrap().remove(0)))
         .collect();
@@ -171,10 +159,7 @@ fn a_lost_pack_is_told_after_a_rebuild_too() {
 /// Goal: a catalog that says anything else of a message than its record does is found out, and the message named.
 #[test]
 fn verify_compares_the_catalog_with_the_records() {
-    let bench = Bench::new();
-    let disk = SimulatedDisk::new(EntryOrder::Journal);
-    bench.create(&disk);
-    let stores = bench.open(&disk).unwrap();
+    let (bench, _disk, stores) = opened();
     let ids =
         [1, 2].map(|n| id(commit(&stores, vec![message(content(n, Some(n)), "anna")]).unwrap().remove(0)));
     commit(&stores, vec![message(content(1, Some(1)), "bob")]).unwrap();
@@ -208,10 +193,7 @@ fn verify_compares_the_catalog_with_the_records() {
 /// Goal: an addition whose message is lost and which cannot be read itself keeps no store from opening.
 #[test]
 fn a_lost_addition_of_a_lost_message_keeps_nothing_closed() {
-    let bench = Bench::new();
-    let disk = SimulatedDisk::new(EntryOrder::Journal);
-    bench.create(&disk);
-    let stores = bench.open(&disk).unwrap();
+    let (bench, disk, stores) = opened();
     let first = id(commit(&stores, vec![message(content(1, None), "anna")]).unwrap().remove(0));
     commit(&stores, vec![message(content(1, None), "bob"), message(content(2, None), "bob")]).unwrap();
     let catalog = stores.current().unwrap().store.catalog();
@@ -234,10 +216,7 @@ fn a_lost_addition_of_a_lost_message_keeps_nothing_closed() {
 /// cut off.
 #[test]
 fn a_sector_that_cannot_be_read_costs_what_lies_there() {
-    let bench = Bench::new();
-    let disk = SimulatedDisk::new(EntryOrder::Journal);
-    bench.create(&disk);
-    let stores = bench.open(&disk).unwrap();
+    let (bench, disk, stores) = opened();
     let ids: Vec<_> = (0..6)
         .map(|n| id(commit(&stores, vec![message(content(n, Some(n)), "anna")]).unwrap().remove(0)))
         .collect();
@@ -291,25 +270,14 @@ fn a_sector_that_cannot_be_read_costs_what_lies_there() {
 /// Goal: a store on a medium that cannot be written is read from there.
 #[test]
 fn a_store_on_media_that_cannot_be_written_opens() {
-    let bench = Bench::new();
-    let disk = SimulatedDisk::new(EntryOrder::Journal);
-    bench.create(&disk);
-    let stores = bench.open(&disk).unwrap();
+    let (bench, disk, stores) = opened();
     commit(&stores, vec![message(content(1, Some(1)), "anna")]).unwrap();
     stores.create_next().unwrap();
     let home = stores.detach("0001").unwrap();
     let medium = std::path::Path::new("/media/0001");
-    for below in ["", "packs", "keys", "log"] {
-        disk.create_dir_all(&medium.join(below)).unwrap();
-        for file in disk.files(&home.join(below)).unwrap() {
-            let to = medium.join(below).join(file.file_name().unwrap());
-            disk.create(&to).unwrap().write_all_at(&[&disk.read(&file, 1 << 20).unwrap()], 0).unwrap();
-        }
-    }
     drop(stores);
     bench.forget_catalogs();
-    let mut worn = WornDisk::new(&disk);
-    worn.read_only = Some(medium.to_path_buf());
+    let worn = WornDisk::with_medium(&disk, &home, medium);
     let stores = bench.open_on(&on(&worn), &instance()).unwrap();
     stores.attach(medium).unwrap();
     assert_eq!(all(&stores).unwrap(), [content(1, Some(1))]);

@@ -1,18 +1,9 @@
-use postern_shared::disk::simulated::EntryOrder;
-use postern_shared::disk::{Disk, SimulatedDisk};
+use postern_shared::disk::Disk;
 
-use super::bench::{Bench, body_of, commit, content, flip, id, instance, message, read, reported, verify};
+use super::bench::{body_of, commit, content, flip, id, instance, message, opened, read, reported, verify};
 use crate::archive::Kept;
 use crate::archive::message::{Evidence, NewMessage, Outcome};
 use crate::archive::stores::Stores;
-
-fn opened() -> (Bench, SimulatedDisk, Stores) {
-    let bench = Bench::new();
-    let disk = SimulatedDisk::new(EntryOrder::Journal);
-    bench.create(&disk);
-    let stores = bench.open(&disk).unwrap();
-    (bench, disk, stores)
-}
 
 fn one(stores: &Stores, message: NewMessage) -> Outcome {
     commit(stores, vec![message]).unwrap()[0]

@@ -2,6 +2,7 @@ use postern_shared::disk::SimulatedDisk;
 use postern_shared::disk::simulated::EntryOrder;
 
 use super::bench::{Bench, all, commit, content, message, rebuild};
+use super::resumed::many;
 use crate::archive::store::Damages;
 use crate::archive::stores::{Stores, Verification};
 
@@ -90,14 +91,7 @@ fn rebuild_gives_the_same_catalog() {
 /// Goal: a rebuild that is ended goes on where it was; the old catalog serves until then.
 #[test]
 fn rebuild_goes_on_where_it_was_ended() {
-    let bench = Bench::new();
-    let disk = SimulatedDisk::new(EntryOrder::Journal);
-    bench.create(&disk);
-    let stores = bench.open(&disk).unwrap();
-    for batch in 0..16 {
-        let batch = (0..100).map(|n| message(content(batch * 100 + n, None), "anna"));
-        commit(&stores, batch.collect()).unwrap();
-    }
+    let (_bench, _disk, stores) = many();
     let before = listed(&stores);
     let current = stores.current().unwrap();
     let epoch = current.store.catalog().epoch().unwrap();

@@ -1,9 +1,8 @@
 use std::sync::Arc;
 
-use postern_shared::disk::simulated::EntryOrder;
 use postern_shared::disk::{Disk, RealDisk, SimulatedDisk};
 
-use super::bench::{Bench, commit, content, id, instance, message, read};
+use super::bench::{commit, content, id, instance, message, opened, read};
 use crate::archive::octets::{FileOctets, Octets};
 use crate::archive::stores::Commits;
 
@@ -16,10 +15,7 @@ fn pack_bytes(disk: &SimulatedDisk) -> u64 {
 /// in lines of another length too.
 #[test]
 fn a_part_is_stored_once() {
-    let bench = Bench::new();
-    let disk = SimulatedDisk::new(EntryOrder::Journal);
-    bench.create(&disk);
-    let stores = bench.open(&disk).unwrap();
+    let (bench, disk, stores) = opened();
     commit(&stores, vec![message(content(0, Some(1)), "anna")]).unwrap();
     let one = pack_bytes(&disk);
     assert!(one > 6000, "the attachment does not compress");
@@ -45,10 +41,7 @@ fn a_part_is_stored_once() {
 /// Goal: one copy for twenty recipients.
 #[test]
 fn twenty_recipients_cost_little_more_than_one() {
-    let bench = Bench::new();
-    let disk = SimulatedDisk::new(EntryOrder::Journal);
-    bench.create(&disk);
-    let stores = bench.open(&disk).unwrap();
+    let (_bench, disk, stores) = opened();
     commit(&stores, vec![message(content(0, Some(1)), "user0")]).unwrap();
     let one = pack_bytes(&disk);
     for n in 1..20 {
@@ -62,10 +55,7 @@ fn twenty_recipients_cost_little_more_than_one() {
 /// Goal: destroying one message's key takes that message and the parts that only it has; others keep what they share.
 #[test]
 fn a_destroyed_key_takes_one_message() {
-    let bench = Bench::new();
-    let disk = SimulatedDisk::new(EntryOrder::Journal);
-    bench.create(&disk);
-    let stores = bench.open(&disk).unwrap();
+    let (bench, disk, stores) = opened();
     let batch = vec![message(content(1, Some(1)), "anna"), message(content(2, Some(1)), "anna")];
     let ids: Vec<_> = commit(&stores, batch).unwrap().into_iter().map(id).collect();
     drop(stores);
@@ -84,10 +74,7 @@ fn a_destroyed_key_takes_one_message() {
 fn a_long_message_streams() {
     const BYTES: usize = 12 * 1024 * 1024;
     let dir = tempfile::tempdir().unwrap();
-    let bench = Bench::new();
-    let disk = SimulatedDisk::new(EntryOrder::Journal);
-    bench.create(&disk);
-    let stores = bench.open(&disk).unwrap();
+    let (_bench, disk, stores) = opened();
     let head = b"Subject: long\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nContent-Transfer-Encoding: base64\r\n\r\n";
     let line = "QUFB".repeat(19) + "\r\n";
     let mut bytes = head.to_vec();

@@ -1,24 +1,26 @@
 use std::path::Path;
 
-use postern_shared::disk::simulated::EntryOrder;
 use postern_shared::disk::{Disk, SimulatedDisk};
 
-use super::bench::{Bench, all, commit, content, flip, instance, message, verify};
+use super::bench::{Bench, all, commit, content, flip, instance, message, opened, verify};
 use super::damage::files;
 use super::worn::{WornDisk, on};
 use crate::archive::ArchiveError;
 use crate::archive::stores::{State, Stores};
 
-fn opened() -> (Bench, SimulatedDisk, Stores) {
-    let bench = Bench::new();
-    let disk = SimulatedDisk::new(EntryOrder::Journal);
-    bench.create(&disk);
-    let stores = bench.open(&disk).unwrap();
-    (bench, disk, stores)
-}
-
 fn one(stores: &Stores, n: usize) {
     commit(stores, vec![message(content(n, Some(n)), "anna")]).unwrap();
+}
+
+/// Two messages, of which a part of the second one did not come to the disk.
+fn torn() -> (Bench, SimulatedDisk) {
+    let (bench, disk, stores) = opened();
+    one(&stores, 1);
+    let end = stores.current().unwrap().store.packs.end().unwrap();
+    one(&stores, 2);
+    drop(stores);
+    flip(&disk, &files(&disk, "packs").pop().unwrap(), end.offset + 1000);
+    (bench, disk)
 }
 
 fn state_of(stores: &Stores, id: &str) -> State {
@@ -81,13 +83,8 @@ fn a_store_that_is_read_stays_as_it_is() {
 /// Goal: a message that was torn and never committed is not entered by a later rebuild, and takes no other message's leaf.
 #[test]
 fn what_was_refused_once_is_refused_for_ever() {
-    let (bench, disk, stores) = opened();
-    one(&stores, 1);
-    let end = stores.current().unwrap().store.packs.end().unwrap();
-    one(&stores, 2);
-    drop(stores);
-    // The part did not come to the disk, nor did the leaf.
-    flip(&disk, &files(&disk, "packs").pop().unwrap(), end.offset + 1000);
+    let (bench, disk) = torn();
+    // Nor did the leaf come to the disk.
     disk.open(&instance().join("stores/0001/log/leaves")).unwrap().set_len(32).unwrap();
     for round in 0..3 {
         bench.forget_catalogs();
@@ -105,12 +102,7 @@ fn what_was_refused_once_is_refused_for_ever() {
 /// Goal: a message that was acknowledged is listed though a part of it is damaged, also when it was among the last ones of its pack.
 #[test]
 fn what_has_a_leaf_was_committed() {
-    let (bench, disk, stores) = opened();
-    one(&stores, 1);
-    let end = stores.current().unwrap().store.packs.end().unwrap();
-    one(&stores, 2);
-    drop(stores);
-    flip(&disk, &files(&disk, "packs").pop().unwrap(), end.offset + 1000);
+    let (bench, disk) = torn();
     bench.forget_catalogs();
     let stores = bench.open(&disk).unwrap();
     assert_eq!(stores.current().unwrap().store.catalog().counts().unwrap().messages, 2);
@@ -125,17 +117,9 @@ fn a_store_on_media_that_cannot_be_written_stays_write_protected() {
     stores.create_next().unwrap();
     let home = stores.detach("0001").unwrap();
     let medium = Path::new("/media/0001");
-    for below in ["", "packs", "keys", "log"] {
-        disk.create_dir_all(&medium.join(below)).unwrap();
-        for file in disk.files(&home.join(below)).unwrap() {
-            let to = medium.join(below).join(file.file_name().unwrap());
-            disk.create(&to).unwrap().write_all_at(&[&disk.read(&file, 1 << 20).unwrap()], 0).unwrap();
-        }
-    }
     drop(stores);
     bench.forget_catalogs();
-    let mut worn = WornDisk::new(&disk);
-    worn.read_only = Some(medium.to_path_buf());
+    let worn = WornDisk::with_medium(&disk, &home, medium);
     let stores = bench.open_on(&on(&worn), &instance()).unwrap();
     stores.attach(medium).unwrap();
     for disabled in [false, true] {

@@ -1,25 +1,16 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use postern_shared::disk::simulated::EntryOrder;
-use postern_shared::disk::{Disk, RealDisk, SimulatedDisk};
+use postern_shared::disk::{Disk, RealDisk};
 
 use super::bench::{
-    Bench, all, body_of, commit, content, flip, id, instance, message, read, rebuild, verify,
+    all, body_of, commit, content, flip, id, instance, message, opened, read, rebuild, verify,
 };
 use super::worn::{WornDisk, on};
 use crate::archive::store::Stored;
 use crate::archive::stores::Stores;
 use crate::archive::stores::draft::Draft;
 use postern_shared::crypto::digest::sha256;
-
-fn opened() -> (Bench, SimulatedDisk, Stores) {
-    let bench = Bench::new();
-    let disk = SimulatedDisk::new(EntryOrder::Journal);
-    bench.create(&disk);
-    let stores = bench.open(&disk).unwrap();
-    (bench, disk, stores)
-}
 
 fn leaves() -> PathBuf {
     instance().join("stores/0001/log/leaves")

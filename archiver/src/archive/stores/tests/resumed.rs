@@ -1,18 +1,14 @@
-use postern_shared::disk::simulated::EntryOrder;
 use postern_shared::disk::{Disk, RealDisk, SimulatedDisk};
 
-use super::bench::{Bench, all, commit, content, message, rebuild, verify};
+use super::bench::{Bench, all, commit, content, message, opened, rebuild, verify};
 use super::damage::files;
 use super::maintenance::patience;
 use crate::archive::store::Damages;
 use crate::archive::stores::Stores;
 
 /// 1,600 messages in many packs: a rebuild is told how far it is three times.
-fn many() -> (Bench, SimulatedDisk, Stores) {
-    let bench = Bench::new();
-    let disk = SimulatedDisk::new(EntryOrder::Journal);
-    bench.create(&disk);
-    let stores = bench.open(&disk).unwrap();
+pub(super) fn many() -> (Bench, SimulatedDisk, Stores) {
+    let (bench, disk, stores) = opened();
     for batch in 0..16 {
         let batch = (0..100).map(|n| message(content(batch * 100 + n, None), "anna"));
         commit(&stores, batch.collect()).unwrap();

@@ -1,7 +1,6 @@
-use postern_shared::disk::simulated::EntryOrder;
-use postern_shared::disk::{Disk, SimulatedDisk};
+use postern_shared::disk::Disk;
 
-use super::bench::{Bench, all, commit, content, id, instance, message, read};
+use super::bench::{all, commit, content, id, instance, message, opened, read};
 use crate::archive::ArchiveError;
 use crate::archive::message::Outcome;
 use crate::archive::stores::{RollOver, State, Stores};
@@ -16,10 +15,7 @@ fn one(stores: &Stores, n: usize, to: &str) -> Outcome {
 
 #[test]
 fn a_full_store_gives_way_to_another_one() {
-    let bench = Bench::new();
-    let disk = SimulatedDisk::new(EntryOrder::Journal);
-    bench.create(&disk);
-    let stores = bench.open(&disk).unwrap();
+    let (bench, disk, stores) = opened();
     stores.set_roll_over(RollOver { messages: 2, bytes: 1 << 40 }).unwrap();
     let ids: Vec<_> = (0..5).map(|n| id(one(&stores, n, "anna"))).collect();
     let expected =
@@ -53,10 +49,7 @@ fn a_full_store_gives_way_to_another_one() {
 /// Goal: what arrives again folds into the store that has it as long as that takes anything, and is never lost.
 #[test]
 fn what_arrives_again_folds_by_the_state_of_its_store() {
-    let bench = Bench::new();
-    let disk = SimulatedDisk::new(EntryOrder::Journal);
-    bench.create(&disk);
-    let stores = bench.open(&disk).unwrap();
+    let (_bench, _disk, stores) = opened();
     let first = id(one(&stores, 1, "anna"));
     stores.create_next().unwrap();
     let is_first = |outcome| matches!(outcome, Outcome::Duplicate(kept) if kept.id == first);
@@ -77,10 +70,7 @@ fn what_arrives_again_folds_by_the_state_of_its_store() {
 
 #[test]
 fn a_store_is_detached_and_attached_again() {
-    let bench = Bench::new();
-    let disk = SimulatedDisk::new(EntryOrder::Journal);
-    bench.create(&disk);
-    let stores = bench.open(&disk).unwrap();
+    let (bench, disk, stores) = opened();
     let first = id(one(&stores, 1, "anna"));
     assert!(matches!(stores.detach("0001"), Err(ArchiveError::CurrentStore(_))));
     stores.create_next().unwrap();
@@ -105,10 +95,7 @@ fn a_store_is_detached_and_attached_again() {
 /// Goal: batches that come at the same time are all archived, each message once.
 #[test]
 fn batches_that_come_together_are_each_archived_once() {
-    let bench = Bench::new();
-    let disk = SimulatedDisk::new(EntryOrder::Journal);
-    bench.create(&disk);
-    let stores = bench.open(&disk).unwrap();
+    let (bench, disk, stores) = opened();
     let commits = crate::archive::stores::Commits::default();
     std::thread::scope(|scope| {
         for thread in 0..4 {

@@ -29,6 +29,18 @@ impl WornDisk {
         Self { inner: inner.clone(), unreadable: Vec::new(), read_only: None }
     }
 
+    /// With a store's files on a medium that cannot be written.
+    pub(super) fn with_medium(inner: &SimulatedDisk, store: &Path, medium: &Path) -> Self {
+        for below in ["", "packs", "keys", "log"] {
+            inner.create_dir_all(&medium.join(below)).unwrap();
+            for file in inner.files(&store.join(below)).unwrap() {
+                let to = medium.join(below).join(file.file_name().unwrap());
+                inner.create(&to).unwrap().write_all_at(&[&inner.read(&file, 1 << 20).unwrap()], 0).unwrap();
+            }
+        }
+        Self { read_only: Some(medium.to_path_buf()), ..Self::new(inner) }
+    }
+
     fn check(&self, path: &Path) -> io::Result<()> {
         match self.read_only.as_ref().is_some_and(|dir| path.starts_with(dir)) {
             true => Err(io::ErrorKind::ReadOnlyFilesystem.into()),
