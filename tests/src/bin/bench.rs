@@ -1,6 +1,6 @@
 //! `make bench`: how fast the gateway takes mail in and gives it out, beside Postfix and Dovecot, in one run.
 //!
-//! `--quick` takes one round of short turns; `--only` measures the rows that hold its text. The data lies below the build directory and is removed at the end.
+//! `--quick` takes one round of short turns, `--rounds` that many; `--only` measures the rows that hold its text. The data lies below the build directory and is removed at the end.
 
 #![expect(clippy::disallowed_methods, reason = "it stands outside the programs, as an operator does")]
 
@@ -8,25 +8,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use postern_tests::bench::{
     Plan, archive_scale, console, download, imap, intake, memory, proxy, pull, scale, search,
 };
 
 fn main() -> Result<()> {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let plan = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        [] => Plan::full(data_dir()?),
-        ["--quick"] => Plan::quick(data_dir()?),
-        ["--quick", "--only", row] => Plan { only: Some(row.to_owned()), ..Plan::quick(data_dir()?) },
-        ["--only", row] => Plan { only: Some(row.to_owned()), ..Plan::full(data_dir()?) },
-        _ => {
-            eprintln!(
-                "usage: postern-bench [--quick] [--only ROW]   a row as it is printed, or a part of its name"
-            );
-            std::process::exit(2);
-        }
-    };
+    let plan = plan(std::env::args().skip(1))?;
     let start = Instant::now();
     header(&plan);
     let measured = [
@@ -47,6 +35,23 @@ fn main() -> Result<()> {
     measured?;
     println!("\nDone in {:.0} s.", start.elapsed().as_secs_f32());
     Ok(())
+}
+
+const USAGE: &str = "usage: postern-bench [--quick] [--rounds N] [--only ROW]   a row as it is printed, or a part of its name";
+
+fn plan(mut arguments: impl Iterator<Item = String>) -> Result<Plan> {
+    let mut plan = Plan::full(data_dir()?);
+    while let Some(argument) = arguments.next() {
+        match argument.as_str() {
+            "--quick" => plan = Plan { only: plan.only, ..Plan::quick(plan.dir) },
+            "--rounds" => {
+                plan.rounds = arguments.next().and_then(|rounds| rounds.parse().ok()).context(USAGE)?
+            }
+            "--only" => plan.only = Some(arguments.next().context(USAGE)?),
+            _ => bail!(USAGE),
+        }
+    }
+    Ok(plan)
 }
 
 /// `target/bench`, empty: on the disk of the checkout, which is no memory file system.

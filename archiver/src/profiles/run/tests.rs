@@ -2,6 +2,8 @@
 
 mod deletions;
 
+use std::path::Path;
+
 use postern_shared::clock::ManualClock;
 use postern_shared::disk::{Disk, RealDisk};
 use postern_shared::proto::pop3::client::TlsStart;
@@ -18,26 +20,41 @@ use crate::sources::scripted::Server;
 use crate::sources::{Cursor, ItemId, SourceError};
 
 mod indexing;
+mod power_cuts;
 mod troubles;
 
 struct Archive {
-    _dir: tempfile::TempDir,
+    /// Where it is, when it is to be gone with this.
+    _dir: Option<tempfile::TempDir>,
     instance: Arc<Instance>,
     clock: Arc<ManualClock>,
+}
+
+fn clock() -> Arc<ManualClock> {
+    Arc::new(ManualClock::at(UnixMillis(1_900_000_000_000)))
 }
 
 impl Archive {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let clock = Arc::new(ManualClock::at(UnixMillis(1_900_000_000_000)));
-        let (disk, time): (Arc<dyn Disk>, Arc<dyn Clock>) = (Arc::new(RealDisk), clock.clone());
-        let at = dir.path().join("main");
-        Instance::create(&disk, &time, &at, "main", &KeepKey::File(None)).unwrap();
-        let instance =
-            Instance::open(&disk, &time, &at, "main", &Opener::KeyFile(None), index_fields_with_documents)
-                .unwrap();
-        instance.add_user("anna", &["anna@mail.test".to_owned()]).unwrap();
-        Self { _dir: dir, instance: Arc::new(instance), clock }
+        let archive = Self::create_on(Arc::new(RealDisk), dir.path());
+        Self { _dir: Some(dir), ..archive }
+    }
+
+    /// With a user.
+    fn create_on(disk: Arc<dyn Disk>, dir: &Path) -> Self {
+        let time: Arc<dyn Clock> = clock();
+        Instance::create(&disk, &time, &dir.join("main"), "main", &KeepKey::File(None)).unwrap();
+        let archive = Self::open_on(disk, dir);
+        archive.instance.add_user("anna", &["anna@mail.test".to_owned()]).unwrap();
+        archive
+    }
+
+    fn open_on(disk: Arc<dyn Disk>, dir: &Path) -> Self {
+        let (clock, at, opener) = (clock(), dir.join("main"), Opener::KeyFile(None));
+        let time: Arc<dyn Clock> = clock.clone();
+        let opened = Instance::open(&disk, &time, &at, "main", &opener, index_fields_with_documents);
+        Self { _dir: None, instance: Arc::new(opened.unwrap()), clock }
     }
 
     async fn run_in(&self, profile: &Profile, context: &Context) -> (RunResult, Result<RunResult, RunError>) {
@@ -67,7 +84,15 @@ impl Archive {
     }
 
     async fn pull_by(&self, more: &Value, opens: &impl Opens) -> (Result<(), RunError>, RunResult) {
-        let (context, _told, _cancel) = Context::new();
+        let (shared, _goes_on) = self.shared(more);
+        let ran = pull(&shared, Some("anna"), opens).await;
+        let retries = shared.state.retries(0).unwrap().1;
+        (ran, RunResult { retries, ..shared.tally.result() })
+    }
+
+    /// A run of a profile that says this too, and what it goes on with: without that it is cancelled.
+    fn shared(&self, more: &Value) -> (Arc<Shared>, impl Sized + use<>) {
+        let (context, told, cancel) = Context::new();
         let mut profile = json!({
             "name": "fake", "source": { "type": "imap", "host": "h", "username": "u", "password": "p" },
             "assign": { "mode": "user", "user": "anna" },
@@ -78,7 +103,7 @@ impl Archive {
         let profile = Profile::from_json(profile).unwrap();
         let state = State::open(&RealDisk, &job::state_dir(&self.instance), &profile.name).unwrap();
         let clock: Arc<dyn Clock> = self.clock.clone();
-        let shared = Arc::new(Shared {
+        let shared = Shared {
             instance: Arc::clone(&self.instance),
             tally: Arc::new(Tally::new("fake", Arc::clone(&clock))),
             profile: Arc::new(profile),
@@ -88,10 +113,8 @@ impl Archive {
             account: "fake".into(),
             name: "fake".into(),
             message_octets_max: 1024,
-        });
-        let ran = pull(&shared, Some("anna"), opens).await;
-        let retries = shared.state.retries(0).unwrap().1;
-        (ran, RunResult { retries, ..shared.tally.result() })
+        };
+        (Arc::new(shared), (told, cancel))
     }
 }
 
