@@ -19,24 +19,29 @@ use crate::settings::Settings;
 
 /// How long a command waits for another one, or for a daemon that is just starting or ending.
 const PATIENCE: Duration = Duration::from_secs(10);
+const NO_RUNTIME: &str = "cannot start threads";
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// Lets the daemon answer when one runs; else opens the data directory for the moment and answers here.
 pub(super) fn answer(settings: &Settings, command: Command) -> Result<Value> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let disk: Arc<dyn Disk> = Arc::new(RealDisk);
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;
+    // Most commands are the daemon's: asking wants no threads.
+    let asking = tokio::runtime::Builder::new_current_thread().enable_all().build().context(NO_RUNTIME)?;
     let start = clock.moment();
     loop {
-        match runtime.block_on(ask_daemon(settings, &command, Arc::clone(&clock))) {
+        match asking.block_on(ask_daemon(settings, &command, Arc::clone(&clock))) {
             Ok(answer) => return Ok(answer),
             Err(CallError::NotRunning) => {}
             Err(error) => return Err(error.into()),
         }
         check_user(settings)?;
         match Core::open(Arc::clone(&disk), Arc::clone(&clock), settings.clone(), false) {
-            Ok(core) => return runtime.block_on(do_here(core, command, clock)),
+            Ok(core) => {
+                let runtime =
+                    tokio::runtime::Builder::new_multi_thread().enable_all().build().context(NO_RUNTIME)?;
+                return runtime.block_on(do_here(core, command, clock));
+            }
             Err(DataDirError::InUse { .. }) if clock.moment().since(start) < PATIENCE => {
                 std::thread::sleep(PAUSE);
             }

@@ -16,8 +16,8 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 pub struct JobSettings {
     /// How many run at once.
     pub limits: Limits,
-    /// For schedules that name no zone.
-    pub zone: Zone,
+    /// For schedules that name no zone; none is the machine's, which is not asked for before somebody wants to know.
+    pub zone: Option<Zone>,
     /// How long results are kept, and how many.
     pub keep: Keep,
 }
@@ -51,13 +51,13 @@ impl TryFrom<u64> for Places {
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(try_from = "String")]
-struct RawZone(Zone);
+struct RawZone(Option<Zone>);
 
 impl TryFrom<String> for RawZone {
     type Error = super::schedule::BadSchedule;
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
-        if text == "machine" { Ok(Self(Zone::machine())) } else { text.parse().map(Self) }
+        if text == "machine" { Ok(Self(None)) } else { text.parse().map(Some).map(Self) }
     }
 }
 
@@ -72,7 +72,7 @@ impl RawJobs {
                 continuous: places(self.continuous, 256),
                 continuous_per_instance: places(self.continuous_per_instance, 128),
             },
-            zone: self.time_zone.map_or_else(Zone::machine, |zone| zone.0),
+            zone: self.time_zone.and_then(|zone| zone.0),
             keep: Keep {
                 time: self.keep_results.map_or(90 * DAY, |period| period.0),
                 count: places(self.keep_results_max, 20_000),

@@ -7,8 +7,8 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tantivy::directory::MmapDirectory;
-use tantivy::indexer::{LogMergePolicy, UserOperation};
+use postern_shared::disk::Disk;
+use tantivy::indexer::{IndexWriterOptions, UserOperation};
 use tantivy::schema::Value as _;
 use tantivy::tokenizer::TextAnalyzer;
 use tantivy::{
@@ -16,15 +16,17 @@ use tantivy::{
 };
 
 use super::fields::{Document, Fields, Shown, TOKENIZER, document, schema};
+use super::files::Files;
 use super::flow::{Flow, Held};
+use super::merging::Bounded;
 use super::words::Words;
 use super::{failed, failed_in};
 use crate::archive::ArchiveError;
 
 /// tantivy wants at least 15 MB a thread; one thread leaves the other cores to archiving and extracting.
 const WRITER_BYTES: usize = 50 * 1024 * 1024;
-/// Segments of which so much was replaced are merged, so that what was replaced or shredded goes.
-const REPLACED_RATIO: f32 = 0.2;
+/// A long one keeps no short one, and memory is bounded.
+const MERGES_MAX: usize = 2;
 
 /// Which change of which catalog was indexed last.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,6 +56,7 @@ impl Watermark {
 
 pub(in crate::archive) struct Generation {
     fields: Fields,
+    files: Files,
     index: Index,
     reader: IndexReader,
     flow: Arc<Flow>,
@@ -76,15 +79,16 @@ impl std::fmt::Debug for Generation {
 
 impl Generation {
     /// Opens the index in `dir`, an empty one when nothing is there.
-    pub(super) fn open(dir: &Path) -> Result<Self, ArchiveError> {
+    pub(super) fn open(disk: &Arc<dyn Disk>, dir: &Path) -> Result<Self, ArchiveError> {
         let (schema, fields) = schema();
-        let directory = MmapDirectory::open(dir).map_err(failed_in)?;
-        let index = Index::open_or_create(directory, schema).map_err(failed_in)?;
+        let files = Files::open(disk, dir).map_err(failed_in)?;
+        let index = Index::open_or_create(files.clone(), schema).map_err(failed_in)?;
         index.tokenizers().register(TOKENIZER, TextAnalyzer::from(Words));
         let reader =
             index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into().map_err(failed_in)?;
         let this = Self {
             fields,
+            files,
             index,
             reader,
             flow: Arc::default(),
@@ -143,10 +147,13 @@ impl Generation {
         Ok(match &mut writing.writer {
             Some(writer) => writer,
             none => {
-                let writer = self.index.writer_with_num_threads(1, WRITER_BYTES).map_err(failed_in)?;
-                let mut policy = LogMergePolicy::default();
-                policy.set_del_docs_ratio_before_merge(REPLACED_RATIO);
-                writer.set_merge_policy(Box::new(policy));
+                let options = IndexWriterOptions::builder()
+                    .num_worker_threads(1)
+                    .memory_budget_per_thread(WRITER_BYTES)
+                    .num_merge_threads(MERGES_MAX)
+                    .build();
+                let writer = self.index.writer_with_options(options).map_err(failed_in)?;
+                writer.set_merge_policy(Box::new(Bounded::new(self.files.clone())));
                 none.insert(writer)
             }
         })
@@ -256,8 +263,15 @@ impl Generation {
 
     /// Reads all its files and compares them with their checksums; the damaged ones.
     pub(in crate::archive) fn damaged_files(&self) -> Result<BTreeSet<String>, ArchiveError> {
-        let damaged = self.index.validate_checksum().map_err(failed_in)?;
-        Ok(damaged.into_iter().map(|path| path.display().to_string()).collect())
+        let metas = self.index.load_metas().map_err(failed_in)?;
+        let there = self.index.directory().list_managed_files();
+        let mut damaged = BTreeSet::new();
+        for path in metas.list_segment_files().intersection(&there) {
+            if !self.files.is_whole(path).map_err(failed_in)? {
+                damaged.insert(path.display().to_string());
+            }
+        }
+        Ok(damaged)
     }
 
     /// Octets of its files.

@@ -6,6 +6,7 @@
 //! | `parse/`, `query` | what is asked, and what tantivy makes of it |
 //! | `fields` | what a message becomes, and who finds it by what |
 //! | `generation`, `flow` | one index on disk; what is on its way into it is bounded |
+//! | `files`, `merging` | how its files are read, and which of its parts are merged, in bounded memory |
 //! | `store_index` | the index of a store: which one serves, which one is being built |
 //! | `trouble` | what passes, and what is damage |
 //! | `page`, `cursor`, `snippet` | the order of hits, how a page goes on, where the hit is |
@@ -24,8 +25,10 @@
 
 mod cursor;
 mod fields;
+mod files;
 mod flow;
 mod generation;
+mod merging;
 mod not;
 mod page;
 mod parse;

@@ -103,7 +103,7 @@ impl StoreIndex {
         }
         // What is damaged may make the library fall over as well as fail.
         let opened = guarded(|| {
-            let generation = Generation::open(&dir)?;
+            let generation = Generation::open(&self.disk, &dir)?;
             if generation.bytes()? <= CHECKED_AT_OPEN_MAX {
                 let damaged = generation.damaged_files()?;
                 if let Some(first) = damaged.first() {
@@ -121,7 +121,7 @@ impl StoreIndex {
             self.disk.remove_dir_all(&dir).map_err(waits)?;
         }
         self.disk.create_dir_all(&dir).map_err(waits)?;
-        Generation::open(&dir)
+        Generation::open(&self.disk, &dir)
     }
 
     fn path(&self, number: u32) -> PathBuf {

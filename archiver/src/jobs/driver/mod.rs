@@ -122,6 +122,7 @@ impl Jobs {
     /// No jobs yet.
     pub fn new(settings: &Settings, disk: &Arc<dyn Disk>, clock: &Arc<dyn Clock>) -> Self {
         let JobSettings { limits, zone, keep } = settings.jobs.clone();
+        let zone = zone.unwrap_or_else(Zone::machine);
         let notifications = settings.notifications.clone();
         Self {
             notifier: Arc::new(Notifier::new(

@@ -37,23 +37,24 @@ fn clock() -> Arc<ManualClock> {
 impl Archive {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let archive = Self::create_on(Arc::new(RealDisk), dir.path());
+        let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+        let archive = Self::create_on(&disk, dir.path());
         Self { _dir: Some(dir), ..archive }
     }
 
     /// With a user.
-    fn create_on(disk: Arc<dyn Disk>, dir: &Path) -> Self {
+    fn create_on(disk: &Arc<dyn Disk>, dir: &Path) -> Self {
         let time: Arc<dyn Clock> = clock();
-        Instance::create(&disk, &time, &dir.join("main"), "main", &KeepKey::File(None)).unwrap();
+        Instance::create(disk, &time, &dir.join("main"), "main", &KeepKey::File(None)).unwrap();
         let archive = Self::open_on(disk, dir);
         archive.instance.add_user("anna", &["anna@mail.test".to_owned()]).unwrap();
         archive
     }
 
-    fn open_on(disk: Arc<dyn Disk>, dir: &Path) -> Self {
+    fn open_on(disk: &Arc<dyn Disk>, dir: &Path) -> Self {
         let (clock, at, opener) = (clock(), dir.join("main"), Opener::KeyFile(None));
         let time: Arc<dyn Clock> = clock.clone();
-        let opened = Instance::open(&disk, &time, &at, "main", &opener, index_fields_with_documents);
+        let opened = Instance::open(disk, &time, &at, "main", &opener, index_fields_with_documents);
         Self { _dir: None, instance: Arc::new(opened.unwrap()), clock }
     }
 

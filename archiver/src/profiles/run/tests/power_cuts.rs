@@ -154,7 +154,8 @@ impl Ground {
         disk.create_dir_all(dir.path()).unwrap();
         let this = Self { dir, disk };
         RealDisk.create_dir_all(&this.catalog_dir()).unwrap();
-        drop(Archive::create_on(Arc::new(this.disk.clone()), this.dir.path()));
+        let disk: Arc<dyn Disk> = Arc::new(this.disk.clone());
+        drop(Archive::create_on(&disk, this.dir.path()));
         this
     }
 
@@ -165,7 +166,8 @@ impl Ground {
     /// The instance on that disk, whose catalog and state are as they were left.
     fn open(&self, disk: &SimulatedDisk) -> Archive {
         RealDisk.create_dir_all(&self.catalog_dir()).unwrap();
-        Archive::open_on(Arc::new(disk.clone()), self.dir.path())
+        let disk: Arc<dyn Disk> = Arc::new(disk.clone());
+        Archive::open_on(&disk, self.dir.path())
     }
 
     fn forget(&self) {
@@ -233,7 +235,7 @@ async fn a_power_cut_amid_a_run_loses_and_doubles_nothing() {
             let ran = archive.pull_and_delete(&&source).await;
             assert_eq!(archived(&archive), everything, "{at}: {ran:?}");
             assert_eq!((ran.failed, source.left().len()), (0, 0), "{at}: {ran:?}");
-            assert_eq!(ran.archived as usize + there.len(), MESSAGES.len(), "{at}: {ran:?}");
+            assert_eq!(ran.archived, (MESSAGES.len() - there.len()) as u64, "{at}: {ran:?}");
             if whole {
                 break;
             }
