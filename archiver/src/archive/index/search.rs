@@ -16,6 +16,7 @@ use super::query::build;
 use super::snippet::{Marker, Snippet};
 use super::{Query, failed_in};
 use crate::archive::ArchiveError;
+use crate::archive::side_by_side::side_by_side;
 
 /// Hits of a page that are shown with the places where something was found.
 const SNIPPETS_OF_HITS_MAX: usize = 1000;
@@ -129,11 +130,10 @@ fn places(
     late: &(dyn Fn() -> bool + Sync),
 ) -> Result<Vec<Place>, ArchiveError> {
     let marker = Marker::new(condition);
-    let mut shows = true;
     let place = |(number, (_, index, at)): (usize, HitAt)| {
         let (generation, searcher) = (&indexes[index], &searchers[index]);
         // Reading what a hit says takes longer than finding it.
-        shows = shows && number < SNIPPETS_OF_HITS_MAX && !late();
+        let shows = number < SNIPPETS_OF_HITS_MAX && !late();
         let shown = shows.then(|| generation.shown(searcher, at)).transpose()?;
         Ok(Place {
             index,
@@ -146,5 +146,5 @@ fn places(
             missing: shown.as_ref().map(Shown::missing).unwrap_or_default(),
         })
     };
-    hits.enumerate().map(place).collect()
+    side_by_side(hits.enumerate().collect(), place).into_iter().collect()
 }
