@@ -12,6 +12,10 @@ pub trait Octets: Send + Sync {
     fn len(&self) -> u64;
     /// Fills `buffer` from `offset` on, or fails with `UnexpectedEof`.
     fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()>;
+    /// All of them, when they are in memory anyway.
+    fn in_memory(&self) -> Option<&[u8]> {
+        None
+    }
     /// Whether there are none.
     fn is_empty(&self) -> bool {
         self.len() == 0
@@ -29,6 +33,10 @@ impl Octets for [u8] {
         buffer.copy_from_slice(found.ok_or(io::ErrorKind::UnexpectedEof)?);
         Ok(())
     }
+
+    fn in_memory(&self) -> Option<&[u8]> {
+        Some(self)
+    }
 }
 
 impl Octets for Vec<u8> {
@@ -38,6 +46,10 @@ impl Octets for Vec<u8> {
 
     fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         Octets::read_exact_at(self.as_slice(), buffer, offset)
+    }
+
+    fn in_memory(&self) -> Option<&[u8]> {
+        Some(self)
     }
 }
 

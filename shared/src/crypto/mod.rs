@@ -7,6 +7,7 @@
 //! | [`keys`] | X-Wing key pairs (X25519 + ML-KEM-768) and private keys locked by a password |
 //! | [`password`] | generated passwords, Argon2id |
 //! | [`seal`] | the sealed message: the format in which mail lies in a spool |
+//! | [`Wiped`] | what is long and in the clear, overwritten after use |
 //!
 //! AES-GCM, SHA-256, HMAC and HKDF come from AWS-LC, which TLS brings along anyway; X-Wing and Argon2id from
 //! `RustCrypto`. No primitive is written here.
@@ -16,7 +17,9 @@ pub mod digest;
 pub mod keys;
 pub mod password;
 pub mod seal;
+mod wiped;
 
+pub use wiped::Wiped;
 use zeroize::Zeroizing;
 
 /// 32 secret bytes, wiped when dropped.

@@ -45,7 +45,8 @@ fn plan(mut arguments: impl Iterator<Item = String>) -> Result<Plan> {
         match argument.as_str() {
             "--quick" => plan = Plan { only: plan.only, ..Plan::quick(plan.dir) },
             "--rounds" => {
-                plan.rounds = arguments.next().and_then(|rounds| rounds.parse().ok()).context(USAGE)?
+                let rounds = arguments.next().and_then(|rounds| rounds.parse().ok());
+                plan.rounds = rounds.filter(|rounds| *rounds > 0).context(USAGE)?;
             }
             "--only" => plan.only = Some(arguments.next().context(USAGE)?),
             _ => bail!(USAGE),

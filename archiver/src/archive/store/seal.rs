@@ -6,9 +6,8 @@ use std::sync::{Arc, LazyLock};
 
 use postern_shared::crypto::aead::{AeadKey, NONCE_BYTES, TAG_BYTES};
 use postern_shared::crypto::digest::hkdf_sha256;
-use postern_shared::crypto::{SecretBytes, random};
+use postern_shared::crypto::{SecretBytes, Wiped, random};
 use postern_shared::disk::{Disk, DiskFile};
-use zeroize::Zeroizing;
 use zstd::bulk::{Compressor, Decompressor};
 use zstd::dict::{DecoderDictionary, EncoderDictionary};
 
@@ -99,7 +98,7 @@ impl Sealed {
         let fitting = compressors.into_iter().find(|(bytes_max, ..)| plain.len() <= *bytes_max);
         let (compressors, compression) = fitting
             .map_or((&LARGE, Compression::Zstd), |(_, compressors, compression)| (compressors, compression));
-        let compressed = Zeroizing::new(compressors.with(|compressor| compressor.compress(plain))?);
+        let compressed = Wiped::from(compressors.with(|compressor| compressor.compress(plain))?);
         let header = begun(identity, compression, plain.len() as u64);
         let mut body =
             Vec::with_capacity(compressed.len() + TAG_BYTES * (1 + compressed.len() / CHUNK_BYTES));
@@ -181,14 +180,14 @@ struct Chunks {
     key: AeadKey,
     header: ObjectHeader,
     associated: [u8; 32],
-    held: Zeroizing<Vec<u8>>,
+    held: Wiped,
     count: u32,
 }
 
 impl Chunks {
     fn new(key: &SecretBytes, header: ObjectHeader) -> Self {
         let associated = header.associated_data();
-        Self { key: AeadKey::new(key), header, associated, held: Zeroizing::default(), count: 0 }
+        Self { key: AeadKey::new(key), header, associated, held: Wiped::default(), count: 0 }
     }
 
     fn push(&mut self, mut bytes: &[u8], out: &mut dyn Write) -> io::Result<()> {

@@ -3,8 +3,8 @@
 use std::io;
 use std::ops::Range;
 
-use postern_shared::crypto::digest::{Digest, Sha256};
-use postern_shared::crypto::random_secret;
+use postern_shared::crypto::digest::{Digest, Sha256, sha256};
+use postern_shared::crypto::{Wiped, random_secret};
 use zeroize::Zeroizing;
 
 use super::store::Store;
@@ -97,7 +97,7 @@ impl Draft {
             return self.long_part(store, octets, range, is_base64);
         }
         let failed = || StoreError::io(&store.dir);
-        let mut plain = Zeroizing::new(Vec::new());
+        let mut plain = Wiped::default();
         let mut encoding = None;
         if is_base64 {
             encoding = prove_base64(octets, range.clone(), |decoded| {
@@ -106,14 +106,19 @@ impl Draft {
             })
             .map_err(failed())?;
         }
-        if encoding.is_none() {
-            plain.clear();
-            plain.resize(usize::try_from(range.end - range.start).unwrap_or(0), 0);
-            octets.read_exact_at(&mut plain, range.start).map_err(failed())?;
-        }
-        let sha256 = postern_shared::crypto::digest::sha256(&plain);
-        self.enter(store, sha256, plain.len() as u64, encoding, |identity, key| {
-            Sealed::seal(identity, key, &plain)
+        let as_it_stands = || octets.in_memory()?.get(index(range.start)..index(range.end));
+        let plain: &[u8] = match (encoding, as_it_stands()) {
+            (Some(_), _) => &plain,
+            (None, Some(octets)) => octets,
+            (None, None) => {
+                plain.clear();
+                plain.resize(index(bytes), 0);
+                octets.read_exact_at(&mut plain, range.start).map_err(failed())?;
+                &plain
+            }
+        };
+        self.enter(store, sha256(plain), plain.len() as u64, encoding, |identity, key| {
+            Sealed::seal(identity, key, plain)
         })
     }
 
@@ -213,6 +218,11 @@ impl Store {
         }
         Ok(None)
     }
+}
+
+/// A place in octets that are in memory.
+fn index(at: u64) -> usize {
+    usize::try_from(at).unwrap_or(usize::MAX)
 }
 
 /// The hash of a stretch of octets.
