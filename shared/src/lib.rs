@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`clock`], [`disk`] | the only doors to time and to files |
 //! | [`data_dir`] | one process a data directory |
+//! | [`descriptors`] | how many files a process may have open |
 //! | [`id`] | mailbox and message ids |
 //! | [`crypto`] | secrets, key pairs, sealing, digests, password hashing |
 //! | [`proto`] | bytes to values and back: SMTP, POP3, MIME and journal reports; no sockets, no clock |
@@ -20,6 +21,7 @@ pub mod config;
 pub mod control;
 pub mod crypto;
 pub mod data_dir;
+pub mod descriptors;
 pub mod disk;
 pub mod http;
 pub mod id;

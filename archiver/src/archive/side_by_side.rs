@@ -20,7 +20,9 @@ pub(crate) fn side_by_side<T: Send, R: Send>(all: Vec<T>, work: impl Fn(T) -> R 
             let next = || left.lock().unwrap_or_else(PoisonError::into_inner).next();
             std::iter::from_fn(next).map(|(nth, one)| (nth, work(one))).collect::<Vec<_>>()
         };
-        let threads: Vec<_> = (1..cores).map(|_| scope.spawn(one_by_one)).collect();
+        // Where there is no room for another thread it takes longer.
+        let another = |_| std::thread::Builder::new().spawn_scoped(scope, one_by_one).ok();
+        let threads: Vec<_> = (1..cores).map_while(another).collect();
         let mut done = Vec::with_capacity(count);
         done.extend(one_by_one());
         for thread in threads {

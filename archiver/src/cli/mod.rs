@@ -180,6 +180,8 @@ fn serve(settings: Settings) -> Result<ExitCode> {
         tracing::warn!(key, "this setting has no effect in this version");
     }
     ask::check_user(&settings)?;
+    // Each part of an index is three, each session with a source one.
+    postern_shared::descriptors::allow_many();
     let core = Core::open(Arc::new(RealDisk), Arc::new(SystemClock::new()), settings, true)?;
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;

@@ -10,7 +10,7 @@ use std::time::Duration;
 use postern_shared::tls::client::not_trusted;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, BufReader, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
@@ -24,8 +24,11 @@ pub enum Stream {
     /// In clear.
     Plain(TcpStream),
     /// Encrypted.
-    Tls(Box<TlsStream<TcpStream>>),
+    Tls(Box<TlsStream<BufReader<TcpStream>>>),
 }
+
+/// rustls asks for 4 KiB at a time; the system is asked for more.
+const READ_AHEAD: usize = 64 * 1024;
 
 /// Connects to `host`, trying its addresses one after the other, each for `limit`.
 pub async fn tcp(host: &str, port: u16, limit: Duration) -> Result<TcpStream, SourceError> {
@@ -58,6 +61,7 @@ pub async fn tls(
 ) -> Result<Stream, SourceError> {
     let name =
         ServerName::try_from(host.to_owned()).map_err(|_| SourceError::BadHost { host: host.to_owned() })?;
+    let stream = BufReader::with_capacity(READ_AHEAD, stream);
     let shaken = timeout(limit, TlsConnector::from(config).connect(name, stream))
         .await
         .map_err(|_| SourceError::TimedOut { host: host.to_owned(), during: "the TLS handshake", limit })?;

@@ -1,6 +1,6 @@
 //! File descriptors: every session is one, every long message on its way another.
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use postern_shared::descriptors::allow_many;
 
 /// Besides sessions: listeners, segments, logs, commands.
 const SPARE: u64 = 200;
@@ -8,14 +8,8 @@ const SPARE: u64 = 200;
 /// Raises this process's limit on open files as far as the system lets it, and warns when it is too low for so many
 /// sessions: the limit would then refuse connections in a rougher way than [`super::Limits`].
 pub fn allow_many_descriptors(sessions: usize) {
-    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-    if current != maximum
-        && let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })
-    {
-        tracing::debug!(%error, "cannot raise the limit on open files");
-    }
     let wanted = 2 * sessions as u64 + SPARE;
-    if let Some(limit) = getrlimit(Resource::Nofile).current
+    if let Some(limit) = allow_many()
         && limit < wanted
     {
         tracing::warn!(

@@ -1,4 +1,4 @@
-//! Octets in the clear that are not to lie about in memory.
+//! Copies of mail in the clear that are not to lie about in memory.
 
 use std::ops::{Deref, DerefMut};
 

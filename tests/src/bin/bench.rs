@@ -40,19 +40,20 @@ fn main() -> Result<()> {
 const USAGE: &str = "usage: postern-bench [--quick] [--rounds N] [--only ROW]   a row as it is printed, or a part of its name";
 
 fn plan(mut arguments: impl Iterator<Item = String>) -> Result<Plan> {
-    let mut plan = Plan::full(data_dir()?);
+    let (mut quick, mut rounds, mut only) = (false, None, None);
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
-            "--quick" => plan = Plan { only: plan.only, ..Plan::quick(plan.dir) },
+            "--quick" => quick = true,
             "--rounds" => {
-                let rounds = arguments.next().and_then(|rounds| rounds.parse().ok());
-                plan.rounds = rounds.filter(|rounds| *rounds > 0).context(USAGE)?;
+                let given = arguments.next().and_then(|rounds| rounds.parse().ok());
+                rounds = Some(given.filter(|rounds| *rounds > 0).context(USAGE)?);
             }
-            "--only" => plan.only = Some(arguments.next().context(USAGE)?),
+            "--only" => only = Some(arguments.next().context(USAGE)?),
             _ => bail!(USAGE),
         }
     }
-    Ok(plan)
+    let plan = if quick { Plan::quick(data_dir()?) } else { Plan::full(data_dir()?) };
+    Ok(Plan { rounds: rounds.unwrap_or(plan.rounds), only, ..plan })
 }
 
 /// `target/bench`, empty: on the disk of the checkout, which is no memory file system.

@@ -171,6 +171,8 @@ pub(super) trait Catalog: Inspect + std::fmt::Debug + Send + Sync {
     fn part(&self, hmac: Digest) -> Result<Option<u64>, CatalogError>;
     /// A few messages that use a part, newest first.
     fn part_users(&self, object: u64, limit: usize) -> Result<Vec<RecordPlace>, CatalogError>;
+    /// Whether any message uses a part, whatever became of that message's record.
+    fn part_is_used(&self, object: u64) -> Result<bool, CatalogError>;
     /// A message's row, with the folders in `archive`, or in all; `None` when it has none there.
     fn row(&self, seq: u64, archive: Option<&str>) -> Result<Option<Row>, CatalogError>;
     /// Who sent and received a message, by its number.

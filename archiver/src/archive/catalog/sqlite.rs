@@ -225,6 +225,12 @@ impl Catalog for SqliteCatalog {
         })
     }
 
+    fn part_is_used(&self, object: u64) -> Result<bool, CatalogError> {
+        self.read(|connection| {
+            connection.prepare_cached("SELECT 1 FROM part_users WHERE object = ?1")?.exists([signed(object)])
+        })
+    }
+
     fn row(&self, seq: u64, archive: Option<&str>) -> Result<Option<Row>, CatalogError> {
         self.read(|connection| {
             let folders = placements(connection, signed(seq), archive)?;

@@ -160,9 +160,13 @@ impl Stretches {
         Ok(Self { files, path: path.into(), file, len, last: Mutex::new(last) })
     }
 
+    /// A file that was merged away has no name any more, and is read on by whoever searches in it still.
     fn mapped(&self, range: Range<usize>) -> io::Result<OwnedBytes> {
-        let handle = self.files.mapped.get_file_handle(&self.path);
-        handle.map_err(|error| as_io(error, &self.path))?.read_bytes(range)
+        match self.files.mapped.get_file_handle(&self.path) {
+            Ok(handle) => handle.read_bytes(range),
+            Err(OpenReadError::FileDoesNotExist(_)) => self.read(range),
+            Err(error) => Err(as_io(error)),
+        }
     }
 
     fn read(&self, range: Range<usize>) -> io::Result<OwnedBytes> {
@@ -172,13 +176,13 @@ impl Stretches {
     }
 }
 
-fn as_io(error: OpenReadError, path: &Path) -> io::Error {
+fn as_io(error: OpenReadError) -> io::Error {
     match error {
         OpenReadError::IoError { io_error, .. } => match io_error.raw_os_error() {
             Some(code) => io::Error::from_raw_os_error(code),
             None => io::Error::new(io_error.kind(), io_error.to_string()),
         },
-        other => io::Error::new(io::ErrorKind::NotFound, format!("{}: {other}", path.display())),
+        other => io::Error::other(other),
     }
 }
 
@@ -209,6 +213,8 @@ impl FileHandle for Stretches {
             return Ok(last.bytes.slice(range.start - last.start..range.end - last.start));
         }
         if !goes_on {
+            // Who reads here and there has no use for it.
+            last.bytes = OwnedBytes::empty();
             drop(last);
             return self.read(range);
         }
@@ -242,5 +248,9 @@ mod tests {
         }
         assert!(handle.read_bytes(2_999_999..3_000_001).is_err(), "behind its end");
         assert!(files.get_file_handle(Path::new("b.pos")).is_err());
+        files.delete(Path::new("a.pos")).unwrap();
+        for bytes in [100, 100_000, 2_000_000] {
+            assert_eq!(handle.read_bytes(7..7 + bytes).unwrap(), octets[7..7 + bytes], "merged away");
+        }
     }
 }

@@ -29,8 +29,8 @@ impl Bounded {
 
     fn may_grow(&self, segment: &SegmentMeta) -> bool {
         let replaced = segment.num_deleted_docs() as f32 > segment.max_doc() as f32 * REPLACED_RATIO;
-        // One whose length is not to be had fails when it is merged, and says why.
-        let shown = || self.files.bytes(&segment.relative_path(SegmentComponent::Store)).unwrap_or(0);
+        // One whose length is not to be had for a while is merged later.
+        let shown = || self.files.bytes(&segment.relative_path(SegmentComponent::Store)).unwrap_or(u64::MAX);
         replaced || shown() <= self.shown_bytes_max
     }
 }

@@ -131,7 +131,7 @@ impl Store {
                 return Ok(false);
             }
         }
-        self.check_empty(pack)?;
+        self.check_empty(pack, keeps_parts)?;
         let _writing = self.writing();
         // The new places are durable before the pack goes.
         self.catalog().forget_pack(pack)?;
@@ -178,7 +178,7 @@ impl Store {
     }
 
     /// That a pack has nothing any more that is needed, as the pack has it: a catalog that lost rows must cost no mail.
-    fn check_empty(&self, pack: u64) -> Result<(), ArchiveError> {
+    fn check_empty(&self, pack: u64, keeps_parts: bool) -> Result<(), ArchiveError> {
         let catalog = self.catalog();
         let mut needed = None;
         let mut failed = None;
@@ -187,7 +187,7 @@ impl Store {
             let is_needed = match (catalog.object(number), stored.header.kind) {
                 // There, as it was, and not only said to be there.
                 (Ok(Some(place)), _) if place.pack != pack => Ok(!self.packs.is_whole_at(place, number)?),
-                (Ok(_), Kind::Part) => catalog.part_users(number, 1).map(|users| !users.is_empty()),
+                (Ok(_), Kind::Part) if !keeps_parts => catalog.part_is_used(number),
                 (Ok(_), _) => Ok(true),
                 (Err(error), _) => Err(error),
             };

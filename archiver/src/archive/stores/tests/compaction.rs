@@ -179,17 +179,20 @@ fn compaction_drops_no_part_that_a_lost_message_may_need() {
 /// Goal: a catalog that lost rows lets compaction remove nothing that the packs need.
 #[test]
 fn compaction_removes_no_pack_with_objects_that_the_catalog_lost() {
-    let bench = Bench::new();
-    let disk = SimulatedDisk::new(EntryOrder::Journal);
-    wasteful(&bench, &disk);
-    let stores = bench.open(&disk).unwrap();
-    let whole = all(&stores).unwrap();
-    let catalog = rusqlite::Connection::open(bench.catalog("0001")).unwrap();
-    let lost = "DELETE FROM objects WHERE number IN (SELECT object FROM part_users WHERE seq = 1)";
-    assert!(catalog.execute(lost, []).unwrap() > 0);
-    drop(catalog);
-    let error = compact(&stores).unwrap_err().to_string();
-    assert!(error.contains("rebuild"), "{error}");
-    rebuild(&stores);
-    assert_eq!(all(&stores).unwrap(), whole);
+    let parts = "number IN (SELECT object FROM part_users WHERE seq = 1)";
+    let record = "number = (SELECT object FROM messages WHERE seq = 1)";
+    for lost in [parts.to_owned(), format!("{parts} OR {record}")] {
+        let bench = Bench::new();
+        let disk = SimulatedDisk::new(EntryOrder::Journal);
+        wasteful(&bench, &disk);
+        let stores = bench.open(&disk).unwrap();
+        let whole = all(&stores).unwrap();
+        let catalog = rusqlite::Connection::open(bench.catalog("0001")).unwrap();
+        assert!(catalog.execute(&format!("DELETE FROM objects WHERE {lost}"), []).unwrap() > 0);
+        drop(catalog);
+        let error = compact(&stores).unwrap_err().to_string();
+        assert!(error.contains("rebuild"), "{error}");
+        rebuild(&stores);
+        assert_eq!(all(&stores).unwrap(), whole, "{lost}");
+    }
 }
