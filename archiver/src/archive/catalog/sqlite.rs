@@ -226,9 +226,8 @@ impl Catalog for SqliteCatalog {
     }
 
     fn part_is_used(&self, object: u64) -> Result<bool, CatalogError> {
-        self.read(|connection| {
-            connection.prepare_cached("SELECT 1 FROM part_users WHERE object = ?1")?.exists([signed(object)])
-        })
+        let used = "SELECT 1 FROM part_users WHERE object = ?1";
+        self.read(|connection| connection.prepare_cached(used)?.exists([signed(object)]))
     }
 
     fn row(&self, seq: u64, archive: Option<&str>) -> Result<Option<Row>, CatalogError> {
@@ -283,10 +282,8 @@ impl Catalog for SqliteCatalog {
     }
 
     fn last_change(&self) -> Result<u64, CatalogError> {
-        self.read(|connection| {
-            let query = "SELECT coalesce(max(number), 0) FROM changes";
-            connection.query_row(query, [], |row| row.get(0).map(unsigned))
-        })
+        let query = "SELECT coalesce(max(number), 0) FROM changes";
+        self.read(|connection| connection.query_row(query, [], |row| row.get(0).map(unsigned)))
     }
 
     fn highest(&self) -> Result<(u64, u64, u64), CatalogError> {
