@@ -3,7 +3,7 @@
 use std::ops::{Deref, DerefMut};
 
 /// Octets that are overwritten when they are dropped, with all the room they had. Keys are wiped by `zeroize`, which promises more and
-/// writes octet by octet: for whole messages that takes a fifth of what compressing them does.
+/// writes octet by octet: too slow for whole messages.
 #[derive(Default)]
 pub struct Wiped(Vec<u8>);
 
